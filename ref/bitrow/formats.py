@@ -1,0 +1,182 @@
+"""Number formats and their parameters as small frozen values (SPEC.md F, Q, M, D).
+
+Standard library only: the oracle, the kernels and the vector reader all build on this module.
+"""
+
+from __future__ import annotations
+
+import enum
+import math
+from dataclasses import dataclass
+
+LFSR_TAPS = 0xB400  # Q3
+LFSR_PERIOD = 65535
+
+
+class Rounding(enum.Enum):
+    """Rounding direction of an FP16 result (SPEC.md F3)."""
+
+    NEAREST_EVEN = "nearest_even"
+    TOWARD_ZERO = "toward_zero"
+    UP = "up"
+    DOWN = "down"
+    NEAREST_AWAY = "nearest_away"
+
+
+class Overflow(enum.Enum):
+    """What a finite result too large for FP16 becomes (SPEC.md F6)."""
+
+    INFINITY = "infinity"
+    SATURATE = "saturate"
+
+
+class AccOverflow(enum.Enum):
+    """What a MAC accumulator does past its width (SPEC.md M2)."""
+
+    ERROR = "error"
+    WRAP = "wrap"
+    SATURATE = "saturate"
+
+
+class Dequantize(enum.Enum):
+    """Accumulator to FP16 in one rounding (SPEC.md D1) or two (D2)."""
+
+    FUSED = "fused"
+    TWO_STEP = "two_step"
+
+
+class QuantRounding(enum.Enum):
+    """Rounding of a quantizer to its integer code (SPEC.md Q1, Q3)."""
+
+    NEAREST_EVEN = "nearest_even"
+    STOCHASTIC = "stochastic"
+
+
+class Gradient(enum.Enum):
+    """Arithmetic of a convolution's input gradient (SPEC.md C2, C3)."""
+
+    FXP = "fxp"
+    FP16 = "fp16"
+
+
+@dataclass(frozen=True)
+class Float:
+    """An IEEE 754 binary format of at most 32 bits (SPEC.md F1)."""
+
+    exponent_bits: int
+    fraction_bits: int
+
+    @property
+    def bits(self) -> int:
+        return 1 + self.exponent_bits + self.fraction_bits
+
+    @property
+    def bias(self) -> int:
+        return (1 << (self.exponent_bits - 1)) - 1
+
+    @property
+    def min_exponent(self) -> int:
+        """Exponent of the smallest normal number, and of the subnormals' leading place."""
+        return 1 - self.bias
+
+    @property
+    def max_exponent(self) -> int:
+        return self.bias
+
+    @property
+    def sign_mask(self) -> int:
+        return 1 << (self.bits - 1)
+
+    @property
+    def infinity_bits(self) -> int:
+        return ((1 << self.exponent_bits) - 1) << self.fraction_bits
+
+    @property
+    def nan_bits(self) -> int:
+        """The canonical quiet NaN (SPEC.md F4)."""
+        return self.infinity_bits | 1 << (self.fraction_bits - 1)
+
+    @property
+    def max_finite_bits(self) -> int:
+        return self.infinity_bits - 1
+
+
+@dataclass(frozen=True)
+class FloatMode:
+    """Parameters of FP16 arithmetic: rounding (SPEC.md F3), overflow (F6), flush of subnormals (F5)."""
+
+    rounding: Rounding = Rounding.NEAREST_EVEN
+    overflow: Overflow = Overflow.INFINITY
+    flush: bool = False
+
+
+@dataclass(frozen=True)
+class Fxp:
+    """A fixed-point code format of 2 to 8 bits (SPEC.md F7).
+
+    Raises:
+        ValueError: `bits` outside 2..8, or `narrow` without `signed`.
+    """
+
+    bits: int
+    signed: bool = True
+    narrow: bool = False
+
+    def __post_init__(self) -> None:
+        if not 2 <= self.bits <= 8:
+            raise ValueError(f"Fxp bits: found {self.bits}, expected 2 to 8")
+        if self.narrow and not self.signed:
+            raise ValueError("Fxp narrow: found an unsigned format, expected a signed one")
+
+    @property
+    def min(self) -> int:
+        if not self.signed:
+            return 0
+        return -(1 << (self.bits - 1)) + int(self.narrow)
+
+    @property
+    def max(self) -> int:
+        return (1 << (self.bits - int(self.signed))) - 1
+
+    @property
+    def max_magnitude(self) -> int:
+        return max(-self.min, self.max)
+
+
+@dataclass(frozen=True)
+class Accumulator:
+    """A two's complement MAC register of 8 to 32 bits (SPEC.md M2).
+
+    Raises:
+        ValueError: `bits` outside 8..32.
+    """
+
+    bits: int = 24
+    overflow: AccOverflow = AccOverflow.ERROR
+
+    def __post_init__(self) -> None:
+        if not 8 <= self.bits <= 32:
+            raise ValueError(f"accumulator bits: found {self.bits}, expected 8 to 32")
+
+    @property
+    def min(self) -> int:
+        return -(1 << (self.bits - 1))
+
+    @property
+    def max(self) -> int:
+        return (1 << (self.bits - 1)) - 1
+
+
+def magnitude_bound(terms: int, x_format: Fxp, weight_format: Fxp) -> int:
+    """Largest |sum| of `terms` products of the two formats: M2's worst case."""
+    return terms * x_format.max_magnitude * weight_format.max_magnitude
+
+
+FP16 = Float(5, 10)
+FP32 = Float(8, 23)
+FXP4 = Fxp(4)
+UFXP4 = Fxp(4, signed=False)
+FXP8 = Fxp(8)
+
+SCALE_MIN = math.ldexp(1.0, -14)
+SCALE_MAX = math.ldexp(1.0, 14)
