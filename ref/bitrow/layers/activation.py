@@ -1,0 +1,65 @@
+"""ReLU and ReLU6, decided on the bits (SPEC.md A1)."""
+
+from __future__ import annotations
+
+import functools
+
+import jax
+import jax.numpy as jnp
+from jax import Array, lax
+from jaxtyping import Bool, Float16
+
+from bitrow.config import ReluConfig
+from bitrow.formats import FP16
+from bitrow.ops import fp16
+from bitrow.ops.tap import Tap, no_tap
+
+SIX = 0x4600
+
+
+def _positive(word: Array, below: int) -> Array:
+    """0 < x < the FP16 number of bits `below`."""
+    return (word > 0) & (word < jnp.uint16(below))
+
+
+def forward(config: ReluConfig, x: Float16[Array, "*s"], tap: Tap = no_tap) -> Float16[Array, "*s"]:
+    """x where x > 0 (6 above 6 with `six`), NaN where NaN, else +0. Tap y."""
+    word = fp16.bits(x)
+    y = jnp.where(_positive(word, FP16.infinity_bits + 1), word, jnp.uint16(0))
+    if config.six:
+        y = jnp.minimum(y, jnp.uint16(SIX))
+    nan = (word & jnp.uint16(0x7FFF)) > jnp.uint16(FP16.infinity_bits)
+    out = lax.bitcast_convert_type(jnp.where(nan, jnp.uint16(FP16.nan_bits), y), jnp.float16)
+    tap("y", out)
+    return out
+
+
+def passes(config: ReluConfig, x: Float16[Array, "*s"]) -> Bool[Array, "*s"]:
+    """Where backward passes dy: all that it needs of x."""
+    return _positive(fp16.bits(x), SIX if config.six else FP16.infinity_bits + 1)
+
+
+def backward(
+    config: ReluConfig, mask: Bool[Array, "*s"], dy: Float16[Array, "*s"], tap: Tap = no_tap
+) -> Float16[Array, "*s"]:
+    """dy where `mask`, as `passes` gives it, else +0. Tap dx."""
+    dx = jnp.where(mask, fp16.canonical(dy), jnp.float16(0))
+    tap("dx", dx)
+    return dx
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
+def apply(config: ReluConfig, x: Float16[Array, "*s"]) -> Float16[Array, "*s"]:
+    """`forward`, differentiable by `backward`."""
+    return forward(config, x)
+
+
+def _apply_forward(config: ReluConfig, x: Array) -> tuple[Array, Array]:
+    return forward(config, x), passes(config, x)
+
+
+def _apply_backward(config: ReluConfig, mask: Array, dy: Array) -> tuple[Array]:
+    return (backward(config, mask, dy),)
+
+
+apply.defvjp(_apply_forward, _apply_backward)

@@ -1,0 +1,249 @@
+"""Batch norm: frozen (B1), and with batch statistics reorganised into one pass over the rows (B2 to B4).
+
+The sums over elements run on arrays in the accumulator's format; what follows per channel is a few
+operations on vectors, done in `softfloat` so that no compiler can contract or rewrite them.
+"""
+
+from __future__ import annotations
+
+import functools
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+from jaxtyping import Float16, Float32, UInt32
+
+from bitrow.config import BatchNormConfig
+from bitrow.formats import FP16, FP32, Float, FloatMode
+from bitrow.host import fold_batch_norm
+from bitrow.layers.frozen import zero_cotangent
+from bitrow.ops import fp16, reduce, softfloat
+from bitrow.ops.tap import Tap, no_tap
+
+RNE = FloatMode()
+
+
+class FrozenParams(NamedTuple):
+    """Folded coefficients of B1: z = a*y + b."""
+
+    a: Float16[Array, "c"]
+    b: Float16[Array, "c"]
+
+
+class BatchParams(NamedTuple):
+    """The host's parameters of B2."""
+
+    gamma: Float32[Array, "c"]
+    beta: Float32[Array, "c"]
+    eps: Float32[Array, ""]
+
+
+class BatchSaved(NamedTuple):
+    """What B3 needs of the forward pass: its input and four vectors of accumulator-format words."""
+
+    y: Float16[Array, "n h w c"]
+    mean: UInt32[Array, "c"]
+    r: UInt32[Array, "c"]
+    a: UInt32[Array, "c"]
+    a16: Float16[Array, "c"]
+
+
+def fold(
+    layer: str, gamma: np.ndarray, beta: np.ndarray, mean: np.ndarray, var: np.ndarray, eps: float
+) -> FrozenParams:
+    """Host fold of B1 in binary64; float32 `[c]` in.
+
+    Raises:
+        BitrowError: naming `layer` and the channel; a coefficient that FP16 cannot hold.
+    """
+    a, b = fold_batch_norm(layer, gamma, beta, mean, var, eps)
+    return FrozenParams(jnp.asarray(a), jnp.asarray(b))
+
+
+def _affine(config: BatchNormConfig, a: Array, b: Array, y: Array, tap: Tap) -> Array:
+    if config.fma:
+        z = fp16.fma(a, y, b, config.mode)
+    else:
+        ay = fp16.mul(a, y, config.mode)
+        tap("ay", ay)
+        z = fp16.add(ay, b, config.mode)
+    tap("z", z)
+    return z
+
+
+def forward_frozen(
+    config: BatchNormConfig, params: FrozenParams, y: Float16[Array, "n h w c"], tap: Tap = no_tap
+) -> Float16[Array, "n h w c"]:
+    """z = a*y + b (SPEC.md B1). Taps ay (absent with fma), z."""
+    return _affine(config, params.a, params.b, y, tap)
+
+
+def backward_frozen(
+    config: BatchNormConfig, params: FrozenParams, dz: Float16[Array, "n h w c"], tap: Tap = no_tap
+) -> Float16[Array, "n h w c"]:
+    """dy = a*dz (SPEC.md B1). Tap dy."""
+    dy = fp16.mul(params.a, dz, config.mode)
+    tap("dy", dy)
+    return dy
+
+
+class _Channel:
+    """Per-channel arithmetic on words of the accumulator format; every result is a tap of its own name."""
+
+    def __init__(self, config: BatchNormConfig, tap: Tap) -> None:
+        self.fmt = config.accumulator
+        self.fp16_mode = config.mode
+        self.mode = accumulator_mode(config)
+        self._tap = tap
+
+    def named(self, name: str, bits: Array) -> Array:
+        self._tap(name, softfloat.from_bits(bits, self.fmt))
+        return bits
+
+    def add(self, name: str, a: Array, b: Array) -> Array:
+        return self.named(name, softfloat.add(a, b, self.fmt, self.mode))
+
+    def sub(self, name: str, a: Array, b: Array) -> Array:
+        return self.named(name, softfloat.sub(a, b, self.fmt, self.mode))
+
+    def mul(self, name: str, a: Array, b: Array) -> Array:
+        return self.named(name, softfloat.mul(a, b, self.fmt, self.mode))
+
+    def negate(self, a: Array) -> Array:
+        return softfloat.negate(a, self.fmt)
+
+    def host(self, value: Array) -> Array:
+        """A float32 host value rounded once, to nearest even, to the accumulator format."""
+        return softfloat.convert(softfloat.float32_bits(value), FP32, self.fmt)
+
+    def to_fp16(self, name: str, a: Array) -> Array:
+        out = softfloat.bits_float16(softfloat.convert(a, self.fmt, FP16, self.fp16_mode))
+        self._tap(name, out)
+        return out
+
+
+def accumulator_mode(config: BatchNormConfig) -> FloatMode:
+    """The mode of an FP16 accumulator; FP32 has none (SPEC.md F9)."""
+    return config.mode if config.accumulator == FP16 else RNE
+
+
+def _sums(
+    config: BatchNormConfig, first: Array, second: Array, product_name: str, letter: str, tap: Tap
+) -> tuple[Array, Array]:
+    """Words of the sums over n, h, w of `first` and of `first*second`: trees over w, rows one after another.
+
+    `letter` names the sums, s or t; the trees over w are tapped as r1, r2 forward, t1, t2 backward (SPEC.md T2).
+    """
+    if config.accumulator == FP16:
+        product = fp16.mul(first, second, config.mode)
+    else:
+        first, second = fp16.widen(first, config.mode), fp16.widen(second, config.mode)
+        product = reduce.canonical_fp32(first * second)
+    tap(product_name, product)
+    add = reduce.adder(config.accumulator, config.mode)
+
+    def total(values: Array, number: int) -> Array:
+        row_name = f"r{number}" if letter == "s" else f"t{number}"
+        rows = reduce.tree(values, 2, add, tap, row_name)
+        out = reduce.running(rows.reshape(-1, rows.shape[-1]), add, tap, f"{letter}{number}")
+        tap(f"{letter}{number}", out)
+        return softfloat.to_bits(out, config.accumulator)
+
+    return total(first, 1), total(product, 2)
+
+
+def _inverse_count(fmt: Float, shape: tuple[int, ...]) -> UInt32[Array, ""]:
+    """m = 1/M for a map `[n, h, w, c]`, a host constant."""
+    return softfloat.from_ratio(1, shape[0] * shape[1] * shape[2], fmt)
+
+
+def forward_batch(
+    config: BatchNormConfig, params: BatchParams, y: Float16[Array, "n h w c"], tap: Tap = no_tap
+) -> tuple[Float16[Array, "n h w c"], BatchSaved]:
+    """z with the batch's own statistics, and what backward needs (SPEC.md B2). Taps as B2 names them."""
+    do = _Channel(config, tap)
+    s1, s2 = _sums(config, y, y, "yy", "s", tap)
+    m = do.named("m", _inverse_count(do.fmt, y.shape))
+    mean = do.mul("mean", s1, m)
+    s2m = do.mul("s2m", s2, m)
+    mean_sq = do.mul("mean_sq", mean, mean)
+    var_raw = do.sub("var_raw", s2m, mean_sq)
+    keep = (var_raw < do.fmt.sign_mask) | softfloat.is_nan(var_raw, do.fmt)
+    var = do.named("var", jnp.where(keep, var_raw, jnp.uint32(0)))
+    var_eps = do.add("var_eps", var, do.host(params.eps))
+    std = do.named("std", softfloat.sqrt(var_eps, do.fmt, do.mode))
+    one = softfloat.from_ratio(1, 1, do.fmt)
+    r = do.named("r", softfloat.div(one, std, do.fmt, do.mode))
+    a = do.mul("a", do.host(params.gamma), r)
+    mean_a = do.mul("mean_a", mean, a)
+    b = do.sub("b", do.host(params.beta), mean_a)
+    a16, b16 = do.to_fp16("a16", a), do.to_fp16("b16", b)
+    z = _affine(config, a16, b16, y, tap)
+    return z, BatchSaved(y, mean, r, a, a16)
+
+
+def backward_batch(
+    config: BatchNormConfig, saved: BatchSaved, dz: Float16[Array, "n h w c"], tap: Tap = no_tap
+) -> tuple[Float16[Array, "n h w c"], Array, Array]:
+    """dy, dgamma, dbeta (`[c]`, in the accumulator's format) from y, not from its normalised value (SPEC.md B3, B4)."""
+    do = _Channel(config, tap)
+    y, mean, r, a, a16 = saved
+    t1, t2 = _sums(config, dz, y, "dzy", "t", tap)
+    m = do.named("m", _inverse_count(do.fmt, y.shape))
+    mean_t1 = do.mul("mean_t1", mean, t1)
+    centered = do.sub("centered", t2, mean_t1)
+    dgamma = do.mul("dgamma", r, centered)
+    dbeta = do.named("dbeta", t1)
+    ar = do.mul("ar", a, r)
+    ar_dgamma = do.mul("ar_dgamma", ar, dgamma)
+    p = do.mul("p", do.negate(ar_dgamma), m)
+    at1 = do.mul("at1", a, t1)
+    at1_m = do.mul("at1_m", do.negate(at1), m)
+    p_mean = do.mul("p_mean", p, mean)
+    q = do.sub("q", at1_m, p_mean)
+    p16, q16 = do.to_fp16("p16", p), do.to_fp16("q16", q)
+    adz = fp16.mul(a16, dz, config.mode)
+    py = fp16.mul(p16, y, config.mode)
+    adz_py = fp16.add(adz, py, config.mode)
+    dy = fp16.add(adz_py, q16, config.mode)
+    for name, value in (("adz", adz), ("py", py), ("adz_py", adz_py), ("dy", dy)):
+        tap(name, value)
+    return dy, softfloat.from_bits(dgamma, do.fmt), softfloat.from_bits(dbeta, do.fmt)
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
+def apply_frozen(config: BatchNormConfig, params: FrozenParams, y: Float16[Array, "n h w c"]) -> Array:
+    """`forward_frozen`, differentiable in y by `backward_frozen`; a and b are frozen (SPEC.md C4)."""
+    return forward_frozen(config, params, y)
+
+
+def _frozen_forward(config: BatchNormConfig, params: FrozenParams, y: Array) -> tuple[Array, FrozenParams]:
+    return forward_frozen(config, params, y), params
+
+
+def _frozen_backward(config: BatchNormConfig, params: FrozenParams, dz: Array) -> tuple[FrozenParams, Array]:
+    return zero_cotangent(params), backward_frozen(config, params, dz)
+
+
+apply_frozen.defvjp(_frozen_forward, _frozen_backward)
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
+def apply_batch(config: BatchNormConfig, params: BatchParams, y: Float16[Array, "n h w c"]) -> Array:
+    """`forward_batch`'s z, differentiable by `backward_batch` in y, gamma and beta (SPEC.md B3, B4)."""
+    return forward_batch(config, params, y)[0]
+
+
+def _batch_forward(config: BatchNormConfig, params: BatchParams, y: Array) -> tuple[Array, BatchSaved]:
+    return forward_batch(config, params, y)
+
+
+def _batch_backward(config: BatchNormConfig, saved: BatchSaved, dz: Array) -> tuple[BatchParams, Array]:
+    dy, dgamma, dbeta = backward_batch(config, saved, dz)
+    zero = jnp.zeros((), jnp.float32)
+    return BatchParams(dgamma.astype(jnp.float32), dbeta.astype(jnp.float32), zero), dy
+
+
+apply_batch.defvjp(_batch_forward, _batch_backward)

@@ -1,0 +1,68 @@
+"""Classifier head: FP16 products, FP32 pairwise trees, one rounding (SPEC.md A4)."""
+
+from __future__ import annotations
+
+import functools
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax import Array
+from jaxtyping import Float16, Float32
+
+from bitrow.config import LinearConfig
+from bitrow.formats import FP16, FP32
+from bitrow.layers.frozen import zero_cotangent
+from bitrow.ops import fp16, softfloat
+from bitrow.ops.reduce import fp32_add, tree
+from bitrow.ops.tap import Tap, no_tap
+
+
+class LinearParams(NamedTuple):
+    """FP16 weights and FP32 bias of the head."""
+
+    weight: Float16[Array, "c_in c_out"]
+    bias: Float32[Array, "c_out"]
+
+
+def forward(
+    config: LinearConfig, params: LinearParams, x: Float16[Array, "n c_in"], tap: Tap = no_tap
+) -> Float16[Array, "n c_out"]:
+    """Logits. Taps sum_level*, sum, y."""
+    products = fp16.widen(x, config.mode)[:, :, None] * fp16.widen(params.weight, config.mode)
+    total = tree(products, 1, fp32_add, tap)
+    tap("sum", total)
+    bias = jnp.broadcast_to(params.bias, total.shape)
+    bits = softfloat.add(softfloat.float32_bits(total), softfloat.float32_bits(bias), FP32, config.mode, FP16)
+    y = softfloat.bits_float16(bits)
+    tap("y", y)
+    return y
+
+
+def backward(
+    config: LinearConfig, params: LinearParams, dy: Float16[Array, "n c_out"], tap: Tap = no_tap
+) -> Float16[Array, "n c_in"]:
+    """Gradient of the head's input. Taps sum_level*, sum, dx."""
+    products = fp16.widen(dy, config.mode)[:, None, :] * fp16.widen(params.weight, config.mode)
+    total = tree(products, 2, fp32_add, tap)
+    tap("sum", total)
+    dx = softfloat.bits_float16(softfloat.convert(softfloat.float32_bits(total), FP32, FP16, config.mode))
+    tap("dx", dx)
+    return dx
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
+def apply(config: LinearConfig, params: LinearParams, x: Float16[Array, "n c_in"]) -> Float16[Array, "n c_out"]:
+    """`forward`, differentiable in x by `backward`; its weight gradient is the host's (SPEC.md A4)."""
+    return forward(config, params, x)
+
+
+def _apply_forward(config: LinearConfig, params: LinearParams, x: Array) -> tuple[Array, LinearParams]:
+    return forward(config, params, x), params
+
+
+def _apply_backward(config: LinearConfig, params: LinearParams, dy: Array) -> tuple[LinearParams, Array]:
+    return zero_cotangent(params), backward(config, params, dy)
+
+
+apply.defvjp(_apply_forward, _apply_backward)

@@ -1,0 +1,53 @@
+"""Residual add, and the sum of gradients at a fan-out (SPEC.md A2, A5)."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Sequence
+
+import jax
+from jax import Array
+from jaxtyping import Float16
+
+from bitrow.config import AddConfig
+from bitrow.formats import FloatMode
+from bitrow.ops import fp16
+from bitrow.ops.tap import Tap, no_tap
+
+
+def forward(
+    config: AddConfig, x: Float16[Array, "*s"], shortcut: Float16[Array, "*s"], tap: Tap = no_tap
+) -> Float16[Array, "*s"]:
+    """x + shortcut, rounded once. Tap y."""
+    y = fp16.add(x, shortcut, config.mode)
+    tap("y", y)
+    return y
+
+
+def accumulate(
+    dys: Sequence[Float16[Array, "*s"]], mode: FloatMode = FloatMode(), tap: Tap = no_tap
+) -> Float16[Array, "*s"]:
+    """Gradients of one value's consumers summed in the order given, the last consumer's first. Tap sum_N, dx."""
+    dx = dys[0]
+    for n, dy in enumerate(dys[1:], start=1):
+        dx = fp16.add(dx, dy, mode)
+        tap(f"sum_{n}", dx)
+    tap("dx", dx)
+    return dx
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
+def apply(config: AddConfig, x: Float16[Array, "*s"], shortcut: Float16[Array, "*s"]) -> Float16[Array, "*s"]:
+    """`forward`; the gradient passes to both operands unchanged."""
+    return forward(config, x, shortcut)
+
+
+def _apply_forward(config: AddConfig, x: Array, shortcut: Array) -> tuple[Array, None]:
+    return forward(config, x, shortcut), None
+
+
+def _apply_backward(config: AddConfig, saved: None, dy: Array) -> tuple[Array, Array]:
+    return dy, dy
+
+
+apply.defvjp(_apply_forward, _apply_backward)
