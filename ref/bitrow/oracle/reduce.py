@@ -1,0 +1,112 @@
+"""The declared sums over words of one format: pairwise trees and running sums (SPEC.md B2, A3, A4, T2)."""
+
+from __future__ import annotations
+
+import functools
+from dataclasses import dataclass
+
+import numpy as np
+
+from bitrow.formats import FP16, FP32, Float, FloatMode
+from bitrow.oracle import fp16, softfloat
+from bitrow.oracle.arrays import map_words
+from bitrow.oracle.softfloat import NEAREST, Kind, Number
+
+
+@dataclass(frozen=True)
+class Arithmetic:
+    """Operations on words of one format: FP32 (F9: leave `mode` alone), or FP16 under a mode."""
+
+    fmt: Float
+    mode: FloatMode = NEAREST
+
+    @property
+    def dtype(self) -> type:
+        """The numpy carrier of a word."""
+        return np.uint16 if self.fmt == FP16 else np.uint32
+
+    @functools.cached_property
+    def one(self) -> int:
+        """The word of 1."""
+        return softfloat.round_number(self.fmt, softfloat.integer(1))
+
+    def read(self, a: int) -> Number:
+        """An operand, flushed where the mode says so (F5)."""
+        return softfloat.unpack(self.fmt, a, self.mode.flush)
+
+    def add(self, a: int, b: int) -> int:
+        """`a + b` rounded once."""
+        return softfloat.add(self.fmt, self.read(a), self.read(b), self.mode)
+
+    def sub(self, a: int, b: int) -> int:
+        """`a - b` rounded once."""
+        return self.add(a, self.negate(b))
+
+    def mul(self, a: int, b: int) -> int:
+        """`a * b` rounded once."""
+        return softfloat.mul(self.fmt, self.read(a), self.read(b), self.mode)
+
+    def div(self, a: int, b: int) -> int:
+        """`a / b` rounded once."""
+        return softfloat.div(self.fmt, self.read(a), self.read(b), self.mode)
+
+    def sqrt(self, a: int) -> int:
+        """The square root rounded once."""
+        return softfloat.sqrt(self.fmt, self.read(a), self.mode)
+
+    def negate(self, a: int) -> int:
+        """`a` with its sign turned."""
+        return a ^ self.fmt.sign_mask
+
+    def positive_part(self, a: int) -> int:
+        """`a` if greater than 0, NaN if NaN, else +0 (B2's var)."""
+        number = softfloat.unpack(self.fmt, a)
+        if number.kind is Kind.NAN:
+            return self.fmt.nan_bits
+        if number.sign or (number.kind is Kind.FINITE and not number.significand):
+            return 0
+        return a
+
+    def from_float32(self, a: int) -> int:
+        """A host value in FP32, rounded once to this format (B2)."""
+        return softfloat.round_number(self.fmt, softfloat.unpack(FP32, a), self.mode)
+
+    def to_fp16(self, a: int, mode: FloatMode) -> int:
+        """`a` rounded once to FP16."""
+        return softfloat.round_number(FP16, self.read(a), mode)
+
+    def widen(self, words: np.ndarray, mode: FloatMode) -> np.ndarray:
+        """FP16 words as words of this format: exact in FP32 (F9), themselves in FP16."""
+        if self.fmt == FP16:
+            return words
+        return map_words(lambda a: fp16.to_float32(a, mode), np.uint32, words)
+
+
+def tree(arithmetic: Arithmetic, words: np.ndarray, axis: int) -> tuple[list[np.ndarray], np.ndarray]:
+    """Pairwise tree along `axis`: adjacent pairs, padded with +0 to a power of two (B2).
+
+    Returns:
+        Every level after the leaves, `axis` halved each time and kept (T2), and the sums with `axis` gone. An
+        axis of one has no level: its sum is the value itself.
+    """
+    size = 1 << (words.shape[axis] - 1).bit_length()
+    shape = list(words.shape)
+    shape[axis] = size - words.shape[axis]
+    level = np.concatenate([words, np.zeros(shape, words.dtype)], axis=axis)
+    levels = []
+    while level.shape[axis] > 1:
+        first = np.take(level, range(0, level.shape[axis], 2), axis=axis)
+        second = np.take(level, range(1, level.shape[axis], 2), axis=axis)
+        level = map_words(arithmetic.add, arithmetic.dtype, first, second)
+        levels.append(level)
+    return levels, np.take(level, 0, axis=axis)
+
+
+def running(arithmetic: Arithmetic, words: np.ndarray) -> np.ndarray:
+    """The sum over axis 0 after each term, in order, from +0 (B2, A3)."""
+    total = np.zeros(words.shape[1:], words.dtype)
+    totals = []
+    for term in words:
+        total = map_words(arithmetic.add, arithmetic.dtype, total, term)
+        totals.append(total)
+    return np.stack(totals)
