@@ -52,6 +52,17 @@ class Encoding:
     def hex_digits(self) -> int:
         return -(-self.bits // 4)
 
+    @property
+    def word_bits(self) -> int:
+        """Width of the word in a hex file: that of INTEGER is rounded up to a multiple of 4 (SPEC.md V2)."""
+        return 4 * self.hex_digits if self.kind is Kind.INTEGER else self.bits
+
+    @property
+    def dtype(self) -> np.dtype:
+        """The integer dtype that holds these words in a `Tensor`."""
+        width = {Kind.FP16: 16, Kind.WORD: 16, Kind.FP32: 32, Kind.INTEGER: 32}.get(self.kind, 8)
+        return np.dtype(f"{'i' if self.signed else 'u'}{width // 8}")
+
 
 FP16_WORD = Encoding(Kind.FP16, 16)
 FP32_WORD = Encoding(Kind.FP32, 32)
@@ -74,6 +85,8 @@ def integer_encoding(bits: int) -> Encoding:
 @dataclass(frozen=True)
 class Tensor:
     """One named array of a case, as integer bit views.
+
+    `data` may be anything that `numpy.asarray` turns into the array, so that a large one can be made late.
 
     `data` is uint16 for FP16 and WORD, uint32 for FP32, int8 or uint8 for CODE, int32 for INTEGER, uint8 for
     MASK, INDEX and PACKED. `layout` names the axes in order, as in "n h w c"; "" for a scalar.

@@ -1,0 +1,126 @@
+"""`case.npz`: the tensors as integer bit views, in a zip whose bytes depend on them alone (SPEC.md V1, V4).
+
+Members are stored uncompressed, in order, with a fixed date, so that no library's version shows. Standard
+library and numpy only.
+"""
+
+from __future__ import annotations
+
+import io
+import zipfile
+from pathlib import Path
+from typing import IO, Any, cast
+
+import numpy as np
+
+from bitrow.errors import BitrowError
+
+_DATE = (1980, 1, 1, 0, 0, 0)
+_MAGIC = b"\x93NUMPY\x01\x00"
+_ALIGN = 64
+_CHUNK_BYTES = 1 << 22
+
+
+def _header(dtype: np.dtype, shape: tuple[int, ...]) -> bytes:
+    """The npy header, version 1.0, as the format's documentation states it."""
+    text = f"{{'descr': '{dtype.newbyteorder('<').str}', 'fortran_order': False, 'shape': {shape!r}, }}"
+    length = -(-(len(_MAGIC) + 2 + len(text) + 1) // _ALIGN) * _ALIGN - len(_MAGIC) - 2
+    return _MAGIC + length.to_bytes(2, "little") + text.ljust(length - 1).encode("latin1") + b"\n"
+
+
+class _Sink:
+    """The stream below a zip, which can be let go: a zip writes its directory even after a failure."""
+
+    def __init__(self, stream: IO[bytes]) -> None:
+        self._stream = stream
+
+    def let_go(self) -> None:
+        self._stream = io.BytesIO()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+
+class Writer:
+    """Writes members to an open binary stream, one array at a time; a context manager."""
+
+    def __init__(self, stream: IO[bytes]) -> None:
+        self._sink = _Sink(stream)
+        self._zip = zipfile.ZipFile(cast(IO[bytes], self._sink), "w", zipfile.ZIP_STORED)
+
+    def __enter__(self) -> Writer:
+        return self
+
+    def __exit__(self, kind: object, *_: object) -> None:
+        if kind is not None:
+            self._sink.let_go()
+        self._zip.close()
+
+    def add(self, name: str, data: np.ndarray) -> None:
+        """Append `data` as the member `name`, little-endian, row-major."""
+        header = _header(data.dtype, data.shape)
+        info = zipfile.ZipInfo(f"{name}.npy", _DATE)
+        info.create_system = 3
+        info.external_attr = 0o644 << 16
+        info.file_size = len(header) + data.nbytes
+        flat = data.astype(data.dtype.newbyteorder("<"), copy=False).reshape(-1)
+        step = _CHUNK_BYTES // data.itemsize
+        with self._zip.open(info, "w") as member:
+            member.write(header)
+            for start in range(0, flat.size, step):
+                member.write(flat[start : start + step].tobytes())
+
+
+class Reader:
+    """Reads members of a `case.npz`, one array at a time; a context manager.
+
+    Raises:
+        BitrowError: naming `where`: the file is not a zip, a member is missing or malformed.
+    """
+
+    def __init__(self, path: Path, where: str) -> None:
+        self._where = where
+        try:
+            self._zip = zipfile.ZipFile(path)
+        except (zipfile.BadZipFile, EOFError, ValueError, NotImplementedError) as error:
+            raise BitrowError(f"{where}: found {str(error)[:80]}, expected a zip of arrays") from None
+
+    def __enter__(self) -> Reader:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the file."""
+        self._zip.close()
+
+    def names(self) -> list[str]:
+        """The arrays, in order."""
+        return [name.removesuffix(".npy") for name in self._zip.namelist()]
+
+    def read(self, name: str, dtype: np.dtype, shape: tuple[int, ...]) -> np.ndarray:
+        """The array `name`, of exactly `dtype` and `shape`."""
+        where = f"{self._where} {name}"
+        try:
+            with self._zip.open(f"{name}.npy") as member:
+                # the header is read first, so that a forged shape allocates nothing
+                version = np.lib.format.read_magic(member)
+                if version != (1, 0):
+                    raise ValueError(f"npy version {version}")
+                found_shape, fortran, found_dtype = np.lib.format.read_array_header_1_0(member)
+                if fortran or found_dtype != dtype or found_shape != shape:
+                    raise BitrowError(
+                        f"{where}: found {found_dtype} {list(found_shape)}, expected {dtype} {list(shape)}"
+                    )
+                content = member.read()
+        except KeyError:
+            raise BitrowError(f"{where}: found no such array, expected {dtype} {list(shape)}") from None
+        except (zipfile.BadZipFile, ValueError, EOFError, NotImplementedError, RuntimeError) as error:
+            if isinstance(error, BitrowError):
+                raise
+            raise BitrowError(f"{where}: found {str(error)[:80]}, expected an npy array") from None
+        count = int(np.prod(shape, dtype=np.int64))
+        if len(content) != count * dtype.itemsize:
+            raise BitrowError(f"{where}: found {len(content)} bytes, expected {count * dtype.itemsize}")
+        return np.frombuffer(content, dtype.newbyteorder("<")).astype(dtype).reshape(shape)

@@ -1,0 +1,53 @@
+"""What a case's overflow, NaN and order policies are, in the words that `case.json` carries (SPEC.md V3).
+
+Standard library only.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from bitrow.config import BatchNormConfig, ConvConfig, Statistics
+from bitrow.formats import FP32, AccOverflow, Gradient
+
+_ROWS = "tree over w of adjacent pairs padded with +0, then rows one after another, n outer, h inner"
+_ORDERS = {
+    "pool.avg": "each window row by a tree over w of adjacent pairs padded with +0, rows in order from +0",
+    "pool.max": "windows in row-major order from +0",
+    "linear": "tree over the summed axis of adjacent pairs padded with +0",
+}
+
+
+def _conv_order(operation: str, config: ConvConfig) -> str:
+    if operation.endswith("backward") and config.gradient is Gradient.FP16:
+        return "kh, kw, c_out with c_out fastest, sequential from +0"
+    fastest = "c_out" if operation.endswith("backward") else "c_in"
+    if config.accumulator.overflow is AccOverflow.SATURATE:
+        return f"kh, kw, {fastest} with {fastest} fastest, clamped after each product"
+    return "exact in integers, any order"
+
+
+def _order(operation: str, config: Any) -> str:
+    if isinstance(config, ConvConfig):
+        return _conv_order(operation, config)
+    if isinstance(config, BatchNormConfig):
+        return _ROWS if config.statistics is Statistics.BATCH else "elementwise"
+    for prefix, order in _ORDERS.items():
+        if operation.startswith(prefix):
+            return order
+    return "elementwise"
+
+
+def describe(operation: str, config: Any) -> dict[str, Any]:
+    """The fields `overflow`, `nan` and `order` of a case (SPEC.md V3)."""
+    mode = getattr(config, "mode", config)
+    accumulator = getattr(config, "accumulator", None)
+    overflow = {
+        "fp16": mode.overflow.value if hasattr(mode, "overflow") else "none",
+        "accumulator": accumulator.overflow.value
+        if isinstance(config, ConvConfig) and accumulator
+        else "none",
+    }
+    wide = isinstance(config, BatchNormConfig) and config.accumulator == FP32
+    nan = "every NaN result is 7e00" + (", in FP32 7fc00000" if wide else "")
+    return {"overflow": overflow, "nan": nan, "order": _order(operation, config)}

@@ -1,0 +1,237 @@
+"""What a case's tensors must be to each other: shapes, scales, accumulator width (SPEC.md C1, F8, D3, M2).
+
+Standard library only. Rules go by the configuration and the tensors' names, which SPEC.md fixes (T1).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+from bitrow.config import (
+    AddConfig,
+    AvgPoolConfig,
+    BatchNormConfig,
+    ConvConfig,
+    LinearConfig,
+    MaxPoolConfig,
+    ReluConfig,
+    output_size,
+)
+from bitrow.errors import BitrowError
+from bitrow.formats import FP16, SCALE_MAX, SCALE_MIN, Accumulator
+from bitrow.vectors.case import Encoding, Kind, Role, code_encoding, integer_encoding
+from bitrow.vectors.decode import FloatWord, word_text
+from bitrow.vectors.schema import CaseEntry, TensorEntry
+
+Shape = tuple[int, ...]
+_OF_X = ("t", "x_code", "mask")
+_OF_Y = ("acc", "acc_fp16", "deq", "y")
+_OF_DY = ("dy_folded", "dy_words", "dy_t", "dy_code")
+_OF_DX = ("dx_acc", "dx_acc_fp16", "dx_sum", "dx_deq", "dx")
+_MAPS = ("y", "z", "ay", "yy", "dz", "dy", "dzy", "adz", "py", "adz_py")
+_SCALE_TENSORS = ("x_inv_scale", "dy_inv_scale", "inv_scale", "w_scale", "x_scale", "dy_scale")
+_PRODUCT_SCALES = ("scale", "dx_scale")
+
+
+class Shapes:
+    """The tensors of a case by name, with the demands that raise."""
+
+    def __init__(self, case: CaseEntry) -> None:
+        self.case = case
+        self.tensors: Mapping[str, TensorEntry] = {tensor.name: tensor for tensor in case.tensors}
+
+    def __contains__(self, name: str) -> bool:
+        return name in self.tensors
+
+    def of(self, name: str, rank: int) -> Shape:
+        """The shape of `name`, which must exist with `rank` axes."""
+        if name not in self.tensors:
+            raise BitrowError(
+                f"{self.case.name}: found no tensor {name}, expected one for {self.case.operation}"
+            )
+        shape = self.tensors[name].shape
+        if len(shape) != rank:
+            raise BitrowError(f"{self.case.name}/{name}: found shape {list(shape)}, expected {rank} axes")
+        return shape
+
+    def same(self, names: tuple[str, ...], *expected: Shape) -> None:
+        """Each of `names` that exists has one of the `expected` shapes."""
+        for name in names:
+            if name in self.tensors and self.tensors[name].shape not in expected:
+                options = " or ".join(str(list(shape)) for shape in expected)
+                found = list(self.tensors[name].shape)
+                raise BitrowError(f"{self.case.name}/{name}: found shape {found}, expected {options}")
+
+
+def _conv(shapes: Shapes, config: ConvConfig) -> None:
+    kh, kw, c_in_group, c_out = shapes.of("weight_code", 4)
+    config.check(shapes.case.name, (kh, kw, c_in_group, c_out))
+    x_name = next((name for name in ("x", "mask", "dx") if name in shapes), "x")
+    x = shapes.of(x_name, 4)
+    if x[3] != c_in_group * config.groups:
+        raise BitrowError(
+            f"{shapes.case.name}/{x_name}: found {x[3]} channels, "
+            f"expected {c_in_group * config.groups} for {config.groups} groups of {c_in_group}"
+        )
+    rows = output_size(x[1], kh, config.stride, config.padding)
+    columns = output_size(x[2], kw, config.stride, config.padding)
+    if rows < 1 or columns < 1:
+        raise BitrowError(
+            f"{shapes.case.name}/weight_code: found a kernel of {kh}x{kw}, "
+            f"expected one that fits a map of {x[1]}x{x[2]} with padding {config.padding}"
+        )
+    y = (x[0], rows, columns, c_out)
+    shapes.same(("x", *_OF_X, *_OF_DX), x)
+    shapes.same((*_OF_Y, *_OF_DY), y)
+    shapes.same(("dy",), y)
+    shapes.same(("acc_running",), (kh * kw * c_in_group, *y))
+    terms = kh * kw * (c_out // config.groups)
+    shapes.same(("dx_acc_running", "dx_sum_running"), (terms, *x))
+    shapes.same(("x_inv_scale", "dy_inv_scale", "dx_scale", "seed"), ())
+    shapes.same(("scale", "w_scale"), (), (c_out,))
+    shapes.same(("bias",), (c_out,))
+
+
+def _batch_norm(shapes: Shapes, _: BatchNormConfig) -> None:
+    name = next((name for name in ("y", "dz", "z") if name in shapes), "y")
+    n, h, w, c = shapes.of(name, 4)
+    shapes.same(_MAPS, (n, h, w, c))
+    for tensor in shapes.tensors.values():
+        if tensor.name.endswith("_running"):
+            shapes.same((tensor.name,), (n * h, c))
+        elif "_level" in tensor.name:
+            level = int(tensor.name.rpartition("_level")[2] or 0)
+            width = (1 << (w - 1).bit_length()) >> level
+            shapes.same((tensor.name,), (n, h, max(width, 1), c))
+        elif tensor.name in ("m", "eps"):
+            shapes.same((tensor.name,), ())
+        elif tensor.name not in _MAPS:
+            shapes.same((tensor.name,), (c,))
+
+
+def _max_pool(shapes: Shapes, config: MaxPoolConfig) -> None:
+    small = next((name for name in ("y", "index", "dy") if name in shapes), "y")
+    n, rows, columns, c = shapes.of(small, 4)
+    shapes.same(("y", "index", "dy"), (n, rows, columns, c))
+    for name in ("x", "dx"):
+        if name not in shapes:
+            continue
+        size = shapes.of(name, 4)
+        expected = tuple(output_size(s, config.kernel, config.stride, config.padding) for s in size[1:3])
+        if (size[0], *expected, size[3]) != (n, rows, columns, c):
+            fits = [size[0], *expected, size[3]]
+            found = [n, rows, columns, c]
+            raise BitrowError(f"{shapes.case.name}/{small}: found shape {found}, expected {fits}")
+
+
+def _avg_pool(shapes: Shapes, config: AvgPoolConfig) -> None:
+    large = next((name for name in ("x", "dx") if name in shapes), "x")
+    n, h, w, c = shapes.of(large, 4)
+    kh, kw = (h, w) if config.kernel is None else (config.kernel, config.kernel)
+    rows, columns = output_size(h, kh, kh, 0), output_size(w, kw, kw, 0)
+    shapes.same(("x", "dx"), (n, h, w, c))
+    shapes.same(("y", "dy", "sum"), (n, rows, columns, c))
+    shapes.same(("sum_running",), (kh, n, rows, columns, c))
+
+
+def _linear(shapes: Shapes, _: LinearConfig) -> None:
+    inputs, outputs = shapes.of("weight", 2)
+    name = next((name for name in ("x", "dx", "dy", "y") if name in shapes), "x")
+    n = shapes.of(name, 2)[0]
+    shapes.same(("x", "dx"), (n, inputs))
+    shapes.same(("y", "dy"), (n, outputs))
+    shapes.same(("bias",), (outputs,))
+
+
+def _alike(shapes: Shapes, _: object) -> None:
+    inputs = [tensor for tensor in shapes.case.tensors if tensor.role is Role.INPUT]
+    outputs = [tensor.name for tensor in shapes.case.tensors if tensor.role is Role.OUTPUT]
+    shapes.same(tuple(outputs), *(tensor.shape for tensor in inputs))
+
+
+_RULES = {
+    ConvConfig: _conv,
+    BatchNormConfig: _batch_norm,
+    MaxPoolConfig: _max_pool,
+    AvgPoolConfig: _avg_pool,
+    LinearConfig: _linear,
+    ReluConfig: _alike,
+    AddConfig: _alike,
+}
+
+
+def check_shapes(case: CaseEntry) -> None:
+    """Refuse shapes that do not fit the operation, and an accumulator too small for it (SPEC.md C1, M2).
+
+    Raises:
+        BitrowError: naming the case, the tensor, the shape found and the one expected.
+    """
+    rule = _RULES.get(type(case.config))
+    if rule is not None:
+        rule(Shapes(case), case.config)
+
+
+def _widths(case: CaseEntry) -> Iterator[tuple[str, Encoding]]:
+    """The encodings that the configuration fixes, by tensor."""
+    config = case.config
+    if isinstance(config, ConvConfig):
+        yield "x_code", code_encoding(config.x_format)
+        yield "weight_code", code_encoding(config.weight_format)
+        yield "dy_code", code_encoding(config.dy_format)
+    accumulator = getattr(config, "accumulator", None)
+    if isinstance(accumulator, Accumulator):
+        for name in ("acc", "acc_running", "dx_acc", "dx_acc_running"):
+            yield name, integer_encoding(accumulator.bits)
+
+
+def _encoding_text(encoding: Encoding) -> str:
+    sign = "signed" if encoding.signed else "unsigned"
+    return f"{sign} {encoding.kind.value} words of {encoding.bits} bits"
+
+
+def check_widths(case: CaseEntry) -> None:
+    """Refuse a tensor whose encoding is not the one that the configuration states (SPEC.md F7, M2, V2).
+
+    Raises:
+        BitrowError: naming the tensor, the encoding found and the one expected.
+    """
+    tensors = {tensor.name: tensor for tensor in case.tensors}
+    for name, expected in _widths(case):
+        found = tensors[name].encoding if name in tensors else expected
+        if found != expected:
+            raise BitrowError(
+                f"{case.name}/{name}: found {_encoding_text(found)}, expected {_encoding_text(expected)}"
+            )
+
+
+def code_range(case: CaseEntry, name: str) -> tuple[int, int] | None:
+    """Smallest and largest code of a tensor by its format in the configuration (SPEC.md F7)."""
+    formats = {"x_code": "x_format", "weight_code": "weight_format", "dy_code": "dy_format"}
+    fmt = getattr(case.config, formats.get(name, ""), None)
+    return None if fmt is None else (fmt.min, fmt.max)
+
+
+def holds_scales(tensor: TensorEntry) -> bool:
+    """Whether the words of a tensor are scales that a dequantizer or quantizer takes (SPEC.md F8, D3)."""
+    named = tensor.name in _SCALE_TENSORS or tensor.name in _PRODUCT_SCALES
+    return named and tensor.role is Role.PARAMETER and tensor.encoding.kind is Kind.FP16
+
+
+def scale_problem(tensor: TensorEntry, word: int) -> str | None:
+    """Why `word` is no scale, None where it is one; `tensor` is one that `holds_scales`.
+
+    Scales and their inverses lie in [2^-14, 2^14] (SPEC.md F8); the product that a dequantizer multiplies by
+    is a positive normal FP16 number (D3).
+    """
+    product = tensor.name in _PRODUCT_SCALES
+    low, high = (0.0, 65504.0) if product else (SCALE_MIN, SCALE_MAX)
+    number = FloatWord(FP16, word)
+    value = number.value
+    if number.kind == "normal" and value is not None and value > 0 and low <= value <= high:
+        return None
+    expected = "a positive normal FP16 number" if product else "a positive FP16 number in [2^-14, 2^14]"
+    clause = "D3" if product else "F8"
+    kind = "negative" if number.negative and number.kind in ("normal", "subnormal") else number.kind
+    return (
+        f"found the {kind} scale {word_text(word, tensor.encoding)}, expected {expected} (SPEC.md {clause})"
+    )
