@@ -1,0 +1,259 @@
+"""Quantization parameters from a float32 model and real images (SPEC.md F8, B1, C2, D3).
+
+A rule chooses the scale of a tensor from its values; here are two, each for power-of-two or general scales.
+Activations are measured at every convolution's input, gradients at its output, in a float32 pass; the loss
+scale is the power of two that keeps every product of gradient and weight scale well inside FP16. Calibration
+is float32 work on the host: what it chooses is a parameter of the contract, how it chooses is not.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from bitrow.config import BatchNormConfig, ConvConfig, LinearConfig, Statistics
+from bitrow.errors import BitrowError
+from bitrow.float_model import EPS, ConvScales, FloatModel, Norm, Weights, cross_entropy, forward
+from bitrow.formats import SCALE_MAX, SCALE_MIN, Fxp
+from bitrow.graph import ConvSize, Network, shapes
+from bitrow.layers import batch_norm, conv
+from bitrow.layers.batch_norm import BatchParams
+from bitrow.layers.linear import LinearParams
+from bitrow.parameters import LayerParams
+
+Rule = Callable[[np.ndarray, Fxp], float]
+
+# A gradient's scale times its weight's is kept at 64 times the least normal FP16 number or more (D3).
+LEAST_GRADIENT_PRODUCT = 2.0**-8
+_SAMPLE = 1 << 16
+
+
+@dataclass(frozen=True)
+class LeastSquares:
+    """The scale with the least squared error of quantization, among clips at 1/64, 2/64, ... of the largest magnitude.
+
+    With `power_of_two`, among the power of two that just holds the largest magnitude and the five below it.
+    """
+
+    power_of_two: bool = False
+
+    def __call__(self, values: np.ndarray, fmt: Fxp) -> float:
+        """Scale of `values` in `fmt`: a positive real number, 1 for values that are all zero."""
+        values = _sample(values)
+        largest = float(np.abs(values).max(initial=0.0))
+        if largest == 0.0:
+            return 1.0
+        if self.power_of_two:
+            top = math.ceil(math.log2(largest / fmt.max))
+            candidates = [math.ldexp(1.0, top - step) for step in range(6)]
+        else:
+            candidates = [largest / fmt.max * step / 64 for step in range(1, 65)]
+        return min(candidates, key=lambda scale: _squared_error(values, scale, fmt))
+
+
+@dataclass(frozen=True)
+class Percentile:
+    """The scale that just holds the given percentage of magnitudes; with `power_of_two`, the next above it."""
+
+    percent: float = 99.9
+    power_of_two: bool = False
+
+    def __call__(self, values: np.ndarray, fmt: Fxp) -> float:
+        """Scale of `values` in `fmt`: a positive real number, 1 where the percentile is zero."""
+        clip = float(np.percentile(np.abs(_sample(values)), self.percent))
+        if clip == 0.0:
+            return 1.0
+        scale = clip / fmt.max
+        return math.ldexp(1.0, math.ceil(math.log2(scale))) if self.power_of_two else scale
+
+
+class GradientScales(NamedTuple):
+    """Scales of the convolutions' output gradients by layer, and the loss scale that they assume.
+
+    They fit `dlogits = loss_scale * d(sum of the images' losses) / d(logits)`, whatever the batch size.
+    """
+
+    dy_scale: dict[str, float]
+    loss_scale: float
+
+
+class Calibrated(NamedTuple):
+    """Parameters of every layer of a network, and the loss scale that its gradient scales assume."""
+
+    params: dict[str, LayerParams]
+    loss_scale: float
+
+
+def calibrate(
+    network: Network, model: FloatModel, images: np.ndarray, labels: np.ndarray, rule: Rule = LeastSquares()
+) -> Calibrated:
+    """Bit-accurate parameters from `model` and real images f32[n,h,w,c] with labels int[n].
+
+    Raises:
+        BitrowError: naming the layer; what `make_params` refuses.
+    """
+    scales = forward_scales(network, model, images, rule)
+    gradients = gradient_scales(network, model, scales, images, labels, rule)
+    return Calibrated(make_params(network, model, scales, gradients.dy_scale), gradients.loss_scale)
+
+
+def forward_scales(
+    network: Network, model: FloatModel, images: np.ndarray, rule: Rule = LeastSquares()
+) -> dict[str, ConvScales]:
+    """Scales of every convolution's input, seen on images f32[n,h,w,c], and weights; FP16 numbers as float32."""
+    convs = {node.name: node for node in network.nodes if isinstance(node.config, ConvConfig)}
+    seen = jax.jit(lambda x: _observed(network, model, x, {node.inputs[0] for node in convs.values()}))
+    values = {name: np.asarray(value) for name, value in seen(jnp.asarray(images, jnp.float32)).items()}
+    scales = {}
+    for name, node in convs.items():
+        assert isinstance(node.config, ConvConfig) and isinstance(node.size, ConvSize)
+        x_scale = as_scale(rule(values[node.inputs[0]], node.config.x_format))
+        weight = np.asarray(_weights(network, model, name).weight)
+        w_scale = _weight_scale(weight, node.config.weight_format, node.size.per_channel, rule)
+        scales[name] = ConvScales(jnp.float32(x_scale), jnp.asarray(w_scale, jnp.float32))
+    return scales
+
+
+def gradient_scales(
+    network: Network,
+    model: FloatModel,
+    scales: Mapping[str, ConvScales],
+    images: np.ndarray,
+    labels: np.ndarray,
+    rule: Rule = LeastSquares(),
+) -> GradientScales:
+    """Scales of every convolution's output gradient, in a backward pass through simulated quantization.
+
+    Raises:
+        BitrowError: naming the layer, where gradients differ so much between layers that no loss scale fits.
+    """
+    gradients = _output_gradients(network, model, scales, images, labels)
+    wanted, least = {}, math.inf
+    for name, dy in gradients.items():
+        config = network.node(name).config
+        assert isinstance(config, ConvConfig)
+        w_scale = np.asarray(scales[name].w_scale)
+        folded = dy * w_scale if config.fold else dy
+        wanted[name] = rule(folded, config.dy_format)
+        if np.any(folded):
+            least = min(least, wanted[name] * (1.0 if config.fold else float(w_scale.min())))
+        else:
+            wanted[name] = 0.0
+    exponent = 0 if least == math.inf else max(0, math.ceil(math.log2(LEAST_GRADIENT_PRODUCT / least)))
+    loss_scale = math.ldexp(1.0, exponent)
+    for name, scale in wanted.items():
+        if scale * loss_scale > SCALE_MAX:
+            raise BitrowError(
+                f"{network.name} {name} dy_scale: found {scale * loss_scale!r} under the loss scale {loss_scale:g} "
+                f"that the smallest layer needs, expected at most {SCALE_MAX:g}"
+            )
+    return GradientScales({n: as_scale(s * loss_scale) if s else 1.0 for n, s in wanted.items()}, loss_scale)
+
+
+def make_params(
+    network: Network, model: FloatModel, scales: Mapping[str, ConvScales], dy_scales: Mapping[str, float]
+) -> dict[str, LayerParams]:
+    """Codes, scales and folded batch norms of every layer of a float32 model (SPEC.md F8, D3, M2, B1).
+
+    Raises:
+        BitrowError: naming network and layer; a scale, product, accumulator or fold that the contract refuses.
+    """
+    params: dict[str, LayerParams] = {}
+    for position, node in enumerate(network.nodes, start=1):
+        where = f"{network.name} {node.name}"
+        match node.config, model.params.get(node.name):
+            case ConvConfig() as config, Weights(weight, bias):
+                x_scale, w_scale = (np.asarray(s, np.float64) for s in scales[node.name])
+                params[node.name] = conv.make_params(
+                    config,
+                    where,
+                    weight_codes(np.asarray(weight), w_scale, config.weight_format),
+                    float(x_scale),
+                    w_scale if w_scale.ndim else float(w_scale),
+                    dy_scales[node.name],
+                    None if bias is None else np.asarray(bias).astype(np.float16),
+                    seed=position,
+                )
+            case BatchNormConfig(statistics=Statistics.FROZEN), Norm(gamma, beta):
+                mean, var = model.stats[node.name]
+                params[node.name] = batch_norm.fold(where, *map(np.asarray, (gamma, beta, mean, var)), EPS)
+            case BatchNormConfig(), Norm(gamma, beta):
+                params[node.name] = BatchParams(gamma, beta, jnp.float32(EPS))
+            case LinearConfig(), Weights(weight, bias) if bias is not None:
+                params[node.name] = LinearParams(_half(where, weight), jnp.asarray(bias, jnp.float32))
+    return params
+
+
+def weight_codes(weight: np.ndarray, w_scale: np.ndarray, fmt: Fxp) -> np.ndarray:
+    """Codes int8 of float32 weights under a scale, or one for each output channel: nearest, ties to even."""
+    t = np.asarray(weight, np.float64) / w_scale
+    return np.clip(np.rint(t), fmt.min, fmt.max).astype(np.int8 if fmt.signed else np.uint8)
+
+
+def as_scale(value: float) -> float:
+    """The FP16 number nearest to a positive real, brought into the range of F8."""
+    return float(np.float16(min(max(value, SCALE_MIN), SCALE_MAX)))
+
+
+def _weight_scale(weight: np.ndarray, fmt: Fxp, per_channel: bool, rule: Rule) -> float | np.ndarray:
+    if not per_channel:
+        return as_scale(rule(weight, fmt))
+    return np.array([as_scale(rule(weight[..., c], fmt)) for c in range(weight.shape[3])])
+
+
+def _observed(network: Network, model: FloatModel, x: jax.Array, names: set[str]) -> dict[str, jax.Array]:
+    found = {"input": x}
+    forward(network, model, x, observe=found.__setitem__)
+    return {name: found[name] for name in names}
+
+
+def _output_gradients(
+    network: Network,
+    model: FloatModel,
+    scales: Mapping[str, ConvScales],
+    images: np.ndarray,
+    labels: np.ndarray,
+) -> dict[str, np.ndarray]:
+    """Gradient of the summed loss at every convolution's output, f32[n,oh,ow,c_out]."""
+    batch = any(getattr(n.config, "statistics", None) is Statistics.BATCH for n in network.nodes)
+
+    def loss_of(offsets: dict[str, jax.Array], x: jax.Array, y: jax.Array) -> jax.Array:
+        logits, _ = forward(network, model, x, train=batch, scales=scales, offsets=offsets)
+        return cross_entropy(logits, y)
+
+    sizes = shapes(network)
+    offsets = {name: jnp.zeros((len(images), *sizes[name]), jnp.float32) for name in scales}
+    gradients = jax.jit(jax.grad(loss_of))(offsets, jnp.asarray(images, jnp.float32), jnp.asarray(labels))
+    return {name: np.asarray(value) for name, value in gradients.items()}
+
+
+def _weights(network: Network, model: FloatModel, name: str) -> Weights:
+    found = model.params.get(name)
+    if not isinstance(found, Weights):
+        raise BitrowError(f"{network.name} {name}: found no float weights, expected a convolution's")
+    return found
+
+
+def _half(where: str, weight: jax.Array) -> jax.Array:
+    half = np.asarray(weight).astype(np.float16)
+    if not np.isfinite(half).all():
+        raise BitrowError(f"{where} weight: found a weight beyond FP16, expected at most 65504")
+    return jnp.asarray(half)
+
+
+def _sample(values: np.ndarray) -> np.ndarray:
+    flat = np.asarray(values, np.float64).reshape(-1)
+    if flat.size <= _SAMPLE:
+        return flat
+    return flat[np.linspace(0, flat.size - 1, _SAMPLE).astype(np.int64)]
+
+
+def _squared_error(values: np.ndarray, scale: float, fmt: Fxp) -> float:
+    code = np.clip(np.rint(values / scale), fmt.min, fmt.max)
+    return float(np.square(values - scale * code).sum())

@@ -1,0 +1,219 @@
+"""A network with its parameters in one file: safetensors, with the graph as JSON in its header.
+
+A tensor is called "LAYER.FIELD", as in "stem_conv.weight_code"; samples are "samples.images" and so on. The
+header's only metadata key, "bitrow", holds the schema, its version, the graph, the loss scale and notes, so
+that equal models make equal bytes.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax.numpy as jnp
+import numpy as np
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save as save_tensors
+
+from bitrow.config import LinearConfig
+from bitrow.errors import BitrowError
+from bitrow.graph import Network, shapes
+from bitrow.graph_json import from_json, to_json
+from bitrow.parameters import (
+    ArraySpec,
+    LayerParams,
+    check_params,
+    check_values,
+    layer_spec,
+    params_type,
+)
+
+SCHEMA = "bitrow-model"
+VERSION = 1
+
+_DTYPES = {"F16": "float16", "F32": "float32", "I8": "int8", "U8": "uint8", "U16": "uint16", "I32": "int32"}
+
+
+class Samples(NamedTuple):
+    """Real inputs kept with a model, as numpy arrays: images f16[k,h,w,c], labels i32[k], dlogits f16[k,...].
+
+    `dlogits` is a gradient of the output for each image, so that a training pass needs nothing that the
+    platform's exponential could change.
+    """
+
+    images: np.ndarray
+    labels: np.ndarray
+    dlogits: np.ndarray
+
+
+class Model(NamedTuple):
+    """A network, its parameters, the loss scale that its gradient scales assume, samples, and notes on its making."""
+
+    network: Network
+    params: dict[str, LayerParams]
+    loss_scale: float = 1.0
+    samples: Samples | None = None
+    notes: dict[str, str] = {}
+
+
+def save(path: str | Path, model: Model, *, force: bool = False) -> None:
+    """Write the model, whole or not at all.
+
+    Raises:
+        BitrowError: parameters that do not fit the network or that the contract refuses; a file that exists,
+            without `force`; a path that cannot be written.
+    """
+    path = Path(path)
+    data = to_bytes(model)
+    if path.exists() and not force:
+        raise BitrowError(f"{path}: found a file there, expected none; force replaces it")
+    temporary = None
+    try:
+        descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        os.chmod(temporary, 0o644)
+        os.replace(temporary, path)
+        temporary = None
+    except OSError as error:
+        raise BitrowError(f"{path}: found {error.strerror}, expected a path that can be written") from None
+    finally:
+        if temporary is not None:
+            os.unlink(temporary)
+
+
+def to_bytes(model: Model) -> bytes:
+    """The file that `save` writes.
+
+    Raises:
+        BitrowError: parameters that do not fit the network or that the contract refuses.
+    """
+    network = model.network
+    check_params(network, model.params)
+    tensors: dict[str, np.ndarray] = {}
+    for node in network.nodes:
+        if node.name not in model.params:
+            continue
+        params = model.params[node.name]
+        check_values(f"{network.name} {node.name}", node, params)
+        for field in layer_spec(network, node):
+            tensors[f"{node.name}.{field}"] = np.ascontiguousarray(getattr(params, field))
+    if model.samples is not None:
+        spec = _samples_spec(network, len(model.samples.labels))
+        for field, array in model.samples._asdict().items():
+            _check_spec(f"{network.name} samples.{field}", ArraySpec(str(array.dtype), array.shape), spec[field])
+            tensors[f"samples.{field}"] = np.ascontiguousarray(array)
+    header = {
+        "schema": SCHEMA,
+        "version": VERSION,
+        "network": to_json(network),
+        "loss_scale": model.loss_scale,
+        "samples": 0 if model.samples is None else len(model.samples.labels),
+        "notes": model.notes,
+    }
+    return save_tensors(tensors, {"bitrow": json.dumps(header, sort_keys=True, separators=(",", ":"))})
+
+
+def load(path: str | Path) -> Model:
+    """Read and check a model file.
+
+    Raises:
+        BitrowError: naming the file, and the layer where one is at fault: no file, no safetensors or a truncated
+            one, another schema or version, a graph that `Network` refuses, tensors missing, superfluous or of
+            another dtype or shape, values that the contract refuses.
+    """
+    path = Path(path)
+    header, tensors = _read(path)
+    if header.get("version") != VERSION or header.get("schema") != SCHEMA:
+        raise BitrowError(
+            f"{path}: found schema {header.get('schema')!r} version {header.get('version')!r}, "
+            f"expected {SCHEMA!r} version {VERSION}"
+        )
+    network = from_json(str(path), header.get("network"))
+    count, loss_scale, notes = (header.get(key) for key in ("samples", "loss_scale", "notes"))
+    if type(count) is not int or count < 0:
+        raise BitrowError(f"{path} samples: found {count!r}, expected a number of samples")
+    if type(loss_scale) is not float or not 0 < loss_scale < float("inf"):
+        raise BitrowError(f"{path} loss_scale: found {loss_scale!r}, expected a positive number")
+    if not isinstance(notes, dict) or not all(isinstance(note, str) for note in notes.values()):
+        raise BitrowError(f"{path} notes: found {str(notes)[:40]!r}, expected texts by name")
+    _check_tensors(path, network, count, tensors)
+    params = {node.name: _layer(path, network, node, tensors) for node in network.nodes if params_type(node)}
+    samples = Samples(*(tensors[f"samples.{field}"] for field in Samples._fields)) if count else None
+    return Model(network, params, loss_scale, samples, notes)
+
+
+def _layer(path: Path, network: Network, node: Any, tensors: dict[str, np.ndarray]) -> LayerParams:
+    kind = params_type(node)
+    assert kind is not None
+    given = {field: tensors[f"{node.name}.{field}"] for field in layer_spec(network, node)}
+    arrays = {field: given.get(field) for field in kind._fields}
+    check_values(f"{path} {node.name}", node, kind(**arrays))
+    return kind(**{field: None if array is None else jnp.asarray(array) for field, array in arrays.items()})
+
+
+def _samples_spec(network: Network, count: int) -> dict[str, ArraySpec]:
+    output = shapes(network)[network.output]
+    if isinstance(network.node(network.output).config, LinearConfig):
+        output = output[2:]
+    return {
+        "images": ArraySpec("float16", (count, *network.input_shape)),
+        "labels": ArraySpec("int32", (count,)),
+        "dlogits": ArraySpec("float16", (count, *output)),
+    }
+
+
+def _check_tensors(path: Path, network: Network, count: int, tensors: dict[str, np.ndarray]) -> None:
+    expected = {
+        f"{node.name}.{field}": spec
+        for node in network.nodes
+        for field, spec in layer_spec(network, node).items()
+    }
+    if count:
+        expected |= {f"samples.{field}": spec for field, spec in _samples_spec(network, count).items()}
+    for name, spec in expected.items():
+        if name not in tensors:
+            raise BitrowError(f"{path} {name}: found no such tensor, expected {spec.dtype}{list(spec.shape)}")
+        _check_spec(f"{path} {name}", ArraySpec(str(tensors[name].dtype), tensors[name].shape), spec)
+    for name in tensors:
+        if name not in expected:
+            raise BitrowError(f"{path} {name}: found this tensor, expected none of this name")
+
+
+def _check_spec(where: str, found: ArraySpec, wanted: ArraySpec) -> None:
+    if found != wanted:
+        raise BitrowError(
+            f"{where}: found {found.dtype}{list(found.shape)}, expected {wanted.dtype}{list(wanted.shape)}"
+        )
+
+
+def _read(path: Path) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+    try:
+        with safe_open(path, framework="numpy") as file:
+            metadata = file.metadata() or {}
+            tensors = {name: _tensor(path, file, name) for name in file.keys()}
+    except SafetensorError as error:
+        reason = str(error).splitlines()[0]
+        raise BitrowError(f"{path}: found no whole safetensors file ({reason}), expected a model file") from None
+    except OSError as error:
+        reason = error.strerror or str(error).splitlines()[0]
+        raise BitrowError(f"{path}: found {reason}, expected a model file") from None
+    try:
+        header = json.loads(metadata.get("bitrow", ""))
+    except ValueError:
+        header = None
+    if not isinstance(header, dict):
+        raise BitrowError(f"{path}: found no JSON under the metadata key 'bitrow', expected a model's graph")
+    return header, tensors
+
+
+def _tensor(path: Path, file: Any, name: str) -> np.ndarray:
+    dtype = file.get_slice(name).get_dtype()
+    if dtype not in _DTYPES:
+        raise BitrowError(f"{path} {name}: found dtype {dtype}, expected one of {', '.join(_DTYPES)}")
+    return file.get_tensor(name)

@@ -1,0 +1,257 @@
+"""A network run a whole tensor at a time, forward and backward, with a tap at every rounding point.
+
+The graph is `bitrow.graph.Network`; the arithmetic is that of `bitrow.layers`; this module only routes values,
+and gradients where a value has several consumers (SPEC.md A5). Every function is pure and can be jitted with
+the network static.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax import Array
+
+from bitrow.config import (
+    AddConfig,
+    AvgPoolConfig,
+    BatchNormConfig,
+    ConvConfig,
+    LinearConfig,
+    MaxPoolConfig,
+    ReluConfig,
+    Statistics,
+)
+from bitrow.errors import BitrowError
+from bitrow.graph import INPUT, Network, Node, shapes
+from bitrow.layers import activation, batch_norm, conv, linear, pool, residual
+from bitrow.layers.frozen import zero_cotangent
+from bitrow.ops.tap import Tap, no_tap, prefixed
+from bitrow.parameters import Params, check_params
+
+Saved = dict[str, Any]
+
+
+class BatchNormGrad(NamedTuple):
+    """Gradients of a batch norm's gamma and beta, [c], in the accumulator's format (SPEC.md B3, B4)."""
+
+    dgamma: Array
+    dbeta: Array
+
+
+class TrainingPass(NamedTuple):
+    """One forward and backward pass: logits f16[n, classes], dx f16[n,h,w,c], batch norms' gradients, taps."""
+
+    logits: Array
+    dx: Array
+    grads: dict[str, BatchNormGrad]
+    taps: dict[str, Array]
+
+
+def forward(network: Network, params: Params, x: Array, tap: Tap = no_tap) -> tuple[Array, Saved]:
+    """Run the network on x f16[n,h,w,c].
+
+    Returns the output (f16[n, classes] of a head, else f16[n,h,w,c]) and, by layer, what its backward pass
+    reads: a convolution's mask, batch statistics with their y, where a ReLU passes, a max pool's winners. A head's
+    input f16[n, in] is kept for the host, which forms the head's weight gradient (SPEC.md A4). `tap` is called
+    with "LAYER/forward/TAP".
+
+    Raises:
+        BitrowError: parameters that `parameters.check_params` refuses; x of another shape or dtype.
+    """
+    check_params(network, params)
+    _check_array(network, "x", x, network.input_shape)
+    values: dict[str, Array] = {INPUT: x}
+    last_reader = {name: node.name for node in network.nodes for name in node.inputs}
+    saved: Saved = {}
+    for node in network.nodes:
+        inputs = [values[name] for name in node.inputs]
+        layer_tap = prefixed(tap, f"{node.name}/forward/")
+        values[node.name], kept = _layer_forward(node, params.get(node.name), inputs, layer_tap)
+        if kept is not None:
+            saved[node.name] = kept
+        for name in node.inputs:
+            if last_reader[name] == node.name:
+                values.pop(name, None)  # run eagerly, large maps should not outlive their readers
+    return _flat(network, values[network.output]), saved
+
+
+def backward(
+    network: Network,
+    params: Params,
+    saved: Saved,
+    dlogits: Array,
+    tap: Tap = no_tap,
+    *,
+    need_input_grad: bool = True,
+) -> tuple[Array | None, dict[str, BatchNormGrad]]:
+    """Propagate dlogits, f16 of the output's shape, back to the input.
+
+    Returns dx f16[n,h,w,c] (None without `need_input_grad`, which spares the layers that read the input their
+    input gradient) and the gradients of every batch norm with batch statistics. `tap` is called with
+    "LAYER/backward/TAP"; a value with K consumers has the taps "VALUE/fan_out/sum_1" to K-1, one for each addition
+    of A5.
+
+    Raises:
+        BitrowError: parameters as in `forward`; dlogits of another shape or dtype.
+    """
+    check_params(network, params)
+    sizes = shapes(network)
+    dlogits = _check_dlogits(network, dlogits)
+    gradients = _FanOut(network, tap)
+    gradients.add(network.output, dlogits)
+    grads: dict[str, BatchNormGrad] = {}
+    for node in reversed(network.nodes):
+        dy = gradients.take(node.name)
+        batch = isinstance(node.config, BatchNormConfig) and node.config.statistics is Statistics.BATCH
+        if not need_input_grad and not batch and set(node.inputs) == {INPUT}:
+            continue
+        layer_tap = prefixed(tap, f"{node.name}/backward/")
+        dx, grad = _layer_backward(
+            node, params.get(node.name), saved.get(node.name), dy, sizes[node.inputs[0]], layer_tap
+        )
+        if grad is not None:
+            grads[node.name] = grad
+        for name in node.inputs:
+            if name != INPUT or need_input_grad:
+                gradients.add(name, dx)
+    return (gradients.take(INPUT) if need_input_grad else None), grads
+
+
+def training_pass(network: Network, params: Params, x: Array, dlogits: Array) -> TrainingPass:
+    """Forward and backward with every tap recorded under the names that the two give it.
+
+    Raises:
+        BitrowError: as `forward` and `backward`.
+    """
+    taps: dict[str, Array] = {}
+    logits, saved = forward(network, params, x, taps.__setitem__)
+    dx, grads = backward(network, params, saved, dlogits, taps.__setitem__)
+    assert dx is not None
+    return TrainingPass(logits, dx, grads, taps)
+
+
+@partial(jax.custom_vjp, nondiff_argnums=(0,))
+def apply(network: Network, params: Params, x: Array) -> Array:
+    """The output of `forward`, differentiable by JAX with `backward` as its rule.
+
+    Gradients reach x and the gamma and beta of batch norms with batch statistics, as float32. Everything else
+    is frozen (SPEC.md C4) and gets zeros; the head's weights are the host's (A4), who has its input in
+    `forward`'s saved.
+
+    Raises:
+        BitrowError: as `forward`.
+    """
+    return forward(network, params, x)[0]
+
+
+def _apply_forward(network: Network, params: Params, x: Array) -> tuple[Array, tuple[Params, Saved]]:
+    logits, saved = forward(network, params, x)
+    return logits, (params, saved)
+
+
+def _apply_backward(network: Network, kept: tuple[Params, Saved], dlogits: Array) -> tuple[Any, Array]:
+    params, saved = kept
+    dx, grads = backward(network, params, saved, dlogits)
+    assert dx is not None
+    cotangents = zero_cotangent(dict(params))
+    for name, grad in grads.items():
+        dgamma, dbeta = (value.astype(jnp.float32) for value in grad)
+        cotangents[name] = cotangents[name]._replace(gamma=dgamma, beta=dbeta)
+    return cotangents, dx
+
+
+apply.defvjp(_apply_forward, _apply_backward)
+
+
+class _FanOut:
+    """Gradients under way to their producers, added in the order in which they arrive (SPEC.md A5)."""
+
+    def __init__(self, network: Network, tap: Tap) -> None:
+        self._mode = network.mode
+        self._tap = tap
+        self._sums: dict[str, tuple[int, Array]] = {}
+
+    def add(self, name: str, dy: Array) -> None:
+        if name not in self._sums:
+            self._sums[name] = 0, dy
+            return
+        count, running = self._sums[name]
+        total = residual.accumulate([running, dy], self._mode)
+        self._tap(f"{name}/fan_out/sum_{count + 1}", total)
+        self._sums[name] = count + 1, total
+
+    def take(self, name: str) -> Array:
+        return self._sums.pop(name)[1]
+
+
+def _layer_forward(node: Node, params: Any, inputs: list[Array], tap: Tap) -> tuple[Array, Any]:
+    x = inputs[0]
+    match node.config:
+        case ConvConfig() as config:
+            return conv.forward(config, params, x, tap)
+        case BatchNormConfig(statistics=Statistics.FROZEN) as config:
+            return batch_norm.forward_frozen(config, params, x, tap), None
+        case BatchNormConfig() as config:
+            return batch_norm.forward_batch(config, params, x, tap)
+        case ReluConfig() as config:
+            return activation.forward(config, x, tap), activation.passes(config, x)
+        case AddConfig() as config:
+            return residual.forward(config, x, inputs[1], tap), None
+        case MaxPoolConfig() as config:
+            return pool.max_forward(config, x, tap)
+        case AvgPoolConfig() as config:
+            return pool.avg_forward(config, x, tap), None
+        case LinearConfig() as config:
+            flat = x.reshape(x.shape[0], -1)
+            y = linear.forward(config, params, flat, tap)
+            return y[:, None, None, :], flat
+    raise BitrowError(f"{node.name}: found config {type(node.config).__name__}, expected a layer's config")
+
+
+def _layer_backward(
+    node: Node, params: Any, saved: Any, dy: Array, shape: tuple[int, int, int], tap: Tap
+) -> tuple[Array, BatchNormGrad | None]:
+    match node.config:
+        case ConvConfig() as config:
+            return conv.backward(config, params, saved, dy, tap), None
+        case BatchNormConfig(statistics=Statistics.FROZEN) as config:
+            return batch_norm.backward_frozen(config, params, dy, tap), None
+        case BatchNormConfig() as config:
+            dx, dgamma, dbeta = batch_norm.backward_batch(config, saved, dy, tap)
+            return dx, BatchNormGrad(dgamma, dbeta)
+        case ReluConfig() as config:
+            return activation.backward(config, saved, dy, tap), None
+        case AddConfig():
+            return dy, None
+        case MaxPoolConfig() as config:
+            return pool.max_backward(config, saved, dy, shape[:2], tap), None
+        case AvgPoolConfig() as config:
+            return pool.avg_backward(config, dy, shape[:2], tap), None
+        case LinearConfig() as config:
+            dx = linear.backward(config, params, dy.reshape(dy.shape[0], -1), tap)
+            return dx.reshape(dx.shape[0], *shape), None
+    raise BitrowError(f"{node.name}: found config {type(node.config).__name__}, expected a layer's config")
+
+
+def _flat(network: Network, y: Array) -> Array:
+    head = isinstance(network.node(network.output).config, LinearConfig)
+    return y.reshape(y.shape[0], -1) if head else y
+
+
+def _check_array(network: Network, name: str, array: Array, shape: tuple[int, ...]) -> None:
+    if array.dtype != jnp.float16 or array.ndim != 4 or array.shape[1:] != shape:
+        raise BitrowError(
+            f"{network.name} {name}: found {array.dtype}{list(array.shape)}, "
+            f"expected float16[n, {', '.join(map(str, shape))}]"
+        )
+
+
+def _check_dlogits(network: Network, dlogits: Array) -> Array:
+    shape = shapes(network)[network.output]
+    if isinstance(network.node(network.output).config, LinearConfig) and dlogits.ndim == 2:
+        dlogits = dlogits[:, None, None, :]
+    _check_array(network, "dlogits", dlogits, shape)
+    return dlogits
