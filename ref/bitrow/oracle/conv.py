@@ -11,7 +11,7 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from bitrow.config import ConvConfig
+from bitrow.config import ConvConfig, output_size
 from bitrow.errors import BitrowError
 from bitrow.formats import FP16, FP32, Accumulator, AccOverflow, FloatMode, Fxp, Gradient, QuantRounding
 from bitrow.oracle import fp16, fp32, fxp, gather, lfsr, softfloat
@@ -109,6 +109,7 @@ def backward(config: ConvConfig, inputs: Words, rows: Iterable[Row] | None = Non
     _check_shapes(config, weight.shape, mask.shape)
     if w_scale.size != 1 and not config.fold:
         raise BitrowError(f"convolution w_scale: found {w_scale.size} scales, expected one, or fold")
+    _check_gradient(config, dy.shape, weight.shape, mask.shape)
     plan = gather.gradient_gather(weight, mask.shape[1:3], config.stride, config.padding, config.groups)
     targets = chosen_rows(rows, *mask.shape[:2])
     read = gradient_rows(config, mask.shape, weight.shape, dy.shape, rows)
@@ -146,6 +147,15 @@ def _check_shapes(config: ConvConfig, kernel: tuple[int, ...], x_shape: tuple[in
     config.check("convolution", (kernel[0], kernel[1], kernel[2], kernel[3]))
     if x_shape[3] != kernel[2] * config.groups:
         raise BitrowError(f"convolution: found {x_shape[3]} channels, expected {kernel[2] * config.groups}")
+
+
+def _check_gradient(
+    config: ConvConfig, dy_shape: tuple[int, ...], kernel: tuple[int, ...], x_shape: tuple[int, ...]
+) -> None:
+    sizes = (output_size(x_shape[i], kernel[i - 1], config.stride, config.padding) for i in (1, 2))
+    expected = (x_shape[0], *sizes, kernel[3])
+    if dy_shape != expected:
+        raise BitrowError(f"convolution dy: found shape {dy_shape}, expected {expected}")
 
 
 def _spread(tap: np.ndarray, shape: tuple[int, ...], running: bool = False) -> np.ndarray:
