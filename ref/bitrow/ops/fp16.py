@@ -60,16 +60,22 @@ def round_once(value: Float32[Array, "*s"], mode: FloatMode = RNE) -> Float16[Ar
     return canonical(out)
 
 
-def add_odd(a: Float32[Array, "*s"], b: Float32[Array, "*s"]) -> Float32[Array, "*s"]:
+def add_odd(
+    a: Float32[Array, "*s"], b: Float32[Array, "*s"], a_leads: bool = False
+) -> Float32[Array, "*s"]:
     """a + b rounded to odd in float32: exact if it fits, else the neighbour with an odd last bit.
 
     Rounding the result to FP16, in any mode, equals rounding the exact sum (Boldo and Melquiond 2008). The
-    error of the float32 sum is found by Knuth's TwoSum, which no contraction of a product into it changes as
-    long as the products are exact. Operands must keep the error above float32's subnormals.
+    error of the float32 sum is found by Knuth's TwoSum, or by Dekker's shorter one where the caller knows that
+    |a| >= |b| or a = 0 (`a_leads`). A product contracted into either changes nothing as long as it is
+    exact. Operands must keep the error above float32's subnormals.
     """
     total = a + b
-    b_part = total - a
-    error = (a - (total - b_part)) + (b - b_part)
+    if a_leads:
+        error = b - (total - a)
+    else:
+        b_part = total - a
+        error = (a - (total - b_part)) + (b - b_part)
     word = float32_bits(total)
     inexact = (error > 0) | (error < 0)
     away = (error > 0) == (word >> 31 == 0)  # the exact sum lies further from zero

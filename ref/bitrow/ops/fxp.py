@@ -12,6 +12,8 @@ from bitrow.ops.tap import Tap, no_tap
 
 RNE = FloatMode()
 EXACT_PRODUCT = 1 << 13  # an accumulator up to here times an 11-bit significand fits float32
+_MAGIC = 1.5 * 2**23
+_MAGIC_BITS = 0x4B400000
 EXACT_SPLIT = (1 << 24) - 1  # an accumulator up to here splits into two 12-bit halves
 
 
@@ -26,15 +28,21 @@ def _scaled(x: Array, inv_scale: Array, mode: FloatMode, tap: Tap) -> Array:
     return t.astype(jnp.float32)
 
 
-def _clip(value: Array, nan: Array, fmt: Fxp) -> Array:
-    """Whole-number float32 to codes; NaN is decided first, as casts and clips of it differ by platform."""
-    value = jnp.where(nan, jnp.float32(0), value)
+def _nearest(t: Array, fmt: Fxp) -> Array:
+    """int32 nearest to float32 t, ties to even, clipped to one past the format's ends; NaN decided before.
+
+    Adding 1.5 * 2^23 leaves the rounded integer in the low bits of the sum's fraction.
+    """
+    bounded = jnp.clip(jnp.where(jnp.isnan(t), jnp.float32(0), t), fmt.min - 1, fmt.max + 1)
+    return lax.bitcast_convert_type(bounded + jnp.float32(_MAGIC), jnp.int32) - _MAGIC_BITS
+
+
+def _clip(value: Array, fmt: Fxp) -> Array:
     return jnp.clip(value, fmt.min, fmt.max).astype(code_dtype(fmt))
 
 
-def _rint_and_mask(t: Array, fmt: Fxp) -> tuple[Array, Array]:
-    nearest = lax.round(t, lax.RoundingMethod.TO_NEAREST_EVEN)
-    return nearest, (nearest >= fmt.min) & (nearest <= fmt.max)
+def _mask(t: Array, nearest: Array, fmt: Fxp) -> Array:
+    return (nearest >= fmt.min) & (nearest <= fmt.max) & ~jnp.isnan(t)
 
 
 def quantize(
@@ -46,8 +54,8 @@ def quantize(
 ) -> tuple[Int[Array, "*s"], Bool[Array, "*s"]]:
     """Codes (int8, uint8 if unsigned) and the straight-through mask (SPEC.md Q1, Q2, Q4). Taps t, code, mask."""
     t = _scaled(x, inv_scale, mode, tap)
-    nearest, mask = _rint_and_mask(t, fmt)
-    code = _clip(nearest, jnp.isnan(t), fmt)
+    nearest = _nearest(t, fmt)
+    code, mask = _clip(nearest, fmt), _mask(t, nearest, fmt)
     tap("code", code)
     tap("mask", mask)
     return code, mask
@@ -63,13 +71,12 @@ def quantize_stochastic(
 ) -> tuple[Int[Array, "*s"], Bool[Array, "*s"]]:
     """Codes by stochastic rounding with one LFSR word per element (SPEC.md Q3), and Q4's mask. Taps t, code, mask."""
     t = _scaled(x, inv_scale, mode, tap)
-    nan = jnp.isnan(t)
-    bounded = jnp.clip(jnp.where(nan, jnp.float32(0), t), fmt.min - 1, fmt.max + 1)
+    bounded = jnp.clip(jnp.where(jnp.isnan(t), jnp.float32(0), t), fmt.min - 1, fmt.max + 1)
     whole = jnp.floor(bounded)
     # The fraction has at most 24 bits and the word 16, so both sides of the comparison are exact.
     carry = (bounded - whole) * jnp.float32(65536) >= jnp.float32(65536) - words.astype(jnp.float32)
-    code = _clip(whole + carry.astype(jnp.float32), nan, fmt)
-    mask = _rint_and_mask(t, fmt)[1]
+    code = _clip(whole.astype(jnp.int32) + carry.astype(jnp.int32), fmt)
+    mask = _mask(t, _nearest(t, fmt), fmt)
     tap("code", code)
     tap("mask", mask)
     return code, mask
@@ -85,7 +92,7 @@ def scale_once(
     high = softfloat.bits_float32(softfloat.float32_bits(value) & jnp.uint32(0xFFFFF000))
     low = jnp.where(value == high, jnp.float32(0), value - high)  # an infinity has no low half
     factor = fp16.widen(scale, mode)
-    return fp16.round_once(fp16.add_odd(high * factor, low * factor), mode)
+    return fp16.round_once(fp16.add_odd(high * factor, low * factor, a_leads=True), mode)
 
 
 def dequantize(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from jax import Array
 
@@ -18,3 +18,16 @@ def prefixed(tap: Tap, prefix: str) -> Tap:
     if tap is no_tap:
         return no_tap
     return lambda name, value: tap(prefix + name, value)
+
+
+def renamed(tap: Tap, names: Mapping[str, str | None]) -> Tap:
+    """`tap` under other names where `names` has one, silent where it has None; `no_tap` stays `no_tap`."""
+    if tap is no_tap:
+        return no_tap
+
+    def rename(name: str, value: Array) -> None:
+        new = names.get(name, name)
+        if new is not None:
+            tap(new, value)
+
+    return rename
