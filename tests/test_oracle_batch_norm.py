@@ -14,7 +14,11 @@ from bitrow.formats import FP16, FP32, FloatMode, Overflow, Rounding
 from bitrow.oracle import arrays, batch_norm, fp16, softfloat
 
 SHAPES = [(2, 3, 5, 3), (1, 4, 1, 2), (1, 1, 8, 2), (2, 2, 7, 1), (1, 1, 1, 1)]
-MODES = [FloatMode(), FloatMode(Rounding.UP, Overflow.SATURATE, True), FloatMode(Rounding.TOWARD_ZERO, flush=True)]
+MODES = [
+    FloatMode(),
+    FloatMode(Rounding.UP, Overflow.SATURATE, True),
+    FloatMode(Rounding.TOWARD_ZERO, flush=True),
+]
 
 
 def words16(values: np.ndarray) -> np.ndarray:
@@ -113,7 +117,9 @@ def row_sums(judge, name, sum_name, leaves, taps):
     width = 1
     while width < leaves.shape[2]:
         width *= 2
-    cells = [leaves[:, :, i] if i < leaves.shape[2] else judge.zero(leaves[:, :, 0].shape) for i in range(width)]
+    cells = [
+        leaves[:, :, i] if i < leaves.shape[2] else judge.zero(leaves[:, :, 0].shape) for i in range(width)
+    ]
     level = 0
     while len(cells) > 1:
         cells = [judge.add(cells[2 * i], cells[2 * i + 1]) for i in range(len(cells) // 2)]
@@ -133,7 +139,9 @@ def affine(config, a16, b16, y):
     """B1's forward by scalar FP16 operations."""
     a, b = np.broadcast_to(a16, y.shape), np.broadcast_to(b16, y.shape)
     if config.fma:
-        return {"z": np.vectorize(lambda *w: fp16.fma(*map(int, w), config.mode), otypes=[np.uint16])(a, y, b)}
+        return {
+            "z": np.vectorize(lambda *w: fp16.fma(*map(int, w), config.mode), otypes=[np.uint16])(a, y, b)
+        }
     mul, add = elementwise(fp16.mul, config.mode), elementwise(fp16.add, config.mode)
     return {"ay": mul(a, y), "z": add(mul(a, y), b)}
 
@@ -300,7 +308,9 @@ def test_fold_is_pythons_binary64():
     """SPEC.md B1: gamma / sqrt(var + eps) and beta - mean*a64 in binary64, then one rounding each to FP16."""
     rng = np.random.default_rng(6)
     count = 3000
-    gamma, beta, mean = (np.float32(np.ldexp(rng.normal(0, 1, count), rng.integers(-8, 5, count))) for _ in range(3))
+    gamma, beta, mean = (
+        np.float32(np.ldexp(rng.normal(0, 1, count), rng.integers(-8, 5, count))) for _ in range(3)
+    )
     var = np.float32(np.ldexp(rng.uniform(0, 1, count), rng.integers(-12, 8, count)))
     eps = np.float32(1e-5)
     found = batch_norm.fold("bn", *(words32(v) for v in (gamma, beta, mean, var)), int(words32(eps)))

@@ -13,8 +13,8 @@ from bitrow.errors import BitrowError
 from bitrow.formats import (
     FXP8,
     UFXP4,
-    Accumulator,
     AccOverflow,
+    Accumulator,
     Dequantize,
     FloatMode,
     Gradient,
@@ -22,8 +22,8 @@ from bitrow.formats import (
     QuantRounding,
     Rounding,
 )
-from bitrow.oracle import arrays, conv, fp16, fxp, lfsr
-from bitrow.oracle.conv import running_sum
+from bitrow.oracle import arrays, conv, float_sum, fp16, fxp, lfsr
+from bitrow.oracle.float_sum import running_sum
 
 SATURATE8 = Accumulator(8, AccOverflow.SATURATE)
 GEOMETRIES = [  # stride, padding, groups, kernel, (n, h, w, c_in), c_out
@@ -75,7 +75,7 @@ def forward_terms(x_code: np.ndarray, weight: np.ndarray, geometry) -> np.ndarra
     """Products of M1 `[K, n, oh, ow, c_out]` in the order kh, kw, c_in, from a padded map."""
     stride, padding, groups, (kh, kw), _, c_out = geometry
     padded = np.pad(x_code.astype(np.int64), ((0, 0), (padding, padding), (padding, padding), (0, 0)))
-    n, oh, ow, _ = output_shape(geometry)
+    _, oh, ow, _ = output_shape(geometry)
     group_in, group_out = weight.shape[2], c_out // groups
     terms = []
     for a, b, k in itertools.product(range(kh), range(kw), range(group_in)):
@@ -131,7 +131,9 @@ def test_forward_is_its_definition(geometry):
     config, inputs, _ = setup(geometry)
     taps = conv.forward(config, inputs)
     assert list(taps) == ["t", "x_code", "mask", "acc", "deq", "y"]
-    quantized = [fxp.quantize(v, int(inputs["x_inv_scale"]), config.x_format) for v in inputs["x"].ravel().tolist()]
+    quantized = [
+        fxp.quantize(v, int(inputs["x_inv_scale"]), config.x_format) for v in inputs["x"].ravel().tolist()
+    ]
     assert taps["t"].ravel().tolist() == [q.t for q in quantized]
     assert taps["x_code"].ravel().tolist() == [q.code for q in quantized]
     assert taps["mask"].ravel().tolist() == [q.mask for q in quantized]
@@ -153,15 +155,18 @@ def test_forward_without_bias_and_with_one_scale():
     inputs["scale"] = inputs["scale"][0]
     taps = conv.forward(config, inputs)
     assert np.array_equal(taps["y"], taps["deq"])
-    assert taps["deq"][0, 0, 0, 1] == fxp.dequantize(
-        int(taps["acc"][0, 0, 0, 1]), int(inputs["scale"]), Dequantize.FUSED
-    ).deq
+    assert (
+        taps["deq"][0, 0, 0, 1]
+        == fxp.dequantize(int(taps["acc"][0, 0, 0, 1]), int(inputs["scale"]), Dequantize.FUSED).deq
+    )
 
 
 @pytest.mark.parametrize("geometry", GEOMETRIES, ids=IDS)
 def test_two_step_wrap_and_saturate_forward(geometry):
     """SPEC.md D2, M2: acc_fp16 is tapped; wrap takes low bits; saturate clamps in the order kh, kw, c_in."""
-    config, inputs, _ = setup(geometry, dequantize=Dequantize.TWO_STEP, accumulator=Accumulator(8, AccOverflow.WRAP))
+    config, inputs, _ = setup(
+        geometry, dequantize=Dequantize.TWO_STEP, accumulator=Accumulator(8, AccOverflow.WRAP)
+    )
     inputs["x"] = bits(np.random.default_rng(1).choice([-9.0, 9.0], geometry[4]))
     taps = conv.forward(config, inputs)
     terms = forward_terms(taps["x_code"], inputs["weight_code"], geometry)
@@ -182,14 +187,18 @@ def test_saturation_depends_on_the_order():
     config, inputs, _ = setup(geometry, accumulator=SATURATE8)
     inputs["x"] = bits(np.random.default_rng(1).choice([-9.0, 9.0], geometry[4]))
     reversed_inputs = inputs | {"x": inputs["x"][..., ::-1], "weight_code": inputs["weight_code"][:, :, ::-1]}
-    assert not np.array_equal(conv.forward(config, inputs)["acc"], conv.forward(config, reversed_inputs)["acc"])
+    assert not np.array_equal(
+        conv.forward(config, inputs)["acc"], conv.forward(config, reversed_inputs)["acc"]
+    )
 
 
 def test_unsigned_and_wide_codes():
     """SPEC.md F7: unsigned activations come in uint8 and reach 15; 8-bit weights work the same."""
     geometry = GEOMETRIES[1]
     config, inputs, _ = setup(geometry, x_format=UFXP4, weight_format=FXP8)
-    inputs["weight_code"] = np.random.default_rng(2).integers(-128, 128, inputs["weight_code"].shape).astype(np.int8)
+    inputs["weight_code"] = (
+        np.random.default_rng(2).integers(-128, 128, inputs["weight_code"].shape).astype(np.int8)
+    )
     inputs["x"] = bits(np.random.default_rng(2).normal(0, 9, geometry[4]))
     taps = conv.forward(config, inputs)
     assert taps["x_code"].dtype == np.uint8
@@ -203,7 +212,9 @@ def test_backward_is_its_definition(geometry):
     config, _, inputs = setup(geometry)
     taps = conv.backward(config, inputs)
     assert list(taps) == ["dy_t", "dy_code", "dx_acc", "dx_deq", "dx"]
-    quantized = [fxp.quantize(v, int(inputs["dy_inv_scale"]), config.dy_format) for v in inputs["dy"].ravel().tolist()]
+    quantized = [
+        fxp.quantize(v, int(inputs["dy_inv_scale"]), config.dy_format) for v in inputs["dy"].ravel().tolist()
+    ]
     assert taps["dy_t"].ravel().tolist() == [q.t for q in quantized]
     assert taps["dy_code"].ravel().tolist() == [q.code for q in quantized]
     assert np.array_equal(taps["dx_acc"], gradient_sum(taps["dy_code"], inputs["weight_code"], geometry))
@@ -269,7 +280,10 @@ def test_stochastic_words_follow_the_element_number():
     taps = conv.backward(config, inputs)
     state = int(inputs["seed"])
     for word, x, code in zip(
-        taps["dy_words"].ravel().tolist(), inputs["dy"].ravel().tolist(), taps["dy_code"].ravel().tolist(), strict=True
+        taps["dy_words"].ravel().tolist(),
+        inputs["dy"].ravel().tolist(),
+        taps["dy_code"].ravel().tolist(),
+        strict=True,
     ):
         state = lfsr.step(state)
         assert word == state
@@ -277,7 +291,9 @@ def test_stochastic_words_follow_the_element_number():
 
 
 @pytest.mark.parametrize("fold", [False, True], ids=["plain", "fold"])
-@pytest.mark.parametrize("geometry", [GEOMETRIES[i] for i in (0, 1, 4, 5, 6)], ids=[IDS[i] for i in (0, 1, 4, 5, 6)])
+@pytest.mark.parametrize(
+    "geometry", [GEOMETRIES[i] for i in (0, 1, 4, 5, 6)], ids=[IDS[i] for i in (0, 1, 4, 5, 6)]
+)
 def test_float_gradient_is_a_float32_sum_in_order(geometry, fold):
     """SPEC.md C3, F9: exact products added one after another in FP32, then one rounding."""
     config, _, inputs = setup(geometry, gradient=Gradient.FP16, fold=fold)
@@ -326,14 +342,18 @@ def test_float_gradient_specials_and_both_paths():
         words = rng.integers(0, 0x7C00, 40).tolist()
         words = [w | 0x8000 if rng.random() < 0.5 else w for w in words]
         codes = rng.integers(-128, 128, 40).tolist()
-        assert running_sum(words, codes, mode) == conv._special_sum(words, codes, mode)
+        assert running_sum(words, codes, mode) == float_sum._special_sum(words, codes, mode)
 
 
 @pytest.mark.parametrize(
     "options",
     [
         {},
-        {"accumulator": SATURATE8, "dequantize": Dequantize.TWO_STEP, "dy_rounding": QuantRounding.STOCHASTIC},
+        {
+            "accumulator": SATURATE8,
+            "dequantize": Dequantize.TWO_STEP,
+            "dy_rounding": QuantRounding.STOCHASTIC,
+        },
         {"gradient": Gradient.FP16, "fold": True, "mode": FloatMode(Rounding.UP, Overflow.SATURATE, True)},
     ],
     ids=["plain", "saturate", "float"],

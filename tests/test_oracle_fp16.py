@@ -16,8 +16,32 @@ from bitrow.oracle import fp16, fp32
 WORDS = np.arange(1 << 16, dtype=np.uint16)
 NAN, INF, MAX, NEG = 0x7E00, 0x7C00, 0x7BFF, 0x8000
 MODES = [FloatMode(r, o, f) for r in Rounding for o in Overflow for f in (False, True)]
-SPECIALS = [0, 1, 2, 3, 0x3FF, 0x400, 0x401, 0x1400, 0x3800, 0x3BFF, 0x3C00, 0x3C01, 0x3FFF, 0x4000,
-            0x4248, 0x63FF, 0x6400, 0x7800, 0x7BFE, MAX, INF, NAN, 0x7C01, 0x7FFF]
+SPECIALS = [
+    0,
+    1,
+    2,
+    3,
+    0x3FF,
+    0x400,
+    0x401,
+    0x1400,
+    0x3800,
+    0x3BFF,
+    0x3C00,
+    0x3C01,
+    0x3FFF,
+    0x4000,
+    0x4248,
+    0x63FF,
+    0x6400,
+    0x7800,
+    0x7BFE,
+    MAX,
+    INF,
+    NAN,
+    0x7C01,
+    0x7FFF,
+]
 SPECIALS += [word | NEG for word in SPECIALS]
 
 # A judge of its own: every non-negative finite FP16 number in order, with 2^16, where a further exponent
@@ -116,12 +140,16 @@ def test_from_float32_is_numpy_cast():
     middles = (np.arange(1 << 16, dtype=np.uint32) << 13) + rng.choice([0xFFF, 0x1000, 0x1001], 1 << 16)
     values = WORDS[:INF].view(np.float16).astype(np.float64)
     halves = (values[:-1] + values[1:]) / 2
-    x = np.concatenate([
-        rng.integers(0, 1 << 32, 30_000, dtype=np.uint32),
-        middles.astype(np.uint32),
-        halves.astype(np.float32).view(np.uint32),
-        np.array([65504, 65519.996, 65520, 2**-25, 2.0**-25 * 1.0001, -(2**-25)], np.float32).view(np.uint32),
-    ])
+    x = np.concatenate(
+        [
+            rng.integers(0, 1 << 32, 30_000, dtype=np.uint32),
+            middles.astype(np.uint32),
+            halves.astype(np.float32).view(np.uint32),
+            np.array([65504, 65519.996, 65520, 2**-25, 2.0**-25 * 1.0001, -(2**-25)], np.float32).view(
+                np.uint32
+            ),
+        ]
+    )
     with np.errstate(all="ignore"):
         expected = canonical(x.view(np.float32).astype(np.float16))
     assert [fp16.from_float32(v) for v in x.tolist()] == expected.tolist()
@@ -202,7 +230,11 @@ def test_from_float32_every_mode(mode):
     """SPEC.md F10, F5: from_float32 rounds under the mode; an FP32 operand itself is not flushed."""
     rng = np.random.default_rng(6)
     fields = rng.integers(100, 145, 1500, dtype=np.uint32) << 23
-    x = rng.integers(0, 2, 1500, dtype=np.uint32) << 31 | fields | rng.integers(0, 1 << 23, 1500, dtype=np.uint32)
+    x = (
+        rng.integers(0, 2, 1500, dtype=np.uint32) << 31
+        | fields
+        | rng.integers(0, 1 << 23, 1500, dtype=np.uint32)
+    )
     x = np.concatenate([x, np.array([1, 0x80000001, 0x007FFFFF, 0, 0x80000000], np.uint32)])
     for word, value in zip(x.tolist(), x.view(np.float32).astype(np.float64).tolist(), strict=True):
         zero = NEG if word >> 31 else 0

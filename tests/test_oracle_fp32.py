@@ -14,8 +14,25 @@ from bitrow.formats import FP16, FP32, Float, FloatMode, Overflow, Rounding
 from bitrow.oracle import fp32, softfloat
 
 NAN = 0x7FC00000
-SPECIALS = [0, 1, 2, 0x007FFFFF, 0x00800000, 0x00800001, 0x3F7FFFFF, 0x3F800000, 0x3F800001, 0x40490FDB,
-            0x7F7FFFFF, 0x7F800000, 0x7F800001, NAN, 0x7FFFFFFF, 0x4B800000, 0x33800000]
+SPECIALS = [
+    0,
+    1,
+    2,
+    0x007FFFFF,
+    0x00800000,
+    0x00800001,
+    0x3F7FFFFF,
+    0x3F800000,
+    0x3F800001,
+    0x40490FDB,
+    0x7F7FFFFF,
+    0x7F800000,
+    0x7F800001,
+    NAN,
+    0x7FFFFFFF,
+    0x4B800000,
+    0x33800000,
+]
 SPECIALS += [word | 1 << 31 for word in SPECIALS]
 BINARY64 = Float(11, 52)
 
@@ -61,7 +78,9 @@ def test_from_fraction_is_the_nearest_number():
     """SPEC.md B2, A3: `m` and `inv_n` are 1/n rounded once; numpy's 1/n is the judge."""
     for n in [*range(1, 400), 784, 1568, 100352, 2**24 + 1, 2**30]:
         exact_n = Fraction(1, n)
-        assert fp32.from_fraction(exact_n) == int(np.array(1 / n, np.float64).astype(np.float32).view(np.uint32))
+        assert fp32.from_fraction(exact_n) == int(
+            np.array(1 / n, np.float64).astype(np.float32).view(np.uint32)
+        )
     assert softfloat.from_fraction(FP16, Fraction(0), zero_sign=1) == 0x8000
     assert softfloat.from_fraction(FP16, Fraction(-1, 3)) == int(np.float16(-1 / 3).view(np.uint16))
 
@@ -70,17 +89,30 @@ def test_from_fraction_in_every_mode_lies_beside_the_exact_value():
     """SPEC.md F3: up and down bracket the rational, toward_zero is the smaller, nearest is one of them."""
     rng = random.Random(3)
     for _ in range(3000):
-        value = Fraction(rng.randrange(1, 10**9), rng.randrange(1, 10**9)) * Fraction(2) ** rng.randrange(-30, 12)
+        value = Fraction(rng.randrange(1, 10**9), rng.randrange(1, 10**9)) * Fraction(2) ** rng.randrange(
+            -30, 12
+        )
         if value > 65504:
             continue
         down, up, zero, even, away = (
             softfloat.from_fraction(FP16, value, FloatMode(rounding))
-            for rounding in (Rounding.DOWN, Rounding.UP, Rounding.TOWARD_ZERO, Rounding.NEAREST_EVEN,
-                             Rounding.NEAREST_AWAY)
+            for rounding in (
+                Rounding.DOWN,
+                Rounding.UP,
+                Rounding.TOWARD_ZERO,
+                Rounding.NEAREST_EVEN,
+                Rounding.NEAREST_AWAY,
+            )
         )
         low = softfloat.exact(softfloat.unpack(FP16, down))
         assert zero == down and up - down in (0, 1) and low <= value
-        high = low if up == down else softfloat.exact(softfloat.unpack(FP16, up)) if up < 0x7C00 else Fraction(65536)
+        high = (
+            low
+            if up == down
+            else softfloat.exact(softfloat.unpack(FP16, up))
+            if up < 0x7C00
+            else Fraction(65536)
+        )
         assert value <= high
         nearer = down if value - low < high - value else up
         if value - low != high - value:

@@ -10,11 +10,14 @@ import numpy as np
 import pytest
 
 from bitrow.errors import BitrowError
-from bitrow.formats import Accumulator, AccOverflow, Dequantize, FloatMode, Fxp, Overflow, Rounding
+from bitrow.formats import AccOverflow, Accumulator, Dequantize, FloatMode, Fxp, Overflow, Rounding
 from bitrow.oracle import fp16, fxp, lfsr
 
-FORMATS = [Fxp(bits, signed, narrow) for bits in range(2, 9) for signed, narrow in
-           ((True, False), (True, True), (False, False))]
+FORMATS = [
+    Fxp(bits, signed, narrow)
+    for bits in range(2, 9)
+    for signed, narrow in ((True, False), (True, True), (False, False))
+]
 ONE = 0x3C00
 
 
@@ -75,7 +78,12 @@ def test_stochastic_is_floor_of_the_exact_sum(fmt):
 def test_lfsr_steps_and_period():
     """SPEC.md Q3: the 0xB400 Galois register visits 65,535 states before its seed returns."""
     assert [lfsr.step(1), lfsr.step(0xB400), lfsr.step(0x5A00), lfsr.step(2), lfsr.step(3)] == [
-        0xB400, 0x5A00, 0x2D00, 0x0001, 0xB401]
+        0xB400,
+        0x5A00,
+        0x2D00,
+        0x0001,
+        0xB401,
+    ]
     state, seen = 0xACE1, set()
     for _ in range(65535):
         state = lfsr.step(state)

@@ -66,9 +66,14 @@ def test_add_and_accumulate():
         layers.accumulate([])
 
 
-MAX_POOLS = [(MaxPoolConfig(2, 2), (2, 4, 6, 3)), (MaxPoolConfig(3, 2, 1), (1, 7, 6, 2)),
-             (MaxPoolConfig(3, 1, 1), (1, 4, 5, 2)), (MaxPoolConfig(2, 3), (1, 7, 7, 1)),
-             (MaxPoolConfig(2, 2, 1, UP), (1, 5, 4, 2)), (MaxPoolConfig(3, 1, 0, UP), (1, 5, 5, 2))]
+MAX_POOLS = [
+    (MaxPoolConfig(2, 2), (2, 4, 6, 3)),
+    (MaxPoolConfig(3, 2, 1), (1, 7, 6, 2)),
+    (MaxPoolConfig(3, 1, 1), (1, 4, 5, 2)),
+    (MaxPoolConfig(2, 3), (1, 7, 7, 1)),
+    (MaxPoolConfig(2, 2, 1, UP), (1, 5, 4, 2)),
+    (MaxPoolConfig(3, 1, 0, UP), (1, 5, 5, 2)),
+]
 
 
 def beats(a: int, b: int) -> bool:
@@ -114,7 +119,9 @@ def test_max_pool(config, shape):
 
 
 @pytest.mark.parametrize("mode", [FloatMode(), UP], ids=["nearest", "up"])
-@pytest.mark.parametrize(("kernel", "shape"), [(2, (2, 4, 6, 3)), (3, (1, 7, 8, 2)), (None, (2, 3, 5, 2)), (1, (1, 2, 2, 1))])
+@pytest.mark.parametrize(
+    ("kernel", "shape"), [(2, (2, 4, 6, 3)), (3, (1, 7, 8, 2)), (None, (2, 3, 5, 2)), (1, (1, 2, 2, 1))]
+)
 def test_average_pool(kernel, shape, mode):
     """SPEC.md A3, T2, F5: FP32 tree over w, rows in order from +0, one rounding of sum * fp32(1/n)."""
     config, x = AvgPoolConfig(kernel, mode), draw(shape, 7)
@@ -124,7 +131,12 @@ def test_average_pool(kernel, shape, mode):
     kernel_h, kernel_w = (h, w) if kernel is None else (kernel, kernel)
     oh, ow = h // kernel_h, w // kernel_w
     inv_n = np.float32(1) / np.float32(kernel_h * kernel_w)
-    wide = np.where((x & 0x7C00 == 0) & mode.flush, x & 0x8000, x).astype(np.uint16).view(np.float16).astype(np.float32)
+    wide = (
+        np.where((x & 0x7C00 == 0) & mode.flush, x & 0x8000, x)
+        .astype(np.uint16)
+        .view(np.float16)
+        .astype(np.float32)
+    )
     for image, i, j, channel in itertools.product(range(n), range(oh), range(ow), range(c)):
         total = np.float32(0)
         for a in range(kernel_h):
@@ -140,7 +152,9 @@ def test_average_pool(kernel, shape, mode):
             assert found["sum_running"][a, image, i, j, channel] == total.view(np.uint32)
         assert found["sum"][image, i, j, channel] == total.view(np.uint32)
         exact = Fraction(float(total)) * Fraction(float(inv_n))
-        assert found["y"][image, i, j, channel] == softfloat.from_fraction(fp16.FP16, exact, mode, int(total < 0))
+        assert found["y"][image, i, j, channel] == softfloat.from_fraction(
+            fp16.FP16, exact, mode, int(total < 0)
+        )
     dy = draw((n, oh, ow, c), 8)
     dx = layers.avg_backward(config, {"dy": dy}, (h, w))["dx"]
     assert dx.shape == shape
@@ -196,12 +210,16 @@ def judged_tree(found, a: np.ndarray, b: np.ndarray, axis: int) -> np.ndarray:
 
 
 def test_linear_specials():
-    """SPEC.md A4, F3, F4, F5: zero sums take F3's sign, NaN is canonical, operands flush, FP32 bias does not."""
+    """SPEC.md A4, F3, F4, F5: signs of zero sums, canonical NaN; operands flush, the FP32 bias does not."""
     one = words16([[1.0]])
     down, flush = LinearConfig(FloatMode(Rounding.DOWN)), LinearConfig(FloatMode(flush=True))
 
     def y(config, x, weight, bias):
-        inputs = {"x": words16([[x]]), "weight": words16([[weight]]), "bias": np.float32([bias]).view(np.uint32)}
+        inputs = {
+            "x": words16([[x]]),
+            "weight": words16([[weight]]),
+            "bias": np.float32([bias]).view(np.uint32),
+        }
         return int(layers.linear_forward(config, inputs)["y"][0, 0])
 
     assert y(LinearConfig(), 1, 1, -1) == 0
@@ -212,7 +230,9 @@ def test_linear_specials():
     assert y(flush, 2.0**-10, 1, 1e-39) == 0x1400
     assert y(LinearConfig(FloatMode(Rounding.UP)), 2.0**-10, 1, 1e-39) == 0x1401
     with pytest.raises(BitrowError, match="linear x"):
-        layers.linear_forward(LinearConfig(), {"x": one, "weight": one.repeat(2, 0), "bias": np.zeros(1, np.uint32)})
+        layers.linear_forward(
+            LinearConfig(), {"x": one, "weight": one.repeat(2, 0), "bias": np.zeros(1, np.uint32)}
+        )
     with pytest.raises(BitrowError, match="linear dy"):
         layers.linear_backward(LinearConfig(), {"dy": one, "weight": one.repeat(2, 1)})
 
@@ -243,7 +263,7 @@ def test_rows_of_every_layer():
 
 
 def test_tree_and_running_sum():
-    """SPEC.md B2, T2: pairs first, padding with +0 (which turns a lone -0 to +0), order of the running sum."""
+    """SPEC.md B2, T2: pairs first, padding with +0 (which makes a lone -0 +0), a running sum in order."""
     arithmetic = Arithmetic(fp32.FP32)
     minus_zero = np.array([0x80000000] * 3, np.uint32)
     levels, total = tree(arithmetic, minus_zero, axis=0)

@@ -23,14 +23,16 @@ from bitrow.oracle.softfloat import Kind
 _BINARY64 = Float(11, 52)
 
 
-def fold(layer: str, gamma: np.ndarray, beta: np.ndarray, mean: np.ndarray, var: np.ndarray, eps: int) -> Words:
+def fold(
+    layer: str, gamma: np.ndarray, beta: np.ndarray, mean: np.ndarray, var: np.ndarray, eps: int
+) -> Words:
     """The host's fold of B1: FP32 patterns `[c]` and eps in, FP16 a and b `[c]` out.
 
     Raises:
         BitrowError: naming `layer`, a fold that is not finite.
     """
-    columns = zip(*(np.asarray(v).ravel().tolist() for v in (gamma, beta, mean, var)), strict=True)
-    folded = [_fold_channel(*column, int(eps)) for column in columns]
+    columns = zip(gamma.tolist(), beta.tolist(), mean.tolist(), var.tolist(), strict=True)
+    folded = [_fold_channel(g, offset, mu, v, int(eps)) for g, offset, mu, v in columns]
     for channel, words in enumerate(folded):
         if any(softfloat.unpack(FP16, word).kind is not Kind.FINITE for word in words):
             found = ", ".join(f"{word:04x}" for word in words)
@@ -118,9 +120,9 @@ def forward_batch(config: BatchNormConfig, inputs: Words) -> Words:
         inputs: y uint16 `[n, h, w, c]`; gamma and beta `[c]` and eps `[]`, uint32 FP32 patterns.
 
     Returns:
-        yy, r1_level*, r2_level* `[n, h, w, c]` with w halved; s1_running, s2_running `[n*h, c]`; s1, s2, mean, s2m,
-        mean_sq, var_raw, var, var_eps, std, r, a, mean_a, b `[c]` and m `[]`, words of the accumulator format;
-        a16, b16 `[c]`, ay (not under `fma`) and z `[n, h, w, c]`, FP16.
+        yy, r1_level*, r2_level* `[n, h, w, c]` with w halved; s1_running, s2_running `[n*h, c]`; s1, s2,
+        mean, s2m, mean_sq, var_raw, var, var_eps, std, r, a, mean_a, b `[c]` and m `[]`, in the accumulator
+        format; a16, b16 `[c]`, ay (not under `fma`) and z `[n, h, w, c]`, FP16.
     """
     y, gamma, beta, eps = need(inputs, "y", "gamma", "beta", "eps")
     acc = _arithmetic(config)
@@ -130,9 +132,11 @@ def forward_batch(config: BatchNormConfig, inputs: Words) -> Words:
     taps |= _row_sums(acc, "r2", "s2", taps["yy"])
     m = _reciprocal(acc, y.shape)
     taps["m"] = np.array(m, acc.dtype)
-    columns = zip(*(v.tolist() for v in (taps["s1"], taps["s2"], gamma, beta)), strict=True)
-    channels = [_channel_forward(acc, config.mode, *column, int(eps), m) for column in columns]
-    taps |= _columns(acc, channels)
+    columns = zip(taps["s1"].tolist(), taps["s2"].tolist(), gamma.tolist(), beta.tolist(), strict=True)
+    taps |= _columns(
+        acc,
+        [_channel_forward(acc, config.mode, s1, s2, g, offset, int(eps), m) for s1, s2, g, offset in columns],
+    )
     return taps | _affine(config, y, taps["a16"], taps["b16"])
 
 
@@ -175,13 +179,13 @@ def backward_batch(config: BatchNormConfig, inputs: Words) -> Words:
 
     Args:
         config: the layer.
-        inputs: dz and y uint16 `[n, h, w, c]`; mean, r, a `[c]` in the accumulator format and a16 uint16 `[c]`, as
-            `forward_batch` tapped them.
+        inputs: dz and y uint16 `[n, h, w, c]`; mean, r, a `[c]` in the accumulator format and a16 uint16
+            `[c]`, as `forward_batch` tapped them.
 
     Returns:
-        dzy, t1_level*, t2_level* `[n, h, w, c]` with w halved; t1_running, t2_running `[n*h, c]`; t1, t2, mean_t1,
-        centered, dgamma, dbeta, ar, ar_dgamma, p, at1, at1_m, p_mean, q `[c]`, words of the accumulator format;
-        p16, q16 `[c]`, adz, py, adz_py, dy `[n, h, w, c]`, FP16.
+        dzy, t1_level*, t2_level* `[n, h, w, c]` with w halved; t1_running, t2_running `[n*h, c]`; t1, t2,
+        mean_t1, centered, dgamma, dbeta, ar, ar_dgamma, p, at1, at1_m, p_mean, q `[c]`, in the accumulator
+        format; p16, q16 `[c]`, adz, py, adz_py, dy `[n, h, w, c]`, FP16.
     """
     dz, y, mean, r, a, a16 = need(inputs, "dz", "y", "mean", "r", "a", "a16")
     acc, mode = _arithmetic(config), config.mode
@@ -189,8 +193,9 @@ def backward_batch(config: BatchNormConfig, inputs: Words) -> Words:
     taps |= _row_sums(acc, "t1", "t1", acc.widen(dz, mode))
     taps |= _row_sums(acc, "t2", "t2", taps["dzy"])
     m = _reciprocal(acc, y.shape)
-    columns = zip(*(v.tolist() for v in (taps["t1"], taps["t2"], mean, r, a)), strict=True)
-    taps |= _columns(acc, [_channel_backward(acc, mode, *column, m) for column in columns])
+    saved = zip(mean.tolist(), r.tolist(), a.tolist(), strict=True)
+    columns = zip(taps["t1"].tolist(), taps["t2"].tolist(), saved, strict=True)
+    taps |= _columns(acc, [_channel_backward(acc, mode, t1, t2, *channel, m) for t1, t2, channel in columns])
     mul, add = functools.partial(fp16.mul, mode=mode), functools.partial(fp16.add, mode=mode)
     taps["adz"] = map_words(mul, np.uint16, a16, dz)
     taps["py"] = map_words(mul, np.uint16, taps["p16"], y)

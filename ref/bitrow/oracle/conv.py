@@ -7,18 +7,20 @@ Inputs and results are dicts of integer bit arrays: uint16 for FP16 and LFSR wor
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from typing import TypeVar
 
 import numpy as np
 
 from bitrow.config import ConvConfig, output_size
 from bitrow.errors import BitrowError
-from bitrow.formats import FP16, FP32, Accumulator, AccOverflow, FloatMode, Fxp, Gradient, QuantRounding
+from bitrow.formats import FP16, AccOverflow, Accumulator, FloatMode, Fxp, Gradient, QuantRounding
 from bitrow.oracle import fp16, fp32, fxp, gather, lfsr, softfloat
 from bitrow.oracle.arrays import Row, Words, chosen_rows, lead, map_words, need, take
+from bitrow.oracle.float_sum import running_sum
 from bitrow.oracle.gather import Gather
-from bitrow.oracle.softfloat import Kind
 
+T = TypeVar("T")
 _ONE = softfloat.integer(1)
 
 
@@ -57,9 +59,9 @@ def forward(config: ConvConfig, inputs: Words, rows: Iterable[Row] | None = None
         rows: the output rows wanted, all where None.
 
     Returns:
-        t, x_code, mask `[n, h, w, c_in]`; acc, acc_running `[K, n, oh, ow, c_out]` (under `saturate`), acc_fp16
-        (two_step), deq, y `[n, oh, ow, c_out]`. With `rows`, `n, oh` become one axis of those rows, and `n, h`
-        one axis of `input_rows`.
+        t, x_code, mask `[n, h, w, c_in]`; acc, acc_running `[K, n, oh, ow, c_out]` (under `saturate`),
+        acc_fp16 (two_step), deq, y `[n, oh, ow, c_out]`. With `rows`, `n, oh` become one axis of those rows,
+        and `n, h` one axis of `input_rows`.
 
     Raises:
         BitrowError: shapes that do not fit, or an accumulator that M2 refuses.
@@ -69,21 +71,17 @@ def forward(config: ConvConfig, inputs: Words, rows: Iterable[Row] | None = None
     _check_shapes(config, weight.shape, x.shape)
     read = input_rows(config, x.shape, weight.shape, rows)
     plan = gather.forward_gather(weight, x.shape[1:3], config.stride, config.padding, config.groups)
-    taps = _quantized(take(x, read), inv_scale, config.x_format, config.mode, None)
+    quantized = _quantized(take(x, read), inv_scale, config.x_format, config.mode, None)
+    taps = dict(zip(("t", "x_code", "mask"), quantized, strict=True))
     oh = len(plan.rows)
     targets = chosen_rows(rows, x.shape[0], oh)
-    sums = _accumulate(config.accumulator, plan, _by_row(read, taps[1]), targets)
-    results = _dequantized(config, sums[0], scale)
+    sums = _accumulate(config.accumulator, plan, _by_row(read, taps["x_code"]), targets)
+    results = sums | _dequantized(config, sums["acc"], scale)
     deq = results["deq"]
-    bias = inputs.get("bias")
-    results["y"] = deq if bias is None else map_words(_adder(config.mode), np.uint16, deq, np.asarray(bias))
+    add = functools.partial(fp16.add, mode=config.mode)
+    results["y"] = map_words(add, np.uint16, deq, np.asarray(inputs["bias"])) if "bias" in inputs else deq
     source_lead = lead(None if rows is None else read, *x.shape[:2])
-    target_lead = lead(rows, x.shape[0], oh)
-    out = dict(zip(("t", "x_code", "mask"), (_spread(tap, source_lead) for tap in taps), strict=True))
-    out["acc"] = _spread(sums[0], target_lead)
-    if sums[1] is not None:
-        out["acc_running"] = _spread(sums[1], target_lead, running=True)
-    return out | {name: _spread(tap, target_lead) for name, tap in results.items()}
+    return _spread(taps, source_lead) | _spread(results, lead(rows, x.shape[0], oh))
 
 
 def backward(config: ConvConfig, inputs: Words, rows: Iterable[Row] | None = None) -> Words:
@@ -91,8 +89,8 @@ def backward(config: ConvConfig, inputs: Words, rows: Iterable[Row] | None = Non
 
     Args:
         config: the layer.
-        inputs: dy uint16 `[n, oh, ow, c_out]`, mask uint8 `[n, h, w, c_in]`, weight_code; w_scale uint16 `[]` or
-            `[c_out]`; dy_inv_scale and dx_scale uint16 `[]` (C2); seed uint16 `[]` (stochastic).
+        inputs: dy uint16 `[n, oh, ow, c_out]`, mask uint8 `[n, h, w, c_in]`, weight_code; w_scale uint16 `[]`
+            or `[c_out]`; dy_inv_scale and dx_scale uint16 `[]` (C2); seed uint16 `[]` (stochastic).
         rows: the rows of dx wanted, all where None.
 
     Returns:
@@ -113,32 +111,23 @@ def backward(config: ConvConfig, inputs: Words, rows: Iterable[Row] | None = Non
     plan = gather.gradient_gather(weight, mask.shape[1:3], config.stride, config.padding, config.groups)
     targets = chosen_rows(rows, *mask.shape[:2])
     read = gradient_rows(config, mask.shape, weight.shape, dy.shape, rows)
-    gradient, source_taps = take(dy, read), {}
+    gradient = take(dy, read)
+    taps: Words = {}
     if config.fold:
         gradient = map_words(functools.partial(fp16.mul, mode=config.mode), np.uint16, gradient, w_scale)
-        source_taps["dy_folded"] = gradient
-    running = None
+        taps["dy_folded"] = gradient
     if config.gradient is Gradient.FP16:
-        sums, running = _float_sums(plan, _by_row(read, gradient), targets, config.mode)
-        target_taps = {"dx_sum": sums, "dx_deq": _scaled_sums(config, sums, w_scale)}
+        results = _float_sums(plan, _by_row(read, gradient), targets, config.mode)
+        results["dx_deq"] = _scaled_sums(config, results["dx_sum"], w_scale)
     else:
-        words = _dy_words(config, inputs, dy.shape, read)
-        inv_scale, dx_scale = need(inputs, "dy_inv_scale", "dx_scale")
-        t, code, _ = _quantized(gradient, inv_scale, config.dy_format, config.mode, words)
-        source_taps |= {"dy_t": t, "dy_code": code} | ({} if words is None else {"dy_words": words})
-        sums, running = _accumulate(config.accumulator, plan, _by_row(read, code), targets)
-        dequantized = _dequantized(config, sums, dx_scale)
-        target_taps = {"dx_acc": sums} | {f"dx_{name}": tap for name, tap in dequantized.items()}
-    target_taps["dx"] = map_words(
-        lambda deq, kept: deq if kept else 0, np.uint16, target_taps["dx_deq"], take(mask, targets)
-    )
+        taps |= _gradient_codes(config, inputs, gradient, dy.shape, read)
+        sums = _accumulate(config.accumulator, plan, _by_row(read, taps["dy_code"]), targets)
+        sums |= _dequantized(config, sums["acc"], *need(inputs, "dx_scale"))
+        results = {f"dx_{name}": tap for name, tap in sums.items()}
+    kept = take(mask, targets)
+    results["dx"] = map_words(lambda deq, passes: deq if passes else 0, np.uint16, results["dx_deq"], kept)
     source_lead = lead(None if rows is None else read, *dy.shape[:2])
-    target_lead = lead(rows, *mask.shape[:2])
-    out = {name: _spread(tap, source_lead) for name, tap in source_taps.items()}
-    if running is not None:
-        name = "dx_sum_running" if config.gradient is Gradient.FP16 else "dx_acc_running"
-        out[name] = _spread(running, target_lead, running=True)
-    return out | {name: _spread(tap, target_lead) for name, tap in target_taps.items()}
+    return _spread(taps, source_lead) | _spread(results, lead(rows, *mask.shape[:2]))
 
 
 def _check_shapes(config: ConvConfig, kernel: tuple[int, ...], x_shape: tuple[int, ...]) -> None:
@@ -158,19 +147,18 @@ def _check_gradient(
         raise BitrowError(f"convolution dy: found shape {dy_shape}, expected {expected}")
 
 
-def _spread(tap: np.ndarray, shape: tuple[int, ...], running: bool = False) -> np.ndarray:
-    """A tap's axis of rows as the leading shape wanted; a running index stays in front."""
-    if running:
-        return tap.reshape(tap.shape[0], *shape, *tap.shape[2:])
-    return tap.reshape(*shape, *tap.shape[1:])
+def _spread(taps: Words, shape: tuple[int, ...]) -> Words:
+    """Each tap's axis of rows as the leading shape wanted; a running index stays in front (T2)."""
+    return {
+        name: tap.reshape(tap.shape[0], *shape, *tap.shape[2:])
+        if name.endswith("_running")
+        else tap.reshape(*shape, *tap.shape[1:])
+        for name, tap in taps.items()
+    }
 
 
 def _by_row(rows: list[Row], words: np.ndarray) -> dict[Row, list[list[int]]]:
     return dict(zip(rows, words.tolist(), strict=True))
-
-
-def _adder(mode: FloatMode):
-    return functools.partial(fp16.add, mode=mode)
 
 
 def _quantized(
@@ -191,28 +179,32 @@ def _quantized(
     )
 
 
-def _dy_words(
-    config: ConvConfig, inputs: Words, dy_shape: tuple[int, ...], rows: list[Row]
-) -> np.ndarray | None:
-    """The LFSR words of the chosen rows of dy, each row jumped to (Q3)."""
-    if config.dy_rounding is not QuantRounding.STOCHASTIC:
-        return None
-    (seed,) = need(inputs, "seed")
-    _, h, w, c = dy_shape
-    noise = [lfsr.words(int(seed), (n * h + i) * w * c, w * c) for n, i in rows]
-    return np.array(noise, np.uint16).reshape(len(rows), w, c)
+def _gradient_codes(
+    config: ConvConfig, inputs: Words, gradient: np.ndarray, dy_shape: tuple[int, ...], rows: list[Row]
+) -> Words:
+    """dy_words (stochastic: the LFSR jumps to each row, Q3), dy_t and dy_code of the chosen rows of dy."""
+    (inv_scale,) = need(inputs, "dy_inv_scale")
+    taps: Words = {}
+    if config.dy_rounding is QuantRounding.STOCHASTIC:
+        (seed,) = need(inputs, "seed")
+        _, h, w, c = dy_shape
+        noise = [lfsr.words(int(seed), (n * h + i) * w * c, w * c) for n, i in rows]
+        taps["dy_words"] = np.array(noise, np.uint16).reshape(len(rows), w, c)
+    t, code, _ = _quantized(gradient, inv_scale, config.dy_format, config.mode, taps.get("dy_words"))
+    return taps | {"dy_t": t, "dy_code": code}
 
 
 def _accumulate(
     accumulator: Accumulator, plan: Gather, codes: dict[Row, list[list[int]]], targets: list[Row]
-) -> tuple[np.ndarray, np.ndarray | None]:
-    """Accumulators `[rows, w, c]` and, under `saturate`, their running values `[K, rows, w, c]` (M1, M2)."""
-    saturate = accumulator.overflow is AccOverflow.SATURATE
-    reduce = fxp.mac_running if saturate else fxp.mac
+) -> Words:
+    """acc `[rows, w, c]` and, under `saturate`, acc_running `[K, rows, w, c]` (M1, M2)."""
+    if accumulator.overflow is AccOverflow.SATURATE:
+        running = _running(plan, codes, targets, 0, np.int32, lambda x, w: fxp.mac_running(x, w, accumulator))
+        return {"acc_running": running, "acc": running[-1]}
     rows = [
         [
             [
-                reduce(patch, kernel, accumulator)
+                fxp.mac(patch, kernel, accumulator)
                 for patch, kernels in zip(groups, plan.kernels, strict=True)
                 for kernel in kernels
             ]
@@ -220,11 +212,27 @@ def _accumulate(
         ]
         for target in targets
     ]
-    if not saturate:
-        return np.array(rows, np.int32).reshape(_shape(plan, targets)), None
+    return {"acc": np.array(rows, np.int32).reshape(_shape(plan, targets))}
+
+
+def _running(
+    plan: Gather,
+    source: dict[Row, list[list[T]]],
+    targets: list[Row],
+    outside: T,
+    dtype: type,
+    reduce: Callable[[list[T], list[int]], list[int]],
+) -> np.ndarray:
+    """Every running value of the sums, `[K, rows, w, c]` (T2)."""
+    values = [
+        reduce(patch, kernel)
+        for target in targets
+        for groups in gather.patches(plan, source, target, outside)
+        for patch, kernels in zip(groups, plan.kernels, strict=True)
+        for kernel in kernels
+    ]
     terms = len(plan.kernels[0][0])
-    running = np.moveaxis(np.array(rows, np.int32).reshape(*_shape(plan, targets), terms), -1, 0)
-    return running[-1], running
+    return np.moveaxis(np.array(values, dtype).reshape(*_shape(plan, targets), terms), -1, 0)
 
 
 def _shape(plan: Gather, targets: list[Row]) -> tuple[int, int, int]:
@@ -249,56 +257,10 @@ def _scaled_sums(config: ConvConfig, sums: np.ndarray, w_scale: np.ndarray) -> n
     return map_words(lambda s: softfloat.mul(FP16, fp32.read(s), scale, config.mode), np.uint16, sums)
 
 
-def _float_sums(
-    plan: Gather, dy: dict[Row, list[list[int]]], targets: list[Row], mode: FloatMode
-) -> tuple[np.ndarray, np.ndarray]:
-    """dx_sum `[rows, w, c]` and its running values `[K, rows, w, c]`, FP32 (C3)."""
-    rows = [
-        [
-            [
-                running_sum(patch, kernel, mode)
-                for patch, kernels in zip(groups, plan.kernels, strict=True)
-                for kernel in kernels
-            ]
-            for groups in gather.patches(plan, dy, target, None)
-        ]
-        for target in targets
-    ]
-    terms = len(plan.kernels[0][0])
-    running = np.moveaxis(np.array(rows, np.uint32).reshape(*_shape(plan, targets), terms), -1, 0)
-    return running[-1], running
-
-
-def running_sum(words: list[int | None], codes: list[int], mode: FloatMode) -> list[int]:
-    """FP32 sum of FP16 words times codes after each term, from +0; None terms are skipped (C3, F9)."""
-    numbers = [None if word is None else fp16.read(word, mode) for word in words]
-    if any(number is not None and number.kind is not Kind.FINITE for number in numbers):
-        return _special_sum(words, codes, mode)
-    total, bits, result = 0, 0, []
-    for number, code in zip(numbers, codes, strict=True):
-        if number is not None and number.significand and code:
-            # Counted in 2^-24, of which every FP16 number is a multiple: the sum never leaves the integers.
-            units = number.significand << (number.exponent + 24)
-            bits, total = _fp32_of_units(total + (-units if number.sign else units) * code)
-        result.append(bits)
-    return result
-
-
-@functools.lru_cache(maxsize=1 << 18)
-def _fp32_of_units(units: int) -> tuple[int, int]:
-    """`units * 2^-24` rounded to FP32, and what that is in units again."""
-    bits = softfloat.round_to(FP32, int(units < 0), abs(units), -24)
-    number = fp32.read(bits)
-    magnitude = number.significand << (number.exponent + 24) if number.exponent >= -24 else abs(units)
-    return bits, -magnitude if number.sign else magnitude
-
-
-def _special_sum(words: list[int | None], codes: list[int], mode: FloatMode) -> list[int]:
-    """The same by FP32 operations, for infinities and NaN: infinity times code 0 is NaN (F4)."""
-    total, result = 0, []
-    for word, code in zip(words, codes, strict=True):
-        if word is not None:
-            product = softfloat.mul(FP32, fp16.read(word, mode), softfloat.integer(code))
-            total = fp32.add(total, product)
-        result.append(total)
-    return result
+def _float_sums(plan: Gather, dy: dict[Row, list[list[int]]], targets: list[Row], mode: FloatMode) -> Words:
+    """dx_sum_running `[K, rows, w, c]` and dx_sum `[rows, w, c]`, FP32; nothing to read is None (C3)."""
+    source: dict[Row, list[list[int | None]]] = {
+        row: [list(cell) for cell in cells] for row, cells in dy.items()
+    }
+    running = _running(plan, source, targets, None, np.uint32, lambda x, w: running_sum(x, w, mode))
+    return {"dx_sum_running": running, "dx_sum": running[-1]}

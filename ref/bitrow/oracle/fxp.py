@@ -12,7 +12,7 @@ from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from bitrow.errors import BitrowError
-from bitrow.formats import FP16, Accumulator, AccOverflow, Dequantize, FloatMode, Fxp
+from bitrow.formats import FP16, AccOverflow, Accumulator, Dequantize, FloatMode, Fxp
 from bitrow.oracle import fp16, softfloat
 from bitrow.oracle.softfloat import NEAREST, Kind, Number
 
@@ -64,9 +64,7 @@ def quantize(x: int, inv_scale: int, fmt: Fxp, mode: FloatMode = NEAREST) -> Qua
     return Quantized(t, *_code_and_mask(t, fmt.min, fmt.max))
 
 
-def quantize_stochastic(
-    x: int, inv_scale: int, word: int, fmt: Fxp, mode: FloatMode = NEAREST
-) -> Quantized:
+def quantize_stochastic(x: int, inv_scale: int, word: int, fmt: Fxp, mode: FloatMode = NEAREST) -> Quantized:
     """Code of FP16 `x` by adding a 16-bit word before the floor (Q3); the mask is still that of Q4."""
     t = fp16.mul(x, inv_scale, mode)
     code, mask = _code_and_mask(t, fmt.min, fmt.max)
@@ -101,13 +99,13 @@ def wrap(value: int, bits: int) -> int:
     return (value + (1 << (bits - 1))) % (1 << bits) - (1 << (bits - 1))
 
 
-def mac_running(
-    x_codes: Iterable[int], weight_codes: Iterable[int], accumulator: Accumulator
-) -> list[int]:
+def mac_running(x_codes: Iterable[int], weight_codes: Iterable[int], accumulator: Accumulator) -> list[int]:
     """The saturating register after each product, in the order given, from 0 (M2)."""
     low, high = accumulator.min, accumulator.max
     products = map(operator.mul, x_codes, weight_codes)
-    return list(itertools.accumulate(products, lambda acc, product: _clip(acc + product, low, high), initial=0))[1:]
+    return list(
+        itertools.accumulate(products, lambda acc, product: _clip(acc + product, low, high), initial=0)
+    )[1:]
 
 
 def mac(x_codes: Iterable[int], weight_codes: Iterable[int], accumulator: Accumulator) -> int:

@@ -57,7 +57,9 @@ def gradient_sources(size: int, dy_size: int, kernel: int, stride: int, padding:
     return result
 
 
-def forward_gather(weight: np.ndarray, x_hw: tuple[int, int], stride: int, padding: int, groups: int) -> Gather:
+def forward_gather(
+    weight: np.ndarray, x_hw: tuple[int, int], stride: int, padding: int, groups: int
+) -> Gather:
     """Gather of C1: weight `[kh, kw, c_in/groups, c_out]`, order kh, kw, c_in."""
     kh, kw, c_in_group, c_out = weight.shape
     kernels = weight.transpose(3, 0, 1, 2).reshape(groups, c_out // groups, kh * kw * c_in_group)
@@ -68,7 +70,9 @@ def forward_gather(weight: np.ndarray, x_hw: tuple[int, int], stride: int, paddi
     )
 
 
-def gradient_gather(weight: np.ndarray, x_hw: tuple[int, int], stride: int, padding: int, groups: int) -> Gather:
+def gradient_gather(
+    weight: np.ndarray, x_hw: tuple[int, int], stride: int, padding: int, groups: int
+) -> Gather:
     """Gather of C2: the kernel rotated and its channels swapped, order kh, kw, c_out."""
     kh, kw, c_in_group, c_out = weight.shape
     split = weight[::-1, ::-1].reshape(kh, kw, c_in_group, groups, c_out // groups)
@@ -101,9 +105,7 @@ def patches(
     present = [source[(n, at)] if at is not None else None for at in gather.rows[h]]
     for columns in gather.columns:
         cells = [gap if row is None or at is None else row[at] for row in present for at in columns]
-        yield [
-            [word for cell in cells for word in cell[g * width : (g + 1) * width]] for g in range(groups)
-        ]
+        yield [[word for cell in cells for word in cell[g * width : (g + 1) * width]] for g in range(groups)]
 
 
 def _source_channels(gather: Gather) -> int:

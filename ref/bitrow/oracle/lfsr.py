@@ -35,7 +35,7 @@ def jump(state: int, steps: int) -> int:
 
 
 def words(seed: int, start: int, count: int) -> list[int]:
-    """The words of elements `start` to `start + count - 1`: element i takes the state after i+1 steps (Q3)."""
+    """The words of `count` elements from number `start`: element i takes the state after i+1 steps (Q3)."""
     if count == 0:
         return []
     state = jump(seed, start + 1)

@@ -65,7 +65,10 @@ def max_forward(config: MaxPoolConfig, inputs: Words, rows: Iterable[Row] | None
                 words.append(word)
                 places.append(place)
     shape = (*lead(rows, n, len(row_sources)), len(column_sources), c)
-    return {"y": np.array(words, np.uint16).reshape(shape), "index": np.array(places, np.uint8).reshape(shape)}
+    return {
+        "y": np.array(words, np.uint16).reshape(shape),
+        "index": np.array(places, np.uint8).reshape(shape),
+    }
 
 
 def max_backward(
@@ -143,8 +146,8 @@ def avg_forward(config: AvgPoolConfig, inputs: Words, rows: Iterable[Row] | None
 
     Returns:
         sum_level* uint32 `[n, oh, kernel_h, ow, w, c]` with w, the window's columns, halved; sum_running
-        `[kernel_h, n, oh, ow, c]`, sum `[n, oh, ow, c]`, uint32; y uint16 `[n, oh, ow, c]`. With `rows`, `n, oh` are
-        one axis.
+        `[kernel_h, n, oh, ow, c]`, sum `[n, oh, ow, c]`, uint32; y uint16 `[n, oh, ow, c]`. With `rows`,
+        `n, oh` are one axis.
     """
     rows = None if rows is None else list(rows)
     (x,) = need(inputs, "x")
@@ -166,7 +169,7 @@ def avg_forward(config: AvgPoolConfig, inputs: Words, rows: Iterable[Row] | None
 def avg_backward(
     config: AvgPoolConfig, inputs: Words, input_hw: tuple[int, int], rows: Iterable[Row] | None = None
 ) -> Words:
-    """Average pool's input gradient (A3): dy uint16 `[n, oh, ow, c]` in, dx `[n, h, w, c]` or `[rows, w, c]` out."""
+    """Average pool's input gradient (A3), dy uint16 `[n, oh, ow, c]` to dx `[n, h, w, c]`, or its rows."""
     rows = None if rows is None else list(rows)
     (dy,) = need(inputs, "dy")
     n, oh, ow, c = dy.shape

@@ -8,6 +8,7 @@ mode (F9).
 from __future__ import annotations
 
 import enum
+import functools
 import math
 from fractions import Fraction
 from typing import NamedTuple
@@ -39,17 +40,33 @@ class Number(NamedTuple):
 NAN = Number(Kind.NAN, 0)
 
 
+class _Limits(NamedTuple):
+    """Constants of a format, worked out once."""
+
+    sign: int
+    infinity: int
+    fraction: int
+    least: int
+
+
+@functools.cache
+def _limits(exponent_bits: int, fraction_bits: int) -> _Limits:
+    fmt = Float(exponent_bits, fraction_bits)
+    return _Limits(fmt.sign_mask, fmt.infinity_bits, fmt.fraction_bits, fmt.min_exponent - fmt.fraction_bits)
+
+
 def unpack(fmt: Float, bits: int, flush: bool = False) -> Number:
     """The number that `bits` stand for; with `flush`, a subnormal reads as a zero of its sign (F1, F5)."""
-    sign = bits >> (fmt.bits - 1)
-    fraction = bits & ((1 << fmt.fraction_bits) - 1)
-    field = (bits & (fmt.sign_mask - 1)) >> fmt.fraction_bits
-    if field == fmt.infinity_bits >> fmt.fraction_bits:
-        return NAN if fraction else Number(Kind.INFINITE, sign)
-    least = fmt.min_exponent - fmt.fraction_bits
-    if field:
-        return Number(Kind.FINITE, sign, fraction | 1 << fmt.fraction_bits, least + field - 1)
-    return Number(Kind.FINITE, sign, 0 if flush else fraction, least)
+    limits = _limits(fmt.exponent_bits, fmt.fraction_bits)
+    sign = int(bits & limits.sign != 0)
+    magnitude = bits & (limits.sign - 1)
+    if magnitude >= limits.infinity:
+        return Number(Kind.INFINITE, sign) if magnitude == limits.infinity else NAN
+    field = magnitude >> limits.fraction
+    if not field:
+        return Number(Kind.FINITE, sign, 0 if flush else magnitude, limits.least)
+    hidden = 1 << limits.fraction
+    return Number(Kind.FINITE, sign, magnitude & (hidden - 1) | hidden, limits.least + field - 1)
 
 
 def integer(value: int) -> Number:
@@ -98,11 +115,11 @@ def round_to(fmt: Float, sign: int, significand: int, exponent: int, mode: Float
     lies below half an ulp of the result. A zero significand gives the zero of `sign`: the operation has
     decided on it.
     """
-    top = fmt.sign_mask if sign else 0
+    limits = _limits(fmt.exponent_bits, fmt.fraction_bits)
+    top = limits.sign if sign else 0
     if not significand:
         return top
-    least = fmt.min_exponent - fmt.fraction_bits
-    unit = max(significand.bit_length() + exponent - 1 - fmt.fraction_bits, least)
+    unit = max(significand.bit_length() + exponent - 1 - limits.fraction, limits.least)
     shift = unit - exponent
     if shift <= 0:
         kept = significand << -shift
@@ -111,10 +128,10 @@ def round_to(fmt: Float, sign: int, significand: int, exponent: int, mode: Float
         rest = significand & ((1 << shift) - 1)
         kept += _rounds_away(mode.rounding, sign, bool(kept & 1), rest, 1 << (shift - 1))
     # The hidden bit adds one to the exponent field, and so does a carry out of the significand.
-    magnitude = ((unit - least) << fmt.fraction_bits) + kept
-    if magnitude >= fmt.infinity_bits:
+    magnitude = ((unit - limits.least) << limits.fraction) + kept
+    if magnitude >= limits.infinity:
         magnitude = _overflowed(fmt, sign, mode)
-    if mode.flush and magnitude >> fmt.fraction_bits == 0:
+    if mode.flush and magnitude >> limits.fraction == 0:
         magnitude = 0
     return top | magnitude
 
