@@ -36,7 +36,7 @@ _SAMPLE = 1 << 16
 
 @dataclass(frozen=True)
 class LeastSquares:
-    """The scale with the least squared error of quantization, among clips at 1/64, 2/64, ... of the largest magnitude.
+    """The scale with the least squared error, among clips at 1/64, 2/64, ... of the largest magnitude.
 
     With `power_of_two`, among the power of two that just holds the largest magnitude and the five below it.
     """
@@ -59,7 +59,7 @@ class LeastSquares:
 
 @dataclass(frozen=True)
 class Percentile:
-    """The scale that just holds the given percentage of magnitudes; with `power_of_two`, the next above it."""
+    """The scale that just holds the given percentage of magnitudes; with `power_of_two`, the next above."""
 
     percent: float = 99.9
     power_of_two: bool = False
@@ -106,7 +106,7 @@ def calibrate(
 def forward_scales(
     network: Network, model: FloatModel, images: np.ndarray, rule: Rule = LeastSquares()
 ) -> dict[str, ConvScales]:
-    """Scales of every convolution's input, seen on images f32[n,h,w,c], and weights; FP16 numbers as float32."""
+    """Scales, FP16 numbers as float32, of every convolution's weights and its input on images f32[n,h,w,c]."""
     convs = {node.name: node for node in network.nodes if isinstance(node.config, ConvConfig)}
     seen = jax.jit(lambda x: _observed(network, model, x, {node.inputs[0] for node in convs.values()}))
     values = {name: np.asarray(value) for name, value in seen(jnp.asarray(images, jnp.float32)).items()}
@@ -150,8 +150,8 @@ def gradient_scales(
     for name, scale in wanted.items():
         if scale * loss_scale > SCALE_MAX:
             raise BitrowError(
-                f"{network.name} {name} dy_scale: found {scale * loss_scale!r} under the loss scale {loss_scale:g} "
-                f"that the smallest layer needs, expected at most {SCALE_MAX:g}"
+                f"{network.name} {name} dy_scale: found {scale * loss_scale!r} under the loss scale "
+                f"{loss_scale:g} that the smallest gradients need, expected at most {SCALE_MAX:g}"
             )
     return GradientScales({n: as_scale(s * loss_scale) if s else 1.0 for n, s in wanted.items()}, loss_scale)
 
@@ -162,7 +162,7 @@ def make_params(
     """Codes, scales and folded batch norms of every layer of a float32 model (SPEC.md F8, D3, M2, B1).
 
     Raises:
-        BitrowError: naming network and layer; a scale, product, accumulator or fold that the contract refuses.
+        BitrowError: naming network and layer; what the contract refuses: scale, product, accumulator, fold.
     """
     params: dict[str, LayerParams] = {}
     for position, node in enumerate(network.nodes, start=1):
@@ -181,8 +181,7 @@ def make_params(
                     seed=position,
                 )
             case BatchNormConfig(statistics=Statistics.FROZEN), Norm(gamma, beta):
-                mean, var = model.stats[node.name]
-                params[node.name] = batch_norm.fold(where, *map(np.asarray, (gamma, beta, mean, var)), EPS)
+                params[node.name] = _fold(where, (gamma, beta, *model.stats[node.name]))
             case BatchNormConfig(), Norm(gamma, beta):
                 params[node.name] = BatchParams(gamma, beta, jnp.float32(EPS))
             case LinearConfig(), Weights(weight, bias) if bias is not None:
@@ -238,6 +237,11 @@ def _weights(network: Network, model: FloatModel, name: str) -> Weights:
     if not isinstance(found, Weights):
         raise BitrowError(f"{network.name} {name}: found no float weights, expected a convolution's")
     return found
+
+
+def _fold(where: str, values: tuple[jax.Array, ...]) -> LayerParams:
+    gamma, beta, mean, var = map(np.asarray, values)
+    return batch_norm.fold(where, gamma, beta, mean, var, EPS)
 
 
 def _half(where: str, weight: jax.Array) -> jax.Array:

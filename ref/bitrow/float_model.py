@@ -15,6 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 from jax import Array, lax
+from jaxtyping import Float32, Int
 
 from bitrow.config import (
     AddConfig,
@@ -36,26 +37,26 @@ _MOMENTUM = 0.9
 class Weights(NamedTuple):
     """Float32 weights [kh, kw, c_in/groups, c_out] or [in, out], and a bias [c_out] or None."""
 
-    weight: Array
-    bias: Array | None
+    weight: Float32[Array, " ..."]
+    bias: Float32[Array, " c_out"] | None
 
 
 class Norm(NamedTuple):
     """Float32 gamma and beta of a batch norm, [c]."""
 
-    gamma: Array
-    beta: Array
+    gamma: Float32[Array, " c"]
+    beta: Float32[Array, " c"]
 
 
 class Stats(NamedTuple):
     """Float32 running mean and variance of a batch norm, [c]."""
 
-    mean: Array
-    var: Array
+    mean: Float32[Array, " c"]
+    var: Float32[Array, " c"]
 
 
 class FloatModel(NamedTuple):
-    """What is trained (`params`: Weights or Norm by layer) and what is only observed (`stats`: Stats by layer)."""
+    """What is trained, `params`, and what is only observed, `stats`, by layer."""
 
     params: dict[str, Weights | Norm]
     stats: dict[str, Stats]
@@ -64,8 +65,8 @@ class FloatModel(NamedTuple):
 class ConvScales(NamedTuple):
     """Scales of a convolution's input, f32[], and weights, f32[] or f32[c_out]."""
 
-    x_scale: Array
-    w_scale: Array
+    x_scale: Float32[Array, ""]
+    w_scale: Float32[Array, "*c_out"]
 
 
 Observe = Callable[[str, Array], None]
@@ -93,7 +94,7 @@ def initialize(network: Network, seed: int) -> FloatModel:
     return FloatModel(params, stats)
 
 
-def fake_quantize(x: Array, scale: Array, fmt: Fxp) -> Array:
+def fake_quantize(x: Float32[Array, "*s"], scale: Float32[Array, " ..."], fmt: Fxp) -> Float32[Array, "*s"]:
     """`scale * clip(rint(x / scale))` in float32, with the straight-through gradient inside the range."""
     t = x / scale
     code = jnp.clip(t, fmt.min, fmt.max)
@@ -103,13 +104,13 @@ def fake_quantize(x: Array, scale: Array, fmt: Fxp) -> Array:
 def forward(
     network: Network,
     model: FloatModel,
-    x: Array,
+    x: Float32[Array, "n h w c"],
     *,
     train: bool = False,
     scales: Mapping[str, ConvScales] | None = None,
     offsets: Mapping[str, Array] | None = None,
     observe: Observe | None = None,
-) -> tuple[Array, dict[str, Stats]]:
+) -> tuple[Float32[Array, "n ..."], dict[str, Stats]]:
     """Logits f32[n, classes] of x f32[n,h,w,c], and the running statistics after this batch.
 
     `train` normalises by the batch's own statistics, otherwise by the running ones. `scales` quantizes the
@@ -151,10 +152,12 @@ def _layer(
             return _max_pool(config, x), None
         case AvgPoolConfig() as config, _:
             return _avg_pool(config, x), None
-        case LinearConfig(), Weights() as weights:
-            y = x.reshape(x.shape[0], -1) @ weights.weight
-            return (y + jnp.broadcast_to(weights.bias, y.shape))[:, None, None, :], None
-    raise BitrowError(f"{node.name}: found no float parameters, expected those of {type(node.config).__name__}")
+        case LinearConfig(), Weights(weight, bias) if bias is not None:
+            y = x.reshape(x.shape[0], -1) @ weight
+            return (y + jnp.broadcast_to(bias, y.shape))[:, None, None, :], None
+    raise BitrowError(
+        f"{node.name}: found no float parameters, expected those of {type(node.config).__name__}"
+    )
 
 
 def _conv(config: ConvConfig, weights: Weights, x: Array, scale: ConvScales | None) -> Array:
@@ -177,12 +180,16 @@ def _conv(config: ConvConfig, weights: Weights, x: Array, scale: ConvScales | No
 def _batch_norm(norm: Norm, stats: Stats, y: Array, train: bool) -> tuple[Array, Stats]:
     if train:
         mean, var = y.mean((0, 1, 2)), y.var((0, 1, 2))
-        stats = Stats(*(_MOMENTUM * old + (1 - _MOMENTUM) * new for old, new in zip(stats, (mean, var))))
+        stats = Stats(_running(stats.mean, mean), _running(stats.var, var))
     else:
         mean, var = stats
     a = norm.gamma / jnp.sqrt(var + EPS)
     b = norm.beta - mean * a
     return y * jnp.broadcast_to(a, y.shape) + jnp.broadcast_to(b, y.shape), stats
+
+
+def _running(old: Array, new: Array) -> Array:
+    return _MOMENTUM * old + (1 - _MOMENTUM) * new
 
 
 def _max_pool(config: MaxPoolConfig, x: Array) -> Array:
@@ -198,7 +205,7 @@ def _avg_pool(config: AvgPoolConfig, x: Array) -> Array:
     return cropped.reshape(n, h // kh, kh, w // kw, kw, c).mean((2, 4))
 
 
-def cross_entropy(logits: Array, labels: Array) -> Array:
+def cross_entropy(logits: Float32[Array, "n classes"], labels: Int[Array, " n"]) -> Float32[Array, ""]:
     """Summed softmax cross-entropy of logits f32[n, classes] and labels int[n]: f32[]."""
     return optax.softmax_cross_entropy_with_integer_labels(logits, labels).sum()
 
@@ -214,8 +221,8 @@ def train(
 ) -> tuple[FloatModel, list[float]]:
     """Train on batches of (x f32[n,h,w,c], labels int[n]), one step each; returns the model and mean losses.
 
-    `scales` trains through simulated quantization; without `batch_statistics` batch norms use, and keep, their
-    running statistics.
+    `scales` trains through simulated quantization; without `batch_statistics` batch norms use, and keep,
+    their running statistics.
     """
 
     @jax.jit

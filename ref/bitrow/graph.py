@@ -114,7 +114,7 @@ def shapes(network: Network) -> dict[str, Shape]:
 
 def consumers(network: Network) -> dict[str, tuple[str, ...]]:
     """Names of the nodes that read each value, in network order; a node that reads it twice stands twice."""
-    found: dict[str, list[str]] = {INPUT: []} | {node.name: [] for node in network.nodes}
+    found: dict[str, list[str]] = {name: [] for name in (INPUT, *(node.name for node in network.nodes))}
     for node in network.nodes:
         for name in node.inputs:
             found[name].append(node.name)

@@ -1,4 +1,4 @@
-"""A network description as JSON and back: frozen values by their types' names and fields. Standard library only."""
+"""A network description as JSON and back: frozen values by type name and fields. Standard library only."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def _decode(hint: Any, value: Any, path: str) -> Any:
 def _choose(options: tuple[Any, ...], value: Any, path: str) -> Any:
     if value is None and type(None) in options:
         return type(None)
-    records = {option.__name__: option for option in options if is_dataclass(option)}
+    records: dict[str, Any] = {o.__name__: o for o in options if isinstance(o, type) and is_dataclass(o)}
     if not records:
         return next(option for option in options if option is not type(None))
     name = value.get("type") if isinstance(value, dict) else None
@@ -78,7 +78,7 @@ def _decode_tuple(items: tuple[Any, ...], value: Any, path: str) -> tuple[Any, .
         items = (items[0],) * len(value)
     if len(items) != len(value):
         raise BitrowError(f"{path}: found {len(value)} items, expected {len(items)}")
-    return tuple(_decode(hint, item, f"{path}[{i}]") for i, (hint, item) in enumerate(zip(items, value)))
+    return tuple(_decode(items[i], item, f"{path}[{i}]") for i, item in enumerate(value))
 
 
 def _decode_record(record: Any, value: Any, path: str) -> Any:

@@ -10,9 +10,12 @@ from __future__ import annotations
 import json
 import os
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from safetensors import SafetensorError, safe_open
@@ -50,13 +53,13 @@ class Samples(NamedTuple):
 
 
 class Model(NamedTuple):
-    """A network, its parameters, the loss scale that its gradient scales assume, samples, and notes on its making."""
+    """A network, its parameters, the loss scale of its gradient scales, samples, and notes on its making."""
 
     network: Network
     params: dict[str, LayerParams]
     loss_scale: float = 1.0
     samples: Samples | None = None
-    notes: dict[str, str] = {}
+    notes: Mapping[str, str] = MappingProxyType({})
 
 
 def save(path: str | Path, model: Model, *, force: bool = False) -> None:
@@ -102,19 +105,21 @@ def to_bytes(model: Model) -> bytes:
         params = model.params[node.name]
         check_values(f"{network.name} {node.name}", node, params)
         for field in layer_spec(network, node):
-            tensors[f"{node.name}.{field}"] = np.ascontiguousarray(getattr(params, field))
+            tensors[f"{node.name}.{field}"] = np.asarray(getattr(params, field), order="C")
     if model.samples is not None:
         spec = _samples_spec(network, len(model.samples.labels))
         for field, array in model.samples._asdict().items():
-            _check_spec(f"{network.name} samples.{field}", ArraySpec(str(array.dtype), array.shape), spec[field])
-            tensors[f"samples.{field}"] = np.ascontiguousarray(array)
+            _check_spec(
+                f"{network.name} samples.{field}", ArraySpec(str(array.dtype), array.shape), spec[field]
+            )
+            tensors[f"samples.{field}"] = np.asarray(array, order="C")
     header = {
         "schema": SCHEMA,
         "version": VERSION,
         "network": to_json(network),
         "loss_scale": model.loss_scale,
         "samples": 0 if model.samples is None else len(model.samples.labels),
-        "notes": model.notes,
+        "notes": dict(model.notes),
     }
     return save_tensors(tensors, {"bitrow": json.dumps(header, sort_keys=True, separators=(",", ":"))})
 
@@ -123,9 +128,9 @@ def load(path: str | Path) -> Model:
     """Read and check a model file.
 
     Raises:
-        BitrowError: naming the file, and the layer where one is at fault: no file, no safetensors or a truncated
-            one, another schema or version, a graph that `Network` refuses, tensors missing, superfluous or of
-            another dtype or shape, values that the contract refuses.
+        BitrowError: naming the file, and the layer where one is at fault: no file, no safetensors or a
+            truncated one, another schema or version, a graph that `Network` refuses, tensors missing,
+            superfluous or of another dtype or shape, values that the contract refuses.
     """
     path = Path(path)
     header, tensors = _read(path)
@@ -152,13 +157,13 @@ def _layer(path: Path, network: Network, node: Any, tensors: dict[str, np.ndarra
     kind = params_type(node)
     assert kind is not None
     given = {field: tensors[f"{node.name}.{field}"] for field in layer_spec(network, node)}
-    arrays = {field: given.get(field) for field in kind._fields}
+    arrays: dict[str, Any] = {field: given.get(field) for field in kind._fields}
     check_values(f"{path} {node.name}", node, kind(**arrays))
-    return kind(**{field: None if array is None else jnp.asarray(array) for field, array in arrays.items()})
+    return jax.tree.map(jnp.asarray, kind(**arrays))
 
 
 def _samples_spec(network: Network, count: int) -> dict[str, ArraySpec]:
-    output = shapes(network)[network.output]
+    output: tuple[int, ...] = shapes(network)[network.output]
     if isinstance(network.node(network.output).config, LinearConfig):
         output = output[2:]
     return {
@@ -196,10 +201,13 @@ def _read(path: Path) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
     try:
         with safe_open(path, framework="numpy") as file:
             metadata = file.metadata() or {}
-            tensors = {name: _tensor(path, file, name) for name in file.keys()}
+            names = list(file.keys())
+            tensors = {name: _tensor(path, file, name) for name in names}
     except SafetensorError as error:
         reason = str(error).splitlines()[0]
-        raise BitrowError(f"{path}: found no whole safetensors file ({reason}), expected a model file") from None
+        raise BitrowError(
+            f"{path}: found no whole safetensors file ({reason}), expected a model file"
+        ) from None
     except OSError as error:
         reason = error.strerror or str(error).splitlines()[0]
         raise BitrowError(f"{path}: found {reason}, expected a model file") from None

@@ -1,8 +1,8 @@
 """A network run a whole tensor at a time, forward and backward, with a tap at every rounding point.
 
-The graph is `bitrow.graph.Network`; the arithmetic is that of `bitrow.layers`; this module only routes values,
-and gradients where a value has several consumers (SPEC.md A5). Every function is pure and can be jitted with
-the network static.
+The graph is `bitrow.graph.Network`; the arithmetic is that of `bitrow.layers`; this module only routes values
+and gradients, and adds the gradients of a value with several consumers (SPEC.md A5). Every function is pure
+and can be jitted with the network static.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 from jax import Array
+from jaxtyping import Float16
 
 from bitrow.config import (
     AddConfig,
@@ -42,7 +43,7 @@ class BatchNormGrad(NamedTuple):
 
 
 class TrainingPass(NamedTuple):
-    """One forward and backward pass: logits f16[n, classes], dx f16[n,h,w,c], batch norms' gradients, taps."""
+    """A forward and backward pass: logits f16[n, classes], dx f16[n,h,w,c], batch norms' gradients, taps."""
 
     logits: Array
     dx: Array
@@ -50,13 +51,15 @@ class TrainingPass(NamedTuple):
     taps: dict[str, Array]
 
 
-def forward(network: Network, params: Params, x: Array, tap: Tap = no_tap) -> tuple[Array, Saved]:
+def forward(
+    network: Network, params: Params, x: Float16[Array, "n h w c"], tap: Tap = no_tap
+) -> tuple[Float16[Array, "n ..."], Saved]:
     """Run the network on x f16[n,h,w,c].
 
     Returns the output (f16[n, classes] of a head, else f16[n,h,w,c]) and, by layer, what its backward pass
-    reads: a convolution's mask, batch statistics with their y, where a ReLU passes, a max pool's winners. A head's
-    input f16[n, in] is kept for the host, which forms the head's weight gradient (SPEC.md A4). `tap` is called
-    with "LAYER/forward/TAP".
+    reads: a convolution's mask, batch statistics with their y, where a ReLU passes, a max pool's winners. A
+    head's input f16[n, in] is kept for the host, which forms the head's weight gradient (SPEC.md A4). `tap`
+    is called with "LAYER/forward/TAP".
 
     Raises:
         BitrowError: parameters that `parameters.check_params` refuses; x of another shape or dtype.
@@ -82,17 +85,17 @@ def backward(
     network: Network,
     params: Params,
     saved: Saved,
-    dlogits: Array,
+    dlogits: Float16[Array, "n ..."],
     tap: Tap = no_tap,
     *,
     need_input_grad: bool = True,
-) -> tuple[Array | None, dict[str, BatchNormGrad]]:
+) -> tuple[Float16[Array, "n h w c"] | None, dict[str, BatchNormGrad]]:
     """Propagate dlogits, f16 of the output's shape, back to the input.
 
     Returns dx f16[n,h,w,c] (None without `need_input_grad`, which spares the layers that read the input their
     input gradient) and the gradients of every batch norm with batch statistics. `tap` is called with
-    "LAYER/backward/TAP"; a value with K consumers has the taps "VALUE/fan_out/sum_1" to K-1, one for each addition
-    of A5.
+    "LAYER/backward/TAP"; a value with K consumers has the taps "VALUE/fan_out/sum_1" to K-1, one for each
+    addition of A5.
 
     Raises:
         BitrowError: parameters as in `forward`; dlogits of another shape or dtype.
@@ -120,7 +123,9 @@ def backward(
     return (gradients.take(INPUT) if need_input_grad else None), grads
 
 
-def training_pass(network: Network, params: Params, x: Array, dlogits: Array) -> TrainingPass:
+def training_pass(
+    network: Network, params: Params, x: Float16[Array, "n h w c"], dlogits: Float16[Array, "n ..."]
+) -> TrainingPass:
     """Forward and backward with every tap recorded under the names that the two give it.
 
     Raises:
@@ -134,7 +139,7 @@ def training_pass(network: Network, params: Params, x: Array, dlogits: Array) ->
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(0,))
-def apply(network: Network, params: Params, x: Array) -> Array:
+def apply(network: Network, params: Params, x: Float16[Array, "n h w c"]) -> Float16[Array, "n ..."]:
     """The output of `forward`, differentiable by JAX with `backward` as its rule.
 
     Gradients reach x and the gamma and beta of batch norms with batch statistics, as float32. Everything else
@@ -156,7 +161,7 @@ def _apply_backward(network: Network, kept: tuple[Params, Saved], dlogits: Array
     params, saved = kept
     dx, grads = backward(network, params, saved, dlogits)
     assert dx is not None
-    cotangents = zero_cotangent(dict(params))
+    cotangents: dict[str, Any] = zero_cotangent(dict(params))
     for name, grad in grads.items():
         dgamma, dbeta = (value.astype(jnp.float32) for value in grad)
         cotangents[name] = cotangents[name]._replace(gamma=dgamma, beta=dbeta)

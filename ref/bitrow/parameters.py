@@ -141,8 +141,8 @@ def _check_arrays(where: str, arrays: dict[str, object], spec: dict[str, ArraySp
         wanted = spec.get(name)
         if array is None or wanted is None:
             if (array is None) != (wanted is None):
-                found = "nothing" if array is None else "an array"
-                raise BitrowError(f"{where} {name}: found {found}, expected {wanted or 'nothing'}")
+                what = "nothing" if array is None else "an array"
+                raise BitrowError(f"{where} {name}: found {what}, expected {wanted or 'nothing'}")
             continue
         found = ArraySpec(str(getattr(array, "dtype", None)), tuple(getattr(array, "shape", ())))
         if found != wanted:

@@ -84,9 +84,9 @@ def train() -> tuple[Model, dict[str, float]]:
     figures["bit_accurate"] = bit_accurate_accuracy(network, params, held_out)
     samples = _samples(network, params, gradients.loss_scale, held_out)
     notes = {
-        "data": "scikit-learn digits (UCI optical recognition of handwritten digits), every fifth image held out",
+        "data": "scikit-learn digits (UCI, handwritten), every fifth image held out",
         "pixels": "x = (pixel - 8) / 8, pixel 0 to 16",
-        "samples": "the first held-out image of each digit; dlogits = loss_scale * (softmax - one_hot(9 - label))",
+        "samples": "first held-out one of each digit; dlogits = loss_scale * (softmax - one_hot(9 - label))",
         **{f"accuracy_{name}": f"{value:.4f}" for name, value in figures.items()},
     }
     return Model(network, params, gradients.loss_scale, samples, notes), figures
@@ -138,7 +138,7 @@ def _batches(digits: Digits, epochs: int) -> Iterator[tuple[np.ndarray, np.ndarr
 def _shifted(rng: np.random.Generator, images: np.ndarray) -> np.ndarray:
     padded = np.pad(images, ((0, 0), (1, 1), (1, 1), (0, 0)), constant_values=-1.0)
     places = rng.integers(0, 3, (len(images), 2))
-    return np.stack([image[i : i + 8, j : j + 8] for image, (i, j) in zip(padded, places)])
+    return np.stack([image[i : i + 8, j : j + 8] for image, (i, j) in zip(padded, places, strict=True)])
 
 
 def main() -> None:
