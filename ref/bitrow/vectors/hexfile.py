@@ -19,8 +19,8 @@ _DIGITS = np.frombuffer(b"0123456789abcdef", np.uint8)
 _NOT_HEX = 0xFF
 _VALUES = np.full(256, _NOT_HEX, np.uint8)
 _VALUES[_DIGITS] = np.arange(16)
-_ANY_CASE = _VALUES.copy()
-_ANY_CASE[np.frombuffer(b"ABCDEF", np.uint8)] = np.arange(10, 16)
+ANY_CASE = _VALUES.copy()
+ANY_CASE[np.frombuffer(b"ABCDEF", np.uint8)] = np.arange(10, 16)
 _LINE_FEED = 10
 _LOWER_HEX = re.compile(rb"[0-9a-f]+")
 
@@ -51,7 +51,7 @@ def hex_chunks(data: np.ndarray, encoding: Encoding) -> Iterator[bytes]:
         yield lines.tobytes()
 
 
-def _parse_block(block: bytes, digits: int, values: np.ndarray) -> np.ndarray | None:
+def parse_block(block: bytes, digits: int, values: np.ndarray) -> np.ndarray | None:
     """Words of whole lines of exactly `digits` hex digits, or None where a line is anything else."""
     lines = np.frombuffer(block, np.uint8).reshape(-1, digits + 1)
     nibbles = values[lines[:, :digits]]
@@ -95,7 +95,7 @@ def read_hex(path: Path, encoding: Encoding, count: int, where: str) -> np.ndarr
     with path.open("rb") as stream:
         while block := stream.read(CHUNK_WORDS * (digits + 1)):
             whole, rest = divmod(len(block), digits + 1)
-            parsed = _parse_block(block[: whole * (digits + 1)], digits, _VALUES)
+            parsed = parse_block(block[: whole * (digits + 1)], digits, _VALUES)
             if parsed is None:
                 raise _line_error(block, done + 1, digits, where)
             if done + whole <= count:

@@ -110,7 +110,7 @@ def _pack(fmt: Fxp, words: Words) -> Words:
     return {"packed": packed.reshape(n, h, -1)}
 
 
-def _lfsr(config: ConvConfig, words: Words) -> Words:
+def _lfsr(config: Any, words: Words) -> Words:
     seed, count = int(words["seed"]), int(words["count"])
     return {"words": np.array([lfsr.words(seed, start, count) for start in words["start"].tolist()], np.uint16)}
 
@@ -125,10 +125,10 @@ def _norm_backward(config: BatchNormConfig, words: Words, **rows: Any) -> Words:
     return batch_norm.backward_batch(config, words) if batch else batch_norm.backward_frozen(config, words, **rows)
 
 
-def _accumulate(config: Any, words: Words) -> Words:
+def _accumulate(mode: FloatMode, words: Words) -> Words:
     total, taps = words["dys"][0], {}
     for k, dy in enumerate(words["dys"][1:], start=1):
-        total = layers.accumulate([total, dy], config.mode)
+        total = layers.accumulate([total, dy], mode)
         taps[f"sum_{k}"] = total
     return taps | {"dx": total}
 

@@ -63,7 +63,7 @@ def _pack(fmt: Fxp, arrays: Arrays, taps: Arrays) -> None:
     taps["packed"] = fxp.pack(rows) if fmt.bits <= 4 else rows.astype(jnp.uint8)
 
 
-def _lfsr(config: ConvConfig, arrays: Arrays, taps: Arrays) -> None:
+def _lfsr(config: Any, arrays: Arrays, taps: Arrays) -> None:
     count = _sizes(arrays["count"])[0]
     taps["words"] = jax.vmap(lambda start: lfsr.words(arrays["seed"], start, (count,)))(arrays["start"])
 
@@ -125,8 +125,8 @@ def _relu_backward(config: Any, arrays: Arrays, taps: Arrays) -> None:
     activation.backward(config, activation.passes(config, arrays["x"]), arrays["dy"], taps.__setitem__)
 
 
-def _accumulate(config: Any, arrays: Arrays, taps: Arrays) -> None:
-    residual.accumulate(list(arrays["dys"]), config.mode, taps.__setitem__)
+def _accumulate(mode: FloatMode, arrays: Arrays, taps: Arrays) -> None:
+    residual.accumulate(list(arrays["dys"]), mode, taps.__setitem__)
 
 
 def _max_backward(config: Any, arrays: Arrays, taps: Arrays) -> None:

@@ -298,7 +298,7 @@ _ROWS = (
         {"seed": Port("", LFSR_WORD), "count": Port("", SIZES)},
         {},
         {"words": Port("run element", LFSR_WORD)},
-        lambda config: ("Q3",),
+        lambda mode: ("Q3",),
         static=("count",),
     ),
     Operation(
@@ -401,7 +401,7 @@ _ROWS = (
         {},
         {"sum_": Port(_MAP, FP16_WORD)},
         {"dx": Port(_MAP, FP16_WORD)},
-        _clauses("A5"),
+        lambda mode: (*mode_clauses(mode), "A5", "T1"),
     ),
     Operation(
         "max_pool.forward",

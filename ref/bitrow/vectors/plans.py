@@ -354,12 +354,12 @@ def add_forward(config: Any, words: Words) -> Iterator[Masks]:
     yield layer_step("add", [words["x"], words["shortcut"]], FP16, config.mode)
 
 
-def accumulate(config: Any, words: Words) -> Iterator[Masks]:
+def accumulate(mode: FloatMode, words: Words) -> Iterator[Masks]:
     """SPEC.md A5: `dys[k]` added in order, `sum_k` the sums so far."""
     dys = words["dys"]
     yield bins.input_bins(dys)
     totals = np.stack([dys[0], *(words[f"sum_{k}"] for k in range(1, len(dys) - 1))])
-    yield layer_step("add", [totals, dys[1:]], FP16, config.mode)
+    yield layer_step("add", [totals, dys[1:]], FP16, mode)
 
 
 def fp16_unit(kind: str, *names: str) -> Plan:

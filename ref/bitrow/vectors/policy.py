@@ -12,9 +12,11 @@ from bitrow.formats import FP32, AccOverflow, Gradient
 
 _ROWS = "tree over w of adjacent pairs padded with +0, then rows one after another, n outer, h inner"
 _ORDERS = {
-    "pool.avg": "each window row by a tree over w of adjacent pairs padded with +0, rows in order from +0",
-    "pool.max": "windows in row-major order from +0",
-    "linear": "tree over the summed axis of adjacent pairs padded with +0",
+    "avg_pool.forward": "window rows by trees over w of adjacent pairs padded with +0, then in order from +0",
+    "max_pool.backward": "windows in row-major order from +0",
+    "linear.forward": "tree over i of adjacent pairs padded with +0",
+    "linear.backward": "tree over o of adjacent pairs padded with +0",
+    "gradient.accumulate": "consumers in the order given",
 }
 
 
@@ -28,14 +30,11 @@ def _conv_order(operation: str, config: ConvConfig) -> str:
 
 
 def _order(operation: str, config: Any) -> str:
-    if isinstance(config, ConvConfig):
+    if operation.startswith("conv."):
         return _conv_order(operation, config)
-    if isinstance(config, BatchNormConfig):
-        return _ROWS if config.statistics is Statistics.BATCH else "elementwise"
-    for prefix, order in _ORDERS.items():
-        if operation.startswith(prefix):
-            return order
-    return "elementwise"
+    if operation.startswith("batch_norm.") and config.statistics is Statistics.BATCH:
+        return _ROWS
+    return _ORDERS.get(operation, "elementwise")
 
 
 def describe(operation: str, config: Any) -> dict[str, Any]:

@@ -1,25 +1,25 @@
 """What a case's tensors must be to each other: shapes, scales, accumulator width (SPEC.md C1, F8, D3, M2).
 
-Standard library only. Rules go by the configuration and the tensors' names, which SPEC.md fixes (T1).
+Standard library and numpy only. Rules go by the tensors' names, which SPEC.md fixes (T1).
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Mapping
+from typing import Any
 
 from bitrow.config import (
-    AddConfig,
     AvgPoolConfig,
     BatchNormConfig,
     ConvConfig,
     LinearConfig,
     MaxPoolConfig,
-    ReluConfig,
     output_size,
 )
 from bitrow.errors import BitrowError
-from bitrow.formats import FP16, SCALE_MAX, SCALE_MIN, Accumulator
-from bitrow.vectors.case import Encoding, Kind, Role, code_encoding, integer_encoding
+from bitrow.formats import FP16, SCALE_MAX, SCALE_MIN, Fxp
+from bitrow.vectors import operations
+from bitrow.vectors.case import Encoding, Kind, Role
 from bitrow.vectors.decode import FloatWord, word_text
 from bitrow.vectors.schema import CaseEntry, TensorEntry
 
@@ -144,19 +144,40 @@ def _linear(shapes: Shapes, _: LinearConfig) -> None:
 
 
 def _alike(shapes: Shapes, _: object) -> None:
-    inputs = [tensor for tensor in shapes.case.tensors if tensor.role is Role.INPUT]
-    outputs = [tensor.name for tensor in shapes.case.tensors if tensor.role is Role.OUTPUT]
-    shapes.same(tuple(outputs), *(tensor.shape for tensor in inputs))
+    """Elementwise operations: every map has the first input's shape."""
+    first = next(tensor.shape for tensor in shapes.case.tensors if tensor.role is Role.INPUT)
+    maps = [tensor.name for tensor in shapes.case.tensors if tensor.role is not Role.PARAMETER]
+    shapes.same(tuple(maps), first)
+    shapes.same(("scale",), (), first[-1:])
 
 
-_RULES = {
-    ConvConfig: _conv,
-    BatchNormConfig: _batch_norm,
-    MaxPoolConfig: _max_pool,
-    AvgPoolConfig: _avg_pool,
-    LinearConfig: _linear,
-    ReluConfig: _alike,
-    AddConfig: _alike,
+def _accumulate(shapes: Shapes, _: object) -> None:
+    dys = next(tensor.shape for tensor in shapes.case.tensors if tensor.name == "dys")
+    sums = [tensor.name for tensor in shapes.case.tensors if tensor.role is not Role.INPUT]
+    shapes.same(tuple(sums), dys[1:])
+
+
+def _pack(shapes: Shapes, fmt: Fxp) -> None:
+    n, h, w, c = shapes.of("code", 4)
+    shapes.same(("packed",), (n, h, -(-w * c // 2) if fmt.bits <= 4 else w * c))
+
+
+def _lfsr(shapes: Shapes, _: object) -> None:
+    (runs,) = shapes.of("start", 1)
+    if shapes.of("words", 2)[0] != runs:
+        found = shapes.of("words", 2)[0]
+        raise BitrowError(f"{shapes.case.name}/words: found {found} runs, expected {runs}")
+
+
+_RULES: dict[str, Callable[[Shapes, Any], None]] = {
+    "conv": _conv,
+    "batch_norm": _batch_norm,
+    "max_pool": _max_pool,
+    "avg_pool": _avg_pool,
+    "linear": _linear,
+    "gradient.accumulate": _accumulate,
+    "fxp.pack": _pack,
+    "lfsr": _lfsr,
 }
 
 
@@ -166,22 +187,8 @@ def check_shapes(case: CaseEntry) -> None:
     Raises:
         BitrowError: naming the case, the tensor, the shape found and the one expected.
     """
-    rule = _RULES.get(type(case.config))
-    if rule is not None:
-        rule(Shapes(case), case.config)
-
-
-def _widths(case: CaseEntry) -> Iterator[tuple[str, Encoding]]:
-    """The encodings that the configuration fixes, by tensor."""
-    config = case.config
-    if isinstance(config, ConvConfig):
-        yield "x_code", code_encoding(config.x_format)
-        yield "weight_code", code_encoding(config.weight_format)
-        yield "dy_code", code_encoding(config.dy_format)
-    accumulator = getattr(config, "accumulator", None)
-    if isinstance(accumulator, Accumulator):
-        for name in ("acc", "acc_running", "dx_acc", "dx_acc_running"):
-            yield name, integer_encoding(accumulator.bits)
+    rule = _RULES.get(case.operation) or _RULES.get(case.operation.partition(".")[0], _alike)
+    rule(Shapes(case), case.config)
 
 
 def _encoding_text(encoding: Encoding) -> str:
@@ -189,19 +196,36 @@ def _encoding_text(encoding: Encoding) -> str:
     return f"{sign} {encoding.kind.value} words of {encoding.bits} bits"
 
 
-def check_widths(case: CaseEntry) -> None:
-    """Refuse a tensor whose encoding is not the one that the configuration states (SPEC.md F7, M2, V2).
+def check_ports(case: CaseEntry) -> None:
+    """Refuse tensors that the operation does not have, or has in another role, layout or encoding (SPEC.md V2).
 
     Raises:
-        BitrowError: naming the tensor, the encoding found and the one expected.
+        BitrowError: naming the tensor, what was found and what was expected; an unknown operation.
     """
-    tensors = {tensor.name: tensor for tensor in case.tensors}
-    for name, expected in _widths(case):
-        found = tensors[name].encoding if name in tensors else expected
-        if found != expected:
+    try:
+        operation = operations.find(case.operation, case.config)
+        ports = {tensor.name: operation.port(tensor.name) for tensor in case.tensors}
+        expected = {name: port.encode(case.config) for name, port in ports.items()}
+    except AttributeError:
+        found = type(case.config).__name__
+        raise BitrowError(
+            f"{case.name}: found a {found}, expected what configures {case.operation}"
+        ) from None
+    for tensor in case.tensors:
+        where, encoding = f"{case.name}/{tensor.name}", expected[tensor.name]
+        if tensor.encoding != encoding:
+            found = _encoding_text(tensor.encoding)
+            raise BitrowError(f"{where}: found {found}, expected {_encoding_text(encoding)}")
+        if tensor.role is not operation.role(tensor.name):
+            wanted = operation.role(tensor.name).value
+            raise BitrowError(f"{where} role: found {tensor.role.value}, expected {wanted}")
+        if tensor.layout not in ("", ports[tensor.name].layout):
             raise BitrowError(
-                f"{case.name}/{name}: found {_encoding_text(found)}, expected {_encoding_text(expected)}"
+                f"{where} layout: found {tensor.layout!r}, expected {ports[tensor.name].layout!r}"
             )
+    for name in (*operation.inputs, *operation.outputs):
+        if name not in expected:
+            raise BitrowError(f"{case.name}: found no tensor {name}, expected one for {case.operation}")
 
 
 def code_range(case: CaseEntry, name: str) -> tuple[int, int] | None:

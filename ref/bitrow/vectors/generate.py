@@ -1,0 +1,273 @@
+"""Vectors computed three ways, and exported only where all three agree (SPEC.md V5).
+
+Judge one is the scalar oracle; judge two the kernels run operation by operation; judge three the same kernels compiled
+whole. A disagreement stops the export with the first element that differs.
+"""
+
+from __future__ import annotations
+
+import functools
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from importlib import metadata
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+
+from bitrow.errors import BitrowError
+from bitrow.vectors import coverage, judge, operations, store
+from bitrow.vectors.case import Case, Role
+from bitrow.vectors.operations import Operation, Words, to_arrays, to_words
+from bitrow.vectors.problems import Problem
+
+ORACLE_BUDGET = 3_000_000  # multiply-accumulates or elements that the oracle recomputes of one case
+
+
+@dataclass(frozen=True)
+class Row:
+    """A line of the summary: what one case holds and what it took."""
+
+    case: str
+    operation: str
+    tensors: int
+    words: int
+    bins: int
+    clauses: int
+    rows_checked: str
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Mismatch:
+    """A word that a judge sees differently: `tap` of `case` at `element` (row-major index tuple)."""
+
+    case: str
+    tap: str
+    element: tuple[int, ...]
+    words: Mapping[str, str]
+
+    def __str__(self) -> str:
+        words = ", ".join(f"{name} {word}" for name, word in self.words.items())
+        return f"{self.case} {self.tap}{list(self.element)}: found {words}, expected one word"
+
+
+@dataclass(frozen=True)
+class Generated:
+    """What `generate` made: where, the summary's rows, the set's coverage, and what `store` wrote."""
+
+    path: Path
+    rows: tuple[Row, ...]
+    coverage: Mapping[str, Any]
+    summary: store.SetSummary
+
+
+def _traced(name: str, config: Any, static: tuple[tuple[str, tuple[int, ...]], ...], arrays: Any) -> Any:
+    operation = operations.find(name, config)
+    return operation.kernel(config, arrays | dict(static))
+
+
+_compiled = jax.jit(_traced, static_argnums=(0, 1, 2))
+
+
+def run_kernel(operation: Operation, config: Any, given: Mapping[str, np.ndarray], compiled: bool) -> Words:
+    """Every tap and output by the kernels as words: compiled whole, or operation by operation.
+
+    Raises:
+        BitrowError: what the kernel refuses.
+    """
+    static = tuple(
+        (name, tuple(int(v) for v in given[name].reshape(-1))) for name in operation.static if name in given
+    )
+    dynamic = {name: words for name, words in given.items() if name not in operation.static}
+    run = _compiled if compiled else _traced
+    taps = run(operation.name, config, static, to_arrays(operation, config, dynamic))
+    return {name: to_words(tap) for name, tap in taps.items()}
+
+
+def choose_rows(problem: Problem) -> list[tuple[int, int]] | None:
+    """The rows that the oracle recomputes: None for all, or the first, the last and others spread between them.
+
+    As many as `ORACLE_BUDGET` allows, one at least.
+    """
+    name, config, given = problem.operation, problem.config, problem.given
+    if problem.whole or name not in judge.BY_ROWS or "gamma" in given or "a16" in given:
+        return None
+    images, height = judge.target_shape(name, config, given)
+    big = max(words.size for role_name, words in given.items() if role_name != "weight_code")
+    cost = big // (images * height) + 1
+    if "weight_code" in given:
+        other = given["mask"] if name == "conv.backward" else given["x"]
+        columns = other.shape[2] if name == "conv.backward" else -(-other.shape[2] // config.stride)
+        cost = columns * given["weight_code"].size + 1
+    count = max(1, ORACLE_BUDGET // cost)
+    total = images * height
+    if count >= total:
+        return None
+    places = sorted({round(k * (total - 1) / max(1, count - 1)) for k in range(count)})
+    return [divmod(place, height) for place in places]
+
+
+def describe_rows(rows: list[tuple[int, int]] | None) -> str:
+    """`rows_checked` of a case, in words."""
+    if rows is None:
+        return "all"
+    listed = ", ".join(f"({n}, {h})" for n, h in rows[:16])
+    more = f" and {len(rows) - 16} more spread evenly" if len(rows) > 16 else ""
+    return f"rows (n, h) {listed}{more} of the result, and what they read"
+
+
+def _first_difference(case: str, tap: str, judged: Mapping[str, np.ndarray], digits: int) -> Mismatch | None:
+    """The first element in row-major order on which the judges' words differ."""
+    first = next(iter(judged.values()))
+    for other in judged.values():
+        if other.shape != first.shape or other.dtype != first.dtype:
+            found = {name: f"{words.dtype}{list(words.shape)}" for name, words in judged.items()}
+            return Mismatch(case, tap, (), found)
+    wrong = np.zeros(first.shape, bool)
+    for other in judged.values():
+        wrong |= other != first
+    if not wrong.any():
+        return None
+    flat = int(np.argmax(wrong.reshape(-1)))
+    element = tuple(int(i) for i in np.unravel_index(flat, first.shape))
+    mask = (1 << 4 * digits) - 1
+    return Mismatch(
+        case, tap, element, {name: f"{int(w.reshape(-1)[flat]) & mask:0{digits}x}" for name, w in judged.items()}
+    )
+
+
+def compare(problem: Problem, oracle: Words, rows: list | None, kernels: Mapping[str, Words]) -> list[Mismatch]:
+    """Every tap on which the judges differ, its first element, in the order of the case's tensors.
+
+    `oracle` holds the chosen rows where `rows` is not None; each of `kernels` holds whole tensors.
+    """
+    operation = operations.find(problem.operation, problem.config)
+    found = []
+    names = set(oracle).union(*kernels.values())
+    for tap in operation.order(names):
+        missing = [who for who, words in {"oracle": oracle, **kernels}.items() if tap not in words]
+        if missing:
+            found.append(Mismatch(problem.name, tap, (), dict.fromkeys(missing, "no such tap")))
+            continue
+        digits = operation.port(tap).encode(problem.config).hex_digits
+        whole = {who: words[tap] for who, words in kernels.items()}
+        if rows is None:
+            difference = _first_difference(problem.name, tap, {"oracle": oracle[tap], **whole}, digits)
+        else:
+            parts = {
+                who: judge.sampled(problem.operation, problem.config, problem.given, tap, words, rows)
+                for who, words in whole.items()
+            }
+            difference = _first_difference(problem.name, f"{tap} (sampled rows)", {"oracle": oracle[tap], **parts}, digits)
+            difference = difference or _first_difference(problem.name, tap, whole, digits)
+        if difference:
+            found.append(difference)
+    return found
+
+
+def compute(problem: Problem) -> Case:
+    """A case whose every word three judges agree on (SPEC.md V5), its bins measured.
+
+    Raises:
+        BitrowError: a judge refuses the problem, or they disagree: case, tap, element and each judge's word.
+    """
+    operation = operations.find(problem.operation, problem.config)
+    rows = choose_rows(problem)
+    oracle = operation.oracle(problem.config, problem.given, rows)
+    kernels = {"compiled kernel": run_kernel(operation, problem.config, problem.given, compiled=True)}
+    if problem.eager:
+        kernels["eager kernel"] = run_kernel(operation, problem.config, problem.given, compiled=False)
+    if problem.expected:
+        kernels["whole network"] = kernels["compiled kernel"] | problem.expected
+    mismatches = compare(problem, oracle, rows, kernels)
+    if mismatches:
+        more = f" (and {len(mismatches) - 1} more taps)" if len(mismatches) > 1 else ""
+        raise BitrowError(f"{mismatches[0]}; nothing exported{more}")
+    words = {**problem.given, **kernels["compiled kernel"]}
+    tensors = operation.tensors(problem.config, words)
+    return Case(
+        name=problem.name,
+        operation=problem.operation,
+        config=problem.config,
+        tensors=tensors,
+        clauses=tuple(dict.fromkeys(operation.clauses(problem.config))),
+        bins=coverage.measure(problem.operation, problem.config, words),
+        rows_checked=describe_rows(rows),
+    )
+
+
+def recompute(case: Case) -> list[Mismatch]:
+    """Recompute every tap and output of a loaded case by the oracle and by the compiled kernels.
+
+    Returns:
+        For each tensor that differs its first element, with the stored word and each judge's; empty when all agree. The
+        oracle recomputes all of a small case and a sample of a large one's rows.
+
+    Raises:
+        BitrowError: the operation is unknown, or the case's inputs are refused.
+    """
+    operation = operations.find(case.operation, case.config)
+    given, stored = operation.split(case)
+    problem = Problem(case.name, case.operation, case.config, given, whole=case.rows_checked == "all")
+    rows = choose_rows(problem)
+    oracle = operation.oracle(case.config, given, rows)
+    kernels = {"stored": stored, "compiled kernel": run_kernel(operation, case.config, given, compiled=True)}
+    return compare(problem, oracle, rows, kernels)
+
+
+def versions() -> dict[str, str]:
+    """The libraries that make a set (SPEC.md V4)."""
+    return {name: metadata.version(name) for name in ("jax", "jaxlib", "numpy")}
+
+
+Progress = Callable[[Row], None]
+
+
+def _ignore(row: Row) -> None:
+    """The progress callback of a caller that wants none."""
+
+
+def _computed(
+    problems: Iterable[Problem], seen: coverage.SetCoverage, rows: list[Row], progress: Progress
+) -> Iterator[Case]:
+    for problem in problems:
+        start = time.perf_counter()
+        case = compute(problem)
+        seen.add(case)
+        words = sum(np.asarray(tensor.data).size for tensor in case.tensors)
+        row = Row(
+            case.name, case.operation, len(case.tensors), words, len(case.bins), len(case.clauses),
+            case.rows_checked, time.perf_counter() - start,
+        )  # fmt: skip
+        rows.append(row)
+        progress(row)
+        yield case
+
+
+def generate(
+    out: Path,
+    problems: Iterable[Problem],
+    seed: int,
+    suite: str,
+    force: bool = False,
+    progress: Progress = _ignore,
+) -> Generated:
+    """Compute every problem three ways and write the set, whole or not at all (SPEC.md V1 to V5).
+
+    `problems` is consumed one at a time; `progress` is called after each case.
+
+    Raises:
+        BitrowError: the judges disagree (nothing is written), or `out` cannot be written.
+    """
+    seen, rows = coverage.SetCoverage(), []
+    extra: dict[str, Any] = {"suite": suite, "seed": seed, "versions": versions(), "coverage": {}}
+
+    def cases() -> Iterator[Case]:
+        yield from _computed(problems, seen, rows, progress)
+        extra["coverage"] = seen.summary()
+
+    summary = store.write_set(Path(out), cases(), extra, force)
+    return Generated(summary.path, tuple(rows), extra["coverage"], summary)
