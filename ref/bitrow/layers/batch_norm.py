@@ -170,7 +170,7 @@ def forward_batch(
     s2m = do.mul("s2m", s2, m)
     mean_sq = do.mul("mean_sq", mean, mean)
     var_raw = do.sub("var_raw", s2m, mean_sq)
-    keep = (var_raw < do.fmt.sign_mask) | softfloat.is_nan(var_raw, do.fmt)
+    keep = (var_raw < jnp.uint32(do.fmt.sign_mask)) | softfloat.is_nan(var_raw, do.fmt)
     var = do.named("var", jnp.where(keep, var_raw, jnp.uint32(0)))
     var_eps = do.add("var_eps", var, do.host(params.eps))
     std = do.named("std", softfloat.sqrt(var_eps, do.fmt, do.mode))

@@ -17,7 +17,7 @@ from bitrow.formats import Gradient, QuantRounding
 from bitrow.host import check_scale, inverse_scale, product_scale, product_scales
 from bitrow.layers.frozen import zero_cotangent
 from bitrow.ops import fp16, fxp, lfsr, mac, reduce
-from bitrow.ops.tap import Tap, no_tap, prefixed
+from bitrow.ops.tap import Tap, no_tap, prefixed, renamed
 
 
 class ConvParams(NamedTuple):
@@ -111,12 +111,8 @@ def forward(
     """Output and the straight-through mask kept for backward (SPEC.md C1). Taps t, x_code, mask, acc, deq, y."""
     check_input(config, params, x.shape)
 
-    def rename(name: str, value: Array) -> None:
-        tap("x_code" if name == "code" else name, value)
-
-    code, mask = fxp.quantize(
-        x, params.x_inv_scale, config.x_format, config.mode, no_tap if tap is no_tap else rename
-    )
+    inner = renamed(tap, {"code": "x_code"})
+    code, mask = fxp.quantize(x, params.x_inv_scale, config.x_format, config.mode, inner)
     bound = config.bounds(params.weight_code.shape)[0]
     acc = mac.accumulate(
         code, params.weight_code, mac.forward_padding(config.padding), config.stride, config.groups,
@@ -173,7 +169,7 @@ def backward(
 def _gradient_fxp(
     config: ConvConfig, params: ConvParams, dx_hw: tuple[int, int], dy: Array, tap: Tap
 ) -> Array:
-    inner = prefixed(tap, "dy_")
+    inner = renamed(prefixed(tap, "dy_"), {"mask": None})  # the gradient of a gradient is not taken
     if config.dy_rounding is QuantRounding.STOCHASTIC:
         words = lfsr.words(params.seed, 0, dy.shape)
         inner("words", words)
@@ -215,7 +211,7 @@ def _gradient_fp16(
 
     def step(total: Array, term: tuple[Array, Array, Array]) -> tuple[Array, Array | None]:
         value, here, factor = term
-        added = reduce.fp32_add(total, value[..., None] * factor)
+        added = reduce.fp32_add(total, value[..., None] * factor[None, None, None])
         total = jnp.where(here[..., None], added, total)
         return total, (total.reshape(*total.shape[:3], -1) if tap is not no_tap else None)
 

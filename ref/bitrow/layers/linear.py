@@ -29,11 +29,11 @@ def forward(
     config: LinearConfig, params: LinearParams, x: Float16[Array, "n c_in"], tap: Tap = no_tap
 ) -> Float16[Array, "n c_out"]:
     """Logits. Taps sum_level*, sum, y."""
-    products = fp16.widen(x, config.mode)[:, :, None] * fp16.widen(params.weight, config.mode)
+    products = fp16.widen(x, config.mode)[:, :, None] * fp16.widen(params.weight, config.mode)[None]
     total = tree(products, 1, fp32_add, tap)
     tap("sum", total)
-    bias = jnp.broadcast_to(params.bias, total.shape)
-    bits = softfloat.add(softfloat.float32_bits(total), softfloat.float32_bits(bias), FP32, config.mode, FP16)
+    bias = softfloat.float32_bits(params.bias)
+    bits = softfloat.add(softfloat.float32_bits(total), bias, FP32, config.mode, FP16)
     y = softfloat.bits_float16(bits)
     tap("y", y)
     return y
@@ -43,7 +43,7 @@ def backward(
     config: LinearConfig, params: LinearParams, dy: Float16[Array, "n c_out"], tap: Tap = no_tap
 ) -> Float16[Array, "n c_in"]:
     """Gradient of the head's input. Taps sum_level*, sum, dx."""
-    products = fp16.widen(dy, config.mode)[:, None, :] * fp16.widen(params.weight, config.mode)
+    products = fp16.widen(dy, config.mode)[:, None, :] * fp16.widen(params.weight, config.mode)[None]
     total = tree(products, 2, fp32_add, tap)
     tap("sum", total)
     dx = softfloat.bits_float16(softfloat.convert(softfloat.float32_bits(total), FP32, FP16, config.mode))

@@ -86,6 +86,7 @@ def add_odd(
 
 def add(a: Float16[Array, "*s"], b: Float16[Array, "*t"], mode: FloatMode = RNE) -> Float16[Array, "*u"]:
     """a + b, rounded once (SPEC.md F2 to F6)."""
+    a, b = jnp.broadcast_arrays(a, b)
     if mode.rounding is not Rounding.NEAREST_EVEN:
         return bits_float16(softfloat.add(float16_bits(a), float16_bits(b), FP16, mode))
     return round_once(widen(a, mode) + widen(b, mode), mode)
@@ -93,6 +94,7 @@ def add(a: Float16[Array, "*s"], b: Float16[Array, "*t"], mode: FloatMode = RNE)
 
 def sub(a: Float16[Array, "*s"], b: Float16[Array, "*t"], mode: FloatMode = RNE) -> Float16[Array, "*u"]:
     """a - b, rounded once (SPEC.md F2 to F6)."""
+    a, b = jnp.broadcast_arrays(a, b)
     if mode.rounding is not Rounding.NEAREST_EVEN:
         return bits_float16(softfloat.sub(float16_bits(a), float16_bits(b), FP16, mode))
     return round_once(widen(a, mode) - widen(b, mode), mode)
@@ -100,6 +102,7 @@ def sub(a: Float16[Array, "*s"], b: Float16[Array, "*t"], mode: FloatMode = RNE)
 
 def mul(a: Float16[Array, "*s"], b: Float16[Array, "*t"], mode: FloatMode = RNE) -> Float16[Array, "*u"]:
     """a * b, rounded once (SPEC.md F2 to F6); the float32 product is exact."""
+    a, b = jnp.broadcast_arrays(a, b)
     return round_once(widen(a, mode) * widen(b, mode), mode)
 
 
@@ -107,8 +110,8 @@ def fma(
     a: Float16[Array, "*s"], b: Float16[Array, "*t"], c: Float16[Array, "*v"], mode: FloatMode = RNE
 ) -> Float16[Array, "*u"]:
     """a * b + c, rounded once (SPEC.md F2)."""
+    a, b, c = jnp.broadcast_arrays(a, b, c)
     product, addend = widen(a, mode) * widen(b, mode), widen(c, mode)
-    product, addend = jnp.broadcast_arrays(product, addend)
     total = add_odd(product, addend)
     if mode.rounding is Rounding.DOWN:
         # F3's zero: an exact sum of opposite signs is -0 under `down`, which float32 addition does not know.

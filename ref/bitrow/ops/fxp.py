@@ -91,7 +91,7 @@ def scale_once(
     """
     high = softfloat.bits_float32(softfloat.float32_bits(value) & jnp.uint32(0xFFFFF000))
     low = jnp.where(value == high, jnp.float32(0), value - high)  # an infinity has no low half
-    factor = fp16.widen(scale, mode)
+    factor = jnp.broadcast_to(fp16.widen(scale, mode), value.shape)
     return fp16.round_once(fp16.add_odd(high * factor, low * factor, a_leads=True), mode)
 
 
@@ -107,6 +107,7 @@ def dequantize(
 
     `acc_bound` is the largest |acc| that can occur; a small one allows a shorter exact path.
     """
+    scale = jnp.broadcast_to(scale, acc.shape)
     if method is Dequantize.TWO_STEP:
         acc_fp16 = fp16.from_int32(acc, mode)
         tap("acc_fp16", acc_fp16)

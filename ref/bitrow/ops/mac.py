@@ -75,7 +75,7 @@ def _saturating(columns: Array, weight: Array, accumulator: Accumulator, tap: Ta
 
     def step(acc: Array, term: tuple[Array, Array]) -> tuple[Array, Array | None]:
         x, w = term
-        acc = saturating_add(acc, x[..., None] * w, accumulator)
+        acc = saturating_add(acc, x[..., None] * w[None, None, None], accumulator)
         return acc, (acc.reshape(*acc.shape[:3], -1) if tap is not no_tap else None)
 
     terms = (jnp.moveaxis(columns, -1, 0).astype(jnp.int32), weight.astype(jnp.int32))
@@ -98,9 +98,11 @@ def _exact(parts: list[Array], weight: Array, groups: int) -> Array:
         flat = weight.reshape(kh * kw * c_in, c_out)
         return lax.dot_general(columns, flat, (((3,), (0,)), ((), ())), preferred_element_type=jnp.int32)
     if c_in == 1 and c_out == groups:  # depthwise: no reduction over channels, so no matrix product
-        taps = weight.reshape(kh * kw, c_out).astype(jnp.int32)
-        return sum((p.astype(jnp.int32) * t for p, t in zip(parts[1:], taps[1:], strict=True)),
-                   parts[0].astype(jnp.int32) * taps[0])
+        taps = weight.reshape(kh * kw, 1, 1, 1, c_out).astype(jnp.int32)
+        acc = parts[0].astype(jnp.int32) * taps[0]
+        for part, tap_weight in zip(parts[1:], taps[1:], strict=True):
+            acc = acc + part.astype(jnp.int32) * tap_weight
+        return acc
     columns = _group_columns(parts, groups)
     flat = weight.reshape(kh * kw * c_in, groups, c_out // groups)
     acc = lax.dot_general(columns, flat, (((4,), (0,)), ((3,), (1,))), preferred_element_type=jnp.int32)

@@ -28,18 +28,18 @@ def u32(value: int) -> Array:
 class Unpacked(NamedTuple):
     """A decoded number: (-1)^sign * significand * 2^(exponent - 23), the significand's leading one at bit 23."""
 
-    sign: UInt32[Array, "*s"]
-    exponent: Int32[Array, "*s"]
-    significand: UInt32[Array, "*s"]
-    nan: Bool[Array, "*s"]
-    inf: Bool[Array, "*s"]
+    sign: UInt32[Array, "..."]
+    exponent: Int32[Array, "..."]
+    significand: UInt32[Array, "..."]
+    nan: Bool[Array, "..."]
+    inf: Bool[Array, "..."]
 
     @property
-    def zero(self) -> Bool[Array, "*s"]:
+    def zero(self) -> Bool[Array, "..."]:
         return self.significand == 0
 
 
-def unpack(bits: UInt32[Array, "*s"], fmt: Float, flush: bool = False) -> Unpacked:
+def unpack(bits: UInt32[Array, "..."], fmt: Float, flush: bool = False) -> Unpacked:
     """Decode words of `fmt`; with `flush` a subnormal reads as zero (SPEC.md F5)."""
     field = (bits >> fmt.fraction_bits) & u32((1 << fmt.exponent_bits) - 1)
     fraction = bits & u32((1 << fmt.fraction_bits) - 1)
@@ -59,7 +59,7 @@ def unpack(bits: UInt32[Array, "*s"], fmt: Float, flush: bool = False) -> Unpack
     )
 
 
-def shift_right_sticky(value: UInt32[Array, "*s"], amount: UInt32[Array, "*s"]) -> UInt32[Array, "*s"]:
+def shift_right_sticky(value: UInt32[Array, "..."], amount: UInt32[Array, "..."]) -> UInt32[Array, "..."]:
     """`value >> amount`, the lowest bit set where a one was shifted out."""
     near = jnp.minimum(amount, u32(31))
     lost = (value & ((u32(1) << near) - u32(1))) != 0
@@ -79,7 +79,7 @@ def _increment(rounding: Rounding, sign: Array, quotient: Array, rest: Array, ha
     return jnp.zeros_like(rest, bool)
 
 
-def overflow_bits(sign: UInt32[Array, "*s"], fmt: Float, mode: FloatMode) -> UInt32[Array, "*s"]:
+def overflow_bits(sign: UInt32[Array, "..."], fmt: Float, mode: FloatMode) -> UInt32[Array, "..."]:
     """Magnitude that an overflowing result takes (SPEC.md F6)."""
     finite, infinite = u32(fmt.max_finite_bits), u32(fmt.infinity_bits)
     if mode.overflow is Overflow.SATURATE or mode.rounding is Rounding.TOWARD_ZERO:
@@ -92,12 +92,12 @@ def overflow_bits(sign: UInt32[Array, "*s"], fmt: Float, mode: FloatMode) -> UIn
 
 
 def round_pack(
-    sign: UInt32[Array, "*s"],
-    exponent: Int32[Array, "*s"],
-    significand: UInt32[Array, "*s"],
+    sign: UInt32[Array, "..."],
+    exponent: Int32[Array, "..."],
+    significand: UInt32[Array, "..."],
     fmt: Float,
     mode: FloatMode = RNE,
-) -> UInt32[Array, "*s"]:
+) -> UInt32[Array, "..."]:
     """Round (-1)^sign * significand * 2^(exponent - 30) to `fmt`: the only rounding (SPEC.md F2, F3, F5, F6).
 
     `significand` has its leading one at bit 30 (or is zero) and its lowest bit is sticky.
@@ -119,7 +119,7 @@ def round_pack(
     return bits | (sign << (fmt.bits - 1))
 
 
-def normalise(exponent: Int32[Array, "*s"], significand: UInt32[Array, "*s"]) -> tuple[Array, Array]:
+def normalise(exponent: Int32[Array, "..."], significand: UInt32[Array, "..."]) -> tuple[Array, Array]:
     """Shift the leading one up to bit 30; `significand` must be below 2^31."""
     shift = jnp.minimum(lax.clz(significand), u32(31)).astype(jnp.int32) - 1
     shift = jnp.maximum(shift, 0)
@@ -131,7 +131,7 @@ def _special(bits: Array, fmt: Float, nan: Array, inf: Array, sign: Array) -> Ar
     return jnp.where(nan, u32(fmt.nan_bits), bits)
 
 
-def convert(bits: UInt32[Array, "*s"], source: Float, target: Float, mode: FloatMode = RNE) -> UInt32[Array, "*s"]:
+def convert(bits: UInt32[Array, "..."], source: Float, target: Float, mode: FloatMode = RNE) -> UInt32[Array, "..."]:
     """Words of `source` rounded once to `target` (SPEC.md F10)."""
     x = unpack(bits, source, mode.flush and source == FP16)
     out = round_pack(x.sign, x.exponent, x.significand << (ROUND - LEADING), target, mode)
@@ -139,12 +139,12 @@ def convert(bits: UInt32[Array, "*s"], source: Float, target: Float, mode: Float
 
 
 def add(
-    a: UInt32[Array, "*s"],
-    b: UInt32[Array, "*s"],
+    a: UInt32[Array, "..."],
+    b: UInt32[Array, "..."],
     fmt: Float,
     mode: FloatMode = RNE,
     target: Float | None = None,
-) -> UInt32[Array, "*s"]:
+) -> UInt32[Array, "..."]:
     """a + b of two words of `fmt`, rounded once to `target` (by default `fmt`)."""
     target = target or fmt
     a, b = jnp.broadcast_arrays(a, b)
@@ -169,14 +169,15 @@ def add(
 
 
 def mul(
-    a: UInt32[Array, "*s"],
-    b: UInt32[Array, "*s"],
+    a: UInt32[Array, "..."],
+    b: UInt32[Array, "..."],
     fmt: Float,
     mode: FloatMode = RNE,
     target: Float | None = None,
-) -> UInt32[Array, "*s"]:
+) -> UInt32[Array, "..."]:
     """a * b of two words of `fmt`, rounded once to `target` (by default `fmt`)."""
     target = target or fmt
+    a, b = jnp.broadcast_arrays(a, b)
     x, y = unpack(a, fmt, mode.flush and fmt == FP16), unpack(b, fmt, mode.flush and fmt == FP16)
     sign = x.sign ^ y.sign
     # 24 x 24 bits in 12-bit limbs: the product is high * 2^24 + low, the significand its top 30 bits.
@@ -194,9 +195,10 @@ def mul(
 
 
 def mul_integer(
-    value: Int32[Array, "*s"], b: UInt32[Array, "*s"], fmt: Float, mode: FloatMode = RNE
-) -> UInt32[Array, "*s"]:
+    value: Int32[Array, "..."], b: UInt32[Array, "..."], fmt: Float, mode: FloatMode = RNE
+) -> UInt32[Array, "..."]:
     """`value` (any int32, exact) times a word of FP16 `fmt`, rounded once (SPEC.md D1); zero gives +0."""
+    value, b = jnp.broadcast_arrays(value, b)
     y = unpack(b, fmt, mode.flush)
     negative = value < 0
     magnitude = jnp.where(negative, -value, value).astype(jnp.uint32)  # -2^31 wraps to 2^31, as it should
@@ -212,7 +214,7 @@ def mul_integer(
     return round_pack(sign, exponent, product, fmt, mode)
 
 
-def from_int32(value: Int32[Array, "*s"], fmt: Float, mode: FloatMode = RNE) -> UInt32[Array, "*s"]:
+def from_int32(value: Int32[Array, "..."], fmt: Float, mode: FloatMode = RNE) -> UInt32[Array, "..."]:
     """Integers rounded once to `fmt` (SPEC.md F10); zero gives +0."""
     negative = value < 0
     magnitude = jnp.where(negative, -value, value).astype(jnp.uint32)
@@ -224,16 +226,17 @@ def from_int32(value: Int32[Array, "*s"], fmt: Float, mode: FloatMode = RNE) -> 
     return round_pack(negative.astype(jnp.uint32), exponent, significand, fmt, mode)
 
 
-def div(a: UInt32[Array, "*s"], b: UInt32[Array, "*s"], fmt: Float, mode: FloatMode = RNE) -> UInt32[Array, "*s"]:
+def div(a: UInt32[Array, "..."], b: UInt32[Array, "..."], fmt: Float, mode: FloatMode = RNE) -> UInt32[Array, "..."]:
     """a / b, rounded once. x/0 is an infinity, 0/0 and inf/inf are NaN."""
+    a, b = jnp.broadcast_arrays(a, b)
     x, y = unpack(a, fmt, mode.flush and fmt == FP16), unpack(b, fmt, mode.flush and fmt == FP16)
     sign = x.sign ^ y.sign
     divisor = jnp.where(y.zero, u32(1), y.significand)
-    quotient = lax.div(*jnp.broadcast_arrays(x.significand, divisor))
+    quotient = lax.div(x.significand, divisor)
     rest = x.significand - quotient * divisor
     for _ in range(4):  # 4 digits of 7 bits: 28 fraction bits
         rest = rest << 7
-        digit = lax.div(*jnp.broadcast_arrays(rest, divisor))
+        digit = lax.div(rest, divisor)
         rest = rest - digit * divisor
         quotient = (quotient << 7) | digit
     sticky = (rest != 0).astype(jnp.uint32)
@@ -244,7 +247,7 @@ def div(a: UInt32[Array, "*s"], b: UInt32[Array, "*s"], fmt: Float, mode: FloatM
     return _special(bits, fmt, nan, x.inf | y.zero, sign)
 
 
-def sqrt(a: UInt32[Array, "*s"], fmt: Float, mode: FloatMode = RNE) -> UInt32[Array, "*s"]:
+def sqrt(a: UInt32[Array, "..."], fmt: Float, mode: FloatMode = RNE) -> UInt32[Array, "..."]:
     """Square root, rounded once. Of a negative number NaN, of -0 -0."""
     x = unpack(a, fmt, mode.flush and fmt == FP16)
     odd = (x.exponent & 1).astype(jnp.uint32)
@@ -268,17 +271,17 @@ def sqrt(a: UInt32[Array, "*s"], fmt: Float, mode: FloatMode = RNE) -> UInt32[Ar
     return _special(bits, fmt, nan, x.inf, x.sign)
 
 
-def negate(a: UInt32[Array, "*s"], fmt: Float) -> UInt32[Array, "*s"]:
+def negate(a: UInt32[Array, "..."], fmt: Float) -> UInt32[Array, "..."]:
     """-a, exact; NaN stays canonical."""
     return jnp.where(is_nan(a, fmt), u32(fmt.nan_bits), a ^ u32(fmt.sign_mask))
 
 
-def sub(a: UInt32[Array, "*s"], b: UInt32[Array, "*s"], fmt: Float, mode: FloatMode = RNE) -> UInt32[Array, "*s"]:
+def sub(a: UInt32[Array, "..."], b: UInt32[Array, "..."], fmt: Float, mode: FloatMode = RNE) -> UInt32[Array, "..."]:
     """a - b, rounded once: a + (-b), as IEEE 754 has it."""
     return add(a, negate(b, fmt), fmt, mode)
 
 
-def is_nan(a: UInt32[Array, "*s"], fmt: Float) -> Bool[Array, "*s"]:
+def is_nan(a: UInt32[Array, "..."], fmt: Float) -> Bool[Array, "..."]:
     """True where a word is any NaN."""
     return (a & u32(fmt.sign_mask - 1)) > u32(fmt.infinity_bits)
 
@@ -294,31 +297,31 @@ def from_ratio(numerator: int, denominator: int, fmt: Float) -> UInt32[Array, ""
     return round_pack(u32(0), jnp.int32(exponent), u32(significand), fmt)
 
 
-def float32_bits(x: Array) -> UInt32[Array, "*s"]:
+def float32_bits(x: Array) -> UInt32[Array, "..."]:
     """Bit view of float32."""
     return lax.bitcast_convert_type(x, jnp.uint32)
 
 
-def bits_float32(bits: UInt32[Array, "*s"]) -> Array:
+def bits_float32(bits: UInt32[Array, "..."]) -> Array:
     """float32 of its bit view."""
     return lax.bitcast_convert_type(bits, jnp.float32)
 
 
-def float16_bits(x: Array) -> UInt32[Array, "*s"]:
+def float16_bits(x: Array) -> UInt32[Array, "..."]:
     """Bit view of float16, in uint32."""
     return lax.bitcast_convert_type(x, jnp.uint16).astype(jnp.uint32)
 
 
-def bits_float16(bits: UInt32[Array, "*s"]) -> Array:
+def bits_float16(bits: UInt32[Array, "..."]) -> Array:
     """float16 of its bit view in uint32."""
     return lax.bitcast_convert_type(bits.astype(jnp.uint16), jnp.float16)
 
 
-def to_bits(x: Array, fmt: Float) -> UInt32[Array, "*s"]:
+def to_bits(x: Array, fmt: Float) -> UInt32[Array, "..."]:
     """Bit view, in uint32, of a float16 or float32 array of format `fmt`."""
     return float16_bits(x) if fmt == FP16 else float32_bits(x)
 
 
-def from_bits(bits: UInt32[Array, "*s"], fmt: Float) -> Array:
+def from_bits(bits: UInt32[Array, "..."], fmt: Float) -> Array:
     """float16 or float32 array of words of format `fmt`."""
     return bits_float16(bits) if fmt == FP16 else bits_float32(bits)
