@@ -106,7 +106,7 @@ def calibrate(
 def forward_scales(
     network: Network, model: FloatModel, images: np.ndarray, rule: Rule = LeastSquares()
 ) -> dict[str, ConvScales]:
-    """Scales, FP16 numbers as float32, of every convolution's weights and its input on images f32[n,h,w,c]."""
+    """Scales, FP16 numbers as f32, of every convolution's weights and its input on images f32[n,h,w,c]."""
     convs = {node.name: node for node in network.nodes if isinstance(node.config, ConvConfig)}
     seen = jax.jit(lambda x: _observed(network, model, x, {node.inputs[0] for node in convs.values()}))
     values = {name: np.asarray(value) for name, value in seen(jnp.asarray(images, jnp.float32)).items()}
