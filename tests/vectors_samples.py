@@ -7,25 +7,12 @@ from pathlib import Path
 import numpy as np
 
 from bitrow.config import BatchNormConfig, ConvConfig, Statistics
-from bitrow.formats import AccOverflow, Dequantize, Gradient
-from bitrow.oracle import batch_norm, conv
-from bitrow.vectors import store
-from bitrow.vectors.case import (
-    FP16_WORD,
-    FP32_WORD,
-    LFSR_WORD,
-    MASK_WORD,
-    Case,
-    Encoding,
-    Role,
-    Tensor,
-    code_encoding,
-    integer_encoding,
-)
+from bitrow.formats import AccOverflow, Accumulator, Dequantize, Gradient
+from bitrow.vectors import operations, store
+from bitrow.vectors.case import Case
 
 VERSIONS = {"jax": "0.0.0", "jaxlib": "0.0.0", "numpy": np.__version__}
 EXTRA = {"seed": 7, "versions": VERSIONS, "coverage": {}}
-_LAYOUTS = {4: "n h w c", 1: "c", 0: "", 5: "k n h w c", 2: "row c"}
 
 
 def fp16(values: object) -> np.ndarray:
@@ -38,30 +25,12 @@ def fp32(values: object) -> np.ndarray:
     return np.asarray(np.asarray(values, np.float32)).view(np.uint32)
 
 
-def encoding_of(name: str, data: np.ndarray, config: object) -> Encoding:
-    """The encoding that SPEC.md V2 gives a tap."""
-    if name.endswith("_code"):
-        assert isinstance(config, ConvConfig)
-        return code_encoding({"x": config.x_format, "w": config.weight_format, "d": config.dy_format}[name[0]])
-    if data.dtype == np.int32:
-        assert isinstance(config, ConvConfig)
-        return integer_encoding(config.accumulator.bits)
-    if data.dtype == np.uint8:
-        return MASK_WORD
-    if name in ("seed", "dy_words"):
-        return LFSR_WORD
-    return FP16_WORD if data.dtype == np.uint16 else FP32_WORD
-
-
-def build(name: str, operation: str, config, inputs: dict, parameters: tuple, taps: dict, output: str) -> Case:
-    """A case whose inputs and parameters are `inputs`, and whose other tensors are `taps`."""
-    tensors = []
-    for key, data in {**inputs, **taps}.items():
-        role = Role.PARAMETER if key in parameters else Role.INPUT if key in inputs else Role.TAP
-        role = Role.OUTPUT if key == output else role
-        layout = "kh kw c_in c_out" if key == "weight_code" else _LAYOUTS[np.ndim(data)]
-        tensors.append(Tensor(key, role, encoding_of(key, data, config), layout, np.asarray(data)))
-    return Case(name, operation, config, tuple(tensors), ("C1", "V3"), {"tie_lower": 2})
+def build(name: str, operation: str, config, inputs: dict) -> Case:
+    """A case of `operation` on `inputs`, its taps and outputs by the oracle."""
+    row = operations.find(operation, config)
+    words = {key: np.asarray(value) for key, value in inputs.items()}
+    tensors = row.tensors(config, words | row.oracle(config, words))
+    return Case(name, operation, config, tensors, ("C1", "V3"), {"tie_lower": 2})
 
 
 def conv_case(
@@ -80,8 +49,7 @@ def conv_case(
     }
     if bias:
         inputs["bias"] = fp16(rng.normal(0, 1, 4))
-    taps = conv.forward(config, inputs)
-    return build(name, "conv.forward", config, inputs, ("weight_code", "x_inv_scale", "scale", "bias"), taps, "y")
+    return build(name, "conv.forward", config, inputs)
 
 
 def conv_backward_case(name: str = "conv_back", config: ConvConfig | None = None, seed: int = 1) -> Case:
@@ -96,8 +64,7 @@ def conv_backward_case(name: str = "conv_back", config: ConvConfig | None = None
     }
     if config.gradient is Gradient.FXP:
         inputs |= {"dy_inv_scale": fp16(2.3), "dx_scale": fp16(0.0135)}
-    parameters = ("weight_code", "w_scale", "dy_inv_scale", "dx_scale")
-    return build(name, "conv.backward", config, inputs, parameters, conv.backward(config, inputs), "dx")
+    return build(name, "conv.backward", config, inputs)
 
 
 def frozen_case(name: str = "frozen", config: BatchNormConfig | None = None, seed: int = 2) -> Case:
@@ -105,10 +72,22 @@ def frozen_case(name: str = "frozen", config: BatchNormConfig | None = None, see
     config = config or BatchNormConfig()
     rng = np.random.default_rng(seed)
     y = fp16(rng.normal(0, 1, (2, 3, 5, 4)))
-    y.reshape(-1)[:12] = [0x0001, 0x8003, 0x03FF, 0x83FF, 0x0155, 0x02AA, 0x7BFF, 0xFBFF, 0x7C00, 0x7E00, 0x8000, 0]
+    y.reshape(-1)[:12] = [
+        0x0001,
+        0x8003,
+        0x03FF,
+        0x83FF,
+        0x0155,
+        0x02AA,
+        0x7BFF,
+        0xFBFF,
+        0x7C00,
+        0x7E00,
+        0x8000,
+        0,
+    ]
     inputs = {"y": y, "a": fp16(rng.normal(0, 1, 4)), "b": fp16([0.0, 0.00001, 0.3, -0.4])}
-    taps = batch_norm.forward_frozen(config, inputs)
-    return build(name, "batch_norm.forward", config, inputs, ("a", "b"), taps, "z")
+    return build(name, "batch_norm.forward", config, inputs)
 
 
 def batch_case(name: str = "batch", config: BatchNormConfig | None = None, seed: int = 3) -> Case:
@@ -121,8 +100,7 @@ def batch_case(name: str = "batch", config: BatchNormConfig | None = None, seed:
         "beta": fp32(rng.normal(0, 0.1, 3)),
         "eps": fp32(1e-5),
     }
-    taps = batch_norm.forward_batch(config, inputs)
-    return build(name, "batch_norm.forward", config, inputs, ("gamma", "beta", "eps"), taps, "z")
+    return build(name, "batch_norm.forward", config, inputs)
 
 
 def two_step(**changes) -> ConvConfig:
@@ -132,8 +110,6 @@ def two_step(**changes) -> ConvConfig:
 
 def wrapping(bits: int, overflow: AccOverflow = AccOverflow.WRAP) -> ConvConfig:
     """A padded convolution with a narrow accumulator."""
-    from bitrow.formats import Accumulator
-
     return ConvConfig(padding=1, accumulator=Accumulator(bits, overflow))
 
 

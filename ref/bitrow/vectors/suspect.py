@@ -1,0 +1,128 @@
+"""What a diagnosis works on: golden words, a design's words, and guesses at what the design does instead.
+
+Standard library, numpy and the scalar oracle only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from bitrow.formats import FloatMode
+from bitrow.vectors import judge, operations
+from bitrow.vectors.case import Case, Tensor
+from bitrow.vectors.dump import Dump
+from bitrow.vectors.hexfile import to_words
+
+UNKNOWN = -1  # where a guess predicts nothing
+_MISMATCHES = 4096
+_MATCHES = 1024
+_WHOLE_LIMIT = 60_000  # elements of an operation that the oracle can only compute whole
+_ROW_ELEMENTS = 20_000
+_ROW_PRODUCTS = 1_500_000
+
+Words = Mapping[str, np.ndarray]
+
+
+@dataclass(frozen=True)
+class Guess:
+    """A guess: its name, and the words that it predicts for the whole tap, `UNKNOWN` where it does not.
+
+    `predict` returns int64 of the tap's shape, or None where the guess does not apply.
+    """
+
+    name: str
+    predict: Callable[[], np.ndarray | None]
+
+
+class Scene:
+    """A case, the tap that differs, and the design's words there."""
+
+    def __init__(self, case: Case, tap: str, dump: Dump) -> None:
+        self.case, self.config = case, case.config
+        self.operation = operations.find(case.operation, case.config)
+        self.given, computed = self.operation.split(case)
+        self.golden: dict[str, np.ndarray] = {**self.given, **computed}
+        self.tensor: Tensor = case.tensor(tap)
+        self.tap = tap
+        self.data = self.golden[tap]
+        self.expected = to_words(self.data, self.tensor.encoding).astype(np.int64).reshape(-1)
+        self.found = dump.words.astype(np.int64)
+        self.driven = ~dump.undriven
+        wrong = np.flatnonzero(self.driven & (self.found != self.expected))
+        right = np.flatnonzero(self.driven & (self.found == self.expected))
+        self.mismatches = int(wrong.size)
+        step = max(1, right.size // _MATCHES)
+        # what single-element guesses are evaluated at: differing words, and some that agree
+        self.elements = np.concatenate([wrong[:_MISMATCHES], right[::step][:_MATCHES]])
+        self._wrong = wrong
+        self.rows = self._choose_rows()
+
+    def _by_rows(self) -> bool:
+        batch = self.case.operation.startswith("batch_norm") and "a16" in self.golden
+        return self.case.operation in judge.BY_ROWS and not batch
+
+    def _choose_rows(self) -> list[tuple[int, int]] | None:
+        """The target rows whose recomputation is affordable, most mismatches first; None for all."""
+        if not self._by_rows() or not self.mismatches:
+            return None
+        n, h = judge.target_shape(self.case.operation, self.config, self.given)
+        outputs = [self.golden[name] for name in self.operation.outputs if name in self.golden]
+        target = next((out for out in outputs if out.ndim == 4 and out.shape[:2] == (n, h)), outputs[0])
+        per_row = max(1, target.size // (n * h))
+        weight = self.given.get("weight_code")
+        terms = 1 if weight is None else weight.size // weight.shape[3]
+        limit = max(1, min(_ROW_ELEMENTS // per_row, _ROW_PRODUCTS // (per_row * terms)))
+        if n * h <= limit:
+            return None
+        index = np.arange(self.data.size).reshape(self.data.shape)
+        wrong = np.zeros(self.data.size, bool)
+        wrong[self._wrong] = True
+        counts = []
+        for row in np.ndindex(n, h):
+            cells = judge.sampled(
+                self.case.operation, self.config, self.given, self.tap, index, [(row[0], row[1])]
+            )
+            counts.append((-int(wrong[cells.reshape(-1)].sum()), (row[0], row[1])))
+        return sorted(row for _, row in sorted(counts)[:limit])
+
+    def affordable(self) -> bool:
+        """Whether the oracle can recompute the case, or the chosen rows of it, in little time."""
+        if self._by_rows():
+            return True
+        return sum(np.size(words) for words in self.given.values()) <= _WHOLE_LIMIT
+
+    def words_of(self, data: np.ndarray) -> np.ndarray:
+        """Integer bit views of the tap as words, int64."""
+        return to_words(np.asarray(data), self.tensor.encoding).astype(np.int64)
+
+    def recompute(self, config: Any, given: Words, rows: list[tuple[int, int]] | None) -> np.ndarray | None:
+        """The tap by the oracle under another configuration or from other inputs, UNKNOWN outside `rows`.
+
+        None where that configuration has no such tap, or one of other words.
+        """
+        data = self.operation.oracle(config, given, rows).get(self.tap)
+        if data is None or data.dtype != self.data.dtype:
+            return None
+        if rows is None:
+            return self.words_of(data)
+        index = np.arange(self.data.size).reshape(self.data.shape)
+        cells = judge.sampled(self.case.operation, self.config, self.given, self.tap, index, rows)
+        whole = np.full(self.data.size, UNKNOWN, np.int64)
+        whole[cells.reshape(-1)] = self.words_of(data).reshape(-1)
+        return whole.reshape(self.data.shape)
+
+
+def mode_of(config: Any) -> FloatMode | None:
+    """The FP16 parameters of a configuration, None where it has none."""
+    if isinstance(config, FloatMode):
+        return config
+    return getattr(config, "mode", None)
+
+
+def with_mode(config: Any, mode: FloatMode) -> Any:
+    """`config` with other FP16 parameters."""
+    return mode if isinstance(config, FloatMode) else replace(config, mode=mode)
