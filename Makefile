@@ -1,0 +1,42 @@
+# bitrow: `make golden` and `make test` are all a fresh machine with Python 3.11 to 3.13 needs.
+
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+VENV := .venv
+BIN := $(VENV)/bin
+OUT ?= out/golden
+
+.PHONY: golden test lint exhaustive bench clean
+
+golden: $(VENV)/.installed
+	$(BIN)/bitrow generate --suite smoke --seed 1 --out $(OUT) --force
+	$(BIN)/bitrow verify $(OUT) --no-recompute
+
+test: $(VENV)/.installed-dev lint
+	$(BIN)/python -m pytest -n 2 --dist worksteal
+
+lint: $(VENV)/.installed-dev
+	$(BIN)/ruff check ref tests benchmarks
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+# Slow: all 2^32 operand pairs of FP16 add and mul, every word of sqrt.
+exhaustive: $(VENV)/.installed
+	$(BIN)/python -m bitrow.proofs.exhaustive
+
+bench: $(VENV)/.installed-dev
+	$(BIN)/python benchmarks/bench_layers.py
+	$(BIN)/python benchmarks/bench_generate.py
+
+clean:
+	rm -rf $(VENV) out
+
+$(VENV)/bin/pip:
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.installed: $(VENV)/bin/pip pyproject.toml
+	$(BIN)/pip install --quiet --disable-pip-version-check --editable .
+	touch $@
+
+$(VENV)/.installed-dev: $(VENV)/.installed
+	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	touch $@

@@ -1,0 +1,75 @@
+"""A 3x3 convolution with frozen batch norm, forward and input gradient, against plain float32 JAX.
+
+Run as `python benchmarks/bench_layers.py`. The bit-accurate side quantizes, dequantizes and keeps the mask; the
+float32 side is `conv * a + b` and its vjp in x. Parameters are arguments on both sides, so neither is folded into
+the program.
+"""
+
+from __future__ import annotations
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from rich.console import Console
+from rich.table import Table
+from timing import race, ratio
+
+from bitrow.config import BatchNormConfig, ConvConfig
+from bitrow.layers import batch_norm, conv
+
+SHAPES = [(32, 16, 16, 128), (32, 32, 32, 32)]
+CONV, NORM = ConvConfig(stride=1, padding=1), BatchNormConfig()
+
+
+def bit_accurate(params: conv.ConvParams, norm: batch_norm.FrozenParams, x: jax.Array, dz: jax.Array):
+    """Forward and input gradient of the accelerator, FP16 in and out."""
+    y, mask = conv.forward(CONV, params, x)
+    z = batch_norm.forward_frozen(NORM, norm, y)
+    return z, conv.backward(CONV, params, mask, batch_norm.backward_frozen(NORM, norm, dz))
+
+
+def float32(weight: jax.Array, a: jax.Array, b: jax.Array, x: jax.Array, dz: jax.Array):
+    """The same two passes in plain float32."""
+
+    def layer(x: jax.Array) -> jax.Array:
+        dims = ("NHWC", "HWIO", "NHWC")
+        return jax.lax.conv_general_dilated(x, weight, (1, 1), [(1, 1)] * 2, dimension_numbers=dims) * a + b
+
+    z, vjp = jax.vjp(layer, x)
+    return z, vjp(dz)[0]
+
+
+def main() -> None:
+    """Print one row for each shape and pair."""
+    table = Table("shape", "what", "bitrow ms", "float32 ms", "ratio", "compile ms", "float32 compile ms")
+    rng = np.random.default_rng(0)
+    for shape in SHAPES:
+        c = shape[-1]
+        codes = rng.integers(-8, 8, (3, 3, c, c))
+        params = conv.make_params(CONV, "conv", codes, 0.25, 0.0625, 0.125)
+        norm = batch_norm.fold(
+            "norm", rng.uniform(0.5, 2, c), rng.normal(size=c), rng.normal(size=c), rng.uniform(0.5, 2, c), 1e-5
+        )
+        x, dz = (jnp.asarray(rng.normal(size=shape), jnp.float16) for _ in range(2))
+        weight = jnp.asarray(codes, jnp.float32) * 0.0625
+        a, b = norm.a.astype(jnp.float32), norm.b.astype(jnp.float32)
+        x32, dz32 = x.astype(jnp.float32), dz.astype(jnp.float32)
+        passes = race({
+            "bitrow": (bit_accurate, (params, norm, x, dz)),
+            "float32": (float32, (weight, a, b, x32, dz32)),
+        })
+        norms = race({
+            "bitrow": (lambda norm, y: batch_norm.forward_frozen(NORM, norm, y), (norm, x)),
+            "float32": (lambda a, b, y: y * a + b, (a, b, x32)),
+        })
+        for what, timing in (("conv + norm, both passes", passes), ("frozen norm alone", norms)):
+            ours, plain = timing["bitrow"], timing["float32"]
+            table.add_row(
+                "x".join(map(str, shape)), what, f"{ours.run_ms:.2f}", f"{plain.run_ms:.2f}",
+                f"{ratio(ours, plain):.2f}", f"{ours.compile_ms:.0f}", f"{plain.compile_ms:.0f}",
+            )
+    Console(width=120).print(table)
+
+
+if __name__ == "__main__":
+    main()

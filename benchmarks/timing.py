@@ -1,0 +1,52 @@
+"""Side-by-side timing: the contenders take turns in one process, so that a drifting machine hits both alike."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+
+
+@dataclass(frozen=True)
+class Timing:
+    """Medians of one contender, in milliseconds; compiling is apart from running."""
+
+    name: str
+    compile_ms: float
+    run_ms: float
+    runs: tuple[float, ...]
+
+
+def _milliseconds(call: Callable[[], Any]) -> float:
+    start = time.perf_counter()
+    jax.block_until_ready(call())
+    return (time.perf_counter() - start) * 1e3
+
+
+def race(contenders: dict[str, tuple[Callable[..., Any], tuple[Any, ...]]], rounds: int = 41) -> dict[str, Timing]:
+    """Compile each contender, then run them in turn `rounds` times after three unmeasured rounds."""
+    compiled: dict[str, Callable[[], Any]] = {}
+    compile_ms = {}
+    for name, (function, arguments) in contenders.items():
+        start = time.perf_counter()
+        program = jax.jit(function).lower(*arguments).compile()
+        compile_ms[name] = (time.perf_counter() - start) * 1e3
+        compiled[name] = lambda program=program, arguments=arguments: program(*arguments)
+    runs: dict[str, list[float]] = {name: [] for name in compiled}
+    for turn in range(rounds + 3):
+        for name, call in compiled.items():
+            elapsed = _milliseconds(call)
+            if turn >= 3:
+                runs[name].append(elapsed)
+    return {
+        name: Timing(name, compile_ms[name], statistics.median(times), tuple(times)) for name, times in runs.items()
+    }
+
+
+def ratio(a: Timing, b: Timing) -> float:
+    """Median of a/b over the rounds, pair by pair."""
+    return statistics.median(x / y for x, y in zip(a.runs, b.runs, strict=True))
