@@ -181,6 +181,16 @@ def test_two_step_wrap_and_saturate_forward(geometry):
     assert np.array_equal(taps["acc"], running[-1])
 
 
+def test_an_accumulator_that_cannot_saturate_has_no_running_tap():
+    """SPEC.md M2, T2: where the bound fits, the sum is exact in any order, whatever the overflow setting."""
+    config, inputs, gradient = setup(GEOMETRIES[0])
+    wide = replace(config, accumulator=Accumulator(24, AccOverflow.SATURATE))
+    for run, words in ((conv.forward, inputs), (conv.backward, gradient)):
+        exact, saturating = run(config, words), run(wide, words)
+        assert list(exact) == list(saturating)
+        assert all(np.array_equal(saturating[name], tap) for name, tap in exact.items())
+
+
 def test_saturation_depends_on_the_order():
     """SPEC.md M2: with the channels reversed the saturating sum changes, so the order test can fail."""
     geometry = GEOMETRIES[0]

@@ -49,6 +49,8 @@ def test_relu_over_every_word(six):
     assert np.array_equal(found, expected)
     dx = layers.relu_backward(ReluConfig(six), {"x": WORDS, "dy": dy})["dx"]
     assert np.array_equal(dx, np.where(passes, canonical(dy), np.uint16(0)))
+    by_mask = layers.relu_backward(ReluConfig(six), {"mask": passes.astype(np.uint8), "dy": dy})["dx"]
+    assert np.array_equal(by_mask, dx)
 
 
 def test_add_and_accumulate():
@@ -116,6 +118,21 @@ def test_max_pool(config, shape):
             for term in terms:
                 expected = fp16.add(expected, term, config.mode)
         assert dx[place] == expected
+
+
+def test_max_pool_of_equals():
+    """SPEC.md A2: among equals, signed zeros and NaN included, the first wins; its own sign is kept."""
+    windows = [
+        ([0x8000, 0, 0x8001, 0xBC00], 0x8000, 0),
+        ([0xBC00, 0, 0x8000, 0], 0, 1),
+        ([0x3C00, 0x4000, 0x4000, 0x3C00], 0x4000, 1),
+        ([0x7C00, 0xFE01, NAN, 0x7C00], NAN, 1),
+        ([0xFC00, 0xFC00, 0xFC00, 0xFC00], 0xFC00, 0),
+    ]
+    for window, word, place in windows:
+        x = np.array(window, np.uint16).reshape(1, 2, 2, 1)
+        found = layers.max_forward(MaxPoolConfig(), {"x": x})
+        assert (found["y"].item(), found["index"].item()) == (word, place)
 
 
 @pytest.mark.parametrize("mode", [FloatMode(), UP], ids=["nearest", "up"])

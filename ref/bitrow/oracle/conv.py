@@ -59,7 +59,7 @@ def forward(config: ConvConfig, inputs: Words, rows: Iterable[Row] | None = None
         rows: the output rows wanted, all where None.
 
     Returns:
-        t, x_code, mask `[n, h, w, c_in]`; acc, acc_running `[K, n, oh, ow, c_out]` (under `saturate`),
+        t, x_code, mask `[n, h, w, c_in]`; acc, acc_running `[K, n, oh, ow, c_out]` (where M2 saturates),
         acc_fp16 (two_step), deq, y `[n, oh, ow, c_out]`. With `rows`, `n, oh` become one axis of those rows,
         and `n, h` one axis of `input_rows`.
 
@@ -72,10 +72,11 @@ def forward(config: ConvConfig, inputs: Words, rows: Iterable[Row] | None = None
     read = input_rows(config, x.shape, weight.shape, rows)
     plan = gather.forward_gather(weight, x.shape[1:3], config.stride, config.padding, config.groups)
     quantized = _quantized(take(x, read), inv_scale, config.x_format, config.mode, None)
-    taps = dict(zip(("t", "x_code", "mask"), quantized, strict=True))
+    taps: Words = dict(zip(("t", "x_code", "mask"), quantized, strict=True))
     oh = len(plan.rows)
     targets = chosen_rows(rows, x.shape[0], oh)
-    sums = _accumulate(config.accumulator, plan, _by_row(read, taps["x_code"]), targets)
+    bound = config.bounds(weight.shape)[0]
+    sums = _accumulate(config.accumulator, bound, plan, _by_row(read, taps["x_code"]), targets)
     results = sums | _dequantized(config, sums["acc"], scale)
     deq = results["deq"]
     add = functools.partial(fp16.add, mode=config.mode)
@@ -121,7 +122,8 @@ def backward(config: ConvConfig, inputs: Words, rows: Iterable[Row] | None = Non
         results["dx_deq"] = _scaled_sums(config, results["dx_sum"], w_scale)
     else:
         taps |= _gradient_codes(config, inputs, gradient, dy.shape, read)
-        sums = _accumulate(config.accumulator, plan, _by_row(read, taps["dy_code"]), targets)
+        bound = config.bounds(weight.shape)[1]
+        sums = _accumulate(config.accumulator, bound, plan, _by_row(read, taps["dy_code"]), targets)
         sums |= _dequantized(config, sums["acc"], *need(inputs, "dx_scale"))
         results = {f"dx_{name}": tap for name, tap in sums.items()}
     kept = take(mask, targets)
@@ -195,10 +197,13 @@ def _gradient_codes(
 
 
 def _accumulate(
-    accumulator: Accumulator, plan: Gather, codes: dict[Row, list[list[int]]], targets: list[Row]
+    accumulator: Accumulator, bound: int, plan: Gather, codes: dict[Row, list[list[int]]], targets: list[Row]
 ) -> Words:
-    """acc `[rows, w, c]` and, under `saturate`, acc_running `[K, rows, w, c]` (M1, M2)."""
-    if accumulator.overflow is AccOverflow.SATURATE:
+    """acc `[rows, w, c]` and acc_running `[K, rows, w, c]`, the latter where M2's `saturate` applies.
+
+    That is where the worst case `bound` exceeds the register: elsewhere the sum is exact in any order.
+    """
+    if accumulator.overflow is AccOverflow.SATURATE and bound > accumulator.max:
         running = _running(plan, codes, targets, 0, np.int32, lambda x, w: fxp.mac_running(x, w, accumulator))
         return {"acc_running": running, "acc": running[-1]}
     rows = [

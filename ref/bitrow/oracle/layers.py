@@ -30,6 +30,7 @@ __all__ = [
     "max_forward",
     "relu_backward",
     "relu_forward",
+    "relu_passes",
 ]
 
 _SIX = softfloat.round_number(FP16, softfloat.integer(6))
@@ -53,10 +54,9 @@ def relu(x: int, six: bool = False) -> int:
     return min(x, _SIX) if six else x
 
 
-def relu_gradient(x: int, dy: int, six: bool = False) -> int:
-    """A1's backward on one FP16 word: dy, or +0."""
-    passes = fp16.is_positive(x) and not (six and x >= _SIX)
-    return fp16.canonical(dy) if passes else 0
+def relu_passes(x: int, six: bool = False) -> int:
+    """Whether A1's backward passes the gradient at x: 1 or 0."""
+    return int(fp16.is_positive(x) and not (six and x >= _SIX))
 
 
 def relu_forward(config: ReluConfig, inputs: Words, rows: Iterable[Row] | None = None) -> Words:
@@ -65,8 +65,22 @@ def relu_forward(config: ReluConfig, inputs: Words, rows: Iterable[Row] | None =
 
 
 def relu_backward(config: ReluConfig, inputs: Words, rows: Iterable[Row] | None = None) -> Words:
-    """A1's backward: x and dy uint16 `[n, h, w, c]` in, dx out."""
-    return _elementwise("dx", functools.partial(relu_gradient, six=config.six), need(inputs, "x", "dy"), rows)
+    """A1's backward, dx out.
+
+    Args:
+        config: the layer.
+        inputs: dy uint16 `[n, h, w, c]`, and x uint16 or, in its place, mask uint8: where x passes.
+        rows: the rows wanted, all where None.
+    """
+    (dy,) = need(inputs, "dy")
+    if "mask" in inputs:
+        return _elementwise("dx", _selected, (np.asarray(inputs["mask"]), dy), rows)
+    passes = functools.partial(relu_passes, six=config.six)
+    return _elementwise("dx", lambda x, g: _selected(passes(x), g), (*need(inputs, "x"), dy), rows)
+
+
+def _selected(passes: int, dy: int) -> int:
+    return fp16.canonical(dy) if passes else 0
 
 
 def add_forward(config: AddConfig, inputs: Words, rows: Iterable[Row] | None = None) -> Words:
