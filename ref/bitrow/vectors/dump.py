@@ -47,11 +47,16 @@ def read_dump(path: Path, encoding: Encoding, count: int, where: str) -> Dump:
     return _read_tokens(plain, encoding, count, where)
 
 
+def _plain(content: bytes) -> bytes:
+    """The tokens of a dump without its comments and underscores."""
+    return _COMMENT.sub(b" ", content).replace(b"_", b"")
+
+
 def _read_tokens(content: bytes, encoding: Encoding, count: int, where: str) -> Dump:
     words, undriven = np.zeros(count, np.uint32), np.ones(count, bool)
     address = seen = 0
     addressed = False
-    for token in _COMMENT.sub(b" ", content).replace(b"_", b"").split():
+    for token in _plain(content).split():
         jump = _ADDRESS.fullmatch(token)
         if jump:
             address, addressed = int(jump[1], 16), True
@@ -109,3 +114,23 @@ def find_dumps(folder: Path, cases: dict[str, list[str]]) -> dict[str, dict[str,
     if not dumps:
         raise BitrowError(f"{folder}: found no hex file, expected CASE/TENSOR.hex or CASE.TENSOR.hex")
     return dumps
+
+
+def count_words(path: Path, where: str) -> tuple[int, int]:
+    """How many words a hex file holds, and the hex digits of the widest.
+
+    Raises:
+        BitrowError: naming `where`: the file holds no word, or a token that is none.
+        OSError: the file cannot be read.
+    """
+    tokens = [token for token in _plain(path.read_bytes()).split() if not token.startswith(b"@")]
+    for number, token in enumerate(tokens):
+        if not _UNKNOWN.fullmatch(token):
+            text = token[:40].decode("ascii", "backslashreplace")
+            raise BitrowError(f"{where} word {number}: found the non-hex word {text!r}, expected hex digits")
+    if not tokens:
+        raise BitrowError(f"{where}: found no word, expected a file of hex words")
+    digits = max(map(len, tokens))
+    if digits > 8:
+        raise BitrowError(f"{where}: found words of {digits} digits, expected at most 8")
+    return len(tokens), digits

@@ -169,6 +169,11 @@ def _lfsr(shapes: Shapes, _: object) -> None:
         raise BitrowError(f"{shapes.case.name}/words: found {found} runs, expected {runs}")
 
 
+def _network(shapes: Shapes, _: object) -> None:
+    """A whole training pass: the input gradient has the input's shape."""
+    shapes.same(("dx",), shapes.of("x", 4))
+
+
 _RULES: dict[str, Callable[[Shapes, Any], None]] = {
     "conv": _conv,
     "batch_norm": _batch_norm,
@@ -178,6 +183,7 @@ _RULES: dict[str, Callable[[Shapes, Any], None]] = {
     "gradient.accumulate": _accumulate,
     "fxp.pack": _pack,
     "lfsr": _lfsr,
+    "network": _network,
 }
 
 
@@ -197,7 +203,7 @@ def _encoding_text(encoding: Encoding) -> str:
 
 
 def check_ports(case: CaseEntry) -> None:
-    """Refuse tensors that the operation does not have, or has in another role, layout or encoding (SPEC.md V2).
+    """Refuse tensors that the operation does not have, or has in another role or encoding (SPEC.md V2).
 
     Raises:
         BitrowError: naming the tensor, what was found and what was expected; an unknown operation.

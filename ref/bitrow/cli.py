@@ -1,0 +1,251 @@
+"""The command line: `bitrow generate`, `bitrow verify`, `bitrow inspect`.
+
+Exit status: 0 all well, 1 words that differ, 2 bad input or usage, 3 a defect of bitrow itself, 130
+interrupted. An error is one line on standard error. Heavy modules load inside the commands that need them:
+help, `inspect` and `verify --no-recompute` work without JAX.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+import traceback
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NoReturn
+
+import click
+
+from bitrow import __version__
+from bitrow.errors import BitrowError
+
+if TYPE_CHECKING:
+    from bitrow.vectors.generate import Generated
+
+DIFFERS, BAD_INPUT, DEFECT, INTERRUPTED, TERMINATED = 1, 2, 3, 130, 143
+DEBUG = "BITROW_DEBUG"
+
+_SET = click.Path(path_type=Path)
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="bitrow")
+def cli() -> None:
+    """Golden vectors of the row-pipelined FXP4/FP16 training accelerator: make, verify, inspect."""
+
+
+def _say(line: str) -> None:
+    print(f"bitrow: {' '.join(line.split())}", file=sys.stderr)
+
+
+def _print(lines: Iterable[str]) -> None:
+    for line in lines:
+        click.echo(line)
+
+
+def _write_json(target: Path | None, value: dict[str, Any]) -> None:
+    """Write the report of `--json`; `-` is standard output."""
+    if target is None:
+        return
+    text = json.dumps(value, indent=1) + "\n"
+    if str(target) == "-":
+        click.echo(text, nl=False)
+        return
+    try:
+        target.write_text(text, encoding="ascii")
+    except OSError as error:
+        raise BitrowError(f"{target}: cannot be written: {error.strerror or error}") from None
+
+
+@cli.command()
+@click.option("--out", type=_SET, required=True, help="Folder to create; its parent must exist.")
+@click.option(
+    "--suite",
+    "suites",
+    multiple=True,
+    metavar="NAME",
+    help="smoke, standard or the name of a case; repeatable.",
+)
+@click.option("--network", metavar="NAME", help="Vectors of a training pass of this network, too.")
+@click.option(
+    "--seed", type=click.IntRange(0, 2**32 - 1), default=0, show_default=True, help="Of the stimulus."
+)
+@click.option("--force", is_flag=True, help="Replace the vector set at --out, in one step at the end.")
+@click.option("--quiet", is_flag=True, help="No progress bar and no summary.")
+def generate(
+    out: Path, suites: Sequence[str], network: str | None, seed: int, force: bool, quiet: bool
+) -> None:
+    """Compute vectors by oracle and kernels, and write them as a new set.
+
+    Nothing is written unless every word of every tensor agrees.
+    """
+    from bitrow.vectors import store
+
+    store.check_target(out, force)  # before JAX loads: a wrong folder should not cost seconds
+    from bitrow.progress import bar
+    from bitrow.vectors import catalog
+    from bitrow.vectors.generate import generate as run
+
+    problems = catalog.problems(suites or ("standard",), network, seed)
+    with bar("generate", catalog.count(suites or ("standard",), network), quiet) as advance:
+        result = run(
+            out, problems, seed, " ".join(suites or ("standard",)), force, lambda row: advance(row.case)
+        )
+    if not quiet:
+        _summary(result)
+
+
+def _summary(result: Generated) -> None:
+    """The table at the end of `generate`."""
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(title=f"{result.path}: {result.summary.cases} cases", title_justify="left")
+    for name in ("case", "operation", "oracle rows"):
+        table.add_column(name, overflow="fold")
+    for name in ("tensors", "words", "bins", "clauses", "seconds"):
+        table.add_column(name, justify="right")
+    for row in result.rows:
+        rows = "all" if row.rows_checked == "all" else "sample"
+        counts = (row.tensors, row.words, row.bins, row.clauses, f"{row.seconds:.2f}")
+        table.add_row(row.case, row.operation, rows, *map(str, counts))
+    total = result.summary
+    table.add_section()
+    table.add_row("total", "", "", str(total.tensors), str(total.words), "", "", "")
+    console = Console()
+    if not console.is_terminal:
+        console = Console(width=160)
+    console.print(table)
+    console.print(
+        f"{total.bytes:,} bytes; every word agreed by oracle, eager and compiled kernels", highlight=False
+    )
+
+
+@cli.command()
+@click.argument("folder", metavar="DIR", type=_SET)
+@click.option("--no-recompute", is_flag=True, help="Check the files only; needs no JAX.")
+@click.option("--dut", "outputs", type=_SET, metavar="OUTPUTS", help="Compare a design's dumps, see below.")
+@click.option(
+    "--json", "report", type=_SET, metavar="FILE", help="Write the report as JSON, too (- is stdout)."
+)
+@click.option("--quiet", is_flag=True, help="No progress bar.")
+def verify(folder: Path, no_recompute: bool, outputs: Path | None, report: Path | None, quiet: bool) -> None:
+    """Check the vector set in DIR, then recompute every value.
+
+    With --dut, compare instead what a design dumped into OUTPUTS, as CASE/TENSOR.hex or CASE.TENSOR.hex, of
+    outputs or any tap: where it differs, by how much, and what the design seems to do instead.
+    """
+    from bitrow.vectors.check import check
+
+    found = check(folder)
+    result: dict[str, Any] = {"set": str(folder), "findings": [str(finding) for finding in found]}
+    if found:
+        _write_json(report, result)
+        more = f" (and {len(found) - 1} more findings)" if len(found) > 1 else ""
+        raise BitrowError(f"{folder}/{found[0]}{more}")
+    if outputs is not None:
+        _compare(folder, outputs, report, result, quiet)
+    elif no_recompute:
+        _write_json(report, result)
+        click.echo(f"{folder}: files, checksums and words are sound; not recomputed")
+    else:
+        _recompute(folder, report, result, quiet)
+
+
+def _compare(folder: Path, outputs: Path, report: Path | None, result: dict[str, Any], quiet: bool) -> None:
+    from bitrow.progress import bar
+    from bitrow.vectors import dut
+
+    with bar("compare", None, quiet) as advance:
+        compared = dut.compare(folder, outputs, lambda case, number, total: advance(case, total))
+    _write_json(report, result | {"dut": dut.to_json(compared)})
+    if str(report) != "-":
+        _print(compared.lines())
+    wrong = [case.case for case in compared.cases if not case.matches]
+    if wrong:
+        share = f"{len(wrong)} of {len(compared.cases)} cases"
+        _say(f"{outputs}: {share} differ from {folder}: {', '.join(wrong[:4])}")
+        sys.exit(DIFFERS)
+
+
+def _recompute(folder: Path, report: Path | None, result: dict[str, Any], quiet: bool) -> None:
+    from bitrow.progress import bar
+    from bitrow.vectors import store
+    from bitrow.vectors.generate import recompute
+
+    names = store.case_names(folder)
+    mismatches = []
+    with bar("recompute", len(names), quiet) as advance:
+        for name in names:
+            mismatches += [str(mismatch) for mismatch in recompute(store.read_case(folder, name))]
+            advance(name)
+    _write_json(report, result | {"recomputed": len(names), "mismatches": mismatches})
+    if str(report) != "-":
+        _print(mismatches or [f"{folder}: {len(names)} cases, every value recomputed and the same"])
+    if mismatches:
+        _say(
+            f"{folder}: {len(mismatches)} tensors differ from their recomputation, the first: {mismatches[0]}"
+        )
+        sys.exit(DIFFERS)
+
+
+@cli.command()
+@click.argument("target", metavar="WORD|FILE")
+@click.option("--as", "as_format", metavar="FORMAT", help="fp16, fp32, fxp2..8, ufxp2..8, int8..32.")
+def inspect(target: str, as_format: str | None) -> None:
+    """Decode a word such as 0x3c01, or sum up a hex file.
+
+    Without --as, a word of four digits is FP16 (and its nibbles FXP4), of eight FP32, of one or two FXP4; a
+    file in a vector set is what its case says.
+    """
+    from bitrow.vectors.inspect import inspect_lines
+
+    _print(inspect_lines(target, as_format))
+
+
+def _terminate(*_: object) -> NoReturn:
+    """Leave by an exception, so that what was begun is cleaned up."""
+    raise SystemExit(TERMINATED)
+
+
+def _run(arguments: Sequence[str] | None) -> int:
+    """Run a command; its exit status, every failure told in one line."""
+    try:
+        status = cli.main(args=arguments, prog_name="bitrow", standalone_mode=False)
+        sys.stdout.flush()
+        return status if isinstance(status, int) else 0
+    except (KeyboardInterrupt, click.Abort):
+        _say("interrupted")
+        return INTERRUPTED
+    except click.ClickException as error:
+        _say(f"{error.format_message()} (see bitrow --help)")
+        return BAD_INPUT
+    except BitrowError as error:
+        _say(str(error))
+    except BrokenPipeError:
+        # the reader has gone: nobody is there to be told
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return BAD_INPUT
+    except OSError as error:
+        where = f"{error.filename}: " if error.filename else ""
+        _say(f"{where}{error.strerror or error}")
+    except MemoryError:
+        _say("not enough memory")
+    except Exception as error:
+        _say(f"defect: {type(error).__name__}: {error} (set {DEBUG}=1 for a traceback)")
+        if os.environ.get(DEBUG):
+            traceback.print_exc()
+        return DEFECT
+    if os.environ.get(DEBUG):
+        traceback.print_exc()
+    return BAD_INPUT
+
+
+def main(arguments: Sequence[str] | None = None) -> NoReturn:
+    """Entry point of the console script `bitrow`."""
+    if hasattr(signal, "SIGTERM"):
+        signal.signal(signal.SIGTERM, _terminate)
+    status = _run(arguments)
+    sys.exit(status)
