@@ -18,7 +18,7 @@ import jax
 import numpy as np
 
 from bitrow.errors import BitrowError
-from bitrow.vectors import coverage, judge, operations, store
+from bitrow.vectors import coverage, judge, operations, stepwise, store
 from bitrow.vectors.case import Case, Role
 from bitrow.vectors.operations import Operation, Words, to_arrays, to_words
 from bitrow.vectors.problems import Problem
@@ -82,8 +82,11 @@ def run_kernel(operation: Operation, config: Any, given: Mapping[str, np.ndarray
         (name, tuple(int(v) for v in given[name].reshape(-1))) for name in operation.static if name in given
     )
     dynamic = {name: words for name, words in given.items() if name not in operation.static}
-    run = _compiled if compiled else _traced
-    taps = run(operation.name, config, static, to_arrays(operation, config, dynamic))
+    arrays = to_arrays(operation, config, dynamic)
+    if compiled:
+        taps = _compiled(operation.name, config, static, arrays)
+    else:
+        taps = stepwise.run(functools.partial(_traced, operation.name, config, static), arrays)
     return {name: to_words(tap) for name, tap in taps.items()}
 
 
@@ -177,11 +180,10 @@ def compute(problem: Problem) -> Case:
     operation = operations.find(problem.operation, problem.config)
     rows = choose_rows(problem)
     oracle = operation.oracle(problem.config, problem.given, rows)
-    kernels = {"compiled kernel": run_kernel(operation, problem.config, problem.given, compiled=True)}
-    if problem.eager:
-        kernels["eager kernel"] = run_kernel(operation, problem.config, problem.given, compiled=False)
-    if problem.expected:
-        kernels["whole network"] = kernels["compiled kernel"] | problem.expected
+    kernels = {
+        "compiled kernel": run_kernel(operation, problem.config, problem.given, compiled=True),
+        "eager kernel": run_kernel(operation, problem.config, problem.given, compiled=False),
+    }
     mismatches = compare(problem, oracle, rows, kernels)
     if mismatches:
         more = f" (and {len(mismatches) - 1} more taps)" if len(mismatches) > 1 else ""

@@ -6,6 +6,7 @@ Imports the oracle and numpy only, so that a set can be judged where JAX is not 
 from __future__ import annotations
 
 import functools
+import importlib
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -31,6 +32,10 @@ def compute(name: str, config: Any, words: Words, rows: list[Row] | None = None)
     Raises:
         BitrowError: what the oracle refuses; `rows` of an operation that has none.
     """
+    if name.startswith("network."):
+        # the only judge that needs JAX, to read the model's file
+        networks = importlib.import_module("bitrow.vectors.networks")
+        return networks.oracle(name.removeprefix("network."), words)
     if rows is None:
         return JUDGES[name](config, words)
     if name not in BY_ROWS:

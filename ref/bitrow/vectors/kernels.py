@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Callable
 from typing import Any
 
@@ -25,6 +26,10 @@ def compute(name: str, config: Any, arrays: Arrays) -> dict[str, Array]:
     Raises:
         BitrowError: what the layer refuses.
     """
+    if name.startswith("network."):
+        # not at the top: networks build on this module
+        networks = importlib.import_module("bitrow.vectors.networks")
+        return networks.kernel(name.removeprefix("network."), arrays)
     taps: dict[str, Array] = {}
     KERNELS[name](config, {key: _ready(value) for key, value in arrays.items()}, taps)
     return taps

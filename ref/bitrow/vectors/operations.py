@@ -6,10 +6,12 @@ imported when a kernel is first called, never before: reading this module, and t
 
 from __future__ import annotations
 
+import functools
 import importlib
 import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -464,12 +466,34 @@ OPERATIONS: dict[str, tuple[Operation, ...]] = {
 }
 
 
+_NETWORK = "network."
+
+
+@functools.cache
+def _network(name: str) -> Operation:
+    """The whole training pass of a shipped model: image and dlogits in, logits and dx out."""
+    folder = Path(__file__).parent.parent / "models"
+    model = name.removeprefix(_NETWORK)
+    if not re.fullmatch(r"[a-z0-9_]+", model) or not (folder / f"{model}.safetensors").is_file():
+        raise BitrowError(f"operation: found {name!r}, expected {_NETWORK} and the name of a shipped model")
+    return Operation(
+        name,
+        {"x": Port(_MAP, FP16_WORD), "dlogits": Port("n class", FP16_WORD)},
+        {},
+        {},
+        {"logits": Port("n class", FP16_WORD), "dx": Port(_MAP, FP16_WORD)},
+        lambda mode: ("C1", "C2", "C4", "B1", "A1", "A2", "A3", "A4", "A5"),
+    )
+
+
 def find(name: str, config: Config) -> Operation:
-    """The operation called `name`, in the variant that `config` asks for.
+    """The operation called `name`, in the variant that `config` asks for; "network.MODEL" is a shipped model's pass.
 
     Raises:
         BitrowError: there is none.
     """
+    if name.startswith(_NETWORK):
+        return _network(name)
     if name not in OPERATIONS:
         raise BitrowError(f"operation: found {name!r}, expected one of {', '.join(OPERATIONS)}")
     return next(row for row in OPERATIONS[name] if row.when(config))

@@ -6,7 +6,7 @@ the contract writes it. Standard library and numpy only.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -29,7 +29,7 @@ from bitrow.vectors.bins import Masks
 from bitrow.vectors.exact import Exact
 
 Words = Mapping[str, np.ndarray]
-Plan = Callable[[Any, Words], Iterator[Masks]]
+Plan = Callable[[Any, Words], Iterable[Masks]]
 
 # What a step inside a layer reports: the corners that its own stimulus can steer.
 LAYER_BINS = frozenset(
@@ -365,7 +365,7 @@ def accumulate(mode: FloatMode, words: Words) -> Iterator[Masks]:
 def fp16_unit(kind: str, *names: str) -> Plan:
     """Plan of a `bitrow.fp16` operation with these operands."""
 
-    def plan(config: FloatMode, words: Words) -> Iterator[Masks]:
+    def plan(config: FloatMode, words: Words) -> Iterable[Masks]:
         for name in names:
             if words[name].dtype == np.uint16:
                 yield bins.input_bins(words[name])

@@ -33,17 +33,14 @@ CANDIDATES = 1 << 13
 class Problem(NamedTuple):
     """A case before it is computed: its name, operation, configuration, inputs and parameters as words.
 
-    `eager` False leaves the kernels compiled whole and the oracle as judges; `whole` makes the oracle compute every
-    row, however many there are. `expected` holds outputs that another run has found: one more judge.
+    `whole` makes the oracle compute every row, however many there are.
     """
 
     name: str
     operation: str
     config: Any
     given: Words
-    eager: bool = True
     whole: bool = True
-    expected: Words = {}
 
 
 def half(value: float) -> np.ndarray:
