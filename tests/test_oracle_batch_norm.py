@@ -183,7 +183,7 @@ def judged_backward(config, dz, y, saved):
     kind = getattr(judge, "dtype", np.uint16)
     mean, r, a = (saved[name].view(kind) for name in ("mean", "r", "a"))
     m = judge.fraction(Fraction(1, y.size // y.shape[3]))
-    v = {"mean_t1": judge.mul(mean, t1)}
+    v = {"m": m, "mean_t1": judge.mul(mean, t1)}
     v["centered"] = judge.sub(t2, v["mean_t1"])
     v["dgamma"] = judge.mul(r, v["centered"])
     v["dbeta"] = t1
@@ -327,7 +327,7 @@ def test_fold_rounds_once_and_keeps_zero_signs():
     zero = words32([0.0])
     found = batch_norm.fold("bn", one, words32([1 + 2.0**-11]), words32([-(2.0**-30)]), one, 0)
     assert found["a"].tolist() == [0x3C00] and found["b"].tolist() == [0x3C01]
-    # The difference 1 + 2^-11 + 2^-60 rounds to binary64's 1 + 2^-11: FP16 then sees the tie, and goes to even.
+    # 1 + 2^-11 + 2^-60 rounds to binary64's 1 + 2^-11, in which FP16 sees a tie and goes to even.
     found = batch_norm.fold("bn", one, words32([1 + 2.0**-11]), words32([-(2.0**-60)]), one, 0)
     assert found["b"].tolist() == [0x3C00]
     found = batch_norm.fold("bn", words32([-0.0]), words32([-0.0]), zero, one, 0)

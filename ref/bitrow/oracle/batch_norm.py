@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Iterable
-from fractions import Fraction
 
 import numpy as np
 
@@ -130,7 +129,7 @@ def forward_batch(config: BatchNormConfig, inputs: Words) -> Words:
     taps: Words = {"yy": _products(acc, y, y, config.mode)}
     taps |= _row_sums(acc, "r1", "s1", widened)
     taps |= _row_sums(acc, "r2", "s2", taps["yy"])
-    m = _reciprocal(acc, y.shape)
+    m = acc.reciprocal(_count(y.shape))
     taps["m"] = np.array(m, acc.dtype)
     columns = zip(taps["s1"].tolist(), taps["s2"].tolist(), gamma.tolist(), beta.tolist(), strict=True)
     taps |= _columns(
@@ -140,9 +139,9 @@ def forward_batch(config: BatchNormConfig, inputs: Words) -> Words:
     return taps | _affine(config, y, taps["a16"], taps["b16"])
 
 
-def _reciprocal(acc: Arithmetic, shape: tuple[int, ...]) -> int:
-    """m: 1 / (N*H*W) rounded once (B2)."""
-    return softfloat.from_fraction(acc.fmt, Fraction(1, shape[0] * shape[1] * shape[2]), acc.mode)
+def _count(shape: tuple[int, ...]) -> int:
+    """M: elements of a channel (B)."""
+    return shape[0] * shape[1] * shape[2]
 
 
 def _columns(acc: Arithmetic, channels: list[dict[str, int]]) -> Words:
@@ -163,12 +162,12 @@ def _channel_forward(
     t["mean_sq"] = acc.mul(t["mean"], t["mean"])
     t["var_raw"] = acc.sub(t["s2m"], t["mean_sq"])
     t["var"] = acc.positive_part(t["var_raw"])
-    t["var_eps"] = acc.add(t["var"], acc.from_float32(eps))
+    t["var_eps"] = acc.add(t["var"], acc.host_value(eps))
     t["std"] = acc.sqrt(t["var_eps"])
     t["r"] = acc.div(acc.one, t["std"])
-    t["a"] = acc.mul(acc.from_float32(gamma), t["r"])
+    t["a"] = acc.mul(acc.host_value(gamma), t["r"])
     t["mean_a"] = acc.mul(t["mean"], t["a"])
-    t["b"] = acc.sub(acc.from_float32(beta), t["mean_a"])
+    t["b"] = acc.sub(acc.host_value(beta), t["mean_a"])
     t["a16"] = acc.to_fp16(t["a"], mode)
     t["b16"] = acc.to_fp16(t["b"], mode)
     return t
@@ -184,15 +183,16 @@ def backward_batch(config: BatchNormConfig, inputs: Words) -> Words:
 
     Returns:
         dzy, t1_level*, t2_level* `[n, h, w, c]` with w halved; t1_running, t2_running `[n*h, c]`; t1, t2,
-        mean_t1, centered, dgamma, dbeta, ar, ar_dgamma, p, at1, at1_m, p_mean, q `[c]`, in the accumulator
-        format; p16, q16 `[c]`, adz, py, adz_py, dy `[n, h, w, c]`, FP16.
+        mean_t1, centered, dgamma, dbeta, ar, ar_dgamma, p, at1, at1_m, p_mean, q `[c]` and m `[]`, in the
+        accumulator format; p16, q16 `[c]`, adz, py, adz_py, dy `[n, h, w, c]`, FP16.
     """
     dz, y, mean, r, a, a16 = need(inputs, "dz", "y", "mean", "r", "a", "a16")
     acc, mode = _arithmetic(config), config.mode
     taps: Words = {"dzy": _products(acc, dz, y, mode)}
     taps |= _row_sums(acc, "t1", "t1", acc.widen(dz, mode))
     taps |= _row_sums(acc, "t2", "t2", taps["dzy"])
-    m = _reciprocal(acc, y.shape)
+    m = acc.reciprocal(_count(y.shape))
+    taps["m"] = np.array(m, acc.dtype)
     saved = zip(mean.tolist(), r.tolist(), a.tolist(), strict=True)
     columns = zip(taps["t1"].tolist(), taps["t2"].tolist(), saved, strict=True)
     taps |= _columns(acc, [_channel_backward(acc, mode, t1, t2, *channel, m) for t1, t2, channel in columns])

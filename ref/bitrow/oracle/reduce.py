@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 from dataclasses import dataclass
+from fractions import Fraction
 
 import numpy as np
 
@@ -67,9 +68,13 @@ class Arithmetic:
             return 0
         return a
 
-    def from_float32(self, a: int) -> int:
-        """A host value in FP32, rounded once to this format (B2)."""
+    def host_value(self, a: int) -> int:
+        """A host value in FP32 (gamma, beta, eps), rounded once to this format under its mode (B2)."""
         return softfloat.round_number(self.fmt, softfloat.unpack(FP32, a), self.mode)
+
+    def reciprocal(self, n: int) -> int:
+        """1 / n (B2's m), rounded once, as a host value is."""
+        return softfloat.from_fraction(self.fmt, Fraction(1, n), self.mode)
 
     def to_fp16(self, a: int, mode: FloatMode) -> int:
         """`a` rounded once to FP16."""
