@@ -108,22 +108,38 @@ def _dx_scale(config: ConvConfig, layer: str, w_scales: np.ndarray, dy_scale: fl
 def forward(
     config: ConvConfig, params: ConvParams, x: Float16[Array, "n h w c"], tap: Tap = no_tap
 ) -> tuple[Float16[Array, "n oh ow c_out"], Bool[Array, "n h w c"]]:
-    """Output and the straight-through mask kept for backward (SPEC.md C1). Taps t, x_code, mask, acc, deq, y."""
-    check_input(config, params, x.shape)
+    """Output and the straight-through mask kept for backward (SPEC.md C1). Taps t, x_code, mask, acc, deq, y.
 
+    Raises:
+        BitrowError: another channel count, or a map smaller than the kernel.
+    """
+    check_input(config, params, x.shape)
+    code, mask = quantize_input(config, params, x, tap)
+    return multiply(config, params, code, mac.forward_padding(config.padding), tap), mask
+
+
+def quantize_input(
+    config: ConvConfig, params: ConvParams, x: Float16[Array, "n h w c"], tap: Tap = no_tap
+) -> tuple[Int[Array, "n h w c"], Bool[Array, "n h w c"]]:
+    """Codes of the input, or of some of its rows, and their mask: `forward`'s first half."""
     inner = renamed(tap, {"code": "x_code"})
-    code, mask = fxp.quantize(x, params.x_inv_scale, config.x_format, config.mode, inner)
+    return fxp.quantize(x, params.x_inv_scale, config.x_format, config.mode, inner)
+
+
+def multiply(
+    config: ConvConfig, params: ConvParams, code: Int[Array, "n h w c"], padding: mac.Padding, tap: Tap = no_tap
+) -> Float16[Array, "n oh ow c_out"]:
+    """Accumulate and dequantize codes: `forward`'s second half. A slab of KH rows, not padded in h, makes one row."""
     bound = config.bounds(params.weight_code.shape)[0]
     acc = mac.accumulate(
-        code, params.weight_code, mac.forward_padding(config.padding), config.stride, config.groups,
-        config.accumulator, bound, tap,
+        code, params.weight_code, padding, config.stride, config.groups, config.accumulator, bound, tap
     )
     acc_bound = min(bound, -config.accumulator.min)
     y = fxp.dequantize(acc, params.scale, acc_bound, config.dequantize, config.mode, tap)
     if params.bias is not None:
         y = fp16.add(y, params.bias, config.mode)
     tap("y", y)
-    return y, mask
+    return y
 
 
 def check_input(config: ConvConfig, params: ConvParams, shape: tuple[int, ...]) -> None:
@@ -154,70 +170,84 @@ def backward(
     Raises:
         BitrowError: a per-channel weight scale without `fold` (C2).
     """
+    kernel_hw = params.weight_code.shape[:2]
+    padding = mac.gradient_padding(dy.shape[1:3], mask.shape[1:3], kernel_hw, config.stride, config.padding)
+    ready = prepare_gradient(config, params, dy, 0, tap)
+    return multiply_gradient(config, params, ready, mask, padding, tap)
+
+
+def prepare_gradient(
+    config: ConvConfig, params: ConvParams, dy: Float16[Array, "n oh ow co"], start: int | Array, tap: Tap = no_tap
+) -> Array:
+    """dy, or some of its rows, folded and quantized to codes: `backward`'s first half. C3 leaves it FP16.
+
+    `start` is the row-major index in the whole tensor of dy's first element (SPEC.md Q3).
+
+    Raises:
+        BitrowError: a per-channel weight scale without `fold` (C2).
+    """
     if params.w_scale.ndim and not config.fold:
         raise BitrowError("convolution gradient: found a weight scale per channel, expected one per tensor or fold")
     if config.fold:
         dy = fp16.mul(dy, params.w_scale, config.mode)
         tap("dy_folded", dy)
-    gradient = _gradient_fp16 if config.gradient is Gradient.FP16 else _gradient_fxp
-    dx = gradient(config, params, mask.shape[1:3], dy, tap)
-    dx = jnp.where(mask, dx, jnp.float16(0))
+    if config.gradient is Gradient.FP16:
+        return dy
+    inner = renamed(prefixed(tap, "dy_"), {"mask": None})  # the gradient of a gradient is not taken
+    if config.dy_rounding is QuantRounding.NEAREST_EVEN:
+        return fxp.quantize(dy, params.dy_inv_scale, config.dy_format, config.mode, inner)[0]
+    words = lfsr.words(params.seed, start, dy.shape)
+    inner("words", words)
+    return fxp.quantize_stochastic(dy, params.dy_inv_scale, words, config.dy_format, config.mode, inner)[0]
+
+
+def multiply_gradient(
+    config: ConvConfig,
+    params: ConvParams,
+    ready: Array,
+    mask: Bool[Array, "n h w c"],
+    padding: mac.Padding,
+    tap: Tap = no_tap,
+) -> Float16[Array, "n h w c"]:
+    """dx of what `prepare_gradient` made, dilated and padded by `padding`: `backward`'s second half."""
+    accumulate = _gradient_fp16 if config.gradient is Gradient.FP16 else _gradient_fxp
+    dx = jnp.where(mask, accumulate(config, params, ready, padding, tap), jnp.float16(0))
     tap("dx", dx)
     return dx
 
 
-def _gradient_fxp(
-    config: ConvConfig, params: ConvParams, dx_hw: tuple[int, int], dy: Array, tap: Tap
-) -> Array:
-    inner = renamed(prefixed(tap, "dy_"), {"mask": None})  # the gradient of a gradient is not taken
-    if config.dy_rounding is QuantRounding.STOCHASTIC:
-        words = lfsr.words(params.seed, 0, dy.shape)
-        inner("words", words)
-        code, _ = fxp.quantize_stochastic(dy, params.dy_inv_scale, words, config.dy_format, config.mode, inner)
-    else:
-        code, _ = fxp.quantize(dy, params.dy_inv_scale, config.dy_format, config.mode, inner)
+def _gradient_fxp(config: ConvConfig, params: ConvParams, code: Array, padding: mac.Padding, tap: Tap) -> Array:
+    assert params.dx_scale is not None  # prepare_gradient() has refused the case that lacks it
+    outer = prefixed(tap, "dx_")
     bound = config.bounds(params.weight_code.shape)[1]
-    padding = mac.gradient_padding(
-        dy.shape[1:3], dx_hw, params.weight_code.shape[:2], config.stride, config.padding
-    )
-    acc = mac.accumulate(
-        code, mac.rotate(params.weight_code, config.groups), padding, 1, config.groups,
-        config.accumulator, bound, prefixed(tap, "dx_"),
-    )
-    assert params.dx_scale is not None  # backward() has refused the case that lacks it
+    weight = mac.rotate(params.weight_code, config.groups)
+    acc = mac.accumulate(code, weight, padding, 1, config.groups, config.accumulator, bound, outer)
     acc_bound = min(bound, -config.accumulator.min)
-    return fxp.dequantize(acc, params.dx_scale, acc_bound, config.dequantize, config.mode, prefixed(tap, "dx_"))
+    return fxp.dequantize(acc, params.dx_scale, acc_bound, config.dequantize, config.mode, outer)
 
 
-def _gradient_fp16(
-    config: ConvConfig, params: ConvParams, dx_hw: tuple[int, int], dy: Array, tap: Tap
-) -> Array:
-    """C3: FP32 sums of FP16 dy times weight codes, one term after another."""
-    weight = mac.rotate(params.weight_code, config.groups).astype(jnp.float32)
+def _gradient_fp16(config: ConvConfig, params: ConvParams, dy: Array, padding: mac.Padding, tap: Tap) -> Array:
+    """C3: FP32 sums of FP16 dy times weight codes, one term after another.
+
+    The zeros of padding and dilation are added, not skipped: a sum that starts at +0 is never -0 under nearest
+    even, so adding a zero of either sign leaves it as it is.
+    """
+    groups, weight = config.groups, mac.rotate(params.weight_code, config.groups).astype(jnp.float32)
     kh, kw, c_terms, c_in = weight.shape
-    padding = mac.gradient_padding(dy.shape[1:3], dx_hw, (kh, kw), config.stride, config.padding)
-    wide = fp16.widen(dy, config.mode)
-    present = mac.pad_spatial(jnp.ones((1, *dy.shape[1:3], 1), bool), padding, jnp.bool_(False))
-    padded = mac.pad_spatial(wide, padding, jnp.float32(0))
-    groups = config.groups
-
-    def columns(array: Array, g: int) -> Array:
-        parts = [p.reshape(*p.shape[:3], g, -1) for p in mac.windows(array, (kh, kw), 1)]
-        return jnp.moveaxis(jnp.stack(parts), -1, 1)  # [kh*kw, terms, n, h, w, g]
-
-    values = columns(padded, groups).reshape(kh * kw * c_terms, *dy.shape[:1], *dx_hw, groups)
-    exists = columns(present, 1).repeat(c_terms, 1).reshape(kh * kw * c_terms, 1, *dx_hw, 1)
+    padded = mac.pad_spatial(fp16.widen(dy, config.mode), padding, jnp.float32(0))
+    parts = [p.reshape(*p.shape[:3], groups, c_terms) for p in mac.windows(padded, (kh, kw), 1)]
+    values = jnp.moveaxis(jnp.stack(parts), -1, 1)  # [kh*kw, c_terms, n, h, w, groups]
+    values = values.reshape(kh * kw * c_terms, *values.shape[2:])
     factors = weight.reshape(kh * kw * c_terms, groups, c_in // groups)
 
-    def step(total: Array, term: tuple[Array, Array, Array]) -> tuple[Array, Array | None]:
-        value, here, factor = term
-        added = reduce.fp32_add(total, value[..., None] * factor[None, None, None])
-        total = jnp.where(here[..., None], added, total)
+    def step(total: Array, term: tuple[Array, Array]) -> tuple[Array, Array | None]:
+        value, factor = term
+        total = reduce.fp32_add(total, value[..., None] * factor[None, None, None])
         return total, (total.reshape(*total.shape[:3], -1) if tap is not no_tap else None)
 
-    start = jnp.zeros((dy.shape[0], *dx_hw, groups, c_in // groups), jnp.float32)
-    total, history = lax.scan(step, start, (values, exists, factors))
-    total = total.reshape(dy.shape[0], *dx_hw, c_in)
+    start = jnp.zeros((*values.shape[1:], c_in // groups), jnp.float32)
+    total, history = lax.scan(step, start, (values, factors))
+    total = total.reshape(*total.shape[:3], c_in)
     if tap is not no_tap:
         tap("dx_sum_running", history)
     tap("dx_sum", total)
