@@ -259,7 +259,7 @@ LIMITED = [(kind, "x_inv_scale") for kind in SCALES] + [
 
 @pytest.mark.parametrize(("kind", "tensor"), LIMITED)
 def test_scales_that_are_none(sound: Path, tmp_path: Path, kind: str, tensor: str) -> None:
-    """SPEC.md F8, D3: zero, negative, subnormal, infinite and NaN scales are refused, naming case and tensor."""
+    """SPEC.md F8, D3: zero, negative, subnormal, infinite and NaN scales are refused, the tensor named."""
     word, message = SCALES[kind]
     folder = Path(shutil.copytree(sound, tmp_path / "set"))
     words("conv", tensor, 0, word)(folder)

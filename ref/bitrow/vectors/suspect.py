@@ -20,9 +20,9 @@ from bitrow.vectors.hexfile import to_words
 UNKNOWN = -1  # where a guess predicts nothing
 _MISMATCHES = 4096
 _MATCHES = 1024
-_WHOLE_LIMIT = 60_000  # elements of an operation that the oracle can only compute whole
-_ROW_ELEMENTS = 20_000
-_ROW_PRODUCTS = 1_500_000
+_WHOLE_LIMIT = 20_000  # elements of an operation that the oracle can only compute whole
+_ROW_ELEMENTS = 8_000
+_ROW_PRODUCTS = 1_000_000
 
 Words = Mapping[str, np.ndarray]
 
@@ -70,12 +70,13 @@ class Scene:
         if not self._by_rows() or not self.mismatches:
             return None
         n, h = judge.target_shape(self.case.operation, self.config, self.given)
-        outputs = [self.golden[name] for name in self.operation.outputs if name in self.golden]
-        target = next((out for out in outputs if out.ndim == 4 and out.shape[:2] == (n, h)), outputs[0])
-        per_row = max(1, target.size // (n * h))
-        weight = self.given.get("weight_code")
-        terms = 1 if weight is None else weight.size // weight.shape[3]
-        limit = max(1, min(_ROW_ELEMENTS // per_row, _ROW_PRODUCTS // (per_row * terms)))
+        maps = [self.golden[name] for name in self.operation.outputs if name in self.golden]
+        per_row = max(words.size for words in maps if words.shape[:2] == (n, h)) // (n * h)
+        limit = _ROW_ELEMENTS // per_row
+        if "weight_code" in self.given:
+            width = max(words.shape[2] for words in maps if words.shape[:2] == (n, h))
+            limit = min(limit, _ROW_PRODUCTS // (width * self.given["weight_code"].size))
+        limit = max(1, limit)
         if n * h <= limit:
             return None
         index = np.arange(self.data.size).reshape(self.data.shape)
