@@ -82,11 +82,17 @@ def max_backward(
         step = config.stride - 1
         return pad_spatial(array, ((low[0], high[0], step), (low[1], high[1], step)), fill)
 
-    # An input's windows in row-major order meet it at descending (kh, kw).
+    # An input's windows in row-major order meet it at descending (kh, kw). One window's dy is passed on as it is:
+    # only a sum adds to +0, which would flush it and lose the sign of a zero.
+    alone, wins = dx, jnp.zeros(dx.shape, jnp.uint8)
     for at in reversed(range(config.kernel * config.kernel)):
         kh, kw = divmod(at, config.kernel)
-        wins = place(index == at, kh, kw, jnp.bool_(False))
-        dx = jnp.where(wins, fp16.add(dx, place(dy, kh, kw, jnp.float16(0)), config.mode), dx)
+        won = place(index == at, kh, kw, jnp.bool_(False))
+        gradient = place(dy, kh, kw, jnp.float16(0))
+        dx = jnp.where(won, fp16.add(dx, gradient, config.mode), dx)
+        alone = jnp.where(won, fp16.canonical(gradient), alone)
+        wins = wins + won.astype(jnp.uint8)
+    dx = jnp.where(wins == 1, alone, dx)
     tap("dx", dx)
     return dx
 
