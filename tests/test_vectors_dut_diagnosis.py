@@ -342,7 +342,7 @@ def test_reversed_order_of_the_head_and_the_pool() -> None:
 
 
 def test_words_in_the_wrong_place() -> None:
-    """SPEC.md V2: channels first, rows and columns exchanged, one word late or early, bytes or signs turned."""
+    """SPEC.md V2: channels first, rows and columns exchanged, one word late or early, bytes turned."""
     case = frozen_case()
     z = case.tensor("z").data
     expect(case, "z", z.transpose(0, 3, 1, 2).copy(), "words in the order n c h w instead of n h w c")

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 DIFFERS, BAD_INPUT, DEFECT, INTERRUPTED, TERMINATED = 1, 2, 3, 130, 143
 DEBUG = "BITROW_DEBUG"
+DEFAULT_SUITE = "standard"
 
 _SET = click.Path(path_type=Path)
 
@@ -66,9 +67,9 @@ def _write_json(target: Path | None, value: dict[str, Any]) -> None:
     "suites",
     multiple=True,
     metavar="NAME",
-    help="smoke, standard or the name of a case; repeatable.",
+    help="smoke, standard or the name of a case; repeatable. [default: standard, unless --network]",
 )
-@click.option("--network", metavar="NAME", help="Vectors of a training pass of this network, too.")
+@click.option("--network", metavar="NAME", help="The training pass of this network, too.")
 @click.option(
     "--seed", type=click.IntRange(0, 2**32 - 1), default=0, show_default=True, help="Of the stimulus."
 )
@@ -86,13 +87,13 @@ def generate(
     store.check_target(out, force)  # before JAX loads: a wrong folder should not cost seconds
     from bitrow.progress import bar
     from bitrow.vectors import catalog
-    from bitrow.vectors.generate import generate as run
+    from bitrow.vectors.generate import generate as compute
 
-    problems = catalog.problems(suites or ("standard",), network, seed)
-    with bar("generate", catalog.count(suites or ("standard",), network), quiet) as advance:
-        result = run(
-            out, problems, seed, " ".join(suites or ("standard",)), force, lambda row: advance(row.case)
-        )
+    names = tuple(suites) or (() if network else (DEFAULT_SUITE,))
+    problems = catalog.problems(names, network, seed)
+    label = " ".join([*names, *([network] if network else [])])
+    with bar("generate", catalog.count(names, network), quiet) as advance:
+        result = compute(out, problems, seed, label, force, lambda row: advance(row.case))
     if not quiet:
         _summary(result)
 
@@ -210,12 +211,19 @@ def _terminate(*_: object) -> NoReturn:
     raise SystemExit(TERMINATED)
 
 
-def _run(arguments: Sequence[str] | None) -> int:
+def run(arguments: Sequence[str]) -> int:
     """Run a command; its exit status, every failure told in one line."""
     try:
-        status = cli.main(args=arguments, prog_name="bitrow", standalone_mode=False)
+        # not cli.main, which writes to standard error of its own accord
+        with cli.make_context("bitrow", list(arguments)) as context:
+            cli.invoke(context)
         sys.stdout.flush()
-        return status if isinstance(status, int) else 0
+        return 0
+    except click.exceptions.NoArgsIsHelpError as error:
+        print(error.format_message(), file=sys.stderr)
+        return BAD_INPUT
+    except click.exceptions.Exit as leave:
+        return leave.exit_code
     except (KeyboardInterrupt, click.Abort):
         _say("interrupted")
         return INTERRUPTED
@@ -247,5 +255,4 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     """Entry point of the console script `bitrow`."""
     if hasattr(signal, "SIGTERM"):
         signal.signal(signal.SIGTERM, _terminate)
-    status = _run(arguments)
-    sys.exit(status)
+    sys.exit(run(sys.argv[1:] if arguments is None else arguments))
