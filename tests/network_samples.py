@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import jax
 import numpy as np
 
@@ -33,14 +35,20 @@ def assert_same_bits(found, expected, what: str = "value") -> None:
         np.testing.assert_array_equal(a.view(bits), b.view(bits), err_msg=where)
 
 
-def every_layer(batch_norm: BatchNormConfig = BATCH, bias: bool = False) -> Network:
-    """A network with every kind of layer: both statistics, both pools, a shortcut, a head on a 2x2 map."""
+def every_layer(
+    batch_norm: BatchNormConfig = BATCH, bias: bool = False, conv: ConvConfig = ConvConfig()
+) -> Network:
+    """A network with every kind of layer: both statistics, both pools, a shortcut, a head on a 2x2 map.
+
+    With `conv.fold` the weights have a scale for each output channel.
+    """
+    size = ConvSize(3, 3, 4, per_channel=conv.fold)
     nodes = (
-        Node("c1", ConvConfig(padding=1), (INPUT,), ConvSize(3, 3, 4, bias=bias)),
+        Node("c1", replace(conv, padding=1), (INPUT,), replace(size, bias=bias)),
         Node("n1", batch_norm, ("c1",)),
         Node("r1", ReluConfig(six=True), ("n1",)),
         Node("m1", MaxPoolConfig(3, 2, 1), ("r1",)),
-        Node("c2", ConvConfig(padding=1, groups=2), ("m1",), ConvSize(3, 3, 4)),
+        Node("c2", replace(conv, padding=1, groups=2), ("m1",), size),
         Node("n2", BatchNormConfig(fma=True), ("c2",)),
         Node("sum", AddConfig(), ("n2", "m1")),
         Node("r2", ReluConfig(), ("sum",)),

@@ -9,7 +9,6 @@ import sys
 from dataclasses import replace
 
 import pytest
-from network_samples import every_layer
 
 from bitrow import zoo
 from bitrow.config import (
@@ -27,8 +26,8 @@ from bitrow.formats import (
     FP16,
     FXP8,
     UFXP4,
-    Accumulator,
     AccOverflow,
+    Accumulator,
     Dequantize,
     FloatMode,
     Fxp,
@@ -50,6 +49,7 @@ from bitrow.graph import (
     shapes,
 )
 from bitrow.graph_json import from_json, to_json
+from network_samples import every_layer
 
 
 def conv(name="c", x=INPUT, size=ConvSize(3, 3, 4), **config) -> Node:
@@ -78,7 +78,11 @@ REFUSED = {
         "(6, 6, 4) and (8, 8, 4)",
     ),
     "add of one": (lambda: network(Node("s", AddConfig(), (INPUT,))), "net s", "1 inputs, expected 2"),
-    "relu of two": (lambda: network(Node("r", ReluConfig(), (INPUT, INPUT))), "net r", "2 inputs, expected 1"),
+    "relu of two": (
+        lambda: network(Node("r", ReluConfig(), (INPUT, INPUT))),
+        "net r",
+        "2 inputs, expected 1",
+    ),
     "kernel too large": (
         lambda: network(conv(size=ConvSize(9, 3, 4))),
         "net c",
@@ -94,7 +98,11 @@ REFUSED = {
         "net a",
         "9x9 window on a 8x8 map",
     ),
-    "groups of inputs": (lambda: network(conv(groups=3)), "net c", "4 input channels, expected a multiple of 3"),
+    "groups of inputs": (
+        lambda: network(conv(groups=3)),
+        "net c",
+        "4 input channels, expected a multiple of 3",
+    ),
     "groups of outputs": (
         lambda: network(conv(groups=4, size=ConvSize(3, 3, 6))),
         "net c",

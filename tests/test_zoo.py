@@ -19,8 +19,8 @@ from bitrow.errors import BitrowError
 from bitrow.formats import FXP4, UFXP4, Accumulator, FloatMode, Rounding
 from bitrow.graph import INPUT, describe, shapes
 
-# Convolution and head weights, multiply-accumulates. The first: MLPerf Tiny's resnet8 (12.5 million). resnet18 and
-# mobilenetv2 at 224x224: the published 11,689,512 and 3,504,872 parameters less batch norms and the head's bias.
+# Convolution and head weights, multiply-accumulates. The first is MLPerf Tiny's resnet8 (12.5 million). Those at
+# 224x224 are the published 11,689,512 and 3,504,872 parameters less batch norms and the head's bias.
 PUBLISHED = {
     "resnet8": (77_360, 12_501_632),
     "resnet20": (270_896, 40_813_184),
@@ -138,9 +138,11 @@ def test_options_reach_every_layer():
 
 
 def test_unsigned_inputs_only_where_nothing_is_negative():
-    """SPEC.md F7: a pool keeps the sign of what it reads; the image and a linear bottleneck may be negative."""
+    """SPEC.md F7: a pool keeps the sign of what it reads; images and linear bottlenecks may be negative."""
     options = zoo.Options(relu_format=UFXP4)
-    formats = {n.name: n.config.x_format for n in zoo.vgg8(options=options).nodes if hasattr(n.config, "groups")}
+    formats = {
+        n.name: n.config.x_format for n in zoo.vgg8(options=options).nodes if hasattr(n.config, "groups")
+    }
     assert formats.pop("s1_1_conv") == FXP4 and set(formats.values()) == {UFXP4}
     formats = {n.name: getattr(n.config, "x_format", None) for n in zoo.mobilenetv2(options=options).nodes}
     assert formats["s2b1_expand_conv"] == formats["s2b2_expand_conv"] == FXP4
