@@ -68,7 +68,7 @@ def max_backward(
     input_hw: tuple[int, int],
     tap: Tap = no_tap,
 ) -> Float16[Array, "n h w c"]:
-    """Each dy to its window's winner; several windows' dy are added in row-major order from +0. Tap dx."""
+    """Each dy to its window's winner; several windows' dy are added in row-major order. Tap dx."""
     n, oh, ow, c = dy.shape
     dx = jnp.zeros((n, *input_hw, c), jnp.float16)
 
@@ -82,17 +82,15 @@ def max_backward(
         step = config.stride - 1
         return pad_spatial(array, ((low[0], high[0], step), (low[1], high[1], step)), fill)
 
-    # An input's windows in row-major order meet it at descending (kh, kw). One window's dy is passed on as it is:
-    # only a sum adds to +0, which would flush it and lose the sign of a zero.
-    alone, wins = dx, jnp.zeros(dx.shape, jnp.uint8)
+    # An input's windows in row-major order meet it at descending (kh, kw). The first dy is taken, not added to +0.
+    seen = jnp.zeros(dx.shape, bool)
     for at in reversed(range(config.kernel * config.kernel)):
         kh, kw = divmod(at, config.kernel)
         won = place(index == at, kh, kw, jnp.bool_(False))
         gradient = place(dy, kh, kw, jnp.float16(0))
-        dx = jnp.where(won, fp16.add(dx, gradient, config.mode), dx)
-        alone = jnp.where(won, fp16.canonical(gradient), alone)
-        wins = wins + won.astype(jnp.uint8)
-    dx = jnp.where(wins == 1, alone, dx)
+        more = jnp.where(seen, fp16.add(dx, gradient, config.mode), fp16.canonical(gradient))
+        dx = jnp.where(won, more, dx)
+        seen = seen | won
     tap("dx", dx)
     return dx
 

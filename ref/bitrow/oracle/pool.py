@@ -112,10 +112,10 @@ def max_backward(
 
 
 def _gathered(won: list[int], mode: FloatMode) -> int:
-    """dx of an input: +0, the one dy that goes to it, or the sum of several from +0 (A2)."""
-    if len(won) == 1:
-        return fp16.canonical(won[0])
-    return functools.reduce(lambda total, dy: fp16.add(total, dy, mode), won, 0)
+    """dx of an input: +0, or the first dy that goes to it plus the others, one after another (A2)."""
+    if not won:
+        return 0
+    return functools.reduce(lambda total, dy: fp16.add(total, dy, mode), won[1:], fp16.canonical(won[0]))
 
 
 def _window(config: AvgPoolConfig, input_hw: tuple[int, int]) -> tuple[int, int]:
