@@ -167,6 +167,8 @@ def test_mac_saturates_at_each_step():
     assert fxp.mac_running([-8, -8, -8, 1], [-8, -8, -8, -8], eight) == [64, 127, 127, 119]
     assert fxp.mac([1, -8, -8, -8], [-8, -8, -8, -8], eight) == 127
     assert fxp.mac([], [], eight) == 0
+    # A single product may exceed the register's whole range, from either end of it.
+    assert fxp.mac_running([-128, 100, 127, -128], [-8, 7, -8, -8], eight) == [127, 127, -128, 127]
     for seed in range(100):
         x, weight = draw_codes(seed, 60)
         register, expected = 0, []

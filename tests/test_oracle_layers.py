@@ -110,14 +110,25 @@ def test_max_pool(config, shape):
     dx = layers.max_backward(config, {"dy": dy, "index": found["index"]}, (h, w))["dx"]
     assert max(len(terms) for terms in dx_terms.values()) > (config.kernel > config.stride)
     for place in np.ndindex(shape):
-        terms = dx_terms.get(place, [])
-        if len(terms) == 1:
-            expected = int(canonical(np.uint16(terms[0])))
-        else:
-            expected = 0
-            for term in terms:
-                expected = fp16.add(expected, term, config.mode)
+        terms = dx_terms.get(place, [0])
+        expected = int(canonical(np.uint16(terms[0])))
+        for term in terms[1:]:
+            expected = fp16.add(expected, term, config.mode)
         assert dx[place] == expected
+
+
+def test_max_pool_gradient_is_moved_or_added():
+    """SPEC.md A2, F5: one window's dy is moved as it is, subnormals and -0 included; several are added."""
+    config = MaxPoolConfig(2, 1, 0, FloatMode(flush=True))
+    index = np.array([[[[1], [0]]]], np.uint8)  # both windows of a 2 x 3 map pick (0, 1)
+    for first, second, expected in ((0x8000, 0x8000, 0x8000), (0x8001, 0x3C00, 0x3C00), (0x3C00, 0xBC00, 0)):
+        dy = np.array([first, second], np.uint16).reshape(1, 1, 2, 1)
+        dx = layers.max_backward(config, {"dy": dy, "index": index}, (2, 3))["dx"]
+        assert dx.ravel().tolist() == [0, expected, 0, 0, 0, 0]
+    index[0, 0, 1] = 3
+    dy = np.array([0x8001, 0x8000], np.uint16).reshape(1, 1, 2, 1)
+    dx = layers.max_backward(config, {"dy": dy, "index": index}, (2, 3))["dx"]
+    assert dx.ravel().tolist() == [0, 0x8001, 0, 0, 0, 0x8000]
 
 
 def test_max_pool_of_equals():
