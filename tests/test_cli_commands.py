@@ -190,7 +190,7 @@ def test_bad_dumps(vectors: Path, tmp_path: Path, run, text: str) -> None:
 
 
 def test_inspecting_words_and_files(vectors: Path, run) -> None:
-    """SPEC.md F1, F7, Q5: a word as FP16 with its neighbours and nibbles, a file with its count and classes."""
+    """SPEC.md F1, F7, Q5: a word as FP16 with neighbours and nibbles, a file with count and classes."""
     status, printed, errors = run("inspect", "0x3c01")
     assert (status, errors) == (0, []) and printed.splitlines() == [
         "0x3c01 as FP16",

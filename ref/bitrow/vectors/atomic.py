@@ -15,9 +15,11 @@ import secrets
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from bitrow.errors import BitrowError
 
+fcntl: Any
 try:
     import fcntl
 except ImportError:  # no advisory locks on this system: leftovers then stay for the user to delete

@@ -5,6 +5,7 @@ Standard library and numpy only: this is what a machine without JAX can run.
 
 from __future__ import annotations
 
+import functools
 import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -79,7 +80,7 @@ class _Checker:
     def check_checksums(self) -> None:
         for file, expected in self.manifest["files"].items():
             if file not in self.findings:
-                self.trial(file, lambda file=file, expected=expected: self._compare_digest(file, expected))
+                self.trial(file, functools.partial(self._compare_digest, file, expected))
 
     def _compare_digest(self, file: str, expected: str) -> None:
         found = _sha256(self.folder / file)
@@ -178,7 +179,7 @@ class _Checker:
         ):
             if file in self.findings or file not in self.manifest["files"]:
                 continue
-            self.trial(file, lambda file=file, build=build: self._same_text(file, build(case, words)))
+            self.trial(file, functools.partial(self._same_text, file, build(case, words)))
 
     def _same_text(self, file: str, expected: str) -> None:
         found = (self.folder / file).read_text("utf-8", "replace").split("\n")

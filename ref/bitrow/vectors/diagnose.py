@@ -1,8 +1,8 @@
 """Which single mistake explains a design's words? (SPEC.md F, Q, M, D, B, A as alternatives)
 
 Each guess recomputes the tap from the golden inputs with one thing done otherwise. It is judged by how
-many of the differing words it gives exactly, and by whether it spoils words that agree. Standard library, numpy and
-the scalar oracle only.
+many of the differing words it gives exactly, and by whether it spoils words that agree.
+Standard library, numpy and the scalar oracle only.
 """
 
 from __future__ import annotations

@@ -105,8 +105,9 @@ def read_hex(path: Path, encoding: Encoding, count: int, where: str) -> np.ndarr
                 raise _line_error(block[whole * (digits + 1) :], done + 1, digits, where)
     if done != count:
         raise BitrowError(f"{where}: found {done} words, expected {count}")
-    over = np.flatnonzero(words >> np.uint32(encoding.word_bits)) if encoding.word_bits < 32 else ()
-    if len(over):
+    spare = 4 * digits - encoding.word_bits  # bits of the first digit that a word does not have
+    over = np.flatnonzero(words >> np.uint32(encoding.word_bits)) if spare else np.empty(0, np.int64)
+    if over.size:
         word = int(words[over[0]])
         raise BitrowError(
             f"{where} line {over[0] + 1}: found {word:0{digits}x}, expected {encoding.word_bits} bits"

@@ -118,7 +118,7 @@ def word_lines(text: str, as_format: str | None = None) -> Iterator[str]:
             f"{text}: found more than {encoding.word_bits} bits, expected a word of {as_format}"
         )
     if encoding.kind is Kind.INTEGER:
-        yield f"{shown} as a two's complement integer of {encoding.bits} bits: {_integer_text(word, encoding)}"
+        yield f"{shown} as two's complement of {encoding.bits} bits: {_integer_text(word, encoding)}"
         return
     yield f"{shown} as {encoding.kind.value.upper()}"
     yield from _float_lines(word, encoding)
@@ -156,8 +156,8 @@ def _classes(dump: Dump, encoding: Encoding) -> Iterator[str]:
         }
         yield "  " + ", ".join(f"{name} {int(mask.sum())}" for name, mask in counts.items())
     elif encoding.word_bits <= 4:
-        values = Counter(from_words(words, encoding).tolist())
-        yield "  " + ", ".join(f"{value}: {values[value]}" for value in sorted(values))
+        counted = Counter(from_words(words, encoding).tolist())
+        yield "  " + ", ".join(f"{value}: {counted[value]}" for value in sorted(counted))
     elif words.size:
         values = from_words(words, encoding)
         zeros = int((values == 0).sum())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 from collections.abc import Iterator
 
@@ -33,6 +34,10 @@ def _shifted(words: np.ndarray, by: int) -> np.ndarray:
     return flat.reshape(words.shape)
 
 
+def _reordered(words: np.ndarray, order: tuple[int, ...]) -> np.ndarray:
+    return words.transpose(order).reshape(words.shape)
+
+
 def _orders(scene: Scene, words: np.ndarray) -> Iterator[Guess]:
     axes = scene.tensor.layout.split()
     if not 2 <= words.ndim <= 4:
@@ -41,7 +46,7 @@ def _orders(scene: Scene, words: np.ndarray) -> Iterator[Guess]:
         if order == tuple(range(words.ndim)):
             continue
         name = f"words in the order {' '.join(axes[i] for i in order)} instead of {' '.join(axes)}"
-        yield Guess(name, lambda order=order: words.transpose(order).reshape(words.shape))
+        yield Guess(name, functools.partial(_reordered, words, order))
 
 
 def guesses(scene: Scene) -> Iterator[Guess]:

@@ -168,14 +168,16 @@ def _conv_orders(scene: Scene, config: ConvConfig) -> Iterator[Guess]:
 
 def _norm_orders(scene: Scene) -> Iterator[Guess]:
     maps = [name for name in ("y", "dz") if name in scene.given]
-    rows = {**scene.given, **{name: scene.given[name][:, :, ::-1] for name in maps}}
+
+    def turned(*axes: int) -> dict[str, np.ndarray]:
+        return scene.given | {name: np.flip(scene.given[name], axes) for name in maps}
+
     name = "reversed reduction order inside each row: w from last to first"
-    yield _flipped(scene, name, rows, ("w",))
-    whole = {**scene.given, **{name: scene.given[name][::-1, ::-1] for name in maps}}
+    yield _flipped(scene, name, turned(2), ("w",))
+    whole = turned(0, 1)
     yield _flipped(scene, "reversed reduction order of rows: last row first", whole, ("n", "h"))
-    both = {**scene.given, **{name: scene.given[name][::-1, ::-1, ::-1] for name in maps}}
     name = "reversed reduction order: rows and w from last to first"
-    yield _flipped(scene, name, both, ("n", "h", "w"))
+    yield _flipped(scene, name, turned(0, 1, 2), ("n", "h", "w"))
 
     def sequential() -> np.ndarray | None:
         # a map of width 1 whose rows are the elements has no trees

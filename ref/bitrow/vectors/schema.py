@@ -115,7 +115,7 @@ def decode_config(value: Any, where: str) -> Any:
     Raises:
         BitrowError: naming `where` and the field: an unknown type, field or value.
     """
-    kind = CONFIG_TYPES.get(value.get("type") if isinstance(value, dict) else None)
+    kind = CONFIG_TYPES.get(str(value.get("type")) if isinstance(value, dict) else "")
     if kind is None:
         raise BitrowError(f"{where}: found {str(value)[:80]!r}, expected one of {', '.join(CONFIG_TYPES)}")
     return _decode_dataclass(kind, value, where)

@@ -5,6 +5,7 @@ Every value comes from the scalar oracle's exact arithmetic on golden operands, 
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from fractions import Fraction
@@ -303,15 +304,17 @@ def step_guesses(flow: Flow, name: str) -> Iterator[Guess]:
         return
     for text, mode in mode_variants(flow.mode if fmt == FP16 else NEAREST):
         defect = Defect(name, mode=mode)
-        yield Guess(f"{text} in {name}", lambda defect=defect: flow.predict(defect))
+        yield Guess(f"{text} in {name}", functools.partial(flow.predict, defect))
     for operand in step.operands if step.kind in ("add", "sub") else ():
         if operand in flow.steps and flow.steps[operand].kind in ("mul", "negmul"):
             defect = Defect(name, fused=operand)
             text = f"a fused multiply-add: {operand} not rounded before {name}"
-            yield Guess(text, lambda defect=defect: flow.predict(defect))
+            yield Guess(text, functools.partial(flow.predict, defect))
     if step.kind == "fma":
         defect = Defect(name, unfused=True)
-        yield Guess(f"a multiply and an add, two roundings, in {name}", lambda: flow.predict(defect))
+        yield Guess(
+            f"a multiply and an add, two roundings, in {name}", functools.partial(flow.predict, defect)
+        )
 
 
 def local_guesses(scene: Scene) -> Iterator[Guess]:

@@ -42,7 +42,8 @@ class Scene:
     """A case, the tap that differs, and the design's words there."""
 
     def __init__(self, case: Case, tap: str, dump: Dump) -> None:
-        self.case, self.config = case, case.config
+        self.case = case
+        self.config: Any = case.config
         self.operation = operations.find(case.operation, case.config)
         self.given, computed = self.operation.split(case)
         self.golden: dict[str, np.ndarray] = {**self.given, **computed}
