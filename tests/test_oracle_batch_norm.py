@@ -327,8 +327,8 @@ def test_fold_rounds_once_and_keeps_zero_signs():
     zero = words32([0.0])
     found = batch_norm.fold("bn", one, words32([1 + 2.0**-11]), words32([-(2.0**-30)]), one, 0)
     assert found["a"].tolist() == [0x3C00] and found["b"].tolist() == [0x3C01]
-    # 1 + 2^-11 + 2^-60 rounds to binary64's 1 + 2^-11, in which FP16 sees a tie and goes to even.
-    found = batch_norm.fold("bn", one, words32([1 + 2.0**-11]), words32([-(2.0**-60)]), one, 0)
+    # 1 + 2^-11 + 2^-53 rounds to binary64's 1 + 2^-11, in which FP16 sees a tie and goes to even.
+    found = batch_norm.fold("bn", one, words32([1 + 2.0**-11]), words32([-(2.0**-53)]), one, 0)
     assert found["b"].tolist() == [0x3C00]
     found = batch_norm.fold("bn", words32([-0.0]), words32([-0.0]), zero, one, 0)
     assert found["a"].tolist() == [0x8000] and found["b"].tolist() == [0]
