@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import functools
 import time
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -18,12 +20,13 @@ import jax
 import numpy as np
 
 from bitrow.errors import BitrowError
-from bitrow.vectors import coverage, judge, operations, stepwise, store
+from bitrow.vectors import coverage, judge, networks, operations, stepwise, store
 from bitrow.vectors.case import Case, Role
 from bitrow.vectors.operations import Operation, Words, to_arrays, to_words
 from bitrow.vectors.problems import Problem
 
 ORACLE_BUDGET = 3_000_000  # multiply-accumulates or elements that the oracle recomputes of one case
+AHEAD = 2  # cases computed side by side
 
 
 @dataclass(frozen=True)
@@ -83,11 +86,19 @@ def run_kernel(operation: Operation, config: Any, given: Mapping[str, np.ndarray
     )
     dynamic = {name: words for name, words in given.items() if name not in operation.static}
     arrays = to_arrays(operation, config, dynamic)
-    if compiled:
+    if compiled and operation.name.startswith(operations.NETWORK):
+        taps = networks.kernel(operation.name.removeprefix(operations.NETWORK), arrays, compiled=True)
+    elif compiled:
         taps = _compiled(operation.name, config, static, arrays)
     else:
         taps = stepwise.run(functools.partial(_traced, operation.name, config, static), arrays)
     return {name: to_words(tap) for name, tap in taps.items()}
+
+
+def run_problem(problem: Problem) -> Words:
+    """Every tap and output of a problem by the compiled kernels."""
+    operation = operations.find(problem.operation, problem.config)
+    return run_kernel(operation, problem.config, problem.given, compiled=True)
 
 
 def choose_rows(problem: Problem) -> list[tuple[int, int]] | None:
@@ -232,17 +243,35 @@ def _ignore(row: Row) -> None:
     """The progress callback of a caller that wants none."""
 
 
+def _timed(problem: Problem) -> tuple[Case, float]:
+    start = time.perf_counter()
+    return compute(problem), time.perf_counter() - start
+
+
+def _in_order(problems: Iterable[Problem]) -> Iterator[tuple[Case, float]]:
+    """Each case with its seconds, in order; compiling leaves a core free, so the next cases are under way."""
+    pending: deque[Future[tuple[Case, float]]] = deque()
+    pool = ThreadPoolExecutor(AHEAD)
+    try:
+        for problem in problems:
+            pending.append(pool.submit(_timed, problem))
+            if len(pending) > AHEAD:
+                yield pending.popleft().result()
+        while pending:
+            yield pending.popleft().result()
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
 def _computed(
     problems: Iterable[Problem], seen: coverage.SetCoverage, rows: list[Row], progress: Progress
 ) -> Iterator[Case]:
-    for problem in problems:
-        start = time.perf_counter()
-        case = compute(problem)
+    for case, seconds in _in_order(problems):
         seen.add(case)
         words = sum(np.asarray(tensor.data).size for tensor in case.tensors)
         row = Row(
             case.name, case.operation, len(case.tensors), words, len(case.bins), len(case.clauses),
-            case.rows_checked, time.perf_counter() - start,
+            case.rows_checked, seconds,
         )  # fmt: skip
         rows.append(row)
         progress(row)

@@ -117,7 +117,6 @@ def _norm_backward(config: BatchNormConfig, arrays: Arrays, taps: Arrays) -> Non
     mean, r, a = (_bits(arrays[name]) for name in ("mean", "r", "a"))
     saved = batch_norm.BatchSaved(arrays["y"], mean, r, a, arrays["a16"])
     batch_norm.backward_batch(config, saved, arrays["dz"], taps.__setitem__)
-    taps.pop("m", None)  # B2's tap
 
 
 def _bits(value: Array) -> Array:

@@ -26,7 +26,7 @@ from bitrow.config import (
 )
 from bitrow.errors import BitrowError
 from bitrow.formats import Gradient, QuantRounding
-from bitrow.graph import INPUT, Network, Node, shapes
+from bitrow.graph import INPUT, Network, Node, consumers, shapes
 from bitrow.model_file import Model
 from bitrow.ops.tap import no_tap
 from bitrow.vectors import operations
@@ -171,6 +171,15 @@ def _draws(config: ConvConfig) -> bool:
     return config.gradient is Gradient.FXP and config.dy_rounding is QuantRounding.STOCHASTIC
 
 
+def case_names(graph: Network, prefix: str) -> list[str]:
+    """The names of the problems of a pass, in the order in which `problems` yields them."""
+    readers, names = consumers(graph), [f"{prefix}_{node.name}_forward" for node in graph.nodes]
+    for node in reversed(graph.nodes):
+        names += [f"{prefix}_{node.name}_fan_out"] if len(readers[node.name]) > 1 else []
+        names += [] if isinstance(node.config, AddConfig) else [f"{prefix}_{node.name}_backward"]
+    return names + ([f"{prefix}_{INPUT}_fan_out"] if len(readers[INPUT]) > 1 else [])
+
+
 def sample(model: Model, image: int, count: int = 1) -> tuple[np.ndarray, np.ndarray]:
     """Words of `count` of a model's sample images, and of their dlogits, uint16.
 
@@ -191,11 +200,13 @@ def whole_pass(graph: Network, params: Any, x: Any, dlogits: Any) -> tuple[Any, 
     return logits, dx
 
 
-_compiled_pass = jax.jit(whole_pass, static_argnums=0)
+compiled_pass = jax.jit(whole_pass, static_argnums=0)
 
 
-def problems(model: Model, prefix: str, image: int, run: Run, whole: bool = True) -> Iterator[Problem]:
-    """Every layer's problems of one sample's training pass, forward then backward; last the whole pass is compared.
+def problems(
+    model: Model, prefix: str, image: int, run: Run, whole: bool = True, compare: bool = True
+) -> Iterator[Problem]:
+    """Every layer's problems of one sample's training pass, forward then backward; last, `compare` runs it whole.
 
     Raises:
         BitrowError: the network run whole gives other logits or another dx than its layers one by one.
@@ -206,7 +217,9 @@ def problems(model: Model, prefix: str, image: int, run: Run, whole: bool = True
         yield step.problem
     for step in walk.backward(dlogits):
         yield step.problem
-    found = _compiled_pass(model.network, model.params, x.view(np.float16), dlogits.view(np.float16))
+    if not compare:
+        return
+    found = compiled_pass(model.network, model.params, x.view(np.float16), dlogits.view(np.float16))
     for name, words, other in zip(("logits", "dx"), (walk.logits, walk.dx), found, strict=True):
         wrong = np.flatnonzero(to_words(other).reshape(-1) != words.reshape(-1))
         if wrong.size:
@@ -236,9 +249,12 @@ def oracle(model_name: str, words: Words) -> Words:
     return {"logits": walk.logits, "dx": walk.dx}
 
 
-def kernel(model_name: str, arrays: dict[str, Any]) -> dict[str, Any]:
-    """The whole pass of a shipped model by the kernels."""
+def kernel(model_name: str, arrays: dict[str, Any], compiled: bool = False) -> dict[str, Any]:
+    """The whole pass of a shipped model by the kernels.
+
+    `compiled` compiles it here, the parameters as arguments: as constants they take XLA far longer.
+    """
     model = models.load(model_name)
-    params = jax.tree.map(jnp.asarray, model.params)
-    logits, dx = whole_pass(model.network, params, arrays["x"], arrays["dlogits"])
+    run = compiled_pass if compiled else whole_pass
+    logits, dx = run(model.network, jax.tree.map(jnp.asarray, model.params), arrays["x"], arrays["dlogits"])
     return {"logits": logits, "dx": dx}

@@ -377,7 +377,7 @@ _ROWS = (
             "dzy": Port(_MAP, _statistic),
             **_ports("n h w_level c", _statistic, "t1_level t2_level"),
             **_ports("row c", _statistic, "t1_running t2_running"),
-            **_ports("c", _statistic, "t1 t2 mean_t1 centered ar ar_dgamma p at1 at1_m p_mean q"),
+            **_ports("c", _statistic, "t1 t2 m mean_t1 centered ar ar_dgamma p at1 at1_m p_mean q"),
             **_ports("c", FP16_WORD, "p16 q16"),
             **_ports(_MAP, FP16_WORD, "adz py adz_py"),
         },
@@ -466,16 +466,16 @@ OPERATIONS: dict[str, tuple[Operation, ...]] = {
 }
 
 
-_NETWORK = "network."
+NETWORK = "network."
 
 
 @functools.cache
 def _network(name: str) -> Operation:
     """The whole training pass of a shipped model: image and dlogits in, logits and dx out."""
     folder = Path(__file__).parent.parent / "models"
-    model = name.removeprefix(_NETWORK)
+    model = name.removeprefix(NETWORK)
     if not re.fullmatch(r"[a-z0-9_]+", model) or not (folder / f"{model}.safetensors").is_file():
-        raise BitrowError(f"operation: found {name!r}, expected {_NETWORK} and the name of a shipped model")
+        raise BitrowError(f"operation: found {name!r}, expected {NETWORK} and the name of a shipped model")
     return Operation(
         name,
         {"x": Port(_MAP, FP16_WORD), "dlogits": Port("n class", FP16_WORD)},
@@ -492,7 +492,7 @@ def find(name: str, config: Config) -> Operation:
     Raises:
         BitrowError: there is none.
     """
-    if name.startswith(_NETWORK):
+    if name.startswith(NETWORK):
         return _network(name)
     if name not in OPERATIONS:
         raise BitrowError(f"operation: found {name!r}, expected one of {', '.join(OPERATIONS)}")

@@ -128,8 +128,10 @@ def _extreme_weights(stream: Stream, shape: tuple[int, ...], fmt: Fxp, axis: int
 
 def _clip_words(inverse: float, fmt: Fxp) -> tuple[int, int]:
     """Finite words whose codes are the smallest and the largest."""
-    far = 4.0 * fmt.max / inverse
-    return int(half(-(2.0 ** np.ceil(np.log2(far))))), int(half(2.0 ** np.ceil(np.log2(far))))
+    far = 2.0 ** np.ceil(np.log2(4.0 * fmt.max / inverse))
+    high = int(half(far))
+    # zeros multiply to nothing: an unsigned format has only one extreme
+    return (int(half(-far)) if fmt.signed else high), high
 
 
 def _product(x: float, w: float | tuple[float, ...]) -> np.ndarray:
@@ -186,7 +188,7 @@ def conv_forward(
 ) -> Problem:
     """A convolution whose input reaches every edge of the quantizer, and whose sums reach both extremes."""
     inverse = inverse_scale(scales.x)
-    pool = stimulus.quantizer_words(int(half(inverse)), config.x_format)
+    pool = np.concatenate([stimulus.quantizer_words(int(half(inverse)), config.x_format), SPECIAL_WORDS])
     x = _around(stream, (size.n, size.h, size.w, size.c_in), scales.x, config.x_format, pool)
     corners = tuple(
         _corner((size.h, size.w), (size.kh, size.kw), config.stride, config.padding, last) for last in (False, True)
@@ -222,7 +224,7 @@ def conv_backward(
         for at, word in enumerate((0x7C00, 0x7E00, 0x7BFF, 0xFBFF, 0x7D55)):  # few: each spoils a window
             dy.reshape(-1)[at * dy.size // 5] = word
     else:
-        pool = stimulus.quantizer_words(int(half(inverse)), config.dy_format)
+        pool = np.concatenate([stimulus.quantizer_words(int(half(inverse)), config.dy_format), SPECIAL_WORDS])
         dy = _around(stream, shape, scales.dy, config.dy_format, pool)
         # windows of dy that one dx reads whole: any kh x kw block, where the stride is 1
         blocks = tuple(_corner((oh, ow), (size.kh, size.kw), 1, 0, last) for last in (False, True))
@@ -255,15 +257,13 @@ def quantize(
     return Problem(name, "fxp.quantize_stochastic" if stochastic else "fxp.quantize", config, given)
 
 
-def dequantize(stream: Stream, name: str, config: ConvConfig, scales: tuple[float, ...]) -> Problem:
+def dequantize(stream: Stream, name: str, config: ConvConfig, scales: tuple[float, ...], width: int = 32) -> Problem:
     """Accumulators of every length under several scales, one a channel."""
     values = stimulus.int32s(stream, 1 << 12).astype(np.int64)
     register = config.accumulator
-    values = values[(values >= register.min) & (values <= register.max)][: 64 * len(scales)]
-    ends = [register.min, register.max, register.min + 1, register.max - 1]
-    values[-4:] = ends
-    acc = stream.choice(values, (1, 4, 24, len(scales)))
-    acc.reshape(-1)[: len(ends)] = ends
+    values = values[(values >= register.min) & (values <= register.max)]
+    ends = np.array([register.min, register.max, register.min + 1, register.max - 1, 0, 65520, -65520])
+    acc = sprinkle(stream, stream.choice(values, (1, 2, width, len(scales))), ends, 16)
     scale = np.array([half(s) for s in scales], np.uint16)
     return Problem(name, "fxp.dequantize", config, {"acc": acc.astype(np.int32), "scale": scale})
 
@@ -397,37 +397,57 @@ def max_pool(stream: Stream, name: str, config: MaxPoolConfig, backward: bool, s
     )
 
 
-def avg_pool(stream: Stream, name: str, config: AvgPoolConfig, backward: bool, shape=(1, 7, 7, 6)) -> Problem:
-    """Channels of ordinary, huge, tiny and special words."""
+def avg_pool(stream: Stream, name: str, config: AvgPoolConfig, backward: bool, shape=(1, 8, 8, 9)) -> Problem:
+    """Channels of ordinary words, and of each kind that would spoil the others."""
     n, h, w, c = shape
     kernel = (config.kernel, config.kernel) if config.kernel else (h, w)
-    out = (n, h // kernel[0], w // kernel[1], c) if backward else shape
-    x = spread(stream, out, -4, 3)
-    for channel, words in enumerate(_pool_channels(stream, out[:3])):
-        if channel + 1 < c:
-            x[..., channel + 1] = words
+    x = spread(stream, (n, h // kernel[0], w // kernel[1], c) if backward else shape, -4, 3)
+    for channel in range(1, c):
+        x[..., channel] = _kind(stream, channel - 1, x.shape[:3])
     if not backward:
         return Problem(name, "avg_pool.forward", config, {"x": x})
     return Problem(name, "avg_pool.backward", config, {"dy": x, "input_hw": np.array([h, w], np.int32)})
 
 
-def _pool_channels(stream: Stream, shape: tuple[int, ...]) -> list[np.ndarray]:
-    huge = spread(stream, shape, 15, 15) & 0x7FFF
-    tiny = (stream.words(16, shape) & 0x83FF).astype(np.uint16)
-    return [sprinkle(stream, spread(stream, shape, 0, 1), SPECIAL_WORDS, 6), huge, tiny, tiny & 0x0003]
+_SMALL = np.array([0x0000, 0x8000, 0x0001, 0x83FF, 0x0400, 0x03FF, 0x3C00, 0xBC00, 0x3800], np.uint16)
 
 
-def linear(stream: Stream, name: str, config: LinearConfig, backward: bool, n=4, inputs=20, outputs=6) -> Problem:
-    """A head whose images hold ordinary, huge, tiny and special words in turn."""
+def _kind(stream: Stream, kind: int, shape: tuple[int, ...]) -> np.ndarray:
+    """Words that share a corner: small special ones, an infinity, NaNs, huge of one sign, huge of both, subnormal."""
+    words = spread(stream, shape, -1, 1)
+    flat = words.reshape(-1)
+    put: dict[int, tuple[int, ...]] = {1: (0x7C00,), 2: (0xFC00, 0x7C00), 3: (0x7E00, 0x7D55, 0xFE00)}
+    match kind % 8:
+        case 0:
+            return sprinkle(stream, words, _SMALL, 2)
+        case 1 | 2 | 3 as special:
+            flat[: len(put[special])] = put[special][: flat.size]
+        case 4:
+            return (spread(stream, shape, 14, 15) & 0x7FFF).astype(np.uint16)
+        case 5:
+            return sprinkle(stream, spread(stream, shape, 14, 15), np.array([0x7BFF, 0xFBFF], np.uint16))
+        case 6:
+            return (stream.words(16, shape) & 0x83FF).astype(np.uint16)
+        case _:
+            return (stream.words(16, shape) & 0x8007).astype(np.uint16)
+    return words
+
+
+def linear(
+    stream: Stream, name: str, config: LinearConfig, backward: bool, n: int = 9, inputs: int = 20, outputs: int = 6
+) -> Problem:
+    """A head whose images hold ordinary words, and in turn each kind that would spoil the others."""
     width = outputs if backward else inputs
     x = spread(stream, (n, width), -4, 2)
-    kinds = _pool_channels(stream, (width,))
     for image in range(1, n):
-        x[image] = kinds[(image - 1) % len(kinds)]
+        x[image] = _kind(stream, image - 1, (width,))
     weight = spread(stream, (inputs, outputs), -4, 0)
     weight[:, 0] = (weight[:, 0] & 0x8000) | 0x3400  # sums of few bits, so that roundings tie
+    weight[-1] = (weight[-1] & 0x8000) | 0x3400
     given = {"weight": weight, "dy" if backward else "x": x}
     if not backward:
         bias = spread(stream, (outputs,), -4, 2).view(np.float16).astype(np.float32).view(np.uint32)
-        given["bias"] = bias ^ (stream.below(4, outputs) * stream.below(4096, outputs)).astype(np.uint32)
+        bias ^= (stream.below(4, outputs) * stream.below(4096, outputs)).astype(np.uint32)
+        bias[:2] = 0  # so that subnormal and tied sums reach the rounding
+        given["bias"] = bias
     return Problem(name, "linear.backward" if backward else "linear.forward", config, given)

@@ -76,13 +76,16 @@ def spread(stream: Stream, shape: tuple[int, ...], low: int = -4, high: int = 2)
 
 
 def sprinkle(stream: Stream, words: np.ndarray, pool: np.ndarray, one_in: int = 8) -> np.ndarray:
-    """`words` with about one element in `one_in` replaced from `pool`, each of the pool at least once if it fits."""
+    """`words` with about one element in `one_in` replaced from `pool`, then each of the pool put in at least once.
+
+    Of a pool that would fill more than half, every second, third ... word is put in.
+    """
     flat = words.reshape(-1).copy()
     hit = stream.below(one_in, flat.shape) == 0
     flat = np.where(hit, stream.choice(pool, flat.shape), flat).astype(words.dtype)
-    if len(pool) <= flat.size:
-        # spread evenly, so that no corner of the map is all special
-        flat[np.arange(len(pool)) * flat.size // len(pool)] = pool
+    kept = pool[:: -(-2 * len(pool) // flat.size)] if flat.size > 1 else pool[:1]
+    # spread evenly, so that no corner of the map is all special
+    flat[np.arange(len(kept)) * flat.size // len(kept)] = kept
     return flat.reshape(words.shape)
 
 
@@ -135,6 +138,8 @@ def triples(stream: Stream, count: int) -> tuple[np.ndarray, np.ndarray, np.ndar
     kind = stream.below(4, count)
     c = np.select([kind == 0, kind == 1, kind == 2], [near, near ^ (noise & 3), gap | (noise & 0x83FF)], noise)
     c = np.where(stream.below(8, count) == 0, stream.choice(SPECIAL_WORDS, count), c)
+    corners = stream.choice(SPECIAL_WORDS, (3, count // 4))
+    a, b, c = (np.concatenate([words[count // 4 :], corner]) for words, corner in zip((a, b, c), corners, strict=True))
     return a.astype(np.uint16), b.astype(np.uint16), c.astype(np.uint16)
 
 
@@ -161,7 +166,8 @@ def float32s(stream: Stream, count: int) -> np.ndarray:
     low = wide << 16 | stream.between(100, 113, count) << 23 | stream.below(1 << 23, count)
     # below FP16's normal numbers a tie sits higher up in the fraction
     low = np.where(stream.below(2, count) == 0, low & ~np.int64(0xFFFFF), low)
-    edge = wide << 16 | 0x477FE000 | stream.below(1 << 13, count)
+    # the last step below the largest number, and the last below the smallest normal one
+    edge = wide << 16 | stream.choice(np.array([0x477FE000, 0x387FE000]), count) | stream.below(1 << 13, count)
     noise = stream.words(32, count).astype(np.int64)
     special = stream.choice(np.array([0, 0x80000000, 0x7F800000, 0xFF800000, 0x7FC00000, 0x7F800001, 1]), count)
     kind = stream.below(8, count)

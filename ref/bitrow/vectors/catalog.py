@@ -1,0 +1,397 @@
+"""The catalog of cases: named suites, any network, and single cases by name (SPEC.md V4).
+
+An entry is a name and a way to build its problem from the seed, so that listing names computes nothing.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from typing import NamedTuple
+
+from bitrow.config import (
+    AddConfig,
+    AvgPoolConfig,
+    BatchNormConfig,
+    ConvConfig,
+    LinearConfig,
+    MaxPoolConfig,
+    ReluConfig,
+    Statistics,
+)
+from bitrow.errors import BitrowError
+from bitrow.formats import (
+    FP16,
+    FXP8,
+    UFXP4,
+    Accumulator,
+    AccOverflow,
+    Dequantize,
+    FloatMode,
+    Fxp,
+    Gradient,
+    Overflow,
+    QuantRounding,
+    Rounding,
+)
+from bitrow.vectors import problems as make
+from bitrow.vectors.problems import GENERAL_SCALES, POWER_SCALES, ConvSize, Problem, Scales
+from bitrow.vectors.stimulus import Stream
+
+Build = Callable[[Stream, str], Problem]
+
+UNITS = ("add", "sub", "mul", "fma", "div", "sqrt", "from_int32", "from_float32", "to_float32")
+MODEL = "resnet8_digits"
+
+FLUSH = FloatMode(flush=True)
+SATURATE = FloatMode(overflow=Overflow.SATURATE)
+HARD = FloatMode(Rounding.TOWARD_ZERO, Overflow.SATURATE, flush=True)
+MODES = tuple(
+    FloatMode(rounding, overflow, flush)
+    for rounding, overflow, flush in itertools.product(Rounding, Overflow, (False, True))
+)
+
+
+class Entry(NamedTuple):
+    """A case by name, and how to build its problem from a stream of its own."""
+
+    name: str
+    build: Build
+
+
+def mode_name(mode: FloatMode) -> str:
+    """A mode as a suffix of names: "nearest_even", "up_saturate_flush"."""
+    saturate = "_saturate" if mode.overflow is Overflow.SATURATE else ""
+    return f"{mode.rounding.value}{saturate}{'_flush' if mode.flush else ''}"
+
+
+def _unit(kind: str, mode: FloatMode, count: int) -> Entry:
+    return Entry(
+        f"fp16_{kind}_{mode_name(mode)}", lambda stream, name: make.unit(stream, name, kind, mode, count)
+    )
+
+
+_QUANTIZED_MAP = (1, 4, 16, 4)
+
+
+def _quantizers(
+    config: ConvConfig, label: str, scale: float, shape: tuple[int, int, int, int] = _QUANTIZED_MAP
+) -> Iterator[Entry]:
+    yield Entry(f"fxp_quantize_{label}", lambda s, name: make.quantize(s, name, config, scale, False, shape))
+    drawn = replace(config, dy_rounding=QuantRounding.STOCHASTIC)
+    yield Entry(f"fxp_quantize_stochastic_{label}", lambda s, name: make.quantize(s, name, drawn, scale, True, shape))
+
+
+class _Conv(NamedTuple):
+    """A convolution of the catalog, in both directions or one."""
+
+    label: str
+    config: ConvConfig
+    size: ConvSize = ConvSize()
+    scales: Scales = POWER_SCALES
+    bias: bool = False
+    forward: bool = True
+    backward: bool = True
+
+
+def _convs(case: _Conv) -> Iterator[Entry]:
+    if case.forward:
+        yield Entry(
+            f"conv_{case.label}_forward",
+            lambda s, name: make.conv_forward(s, name, case.config, case.size, case.scales, case.bias),
+        )
+    if case.backward:
+        yield Entry(
+            f"conv_{case.label}_backward",
+            lambda s, name: make.conv_backward(s, name, case.config, case.size, case.scales),
+        )
+
+
+_BATCH = BatchNormConfig(statistics=Statistics.BATCH)
+_PER_CHANNEL = Scales(0.25, (0.0625, 0.0716552734375, 0.109375, 0.03125), 0.015625)
+_EIGHT = {"x_format": FXP8, "weight_format": FXP8, "dy_format": FXP8}
+_HUGE = Scales(8.0, 16.0, 4.0)
+
+_SMALL = ConvSize(n=1, h=5, w=5)
+
+# every parameter of a convolution at least once, in few and small cases: the golden set is committed
+_SMOKE_CONVS = (
+    _Conv("3x3", ConvConfig(padding=1), _SMALL, bias=True),
+    _Conv("3x3_stride2_groups", ConvConfig(stride=2, padding=1, groups=2), ConvSize(1, 7, 6), GENERAL_SCALES),
+    _Conv("3x3_depthwise_fxp8_two_step",
+          ConvConfig(padding=1, groups=4, dequantize=Dequantize.TWO_STEP, **_EIGHT), _SMALL),
+    _Conv("1x1_fxp8", ConvConfig(**_EIGHT), ConvSize(1, 4, 4, kh=1, kw=1), GENERAL_SCALES),
+    _Conv("5x5_unsigned_wrap",
+          ConvConfig(padding=2, x_format=UFXP4, accumulator=Accumulator(11, AccOverflow.WRAP)),
+          ConvSize(1, 6, 6, 2, 5, 5), backward=False),
+    _Conv("3x3_saturate", ConvConfig(padding=1, accumulator=Accumulator(9, AccOverflow.SATURATE)),
+          ConvSize(1, 4, 4, 3, c_out=3)),
+    _Conv("3x3_per_channel", ConvConfig(padding=1), _SMALL, _PER_CHANNEL, backward=False),
+    _Conv("3x3_fold_stochastic", ConvConfig(padding=1, fold=True, dy_rounding=QuantRounding.STOCHASTIC),
+          _SMALL, _PER_CHANNEL, forward=False),
+    _Conv("3x3_fp16_gradient", ConvConfig(padding=1, gradient=Gradient.FP16), ConvSize(1, 4, 4, 3, c_out=3),
+          forward=False),
+    _Conv("3x3_toward_zero_saturate_flush", ConvConfig(padding=1, mode=HARD), _SMALL, _HUGE),
+)  # fmt: skip
+
+_STANDARD_CONVS = (
+    _Conv("3x3_general_scale", ConvConfig(padding=1), scales=GENERAL_SCALES, bias=True),
+    _Conv("3x3_depthwise", ConvConfig(padding=1, groups=4)),
+    _Conv("1x1_two_step", ConvConfig(dequantize=Dequantize.TWO_STEP), ConvSize(kh=1, kw=1), GENERAL_SCALES),
+    _Conv("5x5_unsigned", ConvConfig(padding=2, x_format=UFXP4), ConvSize(n=1, kh=5, kw=5, c_in=2)),
+    _Conv("3x3_fxp8", ConvConfig(padding=1, **_EIGHT), scales=GENERAL_SCALES),
+    _Conv("3x3_fxp8_two_step", ConvConfig(padding=1, dequantize=Dequantize.TWO_STEP, **_EIGHT)),
+    _Conv("3x3_stochastic", ConvConfig(padding=1, dy_rounding=QuantRounding.STOCHASTIC), scales=GENERAL_SCALES,
+          forward=False),
+)  # fmt: skip
+
+
+def _norms(label: str, config: BatchNormConfig, shape: tuple[int, int, int, int]) -> Iterator[Entry]:
+    build = make.norm_batch if config.statistics is Statistics.BATCH else make.norm_frozen
+    yield Entry(f"batch_norm_{label}_forward", lambda s, name: build(s, name, config, False, shape))
+    if not config.fma:  # it changes the forward pass only
+        yield Entry(f"batch_norm_{label}_backward", lambda s, name: build(s, name, config, True, shape))
+
+
+def _pairs(stem: str, build: Callable[..., Problem], config: object, **sizes: object) -> Iterator[Entry]:
+    """An operation in both directions."""
+    for direction in ("forward", "backward"):
+        backward = direction == "backward"
+        yield Entry(f"{stem}_{direction}", lambda s, name, b=backward: build(s, name, config, b, **sizes))
+
+
+def _layers(mode: FloatMode, label: str) -> Iterator[Entry]:
+    """The A layers that round, under one mode."""
+    yield Entry(f"add_{label}", lambda s, name: make.add(s, name, AddConfig(mode)))
+    yield Entry(f"gradient_accumulate_{label}", lambda s, name: make.accumulate(s, name, mode))
+    yield from _pairs(f"max_pool_{label}", make.max_pool, MaxPoolConfig(3, 2, 1, mode))
+    yield from _pairs(f"avg_pool_{label}", make.avg_pool, AvgPoolConfig(3, mode))
+    yield from _pairs(f"linear_{label}", make.linear, LinearConfig(mode))
+
+
+def _dequantizers(label: str, mode: FloatMode, width: int = 32) -> Iterator[Entry]:
+    scales = (2.0**-3, 1.5, GENERAL_SCALES.w, 3.5)
+    for method in Dequantize:
+        config = ConvConfig(dequantize=method, mode=mode)
+        yield Entry(
+            f"fxp_dequantize_{method.value}_{label}",
+            lambda s, name, config=config: make.dequantize(s, name, config, scales, width),
+        )
+
+
+def _packs() -> Iterator[Entry]:
+    for fmt, shape in ((Fxp(4), (1, 3, 5, 3)), (UFXP4, (1, 2, 4, 2)), (Fxp(3), (1, 2, 3, 3)), (FXP8, (1, 2, 3, 2))):
+        sign = "" if fmt.signed else "u"
+        yield Entry(f"fxp_pack_{sign}fxp{fmt.bits}", lambda s, name, f=fmt, at=shape: make.pack(s, name, f, at))
+
+
+_FROZEN_MAP, _BATCH_MAP, _SMALL_BATCH_MAP = (2, 4, 5, 6), (2, 3, 5, 8), (1, 3, 3, 8)
+
+
+def smoke() -> list[Entry]:
+    """Every operation in small tensors, and every parameter of the layers at least once."""
+    entries = [_unit(kind, FloatMode(), 96) for kind in UNITS]
+    entries += [_unit("add", MODES[15], 96), _unit("mul", HARD, 96), _unit("fma", MODES[9], 96)]
+    entries += [_unit("div", MODES[16], 96)]
+    entries += [*_quantizers(ConvConfig(), "fxp4", POWER_SCALES.x, (1, 2, 20, 5))]
+    entries += [*_quantizers(ConvConfig(x_format=UFXP4), "ufxp4", GENERAL_SCALES.x, (1, 2, 20, 5))][:1]
+    entries += [*_dequantizers("nearest_even", FloatMode(), 16), *_packs()][:3]
+    entries.append(Entry("lfsr_words", lambda s, name: make.lfsr(s, name, 0xACE1)))
+    entries += itertools.chain.from_iterable(map(_convs, _SMOKE_CONVS))
+    entries += _norms("frozen", BatchNormConfig(), (1, 4, 5, 6))
+    entries += _norms("frozen_fma", BatchNormConfig(fma=True), (1, 4, 5, 6))
+    entries += _norms("batch_fp32", _BATCH, _SMALL_BATCH_MAP)
+    entries += _norms("batch_fp16", BatchNormConfig(Statistics.BATCH, accumulator=FP16), _SMALL_BATCH_MAP)
+    entries.append(Entry("add", lambda s, name: make.add(s, name, AddConfig(), (1, 4, 4, 6))))
+    entries.append(Entry("gradient_accumulate", lambda s, name: make.accumulate(s, name, FloatMode(), 3, (1, 4, 4, 6))))
+    entries += _pairs("relu6", make.relu, ReluConfig(six=True))
+    entries += _pairs("max_pool_3x3", make.max_pool, MaxPoolConfig(3, 2, 1), shape=(1, 7, 6, 4))
+    entries += _pairs("avg_pool_3x3", make.avg_pool, AvgPoolConfig(3), shape=(1, 6, 7, 9))
+    entries += _pairs("linear", make.linear, LinearConfig(), inputs=5, outputs=4)
+    return entries
+
+
+def _selections() -> Iterator[Entry]:
+    yield from _pairs("relu", make.relu, ReluConfig())
+    yield from _pairs("avg_pool_whole_map", make.avg_pool, AvgPoolConfig())
+    yield from _pairs("avg_pool_1x1", make.avg_pool, AvgPoolConfig(1), shape=(1, 3, 3, 9))
+    yield from _pairs("avg_pool_2x2", make.avg_pool, AvgPoolConfig(2))
+    yield from _pairs("linear_1x1", make.linear, LinearConfig(), inputs=1, outputs=1)
+    yield from _packs()
+    for label, fmt in (("narrow", Fxp(4, narrow=True)), ("fxp8", FXP8), ("fxp2", Fxp(2)), ("ufxp4", UFXP4)):
+        yield from _quantizers(ConvConfig(x_format=fmt), label, GENERAL_SCALES.w)
+
+
+def _standard_convs() -> Iterator[_Conv]:
+    yield from _STANDARD_CONVS
+    for mode in MODES[1:]:
+        yield _Conv(f"3x3_{mode_name(mode)}", ConvConfig(padding=1, mode=mode), scales=_HUGE, bias=True)
+    for x_bits, w_bits in ((2, 2), (3, 5), (5, 3), (6, 6), (7, 4), (8, 8)):
+        formats = {"x_format": Fxp(x_bits), "weight_format": Fxp(w_bits), "dy_format": Fxp(x_bits)}
+        config = ConvConfig(padding=1, dequantize=Dequantize.TWO_STEP, **formats)
+        yield _Conv(f"3x3_{x_bits}x{w_bits}_bits_two_step", config)
+        yield _Conv(f"3x3_{x_bits}x{w_bits}_bits", ConvConfig(padding=1, **formats), scales=GENERAL_SCALES)
+    for overflow, bits in itertools.product((AccOverflow.WRAP, AccOverflow.SATURATE), (8, 12)):
+        config = ConvConfig(padding=1, accumulator=Accumulator(bits, overflow))
+        yield _Conv(f"3x3_{overflow.value}_{bits}_bits", config, ConvSize(n=1, h=5, w=5))
+    for kernel, stride, padding in ((1, 2, 0), (1, 1, 1), (3, 3, 0), (3, 2, 2), (5, 1, 0), (5, 3, 2), (2, 2, 1)):
+        config = ConvConfig(stride=stride, padding=padding)
+        size = ConvSize(h=9, w=8, kh=kernel, kw=kernel)
+        yield _Conv(f"{kernel}x{kernel}_stride{stride}_padding{padding}", config, size)
+    yield _Conv("3x5_rectangular", ConvConfig(padding=2), ConvSize(kh=3, kw=5, h=6, w=9, c_in=3, c_out=5))
+    yield _Conv("7x7_stem", ConvConfig(stride=2, padding=3), ConvSize(1, 16, 16, 3, 7, 7, 8), GENERAL_SCALES)
+    yield _Conv("3x3_wide", ConvConfig(padding=1), ConvSize(2, 8, 8, 32, 3, 3, 32), GENERAL_SCALES, True)
+    for mode in (FLUSH, SATURATE, MODES[8], MODES[12]):
+        config = ConvConfig(padding=1, gradient=Gradient.FP16, mode=mode)
+        label = f"3x3_fp16_gradient_{mode_name(mode)}"
+        yield _Conv(label, config, ConvSize(n=1, h=5, w=5), scales=_HUGE, forward=False)
+        drawn = ConvConfig(padding=1, dy_rounding=QuantRounding.STOCHASTIC, mode=mode)
+        yield _Conv(f"3x3_stochastic_{mode_name(mode)}", drawn, scales=GENERAL_SCALES, forward=False)
+    folded = ConvConfig(stride=2, padding=1, gradient=Gradient.FP16, fold=True)
+    yield _Conv("3x3_fp16_gradient_fold", folded, scales=_PER_CHANNEL, forward=False)
+
+
+def standard() -> list[Entry]:
+    """The smoke suite, every FP16 operation and rounding layer in every mode, and many more convolutions."""
+    entries = [*smoke(), *_selections()]
+    entries += [_unit(kind, mode, 512) for kind in UNITS for mode in MODES]
+    for mode in MODES:
+        label = mode_name(mode)
+        entries += _quantizers(ConvConfig(mode=mode), label, GENERAL_SCALES.w)
+        entries += [*_dequantizers(label, mode), *_layers(mode, label)]
+        entries += _norms(f"frozen_{label}", BatchNormConfig(mode=mode), _FROZEN_MAP)
+        entries += _norms(f"frozen_fma_{label}", BatchNormConfig(fma=True, mode=mode), _FROZEN_MAP)
+    for accumulator, mode in itertools.product((FP16, None), (HARD, MODES[8])):
+        config = BatchNormConfig(Statistics.BATCH, mode=mode)
+        if accumulator:
+            config = BatchNormConfig(Statistics.BATCH, accumulator=accumulator, mode=mode)
+        label = f"batch_{'fp16' if accumulator else 'fp32'}_{mode_name(mode)}"
+        entries += _norms(label, config, _BATCH_MAP)
+    entries += _norms("batch_fp32_single_column", _BATCH, (2, 5, 1, 8))
+    entries += itertools.chain.from_iterable(map(_convs, _standard_convs()))
+    entries += [
+        Entry(f"lfsr_words_seed_{seed:04x}", lambda s, name, seed=seed: make.lfsr(s, name, seed, 64))
+        for seed in (0x0001, 0xFFFF, 0x8000)
+    ]
+    return list({entry.name: entry for entry in entries}.values())
+
+
+SUITES: dict[str, Callable[[], list[Entry]]] = {"smoke": smoke, "standard": standard}
+NETWORK_IMAGES = {"smoke": (0,), "standard": (0, 1, 2)}
+
+
+def pass_prefix(model: str, image: int) -> str:
+    """The prefix of the cases of a model's pass on one of its samples; short, as it is in every file's name."""
+    return f"digit{image}" if model == MODEL else model
+
+
+def build(entry: Entry, seed: int) -> Problem:
+    """The problem of an entry: its own stream, so that no other entry changes it."""
+    return entry.build(Stream(seed, entry.name), entry.name)
+
+
+def _pass(model_name: str, image: int, keep: Callable[[str], bool] = lambda _: True) -> Iterator[Problem]:
+    # imports JAX, which listing the catalog does without
+    from bitrow import models
+    from bitrow.vectors import generate, networks
+
+    prefix = pass_prefix(model_name, image)
+    for problem in networks.problems(models.load(model_name), prefix, image, generate.run_problem, compare=False):
+        if keep(problem.name):
+            yield problem
+    if keep(f"{prefix}_whole"):
+        yield networks.pass_problem(model_name, f"{prefix}_whole", image)
+
+
+def _network(name: str, seed: int) -> Iterator[Problem]:
+    """A training pass of a shipped model on its first sample, or of a named network with drawn parameters.
+
+    The layers of a named network may be large: the oracle computes a sample of their rows (SPEC.md V5).
+    """
+    from bitrow import models, zoo
+    from bitrow.synthetic import synthetic
+    from bitrow.vectors import generate, networks
+
+    if name in models.names():
+        yield from _pass(name, 0)
+        return
+    if name not in zoo.NETWORKS:
+        known = ", ".join([*models.names(), *zoo.NETWORKS])
+        raise BitrowError(f"network: found {name!r}, expected one of {known}")
+    model = synthetic(zoo.NETWORKS[name](), seed)
+    yield from networks.problems(model, pass_prefix(name, 0), 0, generate.run_problem, whole=False)
+
+
+def _suite(name: str, seed: int) -> Iterator[Problem]:
+    if name in SUITES:
+        for entry in SUITES[name]():
+            yield build(entry, seed)
+        for image in NETWORK_IMAGES[name]:
+            yield from _pass(MODEL, image)
+        return
+    for entry in standard():
+        if entry.name == name:
+            yield build(entry, seed)
+            return
+    for image in NETWORK_IMAGES["standard"]:
+        if name in _pass_names(MODEL, image):
+            yield from _pass(MODEL, image, name.__eq__)
+            return
+    raise BitrowError(
+        f"suite: found {name!r}, expected {', '.join(SUITES)}, or the name of a case such as {standard()[0].name}"
+    )
+
+
+def problems(suites: Sequence[str], network: str | None, seed: int) -> Iterator[Problem]:
+    """The problems of suites or single cases by name, then of a network's pass; each name once.
+
+    Args:
+        suites: "smoke", "standard" or names of cases.
+        network: a shipped model or one of `zoo.NETWORKS`, or None.
+        seed: of the stimulus, and of a named network's parameters.
+
+    Raises:
+        BitrowError: the catalog has no suite, case or network of a name.
+    """
+    parts = [_suite(name, seed) for name in suites]
+    if network is not None:
+        parts.append(_network(network, seed))
+    seen: set[str] = set()
+    for problem in itertools.chain.from_iterable(parts):
+        if problem.name not in seen:
+            seen.add(problem.name)
+            yield problem
+
+
+def _pass_names(model_name: str, image: int) -> list[str]:
+    from bitrow import models, zoo
+    from bitrow.vectors import networks
+
+    shipped = model_name in models.names()
+    if not shipped and model_name not in zoo.NETWORKS:
+        return []
+    graph = models.load(model_name).network if shipped else zoo.NETWORKS[model_name]()
+    names = networks.case_names(graph, pass_prefix(model_name, image))
+    return [*names, f"{pass_prefix(model_name, image)}_whole"] if shipped else names
+
+
+def names(suites: Sequence[str], network: str | None = None) -> list[str]:
+    """The names of the cases that `problems` yields, without computing any; an unknown name is left out."""
+    found: list[str] = []
+    known = {entry.name for entry in standard()}
+    passes = {case for image in NETWORK_IMAGES["standard"] for case in _pass_names(MODEL, image)}
+    for name in suites:
+        if name in SUITES:
+            found += [entry.name for entry in SUITES[name]()]
+            found += [case for image in NETWORK_IMAGES[name] for case in _pass_names(MODEL, image)]
+        elif name in known or name in passes:
+            found.append(name)
+    if network is not None:
+        found += _pass_names(network, 0)
+    return list(dict.fromkeys(found))
+
+
+def count(suites: Sequence[str], network: str | None = None) -> int:
+    """How many cases `problems` yields."""
+    return len(names(suites, network))
