@@ -1,8 +1,8 @@
 """A network as the stages of a row pipeline, and what every row of a stage waits for (SPEC.md C1, C2, A5).
 
-A stage is a head layer followed by the elementwise layers that only it feeds. The head works by rows on its
-own: an FXP convolution, an average pool that adds rows as they come, a batch norm that must see the whole batch.
-The chain is what the FP array does to a row in one visit. Standard library only.
+A stage is a head layer followed by the elementwise layers that only it feeds. The head works by rows on
+its own: an FXP convolution, an average pool that adds rows as they come, a batch norm that must see the whole
+batch. The chain is what the FP array does to a row in one visit. Standard library only.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ class Head(enum.Enum):
 class Phase(enum.IntEnum):
     """The four kinds of row tasks of a stage.
 
-    FORWARD_HEAD: a convolution's output row; an *input* row added into an average pool's or a batch norm's sums.
+    FORWARD_HEAD: a convolution's output row; an *input* row added to an average pool's or batch norm's sums.
     FORWARD_CHAIN: an output row of the stage (heads without rows of their own are computed here, too).
     BACKWARD_CHAIN: output row's gradient summed over its readers (A5) and taken back through the chain.
     BACKWARD_HEAD: a row of the input's gradient, through the head.
@@ -83,9 +83,9 @@ class Edge:
 class Stage:
     """A head and the chain behind it.
 
-    `head` is None for SOURCE and NONE. `chain` are elementwise nodes, each reading the one before it (the first
-    reads the head, or for NONE the main edge). `output` names the value it makes. `edges`: the main edge first
-    (SOURCE has none), then one for each add of the chain, in its order. Shapes are (h, w, c).
+    `head` is None for SOURCE and NONE. `chain` are elementwise nodes, each reading the one before it (the
+    first reads the head, or for NONE the main edge). `output` names the value it makes. `edges`: the main edge
+    first (SOURCE has none), then one for each add of the chain, in its order. Shapes are (h, w, c).
     """
 
     index: int
@@ -115,9 +115,9 @@ class Stage:
 class Need(NamedTuple):
     """Rows `first`..`last` of another kind of task, read by a task; an empty range where `first > last`.
 
-    Row `last`, and so all before it, must be done first, also where nothing is read. `whole_batch`: of every image
-    of the batch; `loss`: the host's loss stands between. `edge` is the edge the rows travel on, or -1 inside a
-    stage.
+    Row `last`, and so all before it, must be done first, also where nothing is read. `whole_batch`: of every
+    image of the batch; `loss`: the host's loss stands between. `edge` is the edge that the rows travel on, or
+    -1 inside a stage.
     """
 
     stage: int
@@ -132,8 +132,8 @@ class Need(NamedTuple):
 def stages(network: Network) -> tuple[Stage, ...]:
     """The stages in topological order, the source first.
 
-    An elementwise layer joins the chain of the stage that makes its input, if it is that value's only reader; an
-    add joins the later computed of its operands. A batch norm with batch statistics heads a stage of its own.
+    An elementwise layer joins the chain of the stage that makes its input, if it is that value's only reader;
+    an add joins the later computed of its operands. A batch norm with batch statistics heads its own stage.
     """
     groups = _groups(network)
     position = {node.name: place for place, node in enumerate(network.nodes)}
@@ -217,7 +217,7 @@ def _window(network: Network, node: Node) -> Window:
             return Window(config.kernel or rows, config.kernel or rows, 0)
         case LinearConfig(), _:
             return Window(rows, rows, 0)
-        case (BatchNormConfig() | ReluConfig() | AddConfig()), _:
+        case ((BatchNormConfig() | ReluConfig() | AddConfig()), _):
             return Window()
     raise AssertionError(node.config)
 
@@ -238,13 +238,13 @@ def row_count(stage: Stage, phase: Phase) -> int:
 
 
 def window_rows(window: Window, row: int, in_rows: int) -> tuple[int, int]:
-    """First and last input row that output row `row` reads, inside the map; first > last where it reads none."""
+    """First and last input row that output row `row` reads, inside the map; first > last: none."""
     first = row * window.stride - window.padding
     return _inside(first, first + window.kernel - 1, in_rows)
 
 
 def gradient_rows(window: Window, row: int, out_rows: int) -> tuple[int, int]:
-    """First and last output row i with `iS-P <= row <= iS-P+K-1`; first > last where there is none (SPEC.md C2)."""
+    """First and last output row i with `iS-P <= row <= iS-P+K-1`; first > last: none (SPEC.md C2)."""
     reach = row + window.padding
     return _inside(-(-(reach - window.kernel + 1) // window.stride), reach // window.stride, out_rows)
 
@@ -257,7 +257,7 @@ def _inside(first: int, last: int, rows: int) -> tuple[int, int]:
 
 
 def needs(network_stages: tuple[Stage, ...], stage: int, phase: Phase, row: int) -> tuple[Need, ...]:
-    """What the task of `row` waits for and reads, in the same image (or batch). Rows of a kind also run in order."""
+    """What the task of `row` waits for and reads, in its image or batch. Rows of a kind also run in order."""
     this = network_stages[stage]
     match phase:
         case Phase.FORWARD_HEAD:
@@ -322,7 +322,8 @@ def _backward_head_needs(stage: Stage, row: int) -> tuple[Need, ...]:
 def gradient_edges(network_stages: tuple[Stage, ...], stage: int) -> tuple[Edge, ...]:
     """Edges that read the stage's output, in A5's order of summing their gradients: the last reader first.
 
-    A node that adds a value to itself stands twice. Empty for the network's output: its gradient is the host's.
+    A node that adds a value to itself stands twice. Empty for the network's output, whose gradient is the
+    host's.
     """
     found = [edge for reader in network_stages for edge in reader.edges if edge.producer == stage]
     return tuple(sorted(found, key=lambda edge: (edge.position, edge.operand), reverse=True))

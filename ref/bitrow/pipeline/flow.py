@@ -1,0 +1,100 @@
+"""All row tasks of a network, grouped into lines, with what each waits for: the pipeline's data flow as arrays.
+
+A line is one kind of row task of one stage: its rows run in order, image after image. Needs the standard
+library and numpy.
+"""
+
+from __future__ import annotations
+
+import functools
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+
+from bitrow.graph import Network
+from bitrow.pipeline.stages import Phase, Stage, needs, row_count, stages
+
+Rows = np.ndarray  # int64[rows of a line]
+
+
+class Line(NamedTuple):
+    """The tasks of one phase of one stage: `rows` in each image."""
+
+    stage: int
+    phase: Phase
+    rows: int
+
+
+class Column(NamedTuple):
+    """One need of every row of a line: rows `first`..`last` of line `line` (see stages.Need)."""
+
+    line: int
+    first: Rows
+    last: Rows
+    edge: int
+    whole_batch: bool
+    loss: bool
+
+
+@dataclass(frozen=True, eq=False)
+class Flow:
+    """The lines of a network in the order in which they may first run, and the needs of each.
+
+    `training` adds the backward pass. `line(stage, phase)` is -1 where a stage has no such tasks.
+    """
+
+    network: Network
+    training: bool
+    stages: tuple[Stage, ...]
+    lines: tuple[Line, ...]
+    columns: tuple[tuple[Column, ...], ...]
+
+    def line(self, stage: int, phase: Phase) -> int:
+        return self._places.get((stage, phase), -1)
+
+    @functools.cached_property
+    def _places(self) -> dict[tuple[int, Phase], int]:
+        return {(line.stage, line.phase): place for place, line in enumerate(self.lines)}
+
+    @functools.cached_property
+    def barrier(self) -> bool:
+        """Some batch norm of the network takes its statistics from the batch."""
+        return any(stage.barrier for stage in self.stages)
+
+    @functools.cached_property
+    def rows(self) -> int:
+        """Row tasks of one image."""
+        return sum(line.rows for line in self.lines)
+
+
+@functools.lru_cache(maxsize=64)
+def dataflow(network: Network, training: bool = True) -> Flow:
+    """The row tasks of a network, forward, and with `training` backward."""
+    parts = stages(network)
+    lines: list[Line] = []
+    for stage in parts:
+        for phase in (Phase.FORWARD_HEAD, Phase.FORWARD_CHAIN):
+            lines.append(Line(stage.index, phase, row_count(stage, phase)))
+    if training:
+        for stage in reversed(parts):
+            for phase in (Phase.BACKWARD_CHAIN, Phase.BACKWARD_HEAD):
+                lines.append(Line(stage.index, phase, row_count(stage, phase)))
+    lines = [line for line in lines if line.rows]
+    places = {(line.stage, line.phase): place for place, line in enumerate(lines)}
+    columns = tuple(_columns(parts, line, places) for line in lines)
+    return Flow(network, training, parts, tuple(lines), columns)
+
+
+def _columns(
+    parts: tuple[Stage, ...], line: Line, places: dict[tuple[int, Phase], int]
+) -> tuple[Column, ...]:
+    rows = [needs(parts, line.stage, line.phase, row) for row in range(line.rows)]
+    found = []
+    for column in zip(*rows, strict=True):
+        need = column[0]
+        first = np.array([row.first for row in column], np.int64)
+        last = np.array([row.last for row in column], np.int64)
+        place = places[need.stage, need.phase]
+        found.append(Column(place, first, last, need.edge, need.whole_batch, need.loss))
+    return tuple(found)

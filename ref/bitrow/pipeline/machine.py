@@ -1,0 +1,175 @@
+"""The accelerator as one validated value: lanes, latencies, clock, banks, buffers (a TOML file says the same).
+
+The paper publishes none of these numbers; the defaults are a small 28 nm machine of our own choice. Standard
+library only.
+"""
+
+from __future__ import annotations
+
+import enum
+import math
+import tomllib
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+from bitrow.errors import BitrowError
+
+
+class Mac(enum.Enum):
+    """What a convolution's multipliers are: FXP codes with a dequantizer behind, or FP16 throughout."""
+
+    FXP = "fxp"
+    FP16 = "fp16"
+
+
+class RingRule(enum.Enum):
+    """Row slots of a ring that feeds a window of K rows and stride S."""
+
+    K = "K"
+    K_PLUS_1 = "K+1"
+    K_PLUS_S = "K+S"
+    UNBOUNDED = "unbounded"
+
+    def slots(self, kernel: int, stride: int) -> int:
+        """Slots before any that unequal paths need; 0 for UNBOUNDED."""
+        return {
+            RingRule.K: kernel,
+            RingRule.K_PLUS_1: kernel + 1,
+            RingRule.K_PLUS_S: kernel + stride,
+            RingRule.UNBOUNDED: 0,
+        }[self]
+
+
+@dataclass(frozen=True)
+class Machine:
+    """A row-pipelined accelerator.
+
+    Lanes: `fxp_lanes` multiply-accumulate one product each cycle, an accumulator in each; `dequantizer_lanes`
+    convert one accumulator each; `fp_mul_lanes` and `fp_add_lanes` are FP16 (comparisons run on adders). A row task
+    takes the cycles of its busiest kind of lane plus the `*_latency` of its pipeline, in cycles. `shared`: all
+    layers share the arrays in turn (else the same total is divided among the stages). Memory: `banks` of
+    `ports` each, `bank_width` bits wide and `bank_depth` words deep (0: as deep as the network needs); a row
+    lies in one bank, and a task holds a port of every bank it touches. `ring_rule` sizes rings,
+    `handoff_rows` is the queue from FXP to FP array, `images_in_flight` bounds what is kept for backward
+    passes. `input_width`: bits of the image that the host loads each cycle; `loss_latency`: cycles from the
+    last logit to the first gradient; `statistics_latency`: cycles of B2's and B3's per-channel arithmetic.
+
+    Raises:
+        BitrowError: a field of another type or outside its range, naming it.
+    """
+
+    name: str = "default28"
+    clock_mhz: float = 500.0
+    mac: Mac = Mac.FXP
+    fxp_lanes: int = 1024
+    dequantizer_lanes: int = 16
+    fp_mul_lanes: int = 32
+    fp_add_lanes: int = 32
+    fxp_latency: int = 8
+    dequantizer_latency: int = 4
+    fp_latency: int = 12
+    shared: bool = True
+    banks: int = 32
+    ports: int = 1
+    bank_width: int = 256
+    bank_depth: int = 0
+    ring_rule: RingRule = RingRule.K_PLUS_S
+    handoff_rows: int = 2
+    images_in_flight: int = 2
+    input_width: int = 64
+    loss_latency: int = 1000
+    statistics_latency: int = 64
+
+    def __post_init__(self) -> None:
+        for field in fields(self):
+            _check_field(self.name, field.name, getattr(self, field.name), type(field.default))
+
+    @property
+    def conv_bits(self) -> int | None:
+        """Bits of a convolution's operands, or None where its format says."""
+        return 16 if self.mac is Mac.FP16 else None
+
+
+_MAY_BE_ZERO = frozenset(
+    ("bank_depth", "fxp_latency", "dequantizer_latency", "fp_latency", "loss_latency", "statistics_latency")
+)
+_LARGEST = 1 << 40
+
+
+def _check_field(machine: object, name: str, value: object, kind: type) -> None:
+    where = f"machine {machine} {name}"
+    if kind is float:
+        if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < math.inf:
+            raise BitrowError(f"{where}: found {value!r}, expected a positive number")
+    elif kind is int:
+        least = 0 if name in _MAY_BE_ZERO else 1
+        if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= _LARGEST:
+            raise BitrowError(f"{where}: found {value!r}, expected a whole number from {least}")
+    elif not isinstance(value, kind) or value == "":
+        raise BitrowError(f"{where}: found {value!r}, expected a {kind.__name__}")
+
+
+DEFAULT_MACHINE = Machine()
+
+
+def load_machine(path: str | Path) -> Machine:
+    """Read a machine from a TOML file of `Machine`'s fields at the top level; those left out keep their default.
+
+    Raises:
+        BitrowError: naming file and field: no such file, no TOML, an unknown field, a value out of range.
+    """
+    path = Path(path)
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise BitrowError(f"machine {path}: found no readable text ({error}), expected a TOML file") from None
+    try:
+        table = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise BitrowError(f"machine {path}: found no valid TOML ({error})") from None
+    return machine_from(table, str(path))
+
+
+def machine_from(table: dict[str, Any], where: str = "table") -> Machine:
+    """A machine from plain values, enumerations by their values ("K+S", "fxp").
+
+    Raises:
+        BitrowError: as `load_machine`.
+    """
+    known = {field.name: field for field in fields(Machine)}
+    values: dict[str, Any] = {"name": Path(where).stem or "table"}
+    for key, value in table.items():
+        if key not in known:
+            raise BitrowError(f"machine {where}: found field {key!r}, expected one of {', '.join(known)}")
+        default = known[key].default
+        values[key] = _member(where, key, value, type(default)) if isinstance(default, enum.Enum) else value
+    return Machine(**values)
+
+
+def _member(where: str, key: str, value: object, kind: type[enum.Enum]) -> enum.Enum:
+    for member in kind:
+        if member.value == value:
+            return member
+    names = ", ".join(repr(member.value) for member in kind)
+    raise BitrowError(f"machine {where} {key}: found {value!r}, expected one of {names}")
+
+
+def as_table(machine: Machine) -> dict[str, Any]:
+    """The machine's fields as plain values: what `machine_from` reads, and what JSON and TOML can hold."""
+    found = {field.name: getattr(machine, field.name) for field in fields(machine)}
+    return {key: value.value if isinstance(value, enum.Enum) else value for key, value in found.items()}
+
+
+def to_toml(machine: Machine) -> str:
+    """The machine as a TOML file that `load_machine` reads."""
+
+    def text(value: object) -> str:
+        if isinstance(value, bool):
+            return str(value).lower()
+        if isinstance(value, str):
+            escaped = value.replace("\\", "\\\\").replace('"', '\\"')
+            return f'"{escaped}"'
+        return repr(value)
+
+    return "".join(f"{key} = {text(value)}\n" for key, value in as_table(machine).items())
