@@ -104,8 +104,8 @@ class Case:
     """One operation with all its tensors: inputs, parameters, taps, outputs, in that order.
 
     `operation` is a key of `bitrow.vectors.operations`, as in "conv.forward"; `clauses` are SPEC.md's
-    numbers; `bins` counts the stimulus bins that the inputs and results hit; `rows_checked` says how much of it the
-    oracle recomputed: "all", or a sentence naming the sampled rows.
+    numbers; `bins` counts the stimulus bins that the inputs and results hit; `rows_checked` says how much of
+    it the oracle recomputed: "all", or a sentence naming the sampled rows.
     """
 
     name: str
