@@ -135,22 +135,9 @@ def _expanded(value: Any, depth: int) -> str:
     return "[\n" + ",\n".join(pad + _expanded(part, depth + 1) for part in value) + f"\n{' ' * depth}]"
 
 
-def _lines(value: Any, depth: int) -> str:
-    """JSON with one line for each entry of the two outer levels: a tensor or a file is a line."""
-    if depth == 2 or not isinstance(value, dict | list) or not value:
-        return json.dumps(value, allow_nan=False)
-    opening, closing = ("{", "}") if isinstance(value, dict) else ("[", "]")
-    pairs = value.items() if isinstance(value, dict) else [(None, item) for item in value]
-    entries = [
-        ("" if key is None else f"{json.dumps(key)}: ") + _lines(item, depth + 1) for key, item in pairs
-    ]
-    indent = " " * depth
-    return f"{opening}\n" + ",\n".join(f"{indent} {entry}" for entry in entries) + f"\n{indent}{closing}"
-
-
 def to_json(value: Any) -> bytes:
     """JSON as the sets store it: ASCII, a line for each entry of the two outer levels, one final line feed."""
-    return (_lines(value, 0) + "\n").encode("ascii")
+    return (_expanded(value, 0) + "\n").encode("ascii")
 
 
 def read_json(path: Path, where: str) -> dict[str, Any]:
