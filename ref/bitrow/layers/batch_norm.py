@@ -62,7 +62,10 @@ def fold(
     return FrozenParams(jnp.asarray(a), jnp.asarray(b))
 
 
-def _affine(config: BatchNormConfig, a: Array, b: Array, y: Array, tap: Tap) -> Array:
+def affine(
+    config: BatchNormConfig, a: Float16[Array, "c"], b: Float16[Array, "c"], y: Array, tap: Tap = no_tap
+) -> Float16[Array, "n h w c"]:
+    """z = a*y + b of any rows (SPEC.md B1). Taps ay (absent with fma), z."""
     if config.fma:
         z = fp16.fma(a, y, b, config.mode)
     else:
@@ -77,7 +80,7 @@ def forward_frozen(
     config: BatchNormConfig, params: FrozenParams, y: Float16[Array, "n h w c"], tap: Tap = no_tap
 ) -> Float16[Array, "n h w c"]:
     """z = a*y + b (SPEC.md B1). Taps ay (absent with fma), z."""
-    return _affine(config, params.a, params.b, y, tap)
+    return affine(config, params.a, params.b, y, tap)
 
 
 def backward_frozen(
@@ -129,43 +132,49 @@ def accumulator_mode(config: BatchNormConfig) -> FloatMode:
     return config.mode if config.accumulator == FP16 else RNE
 
 
-def _sums(
-    config: BatchNormConfig, first: Array, second: Array, product_name: str, letter: str, tap: Tap
+def row_sums(
+    config: BatchNormConfig, first: Float16[Array, "n h w c"], second: Float16[Array, "n h w c"],
+    names: tuple[str, str, str] = ("yy", "r1", "r2"), tap: Tap = no_tap,
 ) -> tuple[Array, Array]:
-    """Words of the sums over n, h, w of `first` and of `first*second`: trees over w, rows one after another.
+    """For each row the sums of `first` and of `first*second` over w, `[n, h, c]`: pairwise trees (SPEC.md B2, B3).
 
-    `letter` names the sums, s or t; the trees over w are tapped as r1, r2 forward, t1, t2 backward (SPEC.md T2).
+    float32, or float16 with an FP16 accumulator. `names`: of the product and of the two trees.
     """
     if config.accumulator == FP16:
         product = fp16.mul(first, second, config.mode)
     else:
         first, second = fp16.widen(first, config.mode), fp16.widen(second, config.mode)
         product = reduce.canonical_fp32(first * second)
-    tap(product_name, product)
+    tap(names[0], product)
     add = reduce.adder(config.accumulator, config.mode)
-
-    def total(values: Array, number: int) -> Array:
-        row_name = f"r{number}" if letter == "s" else f"t{number}"
-        rows = reduce.tree(values, 2, add, tap, row_name)
-        out = reduce.running(rows.reshape(-1, rows.shape[-1]), add, tap, f"{letter}{number}")
-        tap(f"{letter}{number}", out)
-        return softfloat.to_bits(out, config.accumulator)
-
-    return total(first, 1), total(product, 2)
+    return reduce.tree(first, 2, add, tap, names[1]), reduce.tree(product, 2, add, tap, names[2])
 
 
-def _inverse_count(fmt: Float, shape: tuple[int, ...]) -> UInt32[Array, ""]:
-    """m = 1/M for a map `[n, h, w, c]`, a host constant."""
-    return softfloat.from_ratio(1, shape[0] * shape[1] * shape[2], fmt)
+def _total(config: BatchNormConfig, rows: Array, name: str, tap: Tap) -> UInt32[Array, "c"]:
+    """Words of the sum of rows `[n, h, c]`, one after another, n outer and h inner (SPEC.md B2)."""
+    add = reduce.adder(config.accumulator, config.mode)
+    out = reduce.running(rows.reshape(-1, rows.shape[-1]), add, tap, name)
+    tap(name, out)
+    return softfloat.to_bits(out, config.accumulator)
 
 
-def forward_batch(
-    config: BatchNormConfig, params: BatchParams, y: Float16[Array, "n h w c"], tap: Tap = no_tap
-) -> tuple[Float16[Array, "n h w c"], BatchSaved]:
-    """z with the batch's own statistics, and what backward needs (SPEC.md B2). Taps as B2 names them."""
+class Statistics(NamedTuple):
+    """What B2 makes of the row sums: accumulator-format words, and the coefficients rounded to FP16."""
+
+    mean: UInt32[Array, "c"]
+    r: UInt32[Array, "c"]
+    a: UInt32[Array, "c"]
+    a16: Float16[Array, "c"]
+    b16: Float16[Array, "c"]
+
+
+def statistics(
+    config: BatchNormConfig, params: BatchParams, r1: Array, r2: Array, count: int, tap: Tap = no_tap
+) -> Statistics:
+    """Mean, 1/std and coefficients from the row sums `[n, h, c]` of `count` elements a channel (SPEC.md B2)."""
     do = _Channel(config, tap)
-    s1, s2 = _sums(config, y, y, "yy", "s", tap)
-    m = do.named("m", _inverse_count(do.fmt, y.shape))
+    s1, s2 = _total(config, r1, "s1", tap), _total(config, r2, "s2", tap)
+    m = do.named("m", softfloat.from_ratio(1, count, do.fmt))
     mean = do.mul("mean", s1, m)
     s2m = do.mul("s2m", s2, m)
     mean_sq = do.mul("mean_sq", mean, mean)
@@ -179,19 +188,36 @@ def forward_batch(
     a = do.mul("a", do.host(params.gamma), r)
     mean_a = do.mul("mean_a", mean, a)
     b = do.sub("b", do.host(params.beta), mean_a)
-    a16, b16 = do.to_fp16("a16", a), do.to_fp16("b16", b)
-    z = _affine(config, a16, b16, y, tap)
-    return z, BatchSaved(y, mean, r, a, a16)
+    return Statistics(mean, r, a, do.to_fp16("a16", a), do.to_fp16("b16", b))
 
 
-def backward_batch(
-    config: BatchNormConfig, saved: BatchSaved, dz: Float16[Array, "n h w c"], tap: Tap = no_tap
-) -> tuple[Float16[Array, "n h w c"], Array, Array]:
-    """dy, dgamma, dbeta (`[c]`, in the accumulator's format) from y, not from its normalised value (SPEC.md B3, B4)."""
+def forward_batch(
+    config: BatchNormConfig, params: BatchParams, y: Float16[Array, "n h w c"], tap: Tap = no_tap
+) -> tuple[Float16[Array, "n h w c"], BatchSaved]:
+    """z with the batch's own statistics, and what backward needs (SPEC.md B2). Taps as B2 names them."""
+    r1, r2 = row_sums(config, y, y, tap=tap)
+    found = statistics(config, params, r1, r2, y.shape[0] * y.shape[1] * y.shape[2], tap)
+    z = affine(config, found.a16, found.b16, y, tap)
+    return z, BatchSaved(y, found.mean, found.r, found.a, found.a16)
+
+
+class Gradient(NamedTuple):
+    """What B3 makes of the row sums: p and q rounded to FP16; dgamma and dbeta as accumulator-format arrays."""
+
+    p16: Float16[Array, "c"]
+    q16: Float16[Array, "c"]
+    dgamma: Array
+    dbeta: Array
+
+
+def gradient(
+    config: BatchNormConfig, found: Statistics | BatchSaved, t1: Array, t2: Array, count: int, tap: Tap = no_tap
+) -> Gradient:
+    """p, q, dgamma, dbeta from the row sums `[n, h, c]` of dz and dz*y (SPEC.md B3, B4)."""
     do = _Channel(config, tap)
-    y, mean, r, a, a16 = saved
-    t1, t2 = _sums(config, dz, y, "dzy", "t", tap)
-    m = do.named("m", _inverse_count(do.fmt, y.shape))
+    mean, r, a = found.mean, found.r, found.a
+    t1, t2 = _total(config, t1, "t1", tap), _total(config, t2, "t2", tap)
+    m = do.named("m", softfloat.from_ratio(1, count, do.fmt))
     mean_t1 = do.mul("mean_t1", mean, t1)
     centered = do.sub("centered", t2, mean_t1)
     dgamma = do.mul("dgamma", r, centered)
@@ -203,14 +229,32 @@ def backward_batch(
     at1_m = do.mul("at1_m", do.negate(at1), m)
     p_mean = do.mul("p_mean", p, mean)
     q = do.sub("q", at1_m, p_mean)
-    p16, q16 = do.to_fp16("p16", p), do.to_fp16("q16", q)
+    dgamma, dbeta = softfloat.from_bits(dgamma, do.fmt), softfloat.from_bits(dbeta, do.fmt)
+    return Gradient(do.to_fp16("p16", p), do.to_fp16("q16", q), dgamma, dbeta)
+
+
+def gradient_rows(
+    config: BatchNormConfig, a16: Array, p16: Array, q16: Array, dz: Array, y: Array, tap: Tap = no_tap
+) -> Float16[Array, "n h w c"]:
+    """dy of each element once p and q are known (SPEC.md B3). Taps adz, py, adz_py, dy."""
     adz = fp16.mul(a16, dz, config.mode)
     py = fp16.mul(p16, y, config.mode)
     adz_py = fp16.add(adz, py, config.mode)
     dy = fp16.add(adz_py, q16, config.mode)
     for name, value in (("adz", adz), ("py", py), ("adz_py", adz_py), ("dy", dy)):
         tap(name, value)
-    return dy, softfloat.from_bits(dgamma, do.fmt), softfloat.from_bits(dbeta, do.fmt)
+    return dy
+
+
+def backward_batch(
+    config: BatchNormConfig, saved: BatchSaved, dz: Float16[Array, "n h w c"], tap: Tap = no_tap
+) -> tuple[Float16[Array, "n h w c"], Array, Array]:
+    """dy, dgamma, dbeta (`[c]`, in the accumulator's format) from y, not from its normalised value (SPEC.md B3, B4)."""
+    t1, t2 = row_sums(config, dz, saved.y, ("dzy", "t1", "t2"), tap)
+    count = dz.shape[0] * dz.shape[1] * dz.shape[2]
+    found = gradient(config, saved, t1, t2, count, tap)
+    dy = gradient_rows(config, saved.a16, found.p16, found.q16, dz, saved.y, tap)
+    return dy, found.dgamma, found.dbeta
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(0,))

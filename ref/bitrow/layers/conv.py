@@ -173,7 +173,12 @@ def backward(
     kernel_hw = params.weight_code.shape[:2]
     padding = mac.gradient_padding(dy.shape[1:3], mask.shape[1:3], kernel_hw, config.stride, config.padding)
     ready = prepare_gradient(config, params, dy, 0, tap)
-    return multiply_gradient(config, params, ready, mask, padding, tap)
+    return multiply_gradient(config, params, gradient_weight(config, params), ready, mask, padding, tap)
+
+
+def gradient_weight(config: ConvConfig, params: ConvParams) -> Int[Array, "kh kw c_out c_in"]:
+    """The kernel of the input gradient: rotated, channels swapped (SPEC.md C2)."""
+    return mac.rotate(params.weight_code, config.groups)
 
 
 def prepare_gradient(
@@ -204,35 +209,42 @@ def prepare_gradient(
 def multiply_gradient(
     config: ConvConfig,
     params: ConvParams,
+    weight: Int[Array, "kh kw c_out c_in"],
     ready: Array,
     mask: Bool[Array, "n h w c"],
     padding: mac.Padding,
     tap: Tap = no_tap,
 ) -> Float16[Array, "n h w c"]:
-    """dx of what `prepare_gradient` made, dilated and padded by `padding`: `backward`'s second half."""
+    """dx of what `prepare_gradient` made, dilated and padded by `padding`, with `gradient_weight`'s kernel.
+
+    `backward`'s second half. A slab of KH dilated rows, not padded in h, makes one row.
+    """
     accumulate = _gradient_fp16 if config.gradient is Gradient.FP16 else _gradient_fxp
-    dx = jnp.where(mask, accumulate(config, params, ready, padding, tap), jnp.float16(0))
+    dx = jnp.where(mask, accumulate(config, params, weight, ready, padding, tap), jnp.float16(0))
     tap("dx", dx)
     return dx
 
 
-def _gradient_fxp(config: ConvConfig, params: ConvParams, code: Array, padding: mac.Padding, tap: Tap) -> Array:
+def _gradient_fxp(
+    config: ConvConfig, params: ConvParams, weight: Array, code: Array, padding: mac.Padding, tap: Tap
+) -> Array:
     assert params.dx_scale is not None  # prepare_gradient() has refused the case that lacks it
     outer = prefixed(tap, "dx_")
     bound = config.bounds(params.weight_code.shape)[1]
-    weight = mac.rotate(params.weight_code, config.groups)
     acc = mac.accumulate(code, weight, padding, 1, config.groups, config.accumulator, bound, outer)
     acc_bound = min(bound, -config.accumulator.min)
     return fxp.dequantize(acc, params.dx_scale, acc_bound, config.dequantize, config.mode, outer)
 
 
-def _gradient_fp16(config: ConvConfig, params: ConvParams, dy: Array, padding: mac.Padding, tap: Tap) -> Array:
+def _gradient_fp16(
+    config: ConvConfig, params: ConvParams, weight: Array, dy: Array, padding: mac.Padding, tap: Tap
+) -> Array:
     """C3: FP32 sums of FP16 dy times weight codes, one term after another.
 
     The zeros of padding and dilation are added, not skipped: a sum that starts at +0 is never -0 under nearest
     even, so adding a zero of either sign leaves it as it is.
     """
-    groups, weight = config.groups, mac.rotate(params.weight_code, config.groups).astype(jnp.float32)
+    groups, weight = config.groups, weight.astype(jnp.float32)
     kh, kw, c_terms, c_in = weight.shape
     padded = mac.pad_spatial(fp16.widen(dy, config.mode), padding, jnp.float32(0))
     parts = [p.reshape(*p.shape[:3], groups, c_terms) for p in mac.windows(padded, (kh, kw), 1)]

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Sequence
 
 import jax
 import jax.numpy as jnp
 from jax import Array, lax
-from jaxtyping import Float16, UInt8
+from jaxtyping import Bool, Float16, Float32, UInt8, UInt32
 
 from bitrow.config import AvgPoolConfig, MaxPoolConfig
 from bitrow.errors import BitrowError
 from bitrow.formats import FP16, FP32
 from bitrow.ops import fp16, softfloat
-from bitrow.ops.mac import forward_padding, pad_spatial, windows
+from bitrow.ops.mac import Padding, forward_padding, pad_spatial, windows
 from bitrow.ops.reduce import fp32_add, running, tree
 from bitrow.ops.tap import Tap, no_tap
 
@@ -40,9 +41,18 @@ def max_forward(
     _check_window(config.kernel, x.shape, config.padding)
     if config.kernel > 16:
         raise BitrowError(f"max pool kernel: found {config.kernel}, expected at most 16")
-    padding, size = forward_padding(config.padding), (config.kernel, config.kernel)
+    present = jnp.ones((x.shape[1],), bool)
+    return max_rows(config, x, present, forward_padding(config.padding), tap)
+
+
+def max_rows(
+    config: MaxPoolConfig, x: Float16[Array, "n h w c"], present: Bool[Array, "h"], padding: Padding, tap: Tap = no_tap
+) -> tuple[Float16[Array, "n oh ow c"], UInt8[Array, "n oh ow c"]]:
+    """`max_forward` of a slab: rows that are not `present`, like padding, never win (SPEC.md A2)."""
+    size = (config.kernel, config.kernel)
+    key = jnp.where(present[None, :, None, None], _order_key(x), jnp.int32(_PADDING_KEY))
     values = windows(pad_spatial(fp16.canonical(x), padding, jnp.float16(0)), size, config.stride)
-    keys = windows(pad_spatial(_order_key(x), padding, jnp.int32(_PADDING_KEY)), size, config.stride)
+    keys = windows(pad_spatial(key, padding, jnp.int32(_PADDING_KEY)), size, config.stride)
     best, y, index = keys[0], values[0], jnp.zeros(keys[0].shape, jnp.uint8)
     for place in range(1, len(keys)):
         better = keys[place] > best
@@ -69,29 +79,42 @@ def max_backward(
     tap: Tap = no_tap,
 ) -> Float16[Array, "n h w c"]:
     """Each dy to its window's winner; several windows' dy are added in row-major order. Tap dx."""
-    n, oh, ow, c = dy.shape
-    dx = jnp.zeros((n, *input_hw, c), jnp.float16)
+    indices, gradients, present = [], [], []
+    for kh in range(config.kernel):
+        rows = _placement(config, kh, dy.shape[1], input_hw[0])
+        indices.append(pad_spatial(index, (rows, (0, 0, 0)), jnp.uint8(0)))
+        gradients.append(pad_spatial(dy, (rows, (0, 0, 0)), jnp.float16(0)))
+        present.append(pad_spatial(jnp.ones((1, dy.shape[1], 1, 1), bool), (rows, (0, 0, 0)), jnp.bool_(False)))
+    dx = max_gradient_rows(config, indices, gradients, present, input_hw[1])
+    tap("dx", dx)
+    return dx
 
-    def place(array: Array, kh: int, kw: int, fill: Array) -> Array:
-        """Window (i, j)'s word at input row i*S - P + kh, column j*S - P + kw."""
-        low = (kh - config.padding, kw - config.padding)
-        high = [
-            size - first - (count - 1) * config.stride - 1
-            for size, first, count in zip(input_hw, low, (oh, ow), strict=True)
-        ]
-        step = config.stride - 1
-        return pad_spatial(array, ((low[0], high[0], step), (low[1], high[1], step)), fill)
 
+def _placement(config: MaxPoolConfig, offset: int, count: int, size: int) -> tuple[int, int, int]:
+    """Padding and dilation that put window i's word at input position i*S - P + offset."""
+    low = offset - config.padding
+    return low, size - low - (count - 1) * config.stride - 1, config.stride - 1
+
+
+def max_gradient_rows(
+    config: MaxPoolConfig,
+    indices: Sequence[UInt8[Array, "n h ow c"]],
+    gradients: Sequence[Float16[Array, "n h ow c"]],
+    present: Sequence[Bool[Array, "#n h 1 1"]],
+    width: int,
+) -> Float16[Array, "n h w c"]:
+    """`max_backward` of any rows: for each kh, the window rows that meet them at kh, and where there is one."""
+    n, h, ow, c = gradients[0].shape
+    dx, seen = jnp.zeros((n, h, width, c), jnp.float16), jnp.zeros((n, h, width, c), bool)
     # An input's windows in row-major order meet it at descending (kh, kw). The first dy is taken, not added to +0.
-    seen = jnp.zeros(dx.shape, bool)
     for at in reversed(range(config.kernel * config.kernel)):
         kh, kw = divmod(at, config.kernel)
-        won = place(index == at, kh, kw, jnp.bool_(False))
-        gradient = place(dy, kh, kw, jnp.float16(0))
+        columns = ((0, 0, 0), _placement(config, kw, ow, width))
+        won = pad_spatial((indices[kh] == at) & present[kh], columns, jnp.bool_(False))
+        gradient = pad_spatial(gradients[kh], columns, jnp.float16(0))
         more = jnp.where(seen, fp16.add(dx, gradient, config.mode), fp16.canonical(gradient))
         dx = jnp.where(won, more, dx)
         seen = seen | won
-    tap("dx", dx)
     return dx
 
 
@@ -109,17 +132,28 @@ def avg_forward(
     """
     if config.kernel is not None:
         _check_window(config.kernel, x.shape, 0)
-    n, h, w, c = x.shape
-    kh, kw = _avg_window(config, (h, w))
-    oh, ow = h // kh, w // kw
-    wide = fp16.widen(x[:, : oh * kh, : ow * kw], config.mode).reshape(n, oh, kh, ow, kw, c)
-    rows = tree(wide, 4, fp32_add, tap)
+    kh, kw = _avg_window(config, x.shape[1:3])
+    rows = avg_row_sums(config, x[:, : x.shape[1] // kh * kh], kh, kw, tap)
     total = running(jnp.moveaxis(rows, 2, 0), fp32_add, tap)
     tap("sum", total)
-    inv_n = softfloat.from_ratio(1, kh * kw, FP32)
-    y = softfloat.bits_float16(softfloat.mul(softfloat.float32_bits(total), inv_n, FP32, config.mode, FP16))
+    y = avg_scale(config, softfloat.float32_bits(total), kh * kw)
     tap("y", y)
     return y
+
+
+def avg_row_sums(
+    config: AvgPoolConfig, x: Float16[Array, "n h w c"], kh: int, kw: int, tap: Tap = no_tap
+) -> Float32[Array, "n oh kh ow c"]:
+    """Sum of each row of each window, by a pairwise tree over w (SPEC.md A3); whole windows of `kh` rows in x."""
+    n, h, w, c = x.shape
+    wide = fp16.widen(x[:, :, : w // kw * kw], config.mode).reshape(n, h // kh, kh, w // kw, kw, c)
+    return tree(wide, 4, fp32_add, tap)
+
+
+def avg_scale(config: AvgPoolConfig, words: UInt32[Array, "*s"], count: int) -> Float16[Array, "*s"]:
+    """FP32 words times fp32(1/count), one rounding to FP16 (SPEC.md A3)."""
+    inv_n = softfloat.from_ratio(1, count, FP32)
+    return softfloat.bits_float16(softfloat.mul(words, inv_n, FP32, config.mode, FP16))
 
 
 def avg_backward(
@@ -130,14 +164,19 @@ def avg_backward(
 ) -> Float16[Array, "n h w c"]:
     """dy times fp32(1/n), rounded once, to every input of its window; +0 to the others. Tap dx."""
     kh, kw = _avg_window(config, input_hw)
-    inv_n = softfloat.from_ratio(1, kh * kw, FP32)
-    wide = softfloat.float32_bits(fp16.widen(dy, config.mode))
-    each = softfloat.bits_float16(softfloat.mul(wide, inv_n, FP32, config.mode, FP16))
-    dx = jnp.repeat(jnp.repeat(each, kh, axis=1), kw, axis=2)
-    rest = (input_hw[0] - dx.shape[1], input_hw[1] - dx.shape[2])
-    dx = lax.pad(dx, jnp.float16(0), ((0, 0, 0), (0, rest[0], 0), (0, rest[1], 0), (0, 0, 0)))
+    dx = jnp.repeat(avg_gradient_rows(config, dy, kh * kw, kw, input_hw[1]), kh, axis=1)
+    dx = lax.pad(dx, jnp.float16(0), ((0, 0, 0), (0, input_hw[0] - dx.shape[1], 0), (0, 0, 0), (0, 0, 0)))
     tap("dx", dx)
     return dx
+
+
+def avg_gradient_rows(
+    config: AvgPoolConfig, dy: Float16[Array, "n h ow c"], count: int, kw: int, width: int
+) -> Float16[Array, "n h w c"]:
+    """The gradient that each input row under a row of windows takes; +0 in columns under none (SPEC.md A3)."""
+    each = avg_scale(config, softfloat.float32_bits(fp16.widen(dy, config.mode)), count)
+    dx = jnp.repeat(each, kw, axis=2)
+    return lax.pad(dx, jnp.float16(0), ((0, 0, 0), (0, 0, 0), (0, width - dx.shape[2], 0), (0, 0, 0)))
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
