@@ -8,6 +8,7 @@ OUT ?= out/golden
 .PHONY: golden test lint exhaustive bench clean
 
 golden: $(VENV)/.installed
+	mkdir -p $(dir $(OUT))
 	$(BIN)/bitrow generate --suite smoke --seed 1 --out $(OUT) --force
 	$(BIN)/bitrow verify $(OUT) --no-recompute
 

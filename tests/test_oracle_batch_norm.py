@@ -87,7 +87,8 @@ class Moded:
             return np.vectorize(lambda *w: operation(*(int(v) for v in w), mode), otypes=[np.uint16])
 
         self.add, self.mul, self.sub, self.div = (lift(f) for f in (fp16.add, fp16.mul, fp16.sub, fp16.div))
-        self.sqrt, self.enter32 = lift(fp16.sqrt), lift(fp16.from_float32)
+        self.sqrt = lift(fp16.sqrt)
+        self.enter32 = np.vectorize(lambda a: fp16.from_float32(int(a)), otypes=[np.uint16])  # the host's rounding
 
     enter16 = staticmethod(lambda y: y)
     words = staticmethod(lambda v: np.asarray(v, np.uint16))
@@ -96,7 +97,7 @@ class Moded:
     one = staticmethod(lambda: np.uint16(0x3C00))
 
     def fraction(self, value):
-        return np.uint16(softfloat.from_fraction(FP16, value, self.mode))
+        return np.uint16(softfloat.from_fraction(FP16, value, FloatMode()))
 
     def positive(self, a):
         value = a.view(np.float16)

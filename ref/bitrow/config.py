@@ -133,7 +133,8 @@ class MaxPoolConfig:
     """Max pool over `kernel` x `kernel` windows (SPEC.md A2).
 
     Raises:
-        BitrowError: kernel or stride below 1, or padding that leaves a window empty.
+        BitrowError: kernel outside 1..16 (the winner's index has 8 bits), stride below 1, or padding that
+            leaves a window empty.
     """
 
     kernel: int = 2
@@ -143,6 +144,8 @@ class MaxPoolConfig:
 
     def __post_init__(self) -> None:
         _positive("max pool", "kernel", self.kernel, 1)
+        if self.kernel > 16:
+            raise BitrowError(f"max pool kernel: found {self.kernel}, expected at most 16")
         _positive("max pool", "stride", self.stride, 1)
         _positive("max pool", "padding", self.padding, 0)
         if self.padding * 2 > self.kernel:

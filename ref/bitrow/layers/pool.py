@@ -36,11 +36,9 @@ def max_forward(
     """The first maximum of each window, and its place in it, kh*kernel + kw. Taps y, index.
 
     Raises:
-        BitrowError: a map smaller than the window, or a kernel above 16 (its index has 8 bits).
+        BitrowError: a map smaller than the window.
     """
     _check_window(config.kernel, x.shape, config.padding)
-    if config.kernel > 16:
-        raise BitrowError(f"max pool kernel: found {config.kernel}, expected at most 16")
     present = jnp.ones((x.shape[1],), bool)
     return max_rows(config, x, present, forward_padding(config.padding), tap)
 

@@ -65,8 +65,9 @@ def wrap(acc: Int32[Array, "*s"], bits: int) -> Int32[Array, "*s"]:
 
 def saturating_add(acc: Array, product: Array, accumulator: Accumulator) -> Array:
     """acc + product clamped to the accumulator's range, without leaving int32."""
-    above = jnp.minimum(acc, jnp.int32(accumulator.max) - jnp.maximum(product, 0))
-    return jnp.maximum(above, jnp.int32(accumulator.min) - jnp.minimum(product, 0)) + product
+    up = jnp.minimum(acc, jnp.int32(accumulator.max) - product)
+    down = jnp.maximum(acc, jnp.int32(accumulator.min) - product)
+    return jnp.where(product > 0, up, down) + product
 
 
 def _saturating(columns: Array, weight: Array, accumulator: Accumulator, tap: Tap) -> Array:
