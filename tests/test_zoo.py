@@ -19,8 +19,8 @@ from bitrow.errors import BitrowError
 from bitrow.formats import FXP4, UFXP4, Accumulator, FloatMode, Rounding
 from bitrow.graph import INPUT, describe, shapes
 
-# Convolution and head weights, multiply-accumulates. The first is MLPerf Tiny's resnet8 (12.5 million). Those at
-# 224x224 are the published 11,689,512 and 3,504,872 parameters less batch norms and the head's bias.
+# Convolution and head weights, multiply-accumulates. The first is MLPerf Tiny's resnet8 (12.5 million). At
+# 224x224 they are the published 11,689,512 and 3,504,872 parameters less batch norms and the head's bias.
 PUBLISHED = {
     "resnet8": (77_360, 12_501_632),
     "resnet20": (270_896, 40_813_184),

@@ -177,7 +177,7 @@ def make_params(
                     float(x_scale),
                     w_scale if w_scale.ndim else float(w_scale),
                     dy_scales[node.name],
-                    None if bias is None else np.asarray(bias).astype(np.float16),
+                    None if bias is None else _half(f"{where} bias", bias),
                     seed=position,
                 )
             case BatchNormConfig(statistics=Statistics.FROZEN), Norm(gamma, beta):
@@ -185,7 +185,8 @@ def make_params(
             case BatchNormConfig(), Norm(gamma, beta):
                 params[node.name] = BatchParams(gamma, beta, jnp.float32(EPS))
             case LinearConfig(), Weights(weight, bias) if bias is not None:
-                params[node.name] = LinearParams(_half(where, weight), jnp.asarray(bias, jnp.float32))
+                half = jnp.asarray(_half(f"{where} weight", weight))
+                params[node.name] = LinearParams(half, jnp.asarray(bias, jnp.float32))
     return params
 
 
@@ -244,11 +245,12 @@ def _fold(where: str, values: tuple[jax.Array, ...]) -> LayerParams:
     return batch_norm.fold(where, gamma, beta, mean, var, EPS)
 
 
-def _half(where: str, weight: jax.Array) -> jax.Array:
-    half = np.asarray(weight).astype(np.float16)
+def _half(where: str, values: jax.Array) -> np.ndarray:
+    with np.errstate(over="ignore"):
+        half = np.asarray(values).astype(np.float16)
     if not np.isfinite(half).all():
-        raise BitrowError(f"{where} weight: found a weight beyond FP16, expected at most 65504")
-    return jnp.asarray(half)
+        raise BitrowError(f"{where}: found a value beyond FP16, expected at most 65504")
+    return half
 
 
 def _sample(values: np.ndarray) -> np.ndarray:

@@ -95,10 +95,11 @@ def initialize(network: Network, seed: int) -> FloatModel:
 
 
 def fake_quantize(x: Float32[Array, "*s"], scale: Float32[Array, " ..."], fmt: Fxp) -> Float32[Array, "*s"]:
-    """`scale * clip(rint(x / scale))` in float32, with the straight-through gradient inside the range."""
+    """`scale * clip(rint(x / scale))` in float32; the gradient passes where Q4's mask is 1."""
     t = x / scale
-    code = jnp.clip(t, fmt.min, fmt.max)
-    return scale * (code + lax.stop_gradient(jnp.rint(code) - code))
+    rounded = lax.stop_gradient(jnp.rint(t))
+    inside = (rounded >= fmt.min) & (rounded <= fmt.max)
+    return scale * (jnp.clip(rounded, fmt.min, fmt.max) + jnp.where(inside, t - lax.stop_gradient(t), 0.0))
 
 
 def forward(
@@ -237,9 +238,10 @@ def train(
         updates, state = optimizer.update(grads, state, model.params)
         return FloatModel(optax.apply_updates(model.params, updates), stats), state, loss
 
-    state = optimizer.init(model.params)
     losses = []
-    for x, labels in batches:
-        model, state, loss = step(model, state, jnp.asarray(x), jnp.asarray(labels))
-        losses.append(float(loss))
+    with jax.numpy_dtype_promotion("standard"):  # optax mixes its step count with float32
+        state = optimizer.init(model.params)
+        for x, labels in batches:
+            model, state, loss = step(model, state, jnp.asarray(x), jnp.asarray(labels))
+            losses.append(float(loss))
     return model, losses
