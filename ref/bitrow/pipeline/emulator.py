@@ -1,0 +1,207 @@
+"""The row pipeline computing real rows: one `lax.scan` over row tasks, with the rings as its carry.
+
+Every row is made by the layer functions that whole tensors use (`row_tasks`), so forward and backward rows must
+equal the whole-tensor model bit for bit, provided that the order respects what each row waits for and that no ring
+is too small. Memory is the rings and the saved masks; it does not grow with the maps.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Mapping
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array, lax
+from jaxtyping import Float16
+
+from bitrow.config import BatchNormConfig, ConvConfig, LinearConfig
+from bitrow.errors import BitrowError
+from bitrow.graph import Network, shapes
+from bitrow.layers import conv
+from bitrow.network import BatchNormGrad
+from bitrow.ops import softfloat
+from bitrow.parameters import Params, check_params
+from bitrow.pipeline.memory import DTYPES, Key, Layout, Order, Region, Store, Tables, tables
+from bitrow.pipeline.row_tasks import Geometry, Now, Stores, Task, add_regions, build_tasks
+from bitrow.pipeline.stages import Head, Phase, row_count, stages
+
+
+class Emulation(NamedTuple):
+    """What a run returns, as the whole-tensor model does; `rows` are all stores' writes where recorded.
+
+    `logits` f16[n, classes] of a head, else f16[n,h,w,c]; `dx` f16[n,h,w,c] and `grads` after a training run.
+    """
+
+    logits: Array
+    dx: Array | None
+    grads: dict[str, BatchNormGrad]
+    rows: tuple[Array, ...] | None
+
+
+class Emulator:
+    """A network's row pipeline for `images` images in sequence, `lanes` of them side by side in each.
+
+    Image n of a batch is lane `n % lanes` of image `n // lanes` of the order. `slots` gives the sizes of rings, by
+    ("edge" | "gradient", edge index) and ("handoff" | "dy", stage index); a ring that it lacks keeps every row.
+    `record` returns every written row, for checks. Compiling depends on the network, not on its rows.
+
+    Raises:
+        BitrowError: a ring of no slots, an order with unknown tasks, x or dlogits of another shape.
+    """
+
+    def __init__(
+        self,
+        network: Network,
+        order: Order,
+        *,
+        images: int = 1,
+        lanes: int = 1,
+        slots: Mapping[Key, int] | None = None,
+        training: bool = True,
+        record: bool = False,
+    ) -> None:
+        self.network, self.order, self.record = network, order, record
+        self.geometry = Geometry(network, stages(network), images, lanes, training)
+        self.layout = Layout(images, dict(slots or {}))
+        add_regions(self.geometry, self.layout)
+        self.tasks = build_tasks(self.geometry, self.layout)
+        programs = {key: task.program for key, task in self.tasks.items()}
+        self.tables: Tables = tables(self.layout, programs, order)
+        self._run = jax.jit(functools.partial(_run, self))
+
+    @property
+    def bytes(self) -> int:
+        """Size of the stores."""
+        return self.layout.bytes(self.geometry.lanes)
+
+    def __call__(
+        self,
+        params: Params,
+        x: Float16[Array, "n h w c"],
+        dlogits: Float16[Array, "n ..."] | None = None,
+    ) -> Emulation:
+        """Run the order on images x, and dlogits where it trains."""
+        check_params(self.network, params)
+        return self._run(dict(params), *self._host_arrays(x, dlogits), self.tables)
+
+    def lower(self, params: Params, x: Array, dlogits: Array | None = None) -> jax.stages.Lowered:
+        """The run, lowered and not compiled, for benchmarks that time the two apart."""
+        return self._run.lower(dict(params), *self._host_arrays(x, dlogits), self.tables)
+
+    def _host_arrays(self, x: Array, dlogits: Array | None) -> tuple[Array, Array]:
+        geometry, sizes = self.geometry, shapes(self.network)
+        count, out = geometry.images * geometry.lanes, sizes[self.network.output]
+        if x.dtype != jnp.float16 or x.shape != (count, *self.network.input_shape):
+            raise BitrowError(
+                f"{self.network.name} x: found {x.dtype}{list(x.shape)}, "
+                f"expected float16{[count, *self.network.input_shape]}"
+            )
+        if dlogits is None:
+            if geometry.training:
+                raise BitrowError(f"{self.network.name} dlogits: found none, expected them for a training order")
+            dlogits = jnp.zeros((count, *out), jnp.float16)
+        if dlogits.dtype != jnp.float16 or dlogits.size != count * out[0] * out[1] * out[2]:
+            raise BitrowError(
+                f"{self.network.name} dlogits: found {dlogits.dtype}{list(dlogits.shape)}, "
+                f"expected float16{[count, *out]}"
+            )
+        lead = (geometry.images, geometry.lanes)
+        return x.reshape(*lead, *self.network.input_shape), dlogits.reshape(*lead, *out)
+
+
+def _run(emulator: Emulator, params: Params, x: Array, dlogits: Array, table: Tables) -> Emulation:
+    geometry, layout = emulator.geometry, emulator.layout
+    weights = {
+        node.name: conv.gradient_weight(node.config, params[node.name])
+        for node in emulator.network.nodes
+        if geometry.training and isinstance(node.config, ConvConfig)
+    }
+    branches = [_branch(emulator, task, params, weights, x, dlogits, table) for task in emulator.tasks.values()]
+
+    def step(stores: Stores, task: Tables) -> tuple[Stores, tuple[Array, ...] | None]:
+        written = lax.switch(task.program, branches, stores, task)
+        out = []
+        for store, rows, slots in zip(stores, written, task.writes, strict=True):
+            for place in range(slots.shape[0]):
+                # Outside the switch the scan updates its carry in place; inside, every branch would copy it.
+                store = lax.dynamic_update_slice(store, rows[place : place + 1], (slots[place], 0))
+            out.append(store)
+        return (out[0], out[1], out[2], out[3]), (written if emulator.record else None)
+
+    empty = tuple(
+        jnp.zeros((layout.used[store], geometry.lanes * layout.width[store]), DTYPES[store]) for store in Store
+    )
+    stores, rows = lax.scan(step, empty, table)
+    logits = _read_maps(emulator, stores, layout.regions["logits", 0], shapes(emulator.network)[emulator.network.output])
+    if isinstance(emulator.network.node(emulator.network.output).config, LinearConfig):
+        logits = logits.reshape(logits.shape[0], -1)
+    if not geometry.training:
+        return Emulation(logits, None, {}, rows)
+    dx = _read_maps(emulator, stores, layout.regions["dx", 0], emulator.network.input_shape)
+    return Emulation(logits, dx, _batch_norm_grads(emulator, stores), rows)
+
+
+def _branch(emulator: Emulator, task: Task, params: Params, weights: dict[str, Array], x: Array, dlogits: Array, table: Tables):
+    geometry, layout = emulator.geometry, emulator.layout
+
+    def run(stores: Stores, at: Tables) -> tuple[Array, ...]:
+        now = Now(stores, at.reads, at.present, at.image, at.row, params, weights, x, dlogits)
+        rows = task.body(now)
+        accesses = task.program.writes[0]
+        assert len(rows) == len(accesses)
+        filled: dict[Store, list[Array]] = {store: [] for store in Store}
+        for access, row in zip(accesses, rows, strict=True):
+            store = layout.regions[access.region].store
+            flat = row.reshape(1, -1)
+            spare = geometry.lanes * layout.width[store] - flat.shape[1]
+            filled[store].append(jnp.pad(flat, ((0, 0), (0, spare))))
+        written = []
+        for store, slots in zip(Store, table.writes, strict=True):
+            nothing = jnp.zeros((1, geometry.lanes * layout.width[store]), DTYPES[store])
+            missing = [nothing] * (slots.shape[1] - len(filled[store]))
+            parts = filled[store] + missing
+            written.append(jnp.concatenate(parts) if parts else jnp.zeros((0, nothing.shape[1]), DTYPES[store]))
+        return tuple(written)
+
+    return run
+
+
+def _read_maps(emulator: Emulator, stores: Stores, region: Region, shape: tuple[int, int, int]) -> Array:
+    """A region that keeps every row, as maps `[n, h, w, c]`."""
+    images, lanes = emulator.geometry.images, emulator.geometry.lanes
+    rows = stores[region.store][region.base : region.base + region.slots, : lanes * region.words]
+    return rows.reshape(images, shape[0], lanes, *shape[1:]).transpose(0, 2, 1, 3, 4).reshape(-1, *shape)
+
+
+def _batch_norm_grads(emulator: Emulator, stores: Stores) -> dict[str, BatchNormGrad]:
+    grads = {}
+    for stage in emulator.geometry.stages:
+        if stage.kind is not Head.BATCH_NORM or stage.head is None:
+            continue
+        config, region = stage.head.config, emulator.layout.regions["coefficients", stage.index]
+        assert isinstance(config, BatchNormConfig)
+        words = stores[Store.WORD][region.base, : region.words].reshape(4, -1)[2:]
+        dgamma, dbeta = (softfloat.from_bits(v, config.accumulator) for v in words)
+        grads[stage.head.name] = BatchNormGrad(dgamma, dbeta)
+    return grads
+
+
+def layer_order(network: Network, images: int = 1, training: bool = True) -> Order:
+    """The order that needs no pipeline: stage by stage, forward and then backward, the whole batch at a time.
+
+    The reference of the tests, and a schedule for rings that keep every row.
+    """
+    parts = stages(network)
+    lines = [(s, p) for s in parts for p in (Phase.FORWARD_HEAD, Phase.FORWARD_CHAIN)]
+    if training:
+        lines += [(s, p) for s in reversed(parts) for p in (Phase.BACKWARD_CHAIN, Phase.BACKWARD_HEAD)]
+    found = [
+        (stage.index, int(phase), image, row)
+        for stage, phase in lines
+        for image in range(images)
+        for row in range(row_count(stage, phase))
+    ]
+    return Order(*np.array(found, np.int32).T)
