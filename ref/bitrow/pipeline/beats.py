@@ -19,8 +19,8 @@ class Beats(NamedTuple):
     """Times in beats. By line: `offset` of row 0 of image 0, `beat` between rows, `span` of one row.
 
     `period`: beats from an image to the next; `length`: from an image's first row to the end of its last;
-    `fused`: a convolution's FP row counts as the end of its FXP row (one array for all stages) and not as a
-    step of its own (a unit for each).
+    `fused`: a convolution's FP row counts as the end of its FXP row and not as a step of its own, the better
+    order where all stages share one array.
     """
 
     offset: tuple[int, ...]
@@ -36,7 +36,7 @@ class Beats(NamedTuple):
         return rounds * max(in_flight * self.period, self.length) + place * self.period
 
 
-def beats(flow: Flow, images: int = 1, *, fused: bool) -> Beats:
+def beats(flow: Flow, images: int = 1, *, fused: bool = False) -> Beats:
     """The balanced pipeline of a network; `images` matter to a barrier over the batch."""
     value_beat = _value_beats(flow)
     beat = [_line_beat(flow, line, value_beat) for line in flow.lines]

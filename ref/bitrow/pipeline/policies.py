@@ -29,7 +29,6 @@ class Grid:
     flow: Flow
     machine: Machine
     images: int
-    beats: Beats
     line: np.ndarray
     image: np.ndarray
     row: np.ndarray
@@ -66,7 +65,7 @@ def make_grid(flow: Flow, machine: Machine, images: int) -> Grid:
     line = np.repeat(np.arange(len(rows)), counts)
     within = np.arange(counts.sum()) - np.repeat(np.cumsum(counts) - counts, counts)
     image, row = np.divmod(within, rows[line])
-    return Grid(flow, machine, images, beats(flow, images, fused=machine.shared), line, image, row)
+    return Grid(flow, machine, images, line, image, row)
 
 
 def layer_by_layer(grid: Grid) -> Plan:
@@ -123,9 +122,8 @@ def _units(grid: Grid, *, overlap: bool, own: bool) -> tuple[np.ndarray, tuple[s
     return np.array(by_line)[grid.line], tuple(names)
 
 
-def balanced_times(grid: Grid) -> np.ndarray:
+def balanced_times(grid: Grid, pace: Beats) -> np.ndarray:
     """When each task would start in the balanced pipeline, in beats."""
-    pace = grid.beats
     in_flight = grid.machine.images_in_flight if grid.flow.training else grid.images
     starts = np.array([pace.start(image, in_flight) for image in range(grid.images)])
     return starts[grid.image] + np.array(pace.offset)[grid.line] + grid.row * np.array(pace.beat)[grid.line]
@@ -133,8 +131,9 @@ def balanced_times(grid: Grid) -> np.ndarray:
 
 def balanced_order(grid: Grid) -> np.ndarray:
     """Tasks by their time in the balanced pipeline, later stages first at the same beat."""
-    flow, pace = grid.flow, grid.beats
-    time, depth = balanced_times(grid), []
+    flow = grid.flow
+    pace = beats(flow, grid.images, fused=grid.machine.shared)
+    time, depth = balanced_times(grid, pace), []
     early = np.zeros(len(flow.lines), np.int64)
     stages = len(flow.stages)
     for place, line in enumerate(flow.lines):

@@ -14,14 +14,12 @@ import numpy as np
 
 from bitrow.errors import BitrowError
 from bitrow.graph import Network
+from bitrow.pipeline.beats import beats
 from bitrow.pipeline.machine import DEFAULT_MACHINE, Machine, RingRule
 from bitrow.pipeline.occupancy import peak_rows
-from bitrow.pipeline.policies import Grid, Plan, balanced_order, balanced_times
+from bitrow.pipeline.policies import Grid, Plan, balanced_times
 from bitrow.pipeline.rings import SAVED, Ring, RingKind
 from bitrow.pipeline.schedule import Schedule, ring_capacities, schedule
-from bitrow.pipeline.stages import Phase
-
-_FINE = 1024  # parts of a beat; what takes no time in the balanced pipeline takes one of them
 
 
 class RingSize(NamedTuple):
@@ -33,25 +31,20 @@ class RingSize(NamedTuple):
 
 
 def _timetable(grid: Grid) -> Plan:
-    instant = np.array(grid.beats.span)[grid.line] == 0
-    start = balanced_times(grid) * _FINE - instant
+    pace = beats(grid.flow, grid.images)
+    start = balanced_times(grid, pace)
     names = tuple(f"{grid.flow.stages[line.stage].name} {line.phase.name}" for line in grid.flow.lines)
-    return Plan(balanced_order(grid), grid.line, names, start=start)
+    return Plan(np.argsort(start, kind="stable"), grid.line, names, start=start)
 
 
 def _spans(grid: Grid) -> np.ndarray:
-    span = np.array(grid.beats.span) * _FINE
-    for place, line in enumerate(grid.flow.lines):
-        if not span[place]:  # the row's last part belongs to the chain
-            span[grid.flow.line(line.stage, Phase.FORWARD_HEAD)] -= 1
-            span[place] = 1
-    return span[grid.line]
+    return np.array(beats(grid.flow, grid.images).span)[grid.line]
 
 
 def balanced_run(
     network: Network, machine: Machine = DEFAULT_MACHINE, images: int = 3, *, training: bool = True
 ) -> Schedule:
-    """The balanced pipeline of a network, in 1,024ths of a beat, with unbounded rings and all images in flight.
+    """The balanced pipeline of a network, in beats, with unbounded rings and all images in flight.
 
     Raises:
         BitrowError: a task missed its time: the timetable is wrong.

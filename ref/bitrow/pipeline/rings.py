@@ -55,7 +55,7 @@ class Ring:
     `writer`: the line that fills it, `per` of its rows to a ring row. `rows` of each image; `row_bits` of each;
     `kernel`, `stride`: the window of rows that a reader holds, and the rows that arrive meanwhile; `pace`: a
     reader's row takes pace[0] ring rows for pace[1] of its own. `last_line`, `last_row`: for each ring row the
-    task after which its slot is free, line -1 where nothing reads it.
+    task after which its slot is free, line -1 where no window reads it or a row before it.
     """
 
     index: int
@@ -135,12 +135,13 @@ class _Builder:
 
 
 def _last_readers(readers: list[Reader], rows: int) -> tuple[Rows, Rows]:
+    """Rows leave a ring in order: one that no window reads leaves with the window before it."""
     line, row = np.full(rows, -1), np.zeros(rows, np.int64)
     for reader in readers:  # later lines read later: the last one that reads a row frees it
         for task, (first, last) in enumerate(zip(reader.first, reader.last, strict=True)):
             if first <= last:
-                line[first : last + 1] = reader.line
-                row[first : last + 1] = task
+                line[first:] = reader.line
+                row[first:] = task
     return line, row
 
 

@@ -19,6 +19,7 @@ import numpy as np
 from bitrow.errors import BitrowError
 from bitrow.graph import Network
 from bitrow.pipeline import banks as banking
+from bitrow.pipeline.beats import beats
 from bitrow.pipeline.flow import Flow, dataflow
 from bitrow.pipeline.machine import DEFAULT_MACHINE, Machine
 from bitrow.pipeline.policies import Grid, Plan, Policy, make_grid, row_pipelined_overlap
@@ -179,7 +180,7 @@ def ring_capacities(grid: Grid, plan: Plan, rings: tuple[Ring, ...]) -> list[int
     if plan.whole_maps:
         return [ring.rows * (grid.images if flow.barrier else 1) for ring in rings]
     capacity = Capacity(machine.ring_rule, machine.handoff_rows, machine.images_in_flight, grid.images)
-    pace = grid.beats
+    pace = beats(flow, grid.images)
     return [slots(ring, flow, pace, capacity) for ring in rings]
 
 
