@@ -1,4 +1,4 @@
-"""Model files: bit-for-bit round trip, atomic writes, and one line for every bad file (SPEC.md F8, D3, Q3)."""
+"""Model files: bit-for-bit round trip, atomic writes, one line for every bad file (SPEC.md F8, D3, Q3)."""
 
 from __future__ import annotations
 

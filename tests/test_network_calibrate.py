@@ -1,4 +1,4 @@
-"""The float32 model, training, calibration, and how far the bit-accurate network is from float32 (SPEC.md E3)."""
+"""The float32 model, training, calibration; how far the bit-accurate network is from float32 (SPEC.md E3)."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from bitrow.calibrate import LeastSquares, Percentile
 from bitrow.config import BatchNormConfig, ConvConfig
 from bitrow.errors import BitrowError
 from bitrow.float_model import ConvScales, FloatModel, Norm, Weights
-from bitrow.formats import FXP4, UFXP4, Fxp, Gradient
+from bitrow.formats import FXP4, FXP8, UFXP4, Fxp, Gradient
 from bitrow.graph import INPUT, ConvSize, LinearSize, Network, Node
 from bitrow.host import check_scale, inverse_scale, product_scale
 from network_samples import every_layer
@@ -33,7 +33,7 @@ def data(network, count=8, seed=1):
 
 
 def started(network, seed=2) -> FloatModel:
-    """An initialised model with statistics of a real pass, drawn gammas and betas, and a head that is not zero."""
+    """An initialised model with statistics of real passes, drawn gammas and betas, and a head not zero."""
     rng = np.random.default_rng(seed)
     model = float_model.initialize(network, seed)
     params = dict(model.params)
@@ -113,7 +113,7 @@ def test_weight_codes_round_to_even_and_clip():
 @pytest.mark.parametrize("power_of_two", [False, True])
 @pytest.mark.parametrize("fold", [False, True])
 def test_calibrated_parameters_follow_the_contract(power_of_two, fold):
-    """SPEC.md F8, Q1, D3, B1, C2: inverses and products of FP16 scales, folded norms, power-of-two loss scale."""
+    """SPEC.md F8, Q1, D3, B1, C2: inverses and products of scales, folded norms, power-of-two loss scale."""
     network = every_layer(BatchNormConfig(), conv=ConvConfig(fold=fold))
     model, (images, labels) = started(network), data(network)
     rule = LeastSquares(power_of_two)
@@ -135,7 +135,7 @@ def test_calibrated_parameters_follow_the_contract(power_of_two, fold):
         assert np.asarray(params.scale).reshape(-1).tolist() == products
         least = dy_scale if fold else dy_scale * w_scales[0]
         assert least >= calibrate.LEAST_GRADIENT_PRODUCT * 0.999
-    mean, var = model.stats["n2"]
+    var = model.stats["n2"].var
     a = model.params["n2"].gamma / np.sqrt(np.asarray(var, np.float64) + 2.0**-10)
     assert np.asarray(found.params["n2"].a).tolist() == a.astype(np.float16).tolist()
 
@@ -144,10 +144,15 @@ def test_gradients_too_far_apart_are_refused():
     """SPEC.md F8, D3: no loss scale serves a layer whose gradient is a billionth of another's."""
     network, (images, labels) = FROZEN, data(FROZEN)
     model = started(network)
-    small = model.params["n1"]._replace(gamma=jnp.full(4, 1e-12, jnp.float32))
-    model = FloatModel(model.params | {"n1": small}, model.stats)
-    with pytest.raises(BitrowError, match=r"every_layer c2 dy_scale: found .* expected at most 16384"):
-        calibrate.calibrate(network, model, images, labels)
+    for gamma, what in (
+        (1e-12, r"every_layer loss scale: found .* expected at most 32768"),
+        (1e-8, r"every_layer c2 dy_scale: found .* expected at most 16384"),
+    ):
+        small = model.params["n1"]._replace(gamma=jnp.full(4, gamma, jnp.float32))
+        head = model.params["head"]._replace(weight=model.params["head"].weight * 1e3)
+        params = model.params | {"n1": small, "head": head}
+        with pytest.raises(BitrowError, match=what):
+            calibrate.calibrate(network, FloatModel(params, model.stats), images, labels)
 
 
 def test_a_layer_without_gradient_has_a_scale():
@@ -170,13 +175,15 @@ def test_bias_is_calibrated_as_fp16():
     assert np.asarray(found).tolist() == np.asarray(bias).astype(np.float16).tolist()
 
 
-@pytest.mark.parametrize("statistics", ["frozen", "batch"])
-def test_bit_accurate_is_close_to_simulated_quantization(statistics):
-    """SPEC.md E3, C3: forward, and backward without gradient codes, differ from float32 by FP16's rounding."""
-    conv = ConvConfig(gradient=Gradient.FP16)
+@pytest.mark.parametrize(
+    ("statistics", "fmt"), [("frozen", FXP4), ("batch", FXP4), ("frozen", FXP8), ("batch", FXP8)]
+)
+def test_bit_accurate_is_close_to_simulated_quantization(statistics, fmt):
+    """SPEC.md E3, C3: forward, and backward without gradient codes, differ by FP16's rounding."""
+    conv = ConvConfig(x_format=fmt, weight_format=fmt, gradient=Gradient.FP16)
     norm = BatchNormConfig() if statistics == "frozen" else every_layer().node("n1").config
     network = every_layer(norm, conv=conv)
-    model, (images, labels) = started(network), data(network, 2)
+    model, (images, _) = started(network), data(network, 2)
     scales = calibrate.forward_scales(network, model, images)
     params = calibrate.make_params(network, model, scales, {"c1": 1.0, "c2": 1.0})
     logits, saved = run.forward(network, params, jnp.asarray(images, jnp.float16))
@@ -192,6 +199,24 @@ def test_bit_accurate_is_close_to_simulated_quantization(statistics):
     dx, _ = run.backward(network, params, saved, jnp.asarray(dlogits))
     (float_dx,) = pull(jnp.asarray(dlogits, jnp.float32))
     assert cosine(dx, float_dx) > 0.999
+
+
+def test_scales_too_small_for_fp16_are_moved_into_the_batch_norm():
+    """SPEC.md D3, B1: a power of two more in the convolution, taken back to the last bit by the fold."""
+    network, (images, labels) = FROZEN, data(FROZEN)
+    model = started(network)
+    scales = calibrate.forward_scales(network, model, images)
+    plain = calibrate.make_params(network, model, scales, {"c1": 1.0, "c2": 1.0})
+    w_scale = jnp.float32(np.float16(2.0**-13 / 1.5))
+    tiny = scales | {"c1": scales["c1"]._replace(w_scale=w_scale, x_scale=jnp.float32(2.0**-3))}
+    moved = calibrate.make_params(network, model, tiny, {"c1": 1.0, "c2": 1.0})
+    gain = 2.0**4
+    assert float(moved["c1"].scale) == float(np.float16(float(w_scale) * 2.0**-3 * gain))
+    assert float(moved["c1"].dy_inv_scale) == gain
+    a, b = (np.asarray(v, np.float64) for v in moved["n1"])
+    assert np.array_equal(a * gain, np.asarray(plain["n1"].a, np.float64))
+    assert np.array_equal(b, np.asarray(plain["n1"].b, np.float64))
+    assert labels.shape == (8,)
 
 
 def batch_float(network, model, scales):

@@ -12,6 +12,7 @@ import pytest
 from bitrow import network as run
 from bitrow import zoo
 from bitrow.config import BatchNormConfig, ConvConfig, Statistics
+from bitrow.errors import BitrowError
 from bitrow.formats import FXP8, UFXP4, Accumulator, Gradient
 from bitrow.model_file import to_bytes
 from bitrow.synthetic import Draw, synthetic
@@ -41,7 +42,7 @@ def test_known_model():
     for leaf in jax.tree.leaves(synthetic(every_layer(bias=True), 7, 2)._replace(network=None)):
         if hasattr(leaf, "dtype"):
             digest.update(np.asarray(leaf).astype(np.asarray(leaf).dtype.newbyteorder("<")).tobytes())
-    assert digest.hexdigest() == "d461f742579ae4cda56506f2a8480b85164240d15b288227e89ed24712466c1e"
+    assert digest.hexdigest() == "0e9a3cef4c9bf2a02e8c9f4dc4829a7320f98bfa4bf2794378d765f25476f5d5"
 
 
 def test_seeds_differ():
@@ -77,6 +78,12 @@ def test_full_size_networks_have_parameters():
     for name in ("resnet18", "mobilenetv2"):
         network = zoo.build(name)
         assert set(synthetic(network).params) >= {"stem_conv", "head"}
+
+
+def test_gradients_that_no_loss_scale_saves_are_refused():
+    """SPEC.md D3: eight-bit gradients through a 56x56 average pool."""
+    with pytest.raises(BitrowError, match="resnet8 loss scale: found 131072 to keep"):
+        synthetic(zoo.resnet8((224, 224, 3), options=OPTIONS["wide"]))
 
 
 @pytest.mark.parametrize(

@@ -21,7 +21,7 @@ from bitrow.config import BatchNormConfig, ConvConfig, LinearConfig, Statistics
 from bitrow.errors import BitrowError
 from bitrow.float_model import EPS, ConvScales, FloatModel, Norm, Weights, cross_entropy, forward
 from bitrow.formats import SCALE_MAX, SCALE_MIN, Fxp
-from bitrow.graph import ConvSize, Network, shapes
+from bitrow.graph import ConvSize, Network, consumers, shapes
 from bitrow.layers import batch_norm, conv
 from bitrow.layers.batch_norm import BatchParams
 from bitrow.layers.linear import LinearParams
@@ -29,8 +29,10 @@ from bitrow.parameters import LayerParams
 
 Rule = Callable[[np.ndarray, Fxp], float]
 
-# A gradient's scale times its weight's is kept at 64 times the least normal FP16 number or more (D3).
-LEAST_GRADIENT_PRODUCT = 2.0**-8
+# A gradient's scale times its weight's is kept at 4 times the least normal FP16 number or more (D3).
+LEAST_GRADIENT_PRODUCT = 2.0**-12
+LEAST_PRODUCT = 2.0**-13  # of an input's scale and its weight's
+LOSS_SCALE_MAX = 2.0**15
 _SAMPLE = 1 << 16
 
 
@@ -131,7 +133,7 @@ def gradient_scales(
     """Scales of every convolution's output gradient, in a backward pass through simulated quantization.
 
     Raises:
-        BitrowError: naming the layer, where gradients differ so much between layers that no loss scale fits.
+        BitrowError: naming the layer, where gradients are so small, or differ so much, that none fits.
     """
     gradients = _output_gradients(network, model, scales, images, labels)
     wanted, least = {}, math.inf
@@ -146,7 +148,7 @@ def gradient_scales(
         else:
             wanted[name] = 0.0
     exponent = 0 if least == math.inf else max(0, math.ceil(math.log2(LEAST_GRADIENT_PRODUCT / least)))
-    loss_scale = math.ldexp(1.0, exponent)
+    loss_scale = check_loss_scale(network, math.ldexp(1.0, exponent))
     for name, scale in wanted.items():
         if scale * loss_scale > SCALE_MAX:
             raise BitrowError(
@@ -156,17 +158,36 @@ def gradient_scales(
     return GradientScales({n: as_scale(s * loss_scale) if s else 1.0 for n, s in wanted.items()}, loss_scale)
 
 
+def check_loss_scale(network: Network, loss_scale: float) -> float:
+    """`loss_scale`, if an output gradient of about 1 times it is an FP16 number.
+
+    Raises:
+        BitrowError: naming the network; a loss scale above 2^15.
+    """
+    if loss_scale > LOSS_SCALE_MAX:
+        raise BitrowError(
+            f"{network.name} loss scale: found {loss_scale:g} to keep gradients' scales normal, expected "
+            f"at most {LOSS_SCALE_MAX:g}; choose fewer gradient or weight bits, or gradient fp16"
+        )
+    return loss_scale
+
+
 def make_params(
     network: Network, model: FloatModel, scales: Mapping[str, ConvScales], dy_scales: Mapping[str, float]
 ) -> dict[str, LayerParams]:
     """Codes, scales and folded batch norms of every layer of a float32 model (SPEC.md F8, D3, M2, B1).
 
+    Where wide codes make a convolution's scale too small for FP16 (D3) and a batch norm alone reads it, the
+    convolution's weights stand for a power of two more, which the batch norm takes back.
+
     Raises:
         BitrowError: naming network and layer; what the contract refuses: scale, product, accumulator, fold.
     """
     params: dict[str, LayerParams] = {}
+    gains = _gains(network, scales)
     for position, node in enumerate(network.nodes, start=1):
         where = f"{network.name} {node.name}"
+        gain = gains.get(node.name, 1.0)
         match node.config, model.params.get(node.name):
             case ConvConfig() as config, Weights(weight, bias):
                 x_scale, w_scale = (np.asarray(s, np.float64) for s in scales[node.name])
@@ -175,15 +196,15 @@ def make_params(
                     where,
                     weight_codes(np.asarray(weight), w_scale, config.weight_format),
                     float(x_scale),
-                    w_scale if w_scale.ndim else float(w_scale),
-                    dy_scales[node.name],
-                    None if bias is None else _half(f"{where} bias", bias),
+                    w_scale * gain if w_scale.ndim else float(w_scale) * gain,
+                    dy_scales[node.name] if config.fold else dy_scales[node.name] / gain,
+                    None if bias is None else _half(f"{where} bias", bias * gain),
                     seed=position,
                 )
             case BatchNormConfig(statistics=Statistics.FROZEN), Norm(gamma, beta):
-                params[node.name] = _fold(where, (gamma, beta, *model.stats[node.name]))
+                params[node.name] = _fold(where, (gamma, beta, *model.stats[node.name]), gain)
             case BatchNormConfig(), Norm(gamma, beta):
-                params[node.name] = BatchParams(gamma, beta, jnp.float32(EPS))
+                params[node.name] = BatchParams(gamma, beta, jnp.float32(EPS * gain * gain))
             case LinearConfig(), Weights(weight, bias) if bias is not None:
                 half = jnp.asarray(_half(f"{where} weight", weight))
                 params[node.name] = LinearParams(half, jnp.asarray(bias, jnp.float32))
@@ -240,9 +261,23 @@ def _weights(network: Network, model: FloatModel, name: str) -> Weights:
     return found
 
 
-def _fold(where: str, values: tuple[jax.Array, ...]) -> LayerParams:
-    gamma, beta, mean, var = map(np.asarray, values)
-    return batch_norm.fold(where, gamma, beta, mean, var, EPS)
+def _gains(network: Network, scales: Mapping[str, ConvScales]) -> dict[str, float]:
+    """Powers of two above 1 by convolution, and by the batch norm that takes them back."""
+    gains: dict[str, float] = {}
+    readers = consumers(network)
+    for name, (x_scale, w_scale) in scales.items():
+        product = float(x_scale) * float(np.min(w_scale))
+        follows = [network.node(reader) for reader in readers[name]]
+        if product < LEAST_PRODUCT and [type(node.config) for node in follows] == [BatchNormConfig]:
+            gains[name] = math.ldexp(1.0, math.ceil(math.log2(LEAST_PRODUCT / product)))
+            gains[follows[0].name] = gains[name]
+    return gains
+
+
+def _fold(where: str, values: tuple[jax.Array, ...], gain: float) -> LayerParams:
+    gamma, beta, mean, var = (np.asarray(value, np.float32) for value in values)
+    mean, var = mean * np.float32(gain), var * np.float32(gain * gain)  # powers of two: no digit changes
+    return batch_norm.fold(where, gamma, beta, mean, var, EPS * gain * gain)
 
 
 def _half(where: str, values: jax.Array) -> np.ndarray:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import jax.numpy as jnp
 import numpy as np
 
-from bitrow.calibrate import LEAST_GRADIENT_PRODUCT, as_scale
+from bitrow.calibrate import LEAST_GRADIENT_PRODUCT, LEAST_PRODUCT, as_scale, check_loss_scale
 from bitrow.config import (
     AddConfig,
     AvgPoolConfig,
@@ -84,7 +84,8 @@ def synthetic(network: Network, seed: int = 1, count: int = 1) -> Model:
             case ConvConfig():
                 params[node.name] = _conv(network, node, moments, deviations[node.name], draw, position)
             case BatchNormConfig() as config:
-                params[node.name] = _batch_norm(where, config, shapes(network)[node.name][2], draw)
+                moment = moments[node.inputs[0]]
+                params[node.name] = _batch_norm(where, config, shapes(network)[node.name][2], moment, draw)
             case LinearConfig():
                 params[node.name] = _linear(*linear_shape(network, node), draw)
     output = shapes(network)[network.output]
@@ -110,10 +111,15 @@ def _fan_in(network: Network, node: Node) -> int:
 
 
 def _weight_scale(network: Network, node: Node, moments: dict[str, float]) -> float:
-    """The scale that gives the convolution's output a variance of about 1."""
+    """The scale that gives the convolution's output a variance of 1, or more where D3 needs it."""
     assert isinstance(node.config, ConvConfig)
     spread = math.sqrt(_fan_in(network, node) * moments[node.inputs[0]])
-    return 1 / (_code_deviation(node.config.weight_format) * spread)
+    wanted = 1 / (_code_deviation(node.config.weight_format) * spread)
+    return max(wanted, LEAST_PRODUCT / _x_scale(node.config, moments[node.inputs[0]]))
+
+
+def _x_scale(config: ConvConfig, moment: float) -> float:
+    return _CLIP * math.sqrt(moment) / config.x_format.max
 
 
 def _loss_scale(network: Network, moments: dict[str, float], deviations: dict[str, float]) -> float:
@@ -126,7 +132,7 @@ def _loss_scale(network: Network, moments: dict[str, float], deviations: dict[st
     loss_scale = 1.0
     while products and loss_scale * min(products) < LEAST_GRADIENT_PRODUCT:
         loss_scale *= 2
-    return loss_scale
+    return check_loss_scale(network, loss_scale)
 
 
 def _conv(
@@ -141,7 +147,7 @@ def _conv(
     w_scale = _weight_scale(network, node, moments)
     jitter = draw.about(1.0, 0.25, (size.c_out if size.per_channel else 1,))
     w_scales = np.array([as_scale(w_scale * float(factor)) for factor in jitter])
-    x_scale = _CLIP * math.sqrt(moments[node.inputs[0]]) / config.x_format.max
+    x_scale = _x_scale(config, moments[node.inputs[0]])
     folded = deviation * w_scale if config.fold else deviation
     bias = draw.about(0.0, 0.25, (size.c_out,)).astype(np.float16) if size.bias else None
     return conv.make_params(
@@ -156,9 +162,11 @@ def _conv(
     )
 
 
-def _batch_norm(where: str, config: BatchNormConfig, channels: int, draw: Draw) -> LayerParams:
-    gamma, var = (draw.about(1.0, 0.25, (channels,)).astype(np.float32) for _ in range(2))
-    beta, mean = (draw.about(0.0, 0.25, (channels,)).astype(np.float32) for _ in range(2))
+def _batch_norm(where: str, config: BatchNormConfig, channels: int, moment: float, draw: Draw) -> LayerParams:
+    gamma, spread = (draw.about(1.0, 0.25, (channels,)) for _ in range(2))
+    beta, centre = (draw.about(0.0, 0.25, (channels,)) for _ in range(2))
+    mean, var = (v.astype(np.float32) for v in (centre * math.sqrt(moment), spread * moment))
+    gamma, beta = gamma.astype(np.float32), beta.astype(np.float32)
     if config.statistics is Statistics.FROZEN:
         return batch_norm.fold(where, gamma, beta, mean, var, float(_EPS))
     return BatchParams(*map(jnp.asarray, (gamma, beta, _EPS)))
@@ -184,7 +192,10 @@ def _moments(network: Network) -> dict[str, float]:
                 x = 2 * x
             case AvgPoolConfig():
                 x = x / 3
-            case ConvConfig() | BatchNormConfig() | LinearConfig():
+            case ConvConfig(weight_format=weight_format):
+                deviation = _weight_scale(network, node, moments) * _code_deviation(weight_format)
+                x = _fan_in(network, node) * x * deviation * deviation
+            case BatchNormConfig() | LinearConfig():
                 x = 1.0
         moments[node.name] = x
     return moments
@@ -204,6 +215,8 @@ def _gradient_deviations(network: Network, moments: dict[str, float]) -> dict[st
                 codes = _weight_scale(network, node, moments) * _code_deviation(config.weight_format)
                 taps = math.prod(kernel_shape(network, node)[:2]) * (oh * ow) / (h * w)
                 dy *= taps * (c_out // groups) * codes * codes
+            case BatchNormConfig():
+                dy /= moments[node.inputs[0]]
             case ReluConfig():
                 dy /= 2
             case MaxPoolConfig():
