@@ -24,21 +24,12 @@ class Mac(enum.Enum):
 
 
 class RingRule(enum.Enum):
-    """Row slots of a ring that feeds a window of K rows and stride S."""
+    """Row slots of a ring that feeds windows of K rows at stride S (rings.slots)."""
 
     K = "K"
     K_PLUS_1 = "K+1"
     K_PLUS_S = "K+S"
     UNBOUNDED = "unbounded"
-
-    def slots(self, kernel: int, stride: int) -> int:
-        """Slots before any that unequal paths need; 0 for UNBOUNDED."""
-        return {
-            RingRule.K: kernel,
-            RingRule.K_PLUS_1: kernel + 1,
-            RingRule.K_PLUS_S: kernel + stride,
-            RingRule.UNBOUNDED: 0,
-        }[self]
 
 
 @dataclass(frozen=True)

@@ -54,7 +54,8 @@ class Ring:
 
     `writer`: the line that fills it, `per` of its rows to a ring row. `rows` of each image; `row_bits` of each;
     `kernel`, `stride`: the window of rows that a reader holds, and the rows that arrive meanwhile; `pace`: a
-    reader's row takes pace[0] ring rows for pace[1] of its own. `last_line`, `last_row`: for each ring row the
+    reader's row takes pace[0] ring rows for pace[1] of its own; `least`: slots with which the balanced order of
+    tasks still runs (K of a window). `last_line`, `last_row`: for each ring row the
     task after which its slot is free, line -1 where no window reads it or a row before it.
     """
 
@@ -71,6 +72,7 @@ class Ring:
     kernel: int
     stride: int
     pace: tuple[int, int]
+    least: int
     last_line: Rows
     last_row: Rows
 
@@ -99,6 +101,7 @@ class _Builder:
         kernel: int = 1,
         stride: int = 1,
         pace: tuple[int, int] | None = None,
+        least: int | None = None,
     ) -> None:
         line = self.flow.line(*writer)
         rows = self.flow.lines[line].rows // per
@@ -118,6 +121,7 @@ class _Builder:
                 kernel,
                 stride,
                 pace or (stride, 1),
+                least or kernel,
                 last_line,
                 last_row,
             )
@@ -235,10 +239,11 @@ def _head_rings(build: _Builder, stage: Stage) -> None:
     fxp = conv and conv.gradient is Gradient.FXP and build.machine.mac is Mac.FXP
     bits = _bytes(elements, code_bits(conv.dy_format.bits)) if conv and fxp else _bytes(elements, 16)
     place = 1 if stage.kind is Head.BATCH_NORM else 0
-    kernel = -(-stage.window.kernel // stage.window.stride)
+    window = stage.window
+    kernel, least = -(-window.kernel // window.stride), -(-(window.kernel - 1) // window.stride) + 1
     reader = build.column(index, Phase.BACKWARD_HEAD, place)
-    writer, pace = (index, Phase.BACKWARD_CHAIN), (1, stage.window.stride)
-    build.add("dy", RingKind.DY, stage, writer, [reader], bits, kernel=kernel, pace=pace)
+    writer, pace = (index, Phase.BACKWARD_CHAIN), (1, window.stride)
+    build.add("dy", RingKind.DY, stage, writer, [reader], bits, kernel=kernel, pace=pace, least=least)
     if stage.kind is Head.MAX_POOL:
         places = max(1, (stage.window.kernel**2 - 1).bit_length())
         winners = _bytes(elements, places)
@@ -294,7 +299,13 @@ def slots(ring: Ring, flow: Flow, beats: Beats, capacity: Capacity) -> int:
         return most
     if ring.kind is RingKind.HANDOFF:
         return min(capacity.handoff_rows, most)
-    if capacity.rule is RingRule.UNBOUNDED:
-        return 0
     behind = lag(ring, flow, beats)
-    return most if behind is None else min(most, capacity.rule.slots(ring.kernel, ring.stride) + behind)
+    full = ring.kernel + ring.stride
+    match capacity.rule:
+        case RingRule.UNBOUNDED:
+            return 0
+        case RingRule.K:
+            full = ring.least
+        case RingRule.K_PLUS_1:
+            full = min(ring.least + 1, full)
+    return most if behind is None else min(most, full + behind)
