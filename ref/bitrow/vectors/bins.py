@@ -170,11 +170,11 @@ def _broadcast(operands: list[Exact]) -> list[Exact]:
 
 
 def step_bins(
-    kind: str, operands: list[Exact], fmt: Float, mode: FloatMode, subnormal: np.ndarray | bool = False
+    kind: str, operands: list[Exact], fmt: Float, mode: FloatMode, flushed: np.ndarray | bool = False
 ) -> Masks:
     """Bins of one rounded operation of a kind in `REACHABLE`.
 
-    `operands` are flushed already where `mode` flushes; `subnormal` says where an operand word was subnormal.
+    `operands` are flushed already where the mode flushes; `flushed` says where that changed a word.
     """
     result = EXACT_OF[kind](*operands)
     place = exact.classify(result, fmt, mode)
@@ -196,7 +196,7 @@ def step_bins(
         "nan_operand": nan_operand,
         "infinite_operand": infinite & ~nan_operand & ~result.nan,
         "invalid": result.nan & ~nan_operand,
-        "flushed_operand": np.logical_and(subnormal, mode.flush),
+        "flushed_operand": np.logical_or(flushed, False),
         "flushed_result": place.subnormal & ~place.boundary & mode.flush,
     }
     if kind == "div":

@@ -101,9 +101,10 @@ def pool_windows(config: MaxPoolConfig, x: np.ndarray) -> Windows:
 
 
 class Winners(NamedTuple):
-    """One addition of a max pool's backward pass: `before + dy` where `hit`; elsewhere both are zero words."""
+    """One window element's dy on its way to the input: `before + dy` where `hit`; `tiny` where dy is subnormal."""
 
     hit: np.ndarray
+    tiny: np.ndarray
     before: Exact
     dy: Exact
 
@@ -125,16 +126,18 @@ def winners(
     # an input meets its windows in row-major order when their elements come last first
     for a in reversed(range(k)):
         for b in reversed(range(k)):
-            where = (slice(None), slice(a, a + (oh - 1) * stride + 1, stride), slice(b, b + (ow - 1) * stride + 1, stride))
-            hit = np.zeros(size, bool)
+            rows = slice(a, a + (oh - 1) * stride + 1, stride)
+            where = (slice(None), rows, slice(b, b + (ow - 1) * stride + 1, stride))
+            hit, tiny = np.zeros(size, bool), np.zeros(size, bool)
             hit[where] = index == a * k + b
+            tiny[where] = hit[where] & (dy & 0x7FFF > 0) & (dy & 0x7FFF < 0x0400)
             parts = []
             for part in value:
                 wide = np.zeros(size, part.dtype)
                 wide[where] = np.where(index == a * k + b, part, np.zeros((), part.dtype))
                 parts.append(wide)
             term = Exact(*parts)
-            yield Winners(*(_cut(x, span) for x in (hit, before, term)))
+            yield Winners(*(_cut(x, span) for x in (hit, tiny, before, term)))
             before = exact.add(before, term)
 
 

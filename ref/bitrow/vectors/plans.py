@@ -61,11 +61,16 @@ def step(kind: str, operands: list[np.ndarray | Exact], fmt: Float, mode: FloatM
         kind, values[1] = "add", exact.negate(values[1])
     if kind == "neg_mul":
         kind, values[0] = "mul", exact.negate(values[0])
-    subnormal: np.ndarray | bool = False
-    for _, mask in decoded:
-        subnormal = np.logical_or(subnormal, mask)
-    rounding = mode if fmt == FP16 else FloatMode(flush=False)
-    return bins.step_bins(kind, values, fmt, rounding, subnormal)
+    flushed: np.ndarray | bool = False
+    for _, subnormal in decoded:
+        flushed = np.logical_or(flushed, np.logical_and(subnormal, mode.flush))
+    return bins.step_bins(kind, values, fmt, mode if fmt == FP16 else FloatMode(), flushed)
+
+
+def flushed_inputs(words: np.ndarray, mode: FloatMode) -> Masks:
+    """Where FP16 words are flushed before they are widened to FP32 (SPEC.md F9)."""
+    magnitude = words & 0x7FFF
+    return {"flushed_operand": (magnitude > 0) & (magnitude < 0x0400) & mode.flush}
 
 
 def layer_step(kind: str, operands: list[np.ndarray | Exact], fmt: Float, mode: FloatMode) -> Masks:
@@ -289,18 +294,23 @@ def max_pool_forward(config: MaxPoolConfig, words: Words) -> Iterator[Masks]:
 def max_pool_backward(config: MaxPoolConfig, words: Words) -> Iterator[Masks]:
     """SPEC.md A2: the sums of dy are proven from the order of windows."""
     yield bins.input_bins(words["dy"])
-    hw = tuple(int(size) for size in words["input_hw"])
-    shared = np.zeros((words["dy"].shape[0], *hw, words["dy"].shape[3]), np.int64)
+    hw = (int(words["input_hw"][0]), int(words["input_hw"][1]))
+    wins = np.zeros((words["dy"].shape[0], *hw, words["dy"].shape[3]), np.int64)
     for terms in geometry.winners(config, words["index"], words["dy"], hw):
-        shared += terms.hit
-        yield layer_step("add", [terms.before, terms.dy], FP16, config.mode)
-    yield {"pool_shared_winner": shared > 1}
+        # what goes to one window's winner alone is not added
+        summed = terms.hit & (wins > 0)
+        masks = layer_step("add", [terms.before, terms.dy], FP16, config.mode)
+        masks["flushed_operand"] = terms.tiny & config.mode.flush
+        yield {name: mask & summed for name, mask in masks.items()}
+        wins += terms.hit
+    yield {"pool_shared_winner": wins > 1}
 
 
 def avg_pool_forward(config: AvgPoolConfig, words: Words) -> Iterator[Masks]:
     """SPEC.md A3."""
     x = words["x"]
     yield bins.input_bins(x)
+    yield flushed_inputs(x, config.mode)
     kernel = (config.kernel, config.kernel) if config.kernel else x.shape[1:3]
     oh, ow = (output_size(size, k, k, 0) for size, k in zip(x.shape[1:3], kernel, strict=True))
     window = x[:, : oh * kernel[0], : ow * kernel[1]]
@@ -334,6 +344,7 @@ def _products(a: np.ndarray, b: np.ndarray, flush: bool) -> Exact:
 def linear_forward(config: Any, words: Words) -> Iterator[Masks]:
     """SPEC.md A4."""
     yield bins.input_bins(words["x"])
+    yield flushed_inputs(words["x"], config.mode)
     products = _products(words["x"][:, :, None], words["weight"][None], config.mode.flush)
     yield from tree(words, "sum", products, 1, FP32, config.mode)
     yield layer_step("add", [words["sum"], words["bias"]], FP16, config.mode)
@@ -342,6 +353,7 @@ def linear_forward(config: Any, words: Words) -> Iterator[Masks]:
 def linear_backward(config: Any, words: Words) -> Iterator[Masks]:
     """SPEC.md A4."""
     yield bins.input_bins(words["dy"])
+    yield flushed_inputs(words["dy"], config.mode)
     products = _products(words["dy"][:, None, :], words["weight"][None], config.mode.flush)
     yield from tree(words, "sum", products, 2, FP32, config.mode)
     yield layer_step("from_float32", [words["sum"]], FP16, config.mode)

@@ -93,7 +93,7 @@ class Scales(NamedTuple):
 
 
 POWER_SCALES = Scales(2.0**-2, 2.0**-4, 2.0**-6)
-GENERAL_SCALES = Scales(0.2164306640625, 0.0716552734375, 0.01788330078125)
+GENERAL_SCALES = Scales(0.2164306640625, 0.0716552734375, 0.0176544189453125)
 
 
 def _around(stream: Stream, shape: tuple[int, ...], scale: float, fmt: Fxp, pool: np.ndarray) -> np.ndarray:
@@ -392,6 +392,9 @@ def max_pool(stream: Stream, name: str, config: MaxPoolConfig, backward: bool, s
         return Problem(name, "max_pool.forward", config, {"x": x})
     index = operations.find("max_pool.forward", config).oracle(config, {"x": x})["index"]
     dy = sprinkle(stream, spread(stream, (n, oh, ow, c), -4, 0), SPECIAL_WORDS, 5)
+    dy[..., 1] = stream.choice(np.array([0x7BFF, 0x7B00, 0xFBFF], np.uint16), dy.shape[:3])
+    dy[..., 2] = stream.choice(np.array([0x0401, 0x8400, 0x0003, 0x87FF], np.uint16), dy.shape[:3])
+    x[..., 1] = sprinkle(stream, x[..., 1] & 0x7FFF, np.array([0x7BFF], np.uint16), 4)
     return Problem(
         name, "max_pool.backward", config, {"dy": dy, "index": index, "input_hw": np.array([h, w], np.int32)}
     )
@@ -413,7 +416,7 @@ _SMALL = np.array([0x0000, 0x8000, 0x0001, 0x83FF, 0x0400, 0x03FF, 0x3C00, 0xBC0
 
 
 def _kind(stream: Stream, kind: int, shape: tuple[int, ...]) -> np.ndarray:
-    """Words that share a corner: small special ones, an infinity, NaNs, huge of one sign, huge of both, subnormal."""
+    """Words that share a corner: small special ones, an infinity, NaNs, huge of one sign, huge of both, subnormal, nearly so."""
     words = spread(stream, shape, -1, 1)
     flat = words.reshape(-1)
     put: dict[int, tuple[int, ...]] = {1: (0x7C00,), 2: (0xFC00, 0x7C00), 3: (0x7E00, 0x7D55, 0xFE00)}
@@ -429,7 +432,7 @@ def _kind(stream: Stream, kind: int, shape: tuple[int, ...]) -> np.ndarray:
         case 6:
             return (stream.words(16, shape) & 0x83FF).astype(np.uint16)
         case _:
-            return (stream.words(16, shape) & 0x8007).astype(np.uint16)
+            return spread(stream, shape, -14, -12)
     return words
 
 
@@ -443,6 +446,8 @@ def linear(
         x[image] = _kind(stream, image - 1, (width,))
     weight = spread(stream, (inputs, outputs), -4, 0)
     weight[:, 0] = (weight[:, 0] & 0x8000) | 0x3400  # sums of few bits, so that roundings tie
+    if outputs > 1:
+        weight[:, 1] = (weight[:, 1] & 0x83FF) | 0x2000  # small, so that sums fall below the normal range
     weight[-1] = (weight[-1] & 0x8000) | 0x3400
     given = {"weight": weight, "dy" if backward else "x": x}
     if not backward:
