@@ -1,0 +1,60 @@
+// Constants of the vector case digit0_s3b1_2_bn_forward; hex file names are relative to its folder.
+/* verilator lint_off UNUSEDPARAM */
+package digit0_s3b1_2_bn_forward_pkg;
+  localparam int SCHEMA = 1;
+  localparam int SPEC_VERSION = 1;
+  localparam CASE_NAME = "digit0_s3b1_2_bn_forward";
+  localparam OPERATION = "batch_norm.forward";
+  typedef enum int {
+    CONFIG_STATISTICS_FROZEN = 0,
+    CONFIG_STATISTICS_BATCH = 1
+  } config_statistics_e;
+  localparam int CONFIG_STATISTICS = CONFIG_STATISTICS_FROZEN;
+  localparam int CONFIG_FMA = 0;
+  localparam int CONFIG_ACCUMULATOR_EXPONENT_BITS = 8;
+  localparam int CONFIG_ACCUMULATOR_FRACTION_BITS = 23;
+  typedef enum int {
+    CONFIG_MODE_ROUNDING_NEAREST_EVEN = 0,
+    CONFIG_MODE_ROUNDING_TOWARD_ZERO = 1,
+    CONFIG_MODE_ROUNDING_UP = 2,
+    CONFIG_MODE_ROUNDING_DOWN = 3,
+    CONFIG_MODE_ROUNDING_NEAREST_AWAY = 4
+  } config_mode_rounding_e;
+  localparam int CONFIG_MODE_ROUNDING = CONFIG_MODE_ROUNDING_NEAREST_EVEN;
+  typedef enum int {
+    CONFIG_MODE_OVERFLOW_INFINITY = 0,
+    CONFIG_MODE_OVERFLOW_SATURATE = 1
+  } config_mode_overflow_e;
+  localparam int CONFIG_MODE_OVERFLOW = CONFIG_MODE_OVERFLOW_INFINITY;
+  localparam int CONFIG_MODE_FLUSH = 0;
+  localparam int Y_BITS = 16;
+  localparam int Y_DEPTH = 128;
+  localparam int Y_DIM_N = 1;
+  localparam int Y_DIM_H = 2;
+  localparam int Y_DIM_W = 2;
+  localparam int Y_DIM_C = 32;
+  localparam Y_HEX = "y.hex";
+  localparam int A_BITS = 16;
+  localparam int A_DEPTH = 32;
+  localparam int A_DIM_C = 32;
+  localparam A_HEX = "a.hex";
+  localparam int B_BITS = 16;
+  localparam int B_DEPTH = 32;
+  localparam int B_DIM_C = 32;
+  localparam B_HEX = "b.hex";
+  localparam int AY_BITS = 16;
+  localparam int AY_DEPTH = 128;
+  localparam int AY_DIM_N = 1;
+  localparam int AY_DIM_H = 2;
+  localparam int AY_DIM_W = 2;
+  localparam int AY_DIM_C = 32;
+  localparam AY_HEX = "ay.hex";
+  localparam int Z_BITS = 16;
+  localparam int Z_DEPTH = 128;
+  localparam int Z_DIM_N = 1;
+  localparam int Z_DIM_H = 2;
+  localparam int Z_DIM_W = 2;
+  localparam int Z_DIM_C = 32;
+  localparam Z_HEX = "z.hex";
+endpackage : digit0_s3b1_2_bn_forward_pkg
+/* verilator lint_on UNUSEDPARAM */

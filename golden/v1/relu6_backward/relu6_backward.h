@@ -1,0 +1,30 @@
+/* Constants of the vector case relu6_backward; hex file names are relative to its folder. */
+#ifndef BITROW_RELU6_BACKWARD_H
+#define BITROW_RELU6_BACKWARD_H
+#define RELU6_BACKWARD_SCHEMA 1u
+#define RELU6_BACKWARD_SPEC_VERSION 1u
+#define RELU6_BACKWARD_CASE_NAME "relu6_backward"
+#define RELU6_BACKWARD_OPERATION "relu.backward"
+#define RELU6_BACKWARD_CONFIG_SIX 1u
+#define RELU6_BACKWARD_X_BITS 16u
+#define RELU6_BACKWARD_X_DEPTH 96u
+#define RELU6_BACKWARD_X_DIM_N 1u
+#define RELU6_BACKWARD_X_DIM_H 3u
+#define RELU6_BACKWARD_X_DIM_W 8u
+#define RELU6_BACKWARD_X_DIM_C 4u
+#define RELU6_BACKWARD_X_HEX "x.hex"
+#define RELU6_BACKWARD_DY_BITS 16u
+#define RELU6_BACKWARD_DY_DEPTH 96u
+#define RELU6_BACKWARD_DY_DIM_N 1u
+#define RELU6_BACKWARD_DY_DIM_H 3u
+#define RELU6_BACKWARD_DY_DIM_W 8u
+#define RELU6_BACKWARD_DY_DIM_C 4u
+#define RELU6_BACKWARD_DY_HEX "dy.hex"
+#define RELU6_BACKWARD_DX_BITS 16u
+#define RELU6_BACKWARD_DX_DEPTH 96u
+#define RELU6_BACKWARD_DX_DIM_N 1u
+#define RELU6_BACKWARD_DX_DIM_H 3u
+#define RELU6_BACKWARD_DX_DIM_W 8u
+#define RELU6_BACKWARD_DX_DIM_C 4u
+#define RELU6_BACKWARD_DX_HEX "dx.hex"
+#endif /* BITROW_RELU6_BACKWARD_H */
