@@ -10,6 +10,7 @@ each image in flight. Standard library and numpy.
 from __future__ import annotations
 
 import enum
+import functools
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -149,6 +150,7 @@ def _last_readers(readers: list[Reader], rows: int) -> tuple[Rows, Rows]:
     return line, row
 
 
+@functools.lru_cache(maxsize=64)
 def build_rings(flow: Flow, machine: Machine) -> tuple[Ring, ...]:
     """All rings of a network on a machine (whose multipliers decide what rows hold), by stage."""
     build = _Builder(flow, machine)

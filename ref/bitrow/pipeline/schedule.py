@@ -25,7 +25,7 @@ from bitrow.pipeline.machine import DEFAULT_MACHINE, Machine
 from bitrow.pipeline.policies import Grid, Plan, Policy, make_grid, row_pipelined_overlap
 from bitrow.pipeline.rings import Capacity, Ring, RingKind, build_rings, slots
 from bitrow.pipeline.stages import Head, Phase
-from bitrow.pipeline.work import compute_cycles, lanes_of, line_work, passes
+from bitrow.pipeline.work import compute_cycles, lanes_of, line_work, read_passes
 
 _UNKNOWN = 1 << 62
 _LAYOUT_IMAGES = 2  # enough to see every pair of lines that ever run together
@@ -171,7 +171,9 @@ def allocate(
     for line, found in enumerate(banking.accesses(ideal.flow, ideal.rings)):
         for access in found:
             touches[line, access.ring.index] += 1
-    return banking.best_offsets(ideal.rings, touches.T @ overlap @ touches, ideal.layout)
+    return banking.best_offsets(
+        ideal.rings, ideal.slots, touches.T @ overlap @ touches, ideal.layout, ideal.cycles
+    )
 
 
 def ring_capacities(grid: Grid, plan: Plan, rings: tuple[Ring, ...]) -> list[int]:
@@ -266,7 +268,7 @@ def _durations(
     for place, line in enumerate(flow.lines):
         stage, work = flow.stages[line.stage], line_work(flow, line, machine)
         words = np.zeros(line.rows, np.int64)
-        again = passes(work, lanes[line.stage])
+        again = read_passes(flow, machine, place)
         for access in by_line[place]:
             row_words = -(-access.ring.row_bits // machine.bank_width)
             many = 1 if access.write else again

@@ -7,6 +7,7 @@ skipped, columns of padding are not. Standard library and numpy.
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass, fields
 from typing import NamedTuple
 
@@ -71,6 +72,7 @@ def unit_kind(stage: Stage, phase: Phase, machine: Machine) -> str:
     return UNIT.FXP if is_fxp(stage, phase, machine) else UNIT.FP
 
 
+@functools.lru_cache(maxsize=4096)
 def line_work(flow: Flow, line: Line, machine: Machine) -> Work:
     """Operations of a line's rows."""
     stage = flow.stages[line.stage]
@@ -190,6 +192,7 @@ class Lanes(NamedTuple):
     add: int
 
 
+@functools.lru_cache(maxsize=64)
 def lanes_of(flow: Flow, machine: Machine) -> tuple[Lanes, ...]:
     """Lanes of every stage.
 
@@ -256,6 +259,8 @@ def compute_cycles(stage: Stage, line: Line, work: Work, lanes: Lanes, machine: 
     return np.maximum(np.maximum(busiest, _cycles(work.moved, lanes.add)), 1) + machine.fp_latency
 
 
-def passes(work: Work, lanes: Lanes) -> Rows:
-    """Times that the FXP array goes over a task's input rows."""
-    return np.maximum(_cycles(work.outputs, lanes.fxp), 1)
+def read_passes(flow: Flow, machine: Machine, place: int) -> Rows:
+    """Times that the rows of line `place` go over their input: an FXP array's passes, else once."""
+    line = flow.lines[place]
+    work = line_work(flow, line, machine)
+    return np.maximum(_cycles(work.outputs, lanes_of(flow, machine)[line.stage].fxp), 1)

@@ -1,0 +1,250 @@
+"""What a designer wants to know about a run, as plain values: for the terminal, JSON, CSV and the HTML page.
+
+Standard library and numpy.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from bitrow.pipeline import banks as banking
+from bitrow.pipeline.cost import (
+    PAPER_GFLOPS_PER_MM2,
+    PAPER_TFLOPS_PER_WATT,
+    Cost,
+    cost_of,
+    weight_memory_bits,
+)
+from bitrow.pipeline.machine import Mac, as_table
+from bitrow.pipeline.memory_size import BASELINES, MemorySize, memory_size
+from bitrow.pipeline.occupancy import curve, row_lives
+from bitrow.pipeline.policies import policy_named
+from bitrow.pipeline.schedule import Schedule, schedule
+from bitrow.pipeline.stalls import Conflicts, conflicts, stall_table, unit_kinds, utilization
+from bitrow.pipeline.work import line_work
+
+KB = 8192  # bits
+
+
+@dataclass(frozen=True, eq=False)
+class Report:
+    """All figures of one run.
+
+    `utilization`: kind of unit to share of cycles; `lanes_busy`: kind of lane to share of its operations' slots;
+    `peaks`: rows by ring; `bank_peaks`: bits by bank; `fp16_macs`: the same machine with FP16 MACs.
+    """
+
+    schedule: Schedule
+    utilization: dict[str, float]
+    lanes_busy: dict[str, float]
+    stalls: dict[str, dict[str, int]]
+    conflicts: Conflicts
+    ring_clashes: dict[str, int]
+    peaks: tuple[int, ...]
+    bank_peaks: tuple[int, ...]
+    memory: MemorySize
+    cost: Cost
+    fp16_macs: Report | None
+
+    @property
+    def cycles_per_image(self) -> float:
+        """Of the whole run, filling and draining included: more images come closer to the steady rate."""
+        return self.schedule.cycles / self.schedule.images
+
+    @property
+    def frames_per_second(self) -> float:
+        return self.schedule.machine.clock_mhz * 1e6 / self.cycles_per_image
+
+
+def report(found: Schedule, *, compare: bool = True) -> Report:
+    """Figures of a run; `compare` also runs the same machine with FP16 MACs in place of FXP and dequantizer."""
+    memory = memory_size(found)
+    peaks, bank_peaks = _peaks(found)
+    bank_bytes = memory.built / 8 / found.layout.total
+    other = None
+    if compare and found.machine.mac is Mac.FXP:
+        machine = replace(found.machine, mac=Mac.FP16, bank_depth=0)
+        policy = policy_named(found.policy)
+        again = schedule(found.flow.network, machine, policy, found.images, training=found.flow.training)
+        other = report(again, compare=False)
+    return Report(
+        schedule=found,
+        utilization={kind: float(utilization(found, kind)[0]) for kind in dict.fromkeys(unit_kinds(found))},
+        lanes_busy=_lanes_busy(found),
+        stalls=stall_table(found),
+        conflicts=conflicts(found),
+        ring_clashes=_ring_clashes(found),
+        peaks=peaks,
+        bank_peaks=bank_peaks,
+        memory=memory,
+        cost=cost_of(found, memory.total, bank_bytes),
+        fp16_macs=other,
+    )
+
+
+def _lanes_busy(found: Schedule) -> dict[str, float]:
+    machine = found.machine
+    totals = dict.fromkeys(("macs", "deq", "mul", "add"), 0)
+    for line in found.flow.lines:
+        work = line_work(found.flow, line, machine)
+        for name in totals:
+            totals[name] += int(getattr(work, name).sum()) * found.images
+    lanes = {
+        "macs": machine.fxp_lanes,
+        "deq": machine.dequantizer_lanes,
+        "mul": machine.fp_mul_lanes,
+        "add": machine.fp_add_lanes,
+    }
+    return {name: total / (lanes[name] * found.cycles) for name, total in totals.items()}
+
+
+def _ring_clashes(found: Schedule) -> dict[str, int]:
+    """Rings whose own window and arriving rows meet in a bank, with how many such meetings a round of slots has."""
+    table = {}
+    machine = found.machine
+    for ring, slots in zip(found.rings, found.slots, strict=True):
+        if ring.banked and ring.kernel > 1:
+            span = found.layout.span[ring.index]
+            clashes = banking.window_clashes(ring.kernel, ring.stride, slots, span, machine.ports)
+            if clashes:
+                table[ring.name] = len(clashes)
+    return table
+
+
+def _peaks(found: Schedule) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """Peak rows of every ring and peak bits of every bank."""
+    rings, births, deaths, weights, where = [], [], [], [], []
+    layout = found.layout
+    for ring, slots in zip(found.rings, found.slots, strict=True):
+        lives = row_lives(found, ring)
+        rings.append(int(curve(*lives).value.max(initial=0)))
+        if not ring.banked:
+            continue
+        row = np.arange(len(lives.born))
+        slot = row % slots if slots else row
+        bank = (layout.offset[ring.index] + slot % layout.span[ring.index]) % layout.banks
+        births.append(lives.born)
+        deaths.append(lives.dies)
+        weights.append(np.full(len(row), ring.row_bits))
+        where.append(layout.home[ring.index] + bank)
+    born, dies, weight, bank = (np.concatenate(part) for part in (births, deaths, weights, where))
+    order = np.argsort(bank, kind="stable")
+    bounds = np.searchsorted(bank[order], np.arange(layout.total + 1))
+    by_bank = []
+    for low, high in zip(bounds[:-1], bounds[1:], strict=True):
+        here = order[low:high]
+        by_bank.append(int(curve(born[here], dies[here], weight[here]).value.max(initial=0)))
+    return tuple(rings), tuple(by_bank)
+
+
+def as_dict(found: Report) -> dict[str, Any]:
+    """The report as what JSON can hold; sizes in KB of 1,024 bytes, ranges as [low, high]."""
+    run = found.schedule
+    memory = found.memory
+    table: dict[str, Any] = {
+        "network": run.flow.network.name,
+        "input_shape": list(run.flow.network.input_shape),
+        "machine": as_table(run.machine),
+        "policy": run.policy,
+        "images": run.images,
+        "training": run.flow.training,
+        "row_tasks": len(run),
+        "cycles": run.cycles,
+        "cycles_per_image": found.cycles_per_image,
+        "frames_per_second": found.frames_per_second,
+        "utilization": found.utilization,
+        "lanes_busy": found.lanes_busy,
+        "stall_cycles": found.stalls,
+        "bank_conflicts": found.conflicts._asdict(),
+        "ring_clashes": found.ring_clashes,
+        "memory": {
+            "rows_kb": memory.rows / KB,
+            "saved_kb": memory.saved / KB,
+            "total_kb": memory.total / KB,
+            "built_kb": memory.built / KB,
+            "weights_kb": weight_memory_bits(run) / KB,
+            "baselines": {name: _baseline(memory, name) for name in BASELINES},
+        },
+        "rings": [
+            {
+                "name": ring.name,
+                "kind": ring.kind.value,
+                "slots": slots,
+                "peak_rows": peak,
+                "row_bits": ring.row_bits,
+                "kb": ring.row_bits * slots / KB,
+            }
+            for ring, slots, peak in zip(run.rings, run.slots, found.peaks, strict=True)
+        ],
+        "bank_peak_kb": [bits / KB for bits in found.bank_peaks],
+        "cost": _cost_dict(found.cost),
+        "paper": {"tflops_per_watt": PAPER_TFLOPS_PER_WATT, "gflops_per_mm2": PAPER_GFLOPS_PER_MM2},
+    }
+    if found.fp16_macs:
+        other = as_dict(found.fp16_macs)
+        keys = ("cycles", "cycles_per_image", "frames_per_second", "utilization", "memory", "cost")
+        table["same_machine_with_fp16_macs"] = {key: other[key] for key in keys}
+    return table
+
+
+def _baseline(memory: MemorySize, name: str) -> dict[str, Any]:
+    rows, saved = memory.baselines[name]
+    return {
+        "what": BASELINES[name],
+        "rows_kb": rows / KB,
+        "saved_kb": saved / KB,
+        "rows_ratio": rows / memory.rows if memory.rows else None,
+        "total_ratio": (rows + saved) / memory.total if memory.total else None,
+    }
+
+
+def _cost_dict(cost: Cost) -> dict[str, Any]:
+    def items(bill: tuple[Any, ...], unit: str) -> list[dict[str, Any]]:
+        return [
+            {"name": item.name, "count": item.count, unit: list(item.cost), "source": item.source}
+            for item in bill
+        ]
+
+    return {
+        "operations": cost.counts.flops,
+        "counts": vars(cost.counts),
+        "energy": items(cost.energy, "pj"),
+        "area": items(cost.area, "um2"),
+        "weight_memory_um2": list(cost.weight_area),
+        "milliwatts": list(cost.milliwatts),
+        "tflops_per_watt": list(cost.tflops_per_watt),
+        "gflops_per_mm2": list(cost.gflops_per_mm2),
+        "peak_gflops_per_mm2": list(cost.peak_gflops_per_mm2),
+    }
+
+
+def to_json(found: Report) -> str:
+    """The report as JSON."""
+    return json.dumps(as_dict(found), indent=1) + "\n"
+
+
+def to_csv(found: Report, path: str | Path) -> None:
+    """Every figure of the report as a line `path,value`: nested names joined by dots, texts included."""
+    with open(path, "w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        writer.writerow(("figure", "value"))
+        writer.writerows(_leaves("", as_dict(found)))
+
+
+def _leaves(prefix: str, value: Any) -> Iterator[tuple[str, Any]]:
+    pairs: Any = value.items() if isinstance(value, dict) else enumerate(value)
+    for key, part in pairs:
+        if isinstance(part, dict) and "name" in part and isinstance(value, list):
+            key = part["name"]
+        name = f"{prefix}.{key}" if prefix else str(key)
+        if isinstance(part, dict | list | tuple):
+            yield from _leaves(name, part)
+        else:
+            yield name, part

@@ -1,0 +1,139 @@
+"""A run as a trace that Perfetto and chrome://tracing open: lanes of units and banks, occupancy of every ring.
+
+Events are written one after another, so a trace of any length takes little memory. Times are microseconds at the
+machine's clock. Standard library and numpy.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import IO
+
+import numpy as np
+
+from bitrow.pipeline import banks as banking
+from bitrow.pipeline.occupancy import curve, row_lives
+from bitrow.pipeline.schedule import Schedule, task_ids
+from bitrow.pipeline.stages import Phase
+
+_UNITS, _BANKS, _RINGS = 1, 2, 3  # process numbers: Perfetto groups lanes by process
+_PHASES = {
+    Phase.FORWARD_HEAD: "forward head",
+    Phase.FORWARD_CHAIN: "forward chain",
+    Phase.BACKWARD_CHAIN: "backward chain",
+    Phase.BACKWARD_HEAD: "backward head",
+}
+
+
+def write_trace(found: Schedule, path: str | Path) -> int:
+    """Write the whole run as Chrome trace events in JSON; returns how many."""
+    with open(path, "w", encoding="utf-8") as file:
+        return _write(events(found), file)
+
+
+def _write(stream: Iterator[dict[str, object]], file: IO[str]) -> int:
+    file.write('{"displayTimeUnit": "ns", "traceEvents": [\n')
+    count = 0
+    for event in stream:
+        file.write((",\n" if count else "") + json.dumps(event, separators=(",", ":")))
+        count += 1
+    file.write("\n]}\n")
+    return count
+
+
+def events(found: Schedule) -> Iterator[dict[str, object]]:
+    """All events: names of lanes, tasks on units, accesses on bank ports, rows in rings."""
+    yield from _names(found)
+    yield from _tasks(found)
+    yield from _accesses(found)
+    yield from _rings(found)
+
+
+def _names(found: Schedule) -> Iterator[dict[str, object]]:
+    for process, name in ((_UNITS, "units"), (_BANKS, "bank ports"), (_RINGS, "rows in rings")):
+        yield {"ph": "M", "name": "process_name", "pid": process, "args": {"name": name}}
+    for unit, name in enumerate(found.units):
+        yield _thread(_UNITS, unit, name)
+    for bank in range(found.layout.total):
+        for port in range(found.machine.ports):
+            name = f"bank {bank}" + (f" port {port}" if found.machine.ports > 1 else "")
+            yield _thread(_BANKS, bank * found.machine.ports + port, name)
+
+
+def _thread(process: int, thread: int, name: str) -> dict[str, object]:
+    return {"ph": "M", "name": "thread_name", "pid": process, "tid": thread, "args": {"name": name}}
+
+
+def _microseconds(found: Schedule, cycles: np.ndarray | int) -> float:
+    return round(float(cycles) / found.machine.clock_mhz, 6)
+
+
+def _tasks(found: Schedule) -> Iterator[dict[str, object]]:
+    names = [stage.name for stage in found.flow.stages]
+    columns = (found.unit, found.stage, found.phase, found.image, found.row, found.start, found.end)
+    for unit, stage, phase, image, row, start, end in zip(*(c.tolist() for c in columns), strict=True):
+        kind = _PHASES[Phase(phase)]
+        yield {
+            "ph": "X",
+            "name": f"{names[stage]} {row}",
+            "cat": kind,
+            "pid": _UNITS,
+            "tid": unit,
+            "ts": _microseconds(found, start),
+            "dur": _microseconds(found, end - start),
+            "args": {"task": kind, "image": image, "row": row, "cycle": start, "cycles": end - start},
+        }
+
+
+def _accesses(found: Schedule) -> Iterator[dict[str, object]]:
+    """A task holds its banks' ports from start to end; with several ports each access takes the lowest free."""
+    by_line = banking.accesses(found.flow, found.rings)
+    ports = found.machine.ports
+    free = np.zeros((found.layout.total, ports), np.int64)
+    labels = [sum(([a] * _width(a) for a in line), []) for line in by_line]
+    touched = [
+        banking.touched_banks(line, found.slots, found.layout, found.images).tolist() for line in by_line
+    ]
+    first = [int(task_ids(found.grid, line, 0, 0)) for line in range(len(found.flow.lines))]
+    number = np.empty(len(found), np.int64)
+    number[found.task_of] = np.arange(len(found))
+    columns = (number, found.line, found.start, found.end)
+    for task, line, start, end in zip(*(c.tolist() for c in columns), strict=True):
+        used: set[tuple[int, int]] = set()
+        for bank, access in zip(touched[line][task - first[line]], labels[line], strict=True):
+            if bank < 0:
+                continue
+            lanes = [port for port in range(ports) if free[bank, port] <= start and (bank, port) not in used]
+            port = lanes[0] if lanes else ports - 1  # its own accesses share ports when there are too few
+            if not lanes and (bank, port) in used:
+                continue
+            used.add((bank, port))
+            free[bank, port] = end
+            yield {
+                "ph": "X",
+                "name": f"{'write' if access.write else 'read'} {access.ring.name}",
+                "cat": access.ring.kind.value,
+                "pid": _BANKS,
+                "tid": bank * ports + port,
+                "ts": _microseconds(found, start),
+                "dur": _microseconds(found, end - start),
+            }
+
+
+def _width(access: banking.Access) -> int:
+    return max(0, int((access.last - access.first).max()) + 1)
+
+
+def _rings(found: Schedule) -> Iterator[dict[str, object]]:
+    for ring in found.rings:
+        line = curve(*row_lives(found, ring))
+        for time, value in zip(line.time.tolist(), line.value.tolist(), strict=True):
+            yield {
+                "ph": "C",
+                "name": f"{ring.name} ({ring.kind.value})",
+                "pid": _RINGS,
+                "ts": _microseconds(found, time),
+                "args": {"rows": value},
+            }
