@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import jax.numpy as jnp
 from jax import Array, lax
-from jaxtyping import Bool, Float16, Int, Int32, UInt8, UInt16
+from jaxtyping import Bool, Float16, Integer, Int32, UInt8, UInt16
 
 from bitrow.formats import FP16, Dequantize, FloatMode, Fxp
 from bitrow.ops import fp16, softfloat
@@ -51,7 +51,7 @@ def quantize(
     fmt: Fxp,
     mode: FloatMode = RNE,
     tap: Tap = no_tap,
-) -> tuple[Int[Array, "*s"], Bool[Array, "*s"]]:
+) -> tuple[Integer[Array, "*s"], Bool[Array, "*s"]]:
     """Codes (int8, uint8 if unsigned) and the straight-through mask (SPEC.md Q1, Q2, Q4). Taps t, code, mask."""
     t = _scaled(x, inv_scale, mode, tap)
     nearest = _nearest(t, fmt)
@@ -68,7 +68,7 @@ def quantize_stochastic(
     fmt: Fxp,
     mode: FloatMode = RNE,
     tap: Tap = no_tap,
-) -> tuple[Int[Array, "*s"], Bool[Array, "*s"]]:
+) -> tuple[Integer[Array, "*s"], Bool[Array, "*s"]]:
     """Codes by stochastic rounding with one LFSR word per element (SPEC.md Q3), and Q4's mask. Taps t, code, mask."""
     t = _scaled(x, inv_scale, mode, tap)
     bounded = jnp.clip(jnp.where(jnp.isnan(t), jnp.float32(0), t), fmt.min - 1, fmt.max + 1)
@@ -122,7 +122,7 @@ def dequantize(
     return deq
 
 
-def pack(code: Int[Array, "*s c"]) -> UInt8[Array, "*s b"]:
+def pack(code: Integer[Array, "*s c"]) -> UInt8[Array, "*s b"]:
     """Codes of at most 4 bits, two to a byte along the last axis, lower index in the low nibble (SPEC.md Q5)."""
     nibble = code.astype(jnp.uint8) & jnp.uint8(0xF)
     pad = [(0, 0)] * (code.ndim - 1) + [(0, code.shape[-1] % 2)]
@@ -130,7 +130,7 @@ def pack(code: Int[Array, "*s c"]) -> UInt8[Array, "*s b"]:
     return nibble[..., 0::2] | (nibble[..., 1::2] << jnp.uint8(4))
 
 
-def unpack(packed: UInt8[Array, "*s b"], fmt: Fxp, width: int) -> Int[Array, "*s c"]:
+def unpack(packed: UInt8[Array, "*s b"], fmt: Fxp, width: int) -> Integer[Array, "*s c"]:
     """The first `width` codes of each packed row (SPEC.md Q5)."""
     nibbles = jnp.stack([packed & jnp.uint8(0xF), packed >> jnp.uint8(4)], axis=-1)
     nibbles = nibbles.reshape(*packed.shape[:-1], -1)[..., :width]
