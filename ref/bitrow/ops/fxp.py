@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import jax.numpy as jnp
 from jax import Array, lax
-from jaxtyping import Bool, Float16, Integer, Int32, UInt8, UInt16
+from jaxtyping import Bool, Float16, Int32, Integer, UInt8, UInt16
 
 from bitrow.formats import FP16, Dequantize, FloatMode, Fxp
 from bitrow.ops import fp16, softfloat

@@ -1,0 +1,85 @@
+"""The committed set regenerates byte for byte (SPEC.md V4), and holds what its README promises."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from bitrow import models
+from bitrow.vectors import catalog, generate, store
+from bitrow.vectors.check import check
+from bitrow.vectors.coverage import PLANS
+
+GOLDEN = Path(__file__).parents[1] / "golden" / "v1"
+SEED = 1
+LIMIT = 2_000_000
+
+
+@pytest.fixture(scope="module")
+def again(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The smoke suite made anew."""
+    out = tmp_path_factory.mktemp("golden") / "v1"
+    generate.generate(out, catalog.problems(("smoke",), None, SEED), SEED, "smoke")
+    return out
+
+
+def files(folder: Path) -> dict[str, bytes]:
+    return {
+        path.relative_to(folder).as_posix(): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()
+    }
+
+
+def test_every_byte_regenerates(again: Path) -> None:
+    """SPEC.md V4, V5: apart from the libraries' versions, the contract fixes everything in a set."""
+    found, expected = files(again), files(GOLDEN)
+    assert list(found) == list(expected)
+    manifests = [json.loads(side.pop("manifest.json")) for side in (found, expected)]
+    for manifest in manifests:
+        assert set(manifest.pop("versions")) == {"jax", "jaxlib", "numpy"}
+    assert manifests[0] == manifests[1]
+    assert [name for name in expected if found[name] != expected[name]] == []
+
+
+def test_the_set_is_sound_and_small() -> None:
+    """SPEC.md V1 to V4: schema, checksums, words; at most 2 MB."""
+    assert check(GOLDEN) == []
+    assert sum(len(content) for content in files(GOLDEN).values()) <= LIMIT
+
+
+def test_the_set_covers_every_operation() -> None:
+    """SPEC.md V4: every operation is there, and its coverage says what it hits."""
+    manifest = json.loads((GOLDEN / "manifest.json").read_text())
+    operations = manifest["coverage"]["operations"]
+    assert set(PLANS) <= set(operations)
+    assert all(entry["hit"] > 0 or entry["total"] == 0 for entry in operations.values())
+    assert manifest["coverage"]["bins_hit"] >= 0.8 * manifest["coverage"]["bins_total"]
+
+
+def test_the_pass_is_chained() -> None:
+    """SPEC.md C1, A4: a layer's input is its predecessor's output; the ends are the whole pass's."""
+    model = models.load(catalog.MODEL)
+    produced: dict[str, np.ndarray] = {}
+    whole = store.read_case(GOLDEN, "digit0_whole")
+    produced["input"] = whole.tensor("x").data
+    for node in model.network.nodes:
+        case = store.read_case(GOLDEN, f"digit0_{node.name}_forward")
+        name = "y" if case.operation.startswith("batch_norm") else "x"
+        source = produced[node.inputs[0]]
+        np.testing.assert_array_equal(case.tensor(name).data, source.reshape(case.tensor(name).data.shape))
+        produced[node.name] = case.tensor("z" if name == "y" else "y").data
+    np.testing.assert_array_equal(produced[model.network.output], whole.tensor("logits").data)
+    last = store.read_case(GOLDEN, f"digit0_{model.network.nodes[0].name}_backward")
+    np.testing.assert_array_equal(last.tensor("dx").data, whole.tensor("dx").data)
+
+
+def test_the_pass_is_a_real_digit() -> None:
+    """The image is a sample of the shipped model, which knows what it shows."""
+    model = models.load(catalog.MODEL)
+    assert model.samples is not None
+    whole = store.read_case(GOLDEN, "digit0_whole")
+    np.testing.assert_array_equal(whole.tensor("x").data, model.samples.images[:1].view(np.uint16))
+    logits = whole.tensor("logits").data.view(np.float16)
+    assert int(logits.argmax()) == int(model.samples.labels[0])
