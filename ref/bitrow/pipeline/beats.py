@@ -1,8 +1,8 @@
 """The perfectly balanced pipeline: when each row task would start if every stage kept the pace of its input.
 
-One beat is the time of one row of the network's input. A stage of stride S takes S beats of its input for a row, so
-no row ever waits for a unit and every time is a straight line: `offset + image's start + row * beat`. Schedules
-take their order from these lines, and rings their size. Standard library and numpy.
+One beat is the time of one row of the network's input. A stage of stride S takes S beats of its input for a
+row, so no row ever waits for a unit and every time is a straight line: `offset + image's start + row *
+beat`. Schedules take their order from these lines, and rings their size. Standard library and numpy.
 """
 
 from __future__ import annotations

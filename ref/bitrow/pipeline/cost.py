@@ -1,9 +1,9 @@
 """Energy and area of a run, from tables of what one operation costs (ranges, with their sources).
 
-Computed: how often each operation happens, how many bits each memory moves, how many units there are. Assumed: what
-one of each costs, from published 45 nm figures scaled to 28 nm. Nothing is fitted to the paper's results. Leakage,
-clock tree, control and interconnect are in no table, so energies are lower bounds of a real chip's and
-efficiencies upper bounds. Standard library and numpy.
+Computed: how often each operation happens, how many bits each memory moves, how many units there are.
+Assumed: what one of each costs, from published 45 nm figures scaled to 28 nm. Nothing is fitted to the
+paper's results. Leakage, clock tree, control and interconnect are in no table, so energies are lower bounds
+of a real chip's and efficiencies upper bounds. Standard library and numpy.
 """
 
 from __future__ import annotations
@@ -51,7 +51,9 @@ SCALING = "scaled to 28 nm by 0.51 to 0.64 (Stillmaker and Baas 2017; 28 nm is n
 AREA_SCALING = "area scaled by 0.38 (Stillmaker and Baas 2017)"
 
 ENERGY_PJ: dict[str, Figure] = {
-    "fxp_mac": Figure(Range(0.06, 0.07), f"INT4 product, 20-bit accumulator, from int8 of {HOROWITZ}; {SCALING}"),
+    "fxp_mac": Figure(
+        Range(0.06, 0.07), f"INT4 product, 20-bit accumulator, from int8 of {HOROWITZ}; {SCALING}"
+    ),
     "fp16_mac": Figure(Range(0.76, 0.96), f"FP16 multiply and add, {HOROWITZ}; {SCALING}"),
     "dequantize": Figure(Range(0.56, 0.70), f"assumed: as an FP16 multiply, {HOROWITZ}; {SCALING}"),
     "fp_mul": Figure(Range(0.56, 0.70), f"FP16 multiply, {HOROWITZ}; {SCALING}"),
@@ -64,16 +66,22 @@ _SCALE = Range(0.51, 0.64)
 WEIGHT_BANK_BYTES = 32768  # assumed size of one bank of the weight memory
 
 AREA_UM2: dict[str, Figure] = {
-    "fxp_mac": Figure(Range(61, 61 * 1.5), f"INT4 MAC from int8 of {HOROWITZ}; {AREA_SCALING}; up to 1.5x control"),
+    "fxp_mac": Figure(
+        Range(61, 61 * 1.5), f"INT4 MAC from int8 of {HOROWITZ}; {AREA_SCALING}; up to 1.5x control"
+    ),
     "fp16_mac": Figure(
         Range(1130, 2190), f"FP16 multiply and add, {HOROWITZ}; {AREA_SCALING}; high: RedMulE's FMA at 22 nm"
     ),
     "dequantizer": Figure(
         Range(1140, 1140 * 1.5), "assumed: an FP16 multiplier and, for the normalizing shift, an adder"
     ),
-    "fp_mul": Figure(Range(623, 623 * 1.5), f"FP16 multiply, {HOROWITZ}; {AREA_SCALING}; up to 1.5x for control"),
+    "fp_mul": Figure(
+        Range(623, 623 * 1.5), f"FP16 multiply, {HOROWITZ}; {AREA_SCALING}; up to 1.5x for control"
+    ),
     "fp_add": Figure(Range(517, 517 * 1.5), f"FP16 add, {HOROWITZ}; {AREA_SCALING}; up to 1.5x for control"),
-    "sram_bit": Figure(Range(0.127 / 0.7, 0.127 / 0.5), "assumed: 0.127 um2 cell at 28 nm, 50 to 70% of the array"),
+    "sram_bit": Figure(
+        Range(0.127 / 0.7, 0.127 / 0.5), "assumed: 0.127 um2 cell at 28 nm, 50 to 70% of the array"
+    ),
 }
 
 
@@ -110,7 +118,8 @@ class Cost(NamedTuple):
     """Energy and area of a run.
 
     `energy`: pJ by item; `area`: um2 by item, weight memory apart (`weight_area`); `tflops_per_watt` and
-    `gflops_per_mm2`: achieved in this run; `peak_gflops_per_mm2`: with every MAC lane busy. Bounds are (low, high).
+    `gflops_per_mm2`: achieved in this run; `peak_gflops_per_mm2`: with every MAC lane busy. Bounds are
+    (low, high).
     """
 
     counts: Counts
@@ -126,7 +135,9 @@ class Cost(NamedTuple):
 def _wide_adds(stage: Stage, phase: Phase, work_fxp: bool) -> bool:
     """Additions of a task are FP32: sums over rows, windows and inputs, and a convolution's FP16 gradient."""
     if stage.kind in (Head.AVG_POOL, Head.BATCH_NORM):
-        return phase is Phase.FORWARD_HEAD or (stage.kind is Head.BATCH_NORM and phase is Phase.BACKWARD_CHAIN)
+        return phase is Phase.FORWARD_HEAD or (
+            stage.kind is Head.BATCH_NORM and phase is Phase.BACKWARD_CHAIN
+        )
     if stage.kind is Head.LINEAR:
         return phase in (Phase.FORWARD_CHAIN, Phase.BACKWARD_HEAD)
     return stage.kind is Head.CONV and phase is Phase.BACKWARD_HEAD and not work_fxp
@@ -135,8 +146,8 @@ def _wide_adds(stage: Stage, phase: Phase, work_fxp: bool) -> bool:
 def count(found: Schedule) -> Counts:
     """Operations and traffic of a run.
 
-    A task reads each row of its window once for each pass of the array over it, writes its row once, and reads
-    its weights once; accumulators stay in the lanes.
+    A task reads each row of its window once for each pass of the array over it, writes its row once, and
+    reads its weights once; accumulators stay in the lanes.
     """
     flow, machine, images = found.flow, found.machine, found.images
     total = dict.fromkeys(("macs", "dequantize", "fp_mul", "fp_add", "fp32_add"), 0)
@@ -197,7 +208,9 @@ def _weight_bits(found: Schedule) -> int:
 
 
 def sram_pj_per_bit(size_bytes: float) -> Range:
-    """Energy of a bit from an SRAM of a size at 28 nm: Horowitz's three points, straight between on log scales."""
+    """Energy of a bit from an SRAM of a size at 28 nm: Horowitz's three points, straight between on log
+    scales.
+    """
     sizes = [math.log(size) for size, _ in _SRAM_64_BITS_PJ_45NM]
     energies = [math.log(energy) for _, energy in _SRAM_64_BITS_PJ_45NM]
     at_45nm = math.exp(float(np.interp(math.log(max(size_bytes, 1.0)), sizes, energies))) / 64
@@ -219,7 +232,9 @@ def cost_of(found: Schedule, memory_bits: int, bank_bytes: float) -> Cost:
     small, weights = sram_pj_per_bit(bank_bytes), sram_pj_per_bit(WEIGHT_BANK_BYTES)
     energy += [
         _bill("bank bits", counts.bank_bits + counts.queue_bits, Figure(small, sram)),
-        _bill("weight bits", counts.weight_bits, Figure(weights, f"{sram}; assumed banks of 32 KB, all on chip")),
+        _bill(
+            "weight bits", counts.weight_bits, Figure(weights, f"{sram}; assumed banks of 32 KB, all on chip")
+        ),
         _bill("host bits", counts.host_bits, ENERGY_PJ["dram_bit"]),
     ]
     area = [

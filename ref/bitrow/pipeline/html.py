@@ -24,7 +24,8 @@ _MOST_TASKS = 30_000  # drawn in the timeline; a trace holds the whole of a long
 _STYLE = """
 body { font: 14px system-ui, sans-serif; color: #222; max-width: 1100px; margin: 2em auto; padding: 0 1em; }
 h1 { font-size: 1.5em; } h2 { font-size: 1.15em; margin-top: 2em; }
-table { border-collapse: collapse; } td, th { padding: 2px 10px; border-bottom: 1px solid #ddd; text-align: right; }
+table { border-collapse: collapse; }
+td, th { padding: 2px 10px; border-bottom: 1px solid #ddd; text-align: right; }
 td:first-child, th:first-child { text-align: left; } svg { display: block; margin: 1em 0; max-width: 100%; }
 canvas { border: 1px solid #ccc; width: 100%; height: 520px; cursor: grab; } .note { color: #555; }
 .key span { display: inline-block; width: 10px; height: 10px; margin: 0 4px 0 14px; }
@@ -36,14 +37,12 @@ const canvas = document.getElementById('timeline'), label = document.getElementB
 const colors = ['#2f6db5', '#7fb2e5', '#d1752b', '#f0b27a'], left = 150;
 let from = 0, to = data.cycles;
 function draw() {
-  const ratio = window.devicePixelRatio || 1;
-  canvas.width = canvas.clientWidth * ratio; canvas.height = canvas.clientHeight * ratio;
-  const c = canvas.getContext('2d'); c.scale(ratio, ratio);
-  const width = canvas.clientWidth - left, height = canvas.clientHeight - 20, row = height / data.stages.length;
-  c.font = '10px system-ui'; c.fillStyle = '#222';
-  data.stages.forEach((name, i) => { if (row >= 8 || i % 3 === 0) c.fillText(name, 4, (i + 0.8) * row); });
-  const scale = width / (to - from);
-  for (let t = 0; t < data.start.length; t++) {
+  const ratio = window.devicePixelRatio || 1; canvas.width = canvas.clientWidth * ratio; canvas.height =
+  canvas.clientHeight * ratio; const c = canvas.getContext('2d'); c.scale(ratio, ratio); const width =
+  canvas.clientWidth - left, height = canvas.clientHeight - 20, row = height / data.stages.length; c.font =
+  '10px system-ui'; c.fillStyle = '#222'; data.stages.forEach((name, i) => { if (row >= 8 || i % 3 === 0)
+  c.fillText(name, 4, (i + 0.8) * row); }); const scale = width / (to - from); for (let t = 0; t <
+  data.start.length; t++) {
     const x = left + (data.start[t] - from) * scale, w = Math.max(0.6, data.length[t] * scale);
     if (x + w < left || x > left + width) continue;
     c.fillStyle = colors[data.phase[t]];
@@ -67,9 +66,9 @@ let grabbed = null;
 canvas.addEventListener('mousedown', e => { grabbed = e.clientX; });
 window.addEventListener('mouseup', () => { grabbed = null; });
 window.addEventListener('mousemove', e => {
-  if (grabbed === null) return;
-  const span = to - from, move = (grabbed - e.clientX) * span / (canvas.clientWidth - left);
-  grabbed = e.clientX; from = Math.max(0, Math.min(data.cycles - span, from + move)); to = from + span; draw();
+  if (grabbed === null) return; const span = to - from, move = (grabbed - e.clientX) * span /
+  (canvas.clientWidth - left); grabbed = e.clientX; from = Math.max(0, Math.min(data.cycles - span, from +
+  move)); to = from + span; draw();
 });
 window.addEventListener('resize', draw); draw();
 """
@@ -162,7 +161,8 @@ def _timeline(found: Report) -> str:
         for name, color in zip(names, ("#2f6db5", "#7fb2e5", "#d1752b", "#f0b27a"), strict=True)
     )
     return (
-        f'<p class="key">{key}</p><canvas id="timeline"></canvas><p class="note"><span id="timeline-label"></span>. '
+        f'<p class="key">{key}</p><canvas id="timeline"></canvas>'
+        f'<p class="note"><span id="timeline-label"></span>. '
         f"Wheel: zoom; drag: move.{part}</p>"
         f'<script type="application/json" id="timeline-data">{text}</script>'
     )
@@ -199,7 +199,13 @@ def _occupancy(found: Report) -> str:
         series.append(Series(kind, list(zip(edges.tolist(), values.tolist(), strict=True))))
     chart = line_chart("KB in use, by kind of buffer", series, "cycle", "KB", width=1060, height=340)
     rows = [
-        (ring.name, ring.kind.value, str(slots or "no limit"), str(peak), f"{ring.row_bits * slots / KB:,.2f}")
+        (
+            ring.name,
+            ring.kind.value,
+            str(slots or "no limit"),
+            str(peak),
+            f"{ring.row_bits * slots / KB:,.2f}",
+        )
         for ring, slots, peak in zip(run.rings, run.slots, found.peaks, strict=True)
         if ring.kind not in SAVED
     ]
@@ -234,8 +240,8 @@ def _cost(found: Report) -> str:
         bar_chart("TFLOPS/W", watts, "")
         + bar_chart("GFLOPS/mm2 in this run", area, "")
         + bar_chart("Energy of the run (dark: low, light: high)", energy, "uJ")
-        + '<p class="note">Computed: how often each operation happens and how many bits move. Assumed: what one '
-        "costs, below. Leakage, clock, control and wires are in no table: a real chip is less efficient.</p>"
+        + '<p class="note">Computed: how often each operation happens and how many bits move. Assumed: what '
+        "one costs, below. Leakage, clock, control and wires are in no table: a real chip is less efficient.</p>"
         + html_table(("item", "count", "source of its cost"), sources)
     )
 
@@ -243,5 +249,3 @@ def _cost(found: Report) -> str:
 def _machine(found: Report) -> str:
     rows = [(key, str(value)) for key, value in as_table(found.schedule.machine).items()]
     return html_table(("field", "value"), rows)
-
-

@@ -23,8 +23,9 @@ BASELINES = {
 class MemorySize(NamedTuple):
     """Bits on chip, weights apart.
 
-    `rows`: rings of rows and the queue; `saved`: what is kept for the backward pass; `built`: what equal banks must
-    offer for it all (0 with unbounded rings). `baselines`: (rows, saved) of each other way, for one image.
+    `rows`: rings of rows and the queue (layer by layer: one ping-pong pair of maps and the skips); `saved`:
+    what is kept for the backward pass; `built`: what equal banks must offer for it all (0 with unbounded
+    rings). `baselines`: (rows, saved) of each other way, for one image.
     """
 
     rows: int
@@ -47,8 +48,14 @@ def memory_size(found: Schedule) -> MemorySize:
         elif not (found.plan.one_queue and _in_queue(found, ring)):
             rows += bits
     rows += queue_bits(found)
+    if (
+        found.plan.whole_maps
+    ):  # layer by layer, maps take turns in one pair: of the whole batch behind a barrier
+        rows = _baselines(found)[ONE_PAIR][0] * (found.images if found.flow.barrier else 1)
     words = banking.bank_words(found.rings, found.slots, found.layout, found.machine)
-    if found.machine.shared:
+    if found.plan.whole_maps:
+        built = rows + saved
+    elif found.machine.shared:
         built = int(words.max()) * found.machine.bank_width * found.machine.banks
     else:
         built = int(words.sum()) * found.machine.bank_width

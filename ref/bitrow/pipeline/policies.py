@@ -1,9 +1,9 @@
 """Scheduling policies: the static order of row tasks, and which unit runs each.
 
-A policy is a function from a `Grid` of tasks to a `Plan`; `schedule` takes any. The row-pipelined ones order
-tasks as the balanced pipeline (beats.py) would start them, later stages first at the same beat. Then every
-row's needs, and every reader that must free a slot, come earlier in the order, so no order can deadlock rings of
-K slots or more. Standard library and numpy.
+A policy is a function from a `Grid` of tasks to a `Plan`; `schedule` takes any. The row-pipelined ones
+order tasks as the balanced pipeline (beats.py) would start them, later stages first at the same beat. Then
+every row's needs, and every reader that must free a slot, come earlier in the order, so no order can
+deadlock rings of K slots or more. Standard library and numpy.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from bitrow.pipeline.work import UNIT, unit_kind
 
 @dataclass(frozen=True, eq=False)
 class Grid:
-    """All tasks of a run: int64 arrays `line`, `image`, `row`, one entry for each task, by line, image, row."""
+    """All tasks of a run: int64 arrays `line`, `image`, `row`, an entry for each task, in this order."""
 
     flow: Flow
     machine: Machine
@@ -42,9 +42,10 @@ class Grid:
 class Plan(NamedTuple):
     """What a policy decides.
 
-    `sequence`: all tasks in static order; each unit runs its own in this order. `unit`: each task's. `units`:
-    their names. `whole_maps`: buffers hold maps and not rings of rows. `one_queue`: rows of all stages share the
-    queue from FXP to FP array. `start`, where given, are cycles before which tasks may not start.
+    `sequence`: all tasks in static order; each unit runs its own in this order. `unit`: each task's.
+    `units`: their names. `whole_maps`: buffers hold maps and not rings of rows. `one_queue`: rows of all
+    stages share the queue from FXP to FP array. `start`, where given, are cycles before which tasks may not
+    start.
     """
 
     sequence: np.ndarray
@@ -87,7 +88,7 @@ def row_pipelined(grid: Grid) -> Plan:
 
 
 def row_pipelined_overlap(grid: Grid) -> Plan:
-    """Rows flow through all layers, the FXP array on one row while the FP array is on another: the paper's."""
+    """Rows flow through all layers, FXP and FP array on different rows at once: the paper's."""
     unit, units = _units(grid, overlap=True, own=not grid.machine.shared)
     return Plan(balanced_order(grid), unit, units, one_queue=grid.machine.shared)
 

@@ -6,6 +6,7 @@ Standard library and numpy.
 from __future__ import annotations
 
 import csv
+import itertools
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -37,8 +38,8 @@ KB = 8192  # bits
 class Report:
     """All figures of one run.
 
-    `utilization`: kind of unit to share of cycles; `lanes_busy`: kind of lane to share of its operations' slots;
-    `peaks`: rows by ring; `bank_peaks`: bits by bank; `fp16_macs`: the same machine with FP16 MACs.
+    `utilization`: kind of unit to share of cycles; `lanes_busy`: kind of lane to share of its operations'
+    slots; `peaks`: rows by ring; `bank_peaks`: bits by bank; `fp16_macs`: the same machine with FP16 MACs.
     """
 
     schedule: Schedule
@@ -64,7 +65,7 @@ class Report:
 
 
 def report(found: Schedule, *, compare: bool = True) -> Report:
-    """Figures of a run; `compare` also runs the same machine with FP16 MACs in place of FXP and dequantizer."""
+    """Figures of a run; `compare` also runs the same machine with FP16 MACs."""
     memory = memory_size(found)
     peaks, bank_peaks = _peaks(found)
     bank_bytes = memory.built / 8 / found.layout.total
@@ -106,7 +107,9 @@ def _lanes_busy(found: Schedule) -> dict[str, float]:
 
 
 def _ring_clashes(found: Schedule) -> dict[str, int]:
-    """Rings whose own window and arriving rows meet in a bank, with how many such meetings a round of slots has."""
+    """Rings whose own window and arriving rows meet in a bank, with how many such meetings a round of slots
+    has.
+    """
     table = {}
     machine = found.machine
     for ring, slots in zip(found.rings, found.slots, strict=True):
@@ -138,7 +141,7 @@ def _peaks(found: Schedule) -> tuple[tuple[int, ...], tuple[int, ...]]:
     order = np.argsort(bank, kind="stable")
     bounds = np.searchsorted(bank[order], np.arange(layout.total + 1))
     by_bank = []
-    for low, high in zip(bounds[:-1], bounds[1:], strict=True):
+    for low, high in itertools.pairwise(bounds):
         here = order[low:high]
         by_bank.append(int(curve(born[here], dies[here], weight[here]).value.max(initial=0)))
     return tuple(rings), tuple(by_bank)

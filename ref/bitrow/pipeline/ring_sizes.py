@@ -1,8 +1,8 @@
 """Ring sizes found instead of calculated: run the balanced pipeline with rings without end, take the peak.
 
-The run is the schedule's own, with a unit for each kind of task of each stage that takes exactly the beats in
-which its input arrives; so nothing starves and nothing is overrun, and what lies in a ring at once is what it has
-to hold. Standard library and numpy.
+The run is the schedule's own, with a unit for each kind of task of each stage that takes exactly the beats
+in which its input arrives; so nothing starves and nothing is overrun, and what lies in a ring at once is
+what it has to hold. Standard library and numpy.
 """
 
 from __future__ import annotations
@@ -57,14 +57,16 @@ def balanced_run(
     assert found.plan.start is not None
     late = found.start[found.task_of] != found.plan.start
     if late.any():
-        raise BitrowError(f"{network.name}: found {np.count_nonzero(late)} late rows in the balanced pipeline")
+        raise BitrowError(
+            f"{network.name}: found {np.count_nonzero(late)} late rows in the balanced pipeline"
+        )
     return found
 
 
 def ring_sizes(
     network: Network, machine: Machine = DEFAULT_MACHINE, images: int = 3, *, training: bool = True
 ) -> tuple[RingSize, ...]:
-    """Formula and finding for every ring but those kept for backward and the queues, whose size is a choice."""
+    """Formula and finding for every ring, save those kept for backward and the queues (a choice)."""
     found = balanced_run(network, machine, images, training=training)
     rule = replace(machine, ring_rule=RingRule.K_PLUS_S, images_in_flight=images)
     grid = replace(found.grid, machine=rule)

@@ -1,9 +1,9 @@
 """The static schedule: when every row task runs, with rings, queues and bank ports booked (SPEC.md C1, C2).
 
-Each unit runs its tasks in the policy's order. A task starts at the first cycle in which its unit is free, all
-rows that it needs are there, every slot that it writes is free, and every bank that it touches has a port left;
-of several that could start in one cycle, the unit listed first goes first. It then keeps unit and ports for all its
-cycles. Standard library and numpy.
+Each unit runs its tasks in the policy's order. A task starts at the first cycle in which its unit is free,
+all rows that it needs are there, every slot that it writes is free, and every bank that it touches has a
+port left; of several that could start in one cycle, the unit listed first goes first. It then keeps unit
+and ports for all its cycles. Standard library and numpy.
 """
 
 from __future__ import annotations
@@ -45,7 +45,9 @@ class Cause:
 
 
 class Wait(NamedTuple):
-    """A reason to wait: `tasks` (those that wait) must not start before `until` ends (same length), plus `delay`."""
+    """A reason to wait: `tasks` (those that wait) must not start before `until` ends (same length), plus
+    `delay`.
+    """
 
     cause: str
     ring: int
@@ -68,9 +70,9 @@ class Schedule:
     """A timed run of a network on a machine.
 
     One entry for each task in the arrays, sorted by `start` (then by unit), which is an order of execution:
-    `stage`, `phase` (stages.Phase), `image`, `row`, `unit`, `start`, `end` (cycles, end exclusive), `compute` (cycles
-    without the wait for a bank that the task's own accesses share). `slots` by ring, `layout` their banks; `task_of` turns
-    a grid's task number into a place in the arrays.
+    `stage`, `phase` (stages.Phase), `image`, `row`, `unit`, `start`, `end` (cycles, end exclusive),
+    `compute` (cycles without the wait for a bank that the task's own accesses share). `slots` by ring,
+    `layout` their banks; `task_of` turns a grid's task number into a place in the arrays.
     """
 
     flow: Flow
@@ -124,7 +126,8 @@ def schedule(
     machine takes for each task of a grid (without `book_banks`).
 
     Raises:
-        BitrowError: `images` below 1; a machine that cannot run the network, naming the resource and how much of
+        BitrowError: `images` below 1; a machine that cannot run the network, naming the resource and how
+        much of
             it is missing.
     """
     if images < 1:
@@ -133,8 +136,8 @@ def schedule(
     if flow.barrier and training and images > machine.images_in_flight:
         missing = images - machine.images_in_flight
         raise BitrowError(
-            f"machine {machine.name} images_in_flight: found {machine.images_in_flight}, expected {images}, the "
-            f"batch over which {network.name} takes its statistics ({missing} short)"
+            f"machine {machine.name} images_in_flight: found {machine.images_in_flight}, "
+            f"expected {images}, the batch over which {network.name} takes its statistics ({missing} short)"
         )
     grid = make_grid(flow, machine, images)
     plan = policy(grid)
@@ -154,9 +157,7 @@ def schedule(
     ports = machine.ports if book_banks else 0
     start, end, blocked = run(_Problem(grid, plan, rings, waits, duration, touched, ports, layout))
     name = getattr(policy, "__name__", type(policy).__name__)
-    return _sorted_schedule(
-        grid, plan, name, rings, ring_slots, layout, start, end, compute, waits, blocked
-    )
+    return _sorted_schedule(grid, plan, name, rings, ring_slots, layout, start, end, compute, waits, blocked)
 
 
 @functools.lru_cache(maxsize=64)
@@ -233,7 +234,9 @@ def _slot_wait(grid: Grid, ring: Ring, capacity: int) -> Wait:
 
 
 def _queue_wait(grid: Grid, plan: Plan) -> Wait:
-    """One queue from FXP to FP array: an FXP row waits until the row that came `handoff_rows` before it has left."""
+    """One queue from FXP to FP array: an FXP row waits until the row that came `handoff_rows` before it has
+    left.
+    """
     flow = grid.flow
     chain = np.full(len(flow.lines), -1)
     for place, line in enumerate(flow.lines):
@@ -295,8 +298,8 @@ class _Problem(NamedTuple):
 def _wait_lists(
     problem: _Problem,
 ) -> tuple[list[list[int]], dict[int, list[tuple[int, int]]], list[int]]:
-    """For each task the tasks or events whose ends it waits for; the events, by the task that they follow with a
-    delay; and the ends of all, as far as they are known: those of the plan's own times.
+    """For each task the tasks or events whose ends it waits for; the events, by the task that they follow
+    with a delay; and the ends of all, as far as they are known: those of the plan's own times.
     """
     count = len(problem.duration)
     waits: list[list[int]] = [[] for _ in range(count)]
@@ -455,8 +458,8 @@ def _refuse(problem: _Problem, head: list[int], end: list[int]) -> None:
             if task in stuck and end[other] == _UNKNOWN:
                 ring = problem.rings[wait.ring]
                 raise BitrowError(
-                    f"{grid.flow.network.name} {ring.name}: found a ring too short for the order of tasks under "
-                    f"{grid.machine.ring_rule.value} slots, expected at least 1 slot more"
+                    f"{grid.flow.network.name} {ring.name}: found a ring too short for the order of tasks "
+                    f"under {grid.machine.ring_rule.value} slots, expected at least 1 slot more"
                 )
     names = ", ".join(sorted({grid.flow.stages[grid.flow.lines[grid.line[t]].stage].name for t in stuck}))
     raise BitrowError(f"{grid.flow.network.name}: found an order in which {names} wait for one another")

@@ -84,8 +84,8 @@ class Stage:
     """A head and the chain behind it.
 
     `head` is None for SOURCE and NONE. `chain` are elementwise nodes, each reading the one before it (the
-    first reads the head, or for NONE the main edge). `output` names the value it makes. `edges`: the main edge
-    first (SOURCE has none), then one for each add of the chain, in its order. Shapes are (h, w, c).
+    first reads the head, or for NONE the main edge). `output` names the value it makes. `edges`: the main
+    edge first (SOURCE has none), then one for each add of the chain, in its order. Shapes are (h, w, c).
     """
 
     index: int

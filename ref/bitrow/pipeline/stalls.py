@@ -29,8 +29,8 @@ def unit_kinds(found: Schedule) -> tuple[str, ...]:
 def idle(found: Schedule) -> Idle:
     """Every idle cycle between a unit's first possible and its last task, by cause.
 
-    Causes are charged one after another, in `Cause`'s order: each has what it adds to those before it. What then
-    remains is a bank's doing.
+    Causes are charged one after another, in `Cause`'s order: each has what it adds to those before it. What
+    then remains is a bank's doing.
     """
     until = {cause: np.zeros(len(found), np.int64) for cause in CAUSES}
     for wait in found.waits:
@@ -73,8 +73,8 @@ def stall_table(found: Schedule) -> dict[str, dict[str, int]]:
 
 
 class Conflicts(NamedTuple):
-    """Bank conflicts of a run: tasks that waited for a port and the cycles that it cost, by bank; cycles lost to
-    accesses of one task that share a bank."""
+    """Bank conflicts of a run: tasks that waited for a port and the cycles that it cost, by bank; cycles
+    lost to accesses of one task that share a bank."""
 
     tasks: int
     cycles: int

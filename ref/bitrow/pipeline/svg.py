@@ -71,8 +71,8 @@ def bar_chart(title: str, bars: Sequence[Bar], unit: str, *, width: int = 720) -
         text = bar.note or f"{bar.value:,.4g} {unit}"
         parts.append(
             f'<text x="{label_width - 8}" y="{y + 14}" text-anchor="end">{escape(bar.label)}</text>'
-            f'<rect x="{label_width}" y="{y + 2}" width="{full:.1f}" height="16" fill="{color}" opacity="0.4"/>'
-            f'<rect x="{label_width}" y="{y + 2}" width="{solid:.1f}" height="16" fill="{color}"/>'
+            f'<g fill="{color}"><rect x="{label_width}" y="{y + 2}" width="{full:.1f}" height="16" '
+            f'opacity="0.4"/><rect x="{label_width}" y="{y + 2}" width="{solid:.1f}" height="16"/></g>'
             f'<text x="{label_width + full + 6:.1f}" y="{y + 14}">{escape(text)}</text>'
         )
     return "".join(parts) + "</svg>"

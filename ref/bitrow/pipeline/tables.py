@@ -66,7 +66,11 @@ def _memory(found: Report) -> Table:
     memory = found.memory
     table = _table("On-chip buffers, weights apart", "way", "rows KB", "saved KB", "total KB", "this run's x")
     table.add_row(
-        "this run", f"{memory.rows / KB:,.1f}", f"{memory.saved / KB:,.1f}", f"{memory.total / KB:,.1f}", "1.00"
+        "this run",
+        f"{memory.rows / KB:,.1f}",
+        f"{memory.saved / KB:,.1f}",
+        f"{memory.total / KB:,.1f}",
+        "1.00",
     )
     for name, (rows, saved) in memory.baselines.items():
         ratio = (rows + saved) / memory.total if memory.total else 0

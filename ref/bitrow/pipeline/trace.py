@@ -1,7 +1,8 @@
-"""A run as a trace that Perfetto and chrome://tracing open: lanes of units and banks, occupancy of every ring.
+"""A run as a trace that Perfetto and chrome://tracing open: lanes of units and banks, occupancy of every
+ring.
 
-Events are written one after another, so a trace of any length takes little memory. Times are microseconds at the
-machine's clock. Standard library and numpy.
+Events are written one after another, so a trace of any length takes little memory. Times are microseconds
+at the machine's clock. Standard library and numpy.
 """
 
 from __future__ import annotations
@@ -88,11 +89,11 @@ def _tasks(found: Schedule) -> Iterator[dict[str, object]]:
 
 
 def _accesses(found: Schedule) -> Iterator[dict[str, object]]:
-    """A task holds its banks' ports from start to end; with several ports each access takes the lowest free."""
+    """A task holds its banks' ports from start to end; of several ports it takes the lowest free."""
     by_line = banking.accesses(found.flow, found.rings)
     ports = found.machine.ports
     free = np.zeros((found.layout.total, ports), np.int64)
-    labels = [sum(([a] * _width(a) for a in line), []) for line in by_line]
+    labels = [[access for access in line for _ in range(_width(access))] for line in by_line]
     touched = [
         banking.touched_banks(line, found.slots, found.layout, found.images).tolist() for line in by_line
     ]

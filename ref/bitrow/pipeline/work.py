@@ -1,8 +1,8 @@
 """What a row task costs: operations by kind, and cycles on a machine's lanes (SPEC.md Q, M, D, B, A).
 
-Every element-wise step counts as the contract writes it: a batch norm with frozen statistics is a multiplication
-and an addition, a quantizer a multiplication, a ReLU or one comparison of a pool an addition. Rows of padding are
-skipped, columns of padding are not. Standard library and numpy.
+Every element-wise step counts as the contract writes it: a batch norm with frozen statistics is a
+multiplication and an addition, a quantizer a multiplication, a ReLU or one comparison of a pool an
+addition. Rows of padding are skipped, columns of padding are not. Standard library and numpy.
 """
 
 from __future__ import annotations
@@ -38,9 +38,9 @@ UNIT = Unit()
 class Work:
     """Operations of each row of a line, int64[rows] each.
 
-    `macs`: products of a convolution, FXP (or FP16 by choice of the machine); `outputs`: accumulators that those
-    macs fill; `deq`: dequantized accumulators; `mul`, `add`: FP16 (or FP32, in sums) on the FP array; `moved`:
-    elements that only pass.
+    `macs`: products of a convolution, FXP (or FP16 by choice of the machine); `outputs`: accumulators that
+    those macs fill; `deq`: dequantized accumulators; `mul`, `add`: FP16 (or FP32, in sums) on the FP array;
+    `moved`: elements that only pass.
     """
 
     macs: Rows
@@ -92,7 +92,7 @@ def _head_work(flow: Flow, stage: Stage, line: Line, machine: Machine) -> Work:
         case Head.AVG_POOL:
             return _constant(line, mul=elements) if back else _constant(line, add=elements)
         case Head.BATCH_NORM:
-            return _constant(line, mul=2 * elements, add=2 * elements if back else 2 * elements)
+            return _constant(line, mul=2 * elements, add=2 * elements)
         case Head.MAX_POOL:
             column = flow.columns[flow.line(line.stage, line.phase)][0]
             across = -(-stage.window.kernel // stage.window.stride)

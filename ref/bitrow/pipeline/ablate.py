@@ -1,0 +1,247 @@
+"""The paper's three techniques on and off, and sweeps over input size, lanes and banks.
+
+Every point is a schedule of its own; nothing is interpolated. Standard library and numpy.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass, replace
+from html import escape
+from itertools import product
+
+from bitrow import zoo
+from bitrow.config import BatchNormConfig, Statistics
+from bitrow.errors import BitrowError
+from bitrow.graph import Network
+from bitrow.pipeline.html import html_table
+from bitrow.pipeline.machine import DEFAULT_MACHINE, Mac, Machine
+from bitrow.pipeline.policies import Policy, layer_by_layer, row_pipelined_overlap
+from bitrow.pipeline.report import KB, Report, report
+from bitrow.pipeline.schedule import schedule
+from bitrow.pipeline.svg import Bar, Series, bar_chart, line_chart
+from bitrow.pipeline.work import UNIT
+
+NETWORKS = ("resnet18", "resnet20", "mobilenetv2", "vgg8")
+SIZES = (32, 64, 96, 128, 160, 192, 224)
+LANES = (128, 256, 512, 1024, 2048, 4096)
+BANKS = (8, 12, 16, 24, 32, 48, 64)
+
+
+@dataclass(frozen=True)
+class Point:
+    """One run: which experiment (`study`) and setting, and its figures.
+
+    `fxp_busy`, `fp_busy`: share of all cycles; `bank_slowdown`: cycles over those of the same machine with
+    ports enough; `buffer_kb`: on chip, weights apart; efficiencies are [low, high] of cost.Cost.
+    """
+
+    study: str
+    network: str
+    input_size: int
+    batch_norm: str
+    arithmetic: str
+    pipeline: str
+    fxp_lanes: int
+    banks: int
+    cycles_per_image: float
+    frames_per_second: float
+    fxp_busy: float
+    fp_busy: float
+    bank_slowdown: float
+    buffer_kb: float
+    tflops_per_watt: tuple[float, float]
+    gflops_per_mm2: tuple[float, float]
+
+
+def techniques(
+    networks: Sequence[str] = NETWORKS,
+    machine: Machine = DEFAULT_MACHINE,
+    images: int = 2,
+    input_size: int | None = None,
+) -> Iterator[Point]:
+    """All eight combinations for each network: statistics, multipliers, pipeline.
+
+    Every combination keeps as many images in flight as the batch has, which batch statistics need.
+    """
+    _known(networks)
+    fair = replace(machine, images_in_flight=max(images, machine.images_in_flight), bank_depth=0)
+    for name, statistics, mac, policy in product(
+        networks, Statistics, Mac, (row_pipelined_overlap, layer_by_layer)
+    ):
+        network = _network(name, input_size, statistics)
+        yield _point("techniques", network, replace(fair, mac=mac), policy, images, statistics)
+
+
+def sweep_input_size(
+    networks: Sequence[str] = NETWORKS,
+    machine: Machine = DEFAULT_MACHINE,
+    images: int = 2,
+    sizes: Sequence[int] = SIZES,
+) -> Iterator[Point]:
+    """The paper's design over the side of square inputs."""
+    _known(networks)
+    for name, size in product(networks, sizes):
+        yield _point("input size", _network(name, size), replace(machine, bank_depth=0), None, images)
+
+
+def sweep_lanes(
+    networks: Sequence[str] = NETWORKS,
+    machine: Machine = DEFAULT_MACHINE,
+    images: int = 2,
+    lanes: Sequence[int] = LANES,
+    input_size: int | None = None,
+) -> Iterator[Point]:
+    """The paper's design over the number of FXP lanes, all else the same."""
+    _known(networks)
+    for name, many in product(networks, lanes):
+        built = replace(machine, fxp_lanes=many, bank_depth=0)
+        yield _point("lanes", _network(name, input_size), built, None, images)
+
+
+def sweep_banks(
+    networks: Sequence[str] = NETWORKS,
+    machine: Machine = DEFAULT_MACHINE,
+    images: int = 2,
+    banks: Sequence[int] = BANKS,
+    input_size: int | None = None,
+) -> Iterator[Point]:
+    """The paper's design over the number of banks, all else the same."""
+    _known(networks)
+    for name, many in product(networks, banks):
+        built = replace(machine, banks=many, bank_depth=0)
+        yield _point("banks", _network(name, input_size), built, None, images)
+
+
+def _known(networks: Sequence[str]) -> None:
+    for name in networks:
+        if name not in zoo.NETWORKS:
+            raise BitrowError(f"network: found {name!r}, expected one of {', '.join(zoo.NETWORKS)}")
+
+
+def _network(name: str, size: int | None, statistics: Statistics = Statistics.FROZEN) -> Network:
+    options = zoo.Options(batch_norm=BatchNormConfig(statistics))
+    shape = (size, size, 3) if size else None
+    return zoo.build(name, shape, options=options)
+
+
+def _point(
+    study: str,
+    network: Network,
+    machine: Machine,
+    policy: Policy | None,
+    images: int,
+    statistics: Statistics = Statistics.FROZEN,
+) -> Point:
+    policy = policy or row_pipelined_overlap
+    run = schedule(network, machine, policy, images)
+    free = schedule(network, machine, policy, images, book_banks=False)
+    found = report(run, compare=False)
+    return Point(
+        study=study,
+        network=network.name,
+        input_size=network.input_shape[0],
+        batch_norm=statistics.value,
+        arithmetic="FXP4 + dequantizer" if machine.mac is Mac.FXP else "FP16 MACs",
+        pipeline="layer by layer" if policy is layer_by_layer else "row pipeline",
+        fxp_lanes=machine.fxp_lanes,
+        banks=machine.banks,
+        cycles_per_image=found.cycles_per_image,
+        frames_per_second=found.frames_per_second,
+        fxp_busy=_busy(found, UNIT.FXP),
+        fp_busy=_busy(found, UNIT.FP),
+        bank_slowdown=run.cycles / free.cycles,
+        buffer_kb=found.memory.total / KB,
+        tflops_per_watt=tuple(found.cost.tflops_per_watt),
+        gflops_per_mm2=tuple(found.cost.gflops_per_mm2),
+    )
+
+
+def _busy(found: Report, kind: str) -> float:
+    """Share of the run in which an array of this kind works, whichever unit its tasks are booked on."""
+    run = found.schedule
+    kinds = [name == kind for name in run.grid.kinds()]
+    total = sum(int((run.end - run.start)[run.line == line].sum()) for line, mine in enumerate(kinds) if mine)
+    arrays = max(1, len({run.grid.flow.lines[line].stage for line, mine in enumerate(kinds) if mine}))
+    return total / run.cycles / (1 if run.machine.shared else arrays)
+
+
+def as_rows(points: Sequence[Point]) -> list[dict[str, object]]:
+    """Points as plain values, for JSON and CSV."""
+    return [asdict(point) for point in points]
+
+
+COLUMNS: tuple[tuple[str, Callable[[Point], str]], ...] = (
+    ("study", lambda p: p.study),
+    ("network", lambda p: f"{p.network} {p.input_size}"),
+    ("batch norm", lambda p: p.batch_norm),
+    ("arithmetic", lambda p: p.arithmetic),
+    ("pipeline", lambda p: p.pipeline),
+    ("lanes", lambda p: str(p.fxp_lanes)),
+    ("banks", lambda p: str(p.banks)),
+    ("cycles/image", lambda p: f"{p.cycles_per_image:,.0f}"),
+    ("frames/s", lambda p: f"{p.frames_per_second:,.1f}"),
+    ("FXP busy", lambda p: f"{p.fxp_busy:.0%}"),
+    ("FP busy", lambda p: f"{p.fp_busy:.0%}"),
+    ("bank slowdown", lambda p: f"{p.bank_slowdown:.3f}"),
+    ("buffers KB", lambda p: f"{p.buffer_kb:,.0f}"),
+    ("TFLOPS/W", lambda p: f"{p.tflops_per_watt[0]:.2f}-{p.tflops_per_watt[1]:.2f}"),
+    ("GFLOPS/mm2", lambda p: f"{p.gflops_per_mm2[0]:.0f}-{p.gflops_per_mm2[1]:.0f}"),
+)
+
+
+def markdown(points: Sequence[Point]) -> str:
+    """Points as a Markdown table."""
+    lines = ["| " + " | ".join(name for name, _ in COLUMNS) + " |", "|" + "---|" * len(COLUMNS)]
+    lines += ["| " + " | ".join(text(point) for _, text in COLUMNS) + " |" for point in points]
+    return "\n".join(lines) + "\n"
+
+
+def page(points: Sequence[Point]) -> str:
+    """Plots and table as one HTML page that needs nothing else."""
+    studies = list(dict.fromkeys(point.study for point in points))
+    parts = [_study(study, [point for point in points if point.study == study]) for study in studies]
+    table = html_table(
+        tuple(name for name, _ in COLUMNS), [tuple(text(p) for _, text in COLUMNS) for p in points]
+    )
+    style = "body{font:14px system-ui;margin:2em}table{border-collapse:collapse;font-size:12px}"
+    style += "td,th{padding:2px 8px;border-bottom:1px solid #ddd;text-align:right}svg{margin:8px}"
+    body = f"<h1>Ablations of the row pipeline</h1>{''.join(parts)}<h2>Every run</h2>{table}"
+    return (
+        '<!doctype html><html lang="en"><head><meta charset="utf-8"><title>Ablations</title>'
+        f"<style>{style}</style></head><body>{body}</body></html>\n"
+    )
+
+
+def _study(study: str, points: list[Point]) -> str:
+    charts = _technique_charts(points) if study == "techniques" else _sweep_charts(study, points)
+    return f'<h2>{escape(study)}</h2><div style="display:flex;flex-wrap:wrap">{"".join(charts)}</div>'
+
+
+def _technique_charts(points: list[Point]) -> Iterator[str]:
+    for name in dict.fromkeys(point.network for point in points):
+        mine = [point for point in points if point.network == name]
+        labels = [f"{p.pipeline}, {p.arithmetic}, {p.batch_norm}" for p in mine]
+        for title, value in (
+            ("frames/s", lambda p: p.frames_per_second),
+            ("buffers, KB", lambda p: p.buffer_kb),
+            ("TFLOPS/W, upper bound", lambda p: p.tflops_per_watt[1]),
+        ):
+            bars = [Bar(label, value(p)) for label, p in zip(labels, mine, strict=True)]
+            yield bar_chart(f"{name}: {title}", bars, "", width=660)
+
+
+def _sweep_charts(study: str, points: list[Point]) -> Iterator[str]:
+    field = {"input size": "input_size", "lanes": "fxp_lanes", "banks": "banks"}[study]
+    names = list(dict.fromkeys(point.network for point in points))
+    for title, value in (
+        ("frames/s", lambda p: p.frames_per_second),
+        ("FXP array busy", lambda p: p.fxp_busy),
+        ("buffers, KB", lambda p: p.buffer_kb),
+        ("slowdown by bank conflicts", lambda p: p.bank_slowdown),
+    ):
+        series = [
+            Series(name, [(float(getattr(p, field)), value(p)) for p in points if p.network == name])
+            for name in names
+        ]
+        yield line_chart(title, series, study, title, width=560, height=300, log_x=field == "fxp_lanes")

@@ -1,0 +1,195 @@
+"""What `bitrow pipeline` and `bitrow ablate` do, as functions of plain arguments; no command-line parsing
+here.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+from bitrow import zoo
+from bitrow.errors import BitrowError
+from bitrow.graph import Network
+from bitrow.pipeline import ablate as ablations
+from bitrow.pipeline.html import write_html
+from bitrow.pipeline.machine import DEFAULT_MACHINE, Machine, load_machine
+from bitrow.pipeline.policies import policy_named
+from bitrow.pipeline.report import Report, report, to_csv, to_json
+from bitrow.pipeline.schedule import Schedule, schedule
+from bitrow.pipeline.tables import print_report
+from bitrow.pipeline.trace import write_trace
+
+Say = Callable[[str], None]
+STUDIES = ("techniques", "input-size", "lanes", "banks")
+
+
+def find_network(name: str, input_size: int | None = None) -> Network:
+    """A named network, or the one of a model file (`*.safetensors`), at an input of `input_size` squared.
+
+    Raises:
+        BitrowError: neither a name nor a file; a model file that cannot be read, or whose input has another
+        size;
+            an input too small for the network.
+    """
+    if input_size is not None and input_size < 1:
+        raise BitrowError(f"input size: found {input_size}, expected 1 or more")
+    path = Path(name)
+    if path.suffix != ".safetensors":
+        if name not in zoo.NETWORKS:
+            known = ", ".join(zoo.NETWORKS)
+            raise BitrowError(
+                f"network: found {name!r}, expected one of {known} or a .safetensors model file"
+            )
+        return zoo.build(name, (input_size, input_size, 3) if input_size else None)
+    from bitrow import model_file  # loads JAX, which names of networks do without
+
+    network = model_file.load(path).network
+    if input_size is not None and network.input_shape[:2] != (input_size, input_size):
+        height, width, _ = network.input_shape
+        raise BitrowError(f"{name}: found an input of {height}x{width}, expected {input_size}x{input_size}")
+    return network
+
+
+def run_pipeline(
+    network: Network,
+    *,
+    images: int = 1,
+    machine: Machine | Path | None = None,
+    policy: str = "row_pipelined_overlap",
+    training: bool = True,
+) -> Report:
+    """Schedule a network and report on it.
+
+    Raises:
+        BitrowError: a machine, policy or number of images that cannot be; naming what is missing.
+    """
+    built = load_machine(machine) if isinstance(machine, Path) else machine or DEFAULT_MACHINE
+    return report(schedule(network, built, policy_named(policy), images, training=training))
+
+
+def pipeline(
+    name: str,
+    *,
+    input_size: int | None = None,
+    images: int = 1,
+    machine: Path | None = None,
+    policy: str = "row_pipelined_overlap",
+    training: bool = True,
+    check: Callable[[Schedule], None] | None = None,
+    json_file: Path | None = None,
+    csv_file: Path | None = None,
+    trace_file: Path | None = None,
+    html_file: Path | None = None,
+    rings: bool = False,
+    console: Console | None = None,
+) -> Report:
+    """`bitrow pipeline`: schedule, print tables, write the files that are asked for.
+
+    `check` is called with the schedule and raises where emulated rows differ from the whole-tensor model. A
+    file `-` is standard output, for JSON, and then no table is printed.
+
+    Raises:
+        BitrowError: bad arguments, or a file that cannot be written.
+    """
+    found = run_pipeline(
+        find_network(name, input_size), images=images, machine=machine, policy=policy, training=training
+    )
+    if check:
+        check(found.schedule)
+    if str(json_file) == "-":
+        print(to_json(found), end="")
+    else:
+        print_report(found, console, rings=rings)
+        _write(json_file, lambda path: path.write_text(to_json(found), encoding="utf-8"))
+    _write(csv_file, lambda path: to_csv(found, path))
+    _write(trace_file, lambda path: write_trace(found.schedule, path))
+    _write(html_file, lambda path: write_html(found, path))
+    return found
+
+
+def ablate(
+    *,
+    networks: Sequence[str] = ablations.NETWORKS,
+    studies: Sequence[str] = STUDIES,
+    images: int = 2,
+    machine: Path | None = None,
+    json_file: Path | None = None,
+    csv_file: Path | None = None,
+    html_file: Path | None = None,
+    console: Console | None = None,
+    progress: Callable[[ablations.Point], None] | None = None,
+) -> list[ablations.Point]:
+    """`bitrow ablate`: run the studies, print the table, write the files; `progress` sees each run.
+
+    Raises:
+        BitrowError: an unknown network or study, a machine that cannot run one, a file that cannot be
+        written.
+    """
+    built = load_machine(machine) if machine else DEFAULT_MACHINE
+    points: list[ablations.Point] = []
+    for study in studies:
+        for point in _study(study, networks, built, images):
+            points.append(point)
+            if progress:
+                progress(point)
+    if str(json_file) == "-":
+        print(json.dumps(ablations.as_rows(points), indent=1))
+    else:
+        (console or Console()).print(_ablation_table(points))
+        text = json.dumps(ablations.as_rows(points), indent=1) + "\n"
+        _write(json_file, lambda path: path.write_text(text, encoding="utf-8"))
+    _write(csv_file, lambda path: _write_points(points, path))
+    _write(html_file, lambda path: path.write_text(ablations.page(points), encoding="utf-8"))
+    return points
+
+
+def _study(study: str, networks: Sequence[str], machine: Machine, images: int) -> Iterable[ablations.Point]:
+    match study:
+        case "techniques":
+            return ablations.techniques(networks, machine, images)
+        case "input-size":
+            return ablations.sweep_input_size(networks, machine, images)
+        case "lanes":
+            return ablations.sweep_lanes(networks, machine, images)
+        case "banks":
+            return ablations.sweep_banks(networks, machine, images)
+    raise BitrowError(f"study: found {study!r}, expected one of {', '.join(STUDIES)}")
+
+
+def _ablation_table(points: Sequence[ablations.Point]) -> Table:
+    table = Table(title="Ablations", title_justify="left", title_style="bold")
+    for name, _ in ablations.COLUMNS:
+        table.add_column(name, justify="left" if name in ("study", "network") else "right")
+    for point in points:
+        table.add_row(*(text(point) for _, text in ablations.COLUMNS))
+    return table
+
+
+def _write_points(points: Sequence[ablations.Point], path: Path) -> None:
+    rows = []
+    for row in ablations.as_rows(points):
+        flat: dict[str, object] = {}
+        for key, value in row.items():
+            if isinstance(value, tuple):
+                flat[f"{key}_low"], flat[f"{key}_high"] = value
+            else:
+                flat[key] = value
+        rows.append(flat)
+    with open(path, "w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, rows[0].keys() if rows else [])
+        writer.writeheader()
+        writer.writerows(rows)
+
+
+def _write(target: Path | None, write: Callable[[Path], object]) -> None:
+    if target is None or str(target) == "-":
+        return
+    try:
+        write(Path(target))
+    except OSError as error:
+        raise BitrowError(f"{target}: cannot be written: {error.strerror or error}") from None
