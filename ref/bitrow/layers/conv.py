@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array, lax
-from jaxtyping import Bool, Float16, Int, UInt16
+from jaxtyping import Bool, Float16, Integer, UInt16
 
 from bitrow.config import ConvConfig, output_size
 from bitrow.errors import BitrowError
@@ -26,7 +26,7 @@ class ConvParams(NamedTuple):
     `dx_scale` is None where a per-channel weight scale without `fold` leaves no FXP input gradient (SPEC.md C2).
     """
 
-    weight_code: Int[Array, "kh kw c_in c_out"]
+    weight_code: Integer[Array, "kh kw c_in c_out"]
     x_inv_scale: Float16[Array, ""]
     scale: Float16[Array, "..."]
     w_scale: Float16[Array, "..."]
@@ -115,25 +115,43 @@ def forward(
     """
     check_input(config, params, x.shape)
     code, mask = quantize_input(config, params, x, tap)
-    return multiply(config, params, code, mac.forward_padding(config.padding), tap), mask
+    kernel = forward_kernel(config, params)
+    return multiply(config, params, kernel, code, mac.forward_padding(config.padding), tap), mask
+
+
+def forward_kernel(config: ConvConfig, params: ConvParams) -> mac.Kernel:
+    """The weights ready for `multiply`; made once for many rows."""
+    magnitudes = config.x_format.max_magnitude, config.weight_format.max_magnitude
+    bound = config.bounds(params.weight_code.shape)[0]
+    return mac.prepare(params.weight_code, config.stride, config.groups, magnitudes, bound)
+
+
+def gradient_kernel(config: ConvConfig, params: ConvParams) -> mac.Kernel:
+    """The kernel of the input gradient, rotated and its channels swapped (SPEC.md C2), ready for `multiply_gradient`."""
+    weight = mac.rotate(params.weight_code, config.groups)
+    magnitudes = config.dy_format.max_magnitude, config.weight_format.max_magnitude
+    return mac.prepare(weight, 1, config.groups, magnitudes, config.bounds(params.weight_code.shape)[1])
 
 
 def quantize_input(
     config: ConvConfig, params: ConvParams, x: Float16[Array, "n h w c"], tap: Tap = no_tap
-) -> tuple[Int[Array, "n h w c"], Bool[Array, "n h w c"]]:
+) -> tuple[Integer[Array, "n h w c"], Bool[Array, "n h w c"]]:
     """Codes of the input, or of some of its rows, and their mask: `forward`'s first half."""
     inner = renamed(tap, {"code": "x_code"})
     return fxp.quantize(x, params.x_inv_scale, config.x_format, config.mode, inner)
 
 
 def multiply(
-    config: ConvConfig, params: ConvParams, code: Int[Array, "n h w c"], padding: mac.Padding, tap: Tap = no_tap
+    config: ConvConfig,
+    params: ConvParams,
+    kernel: mac.Kernel,
+    code: Integer[Array, "n h w c"],
+    padding: mac.Padding,
+    tap: Tap = no_tap,
 ) -> Float16[Array, "n oh ow c_out"]:
     """Accumulate and dequantize codes: `forward`'s second half. A slab of KH rows, not padded in h, makes one row."""
     bound = config.bounds(params.weight_code.shape)[0]
-    acc = mac.accumulate(
-        code, params.weight_code, padding, config.stride, config.groups, config.accumulator, bound, tap
-    )
+    acc = mac.accumulate(code, kernel, padding, config.stride, config.groups, config.accumulator, bound, tap)
     acc_bound = min(bound, -config.accumulator.min)
     y = fxp.dequantize(acc, params.scale, acc_bound, config.dequantize, config.mode, tap)
     if params.bias is not None:
@@ -173,12 +191,7 @@ def backward(
     kernel_hw = params.weight_code.shape[:2]
     padding = mac.gradient_padding(dy.shape[1:3], mask.shape[1:3], kernel_hw, config.stride, config.padding)
     ready = prepare_gradient(config, params, dy, 0, tap)
-    return multiply_gradient(config, params, gradient_weight(config, params), ready, mask, padding, tap)
-
-
-def gradient_weight(config: ConvConfig, params: ConvParams) -> Int[Array, "kh kw c_out c_in"]:
-    """The kernel of the input gradient: rotated, channels swapped (SPEC.md C2)."""
-    return mac.rotate(params.weight_code, config.groups)
+    return multiply_gradient(config, params, gradient_kernel(config, params), ready, mask, padding, tap)
 
 
 def prepare_gradient(
@@ -209,42 +222,42 @@ def prepare_gradient(
 def multiply_gradient(
     config: ConvConfig,
     params: ConvParams,
-    weight: Int[Array, "kh kw c_out c_in"],
+    kernel: mac.Kernel,
     ready: Array,
     mask: Bool[Array, "n h w c"],
     padding: mac.Padding,
     tap: Tap = no_tap,
 ) -> Float16[Array, "n h w c"]:
-    """dx of what `prepare_gradient` made, dilated and padded by `padding`, with `gradient_weight`'s kernel.
+    """dx of what `prepare_gradient` made, dilated and padded by `padding`, with `gradient_kernel`'s kernel.
 
     `backward`'s second half. A slab of KH dilated rows, not padded in h, makes one row.
     """
     accumulate = _gradient_fp16 if config.gradient is Gradient.FP16 else _gradient_fxp
-    dx = jnp.where(mask, accumulate(config, params, weight, ready, padding, tap), jnp.float16(0))
+    dx = jnp.where(mask, accumulate(config, params, kernel, ready, padding, tap), jnp.float16(0))
     tap("dx", dx)
     return dx
 
 
 def _gradient_fxp(
-    config: ConvConfig, params: ConvParams, weight: Array, code: Array, padding: mac.Padding, tap: Tap
+    config: ConvConfig, params: ConvParams, kernel: mac.Kernel, code: Array, padding: mac.Padding, tap: Tap
 ) -> Array:
     assert params.dx_scale is not None  # prepare_gradient() has refused the case that lacks it
     outer = prefixed(tap, "dx_")
     bound = config.bounds(params.weight_code.shape)[1]
-    acc = mac.accumulate(code, weight, padding, 1, config.groups, config.accumulator, bound, outer)
+    acc = mac.accumulate(code, kernel, padding, 1, config.groups, config.accumulator, bound, outer)
     acc_bound = min(bound, -config.accumulator.min)
     return fxp.dequantize(acc, params.dx_scale, acc_bound, config.dequantize, config.mode, outer)
 
 
 def _gradient_fp16(
-    config: ConvConfig, params: ConvParams, weight: Array, dy: Array, padding: mac.Padding, tap: Tap
+    config: ConvConfig, params: ConvParams, kernel: mac.Kernel, dy: Array, padding: mac.Padding, tap: Tap
 ) -> Array:
     """C3: FP32 sums of FP16 dy times weight codes, one term after another.
 
     The zeros of padding and dilation are added, not skipped: a sum that starts at +0 is never -0 under nearest
     even, so adding a zero of either sign leaves it as it is.
     """
-    groups, weight = config.groups, weight.astype(jnp.float32)
+    groups, weight = config.groups, kernel.weight.astype(jnp.float32)
     kh, kw, c_terms, c_in = weight.shape
     padded = mac.pad_spatial(fp16.widen(dy, config.mode), padding, jnp.float32(0))
     parts = [p.reshape(*p.shape[:3], groups, c_terms) for p in mac.windows(padded, (kh, kw), 1)]

@@ -8,7 +8,7 @@ is too small. Memory is the rings and the saved masks; it does not grow with the
 from __future__ import annotations
 
 import functools
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 import jax
@@ -114,12 +114,17 @@ class Emulator:
 
 def _run(emulator: Emulator, params: Params, x: Array, dlogits: Array, table: Tables) -> Emulation:
     geometry, layout = emulator.geometry, emulator.layout
-    weights = {
-        node.name: conv.gradient_weight(node.config, params[node.name])
-        for node in emulator.network.nodes
-        if geometry.training and isinstance(node.config, ConvConfig)
+    convs = [(n.name, n.config) for n in emulator.network.nodes if isinstance(n.config, ConvConfig)]
+    kernels = {name: conv.forward_kernel(config, params[name]) for name, config in convs}
+    gradient_kernels = {
+        name: conv.gradient_kernel(config, params[name]) for name, config in convs if geometry.training
     }
-    branches = [_branch(emulator, task, params, weights, x, dlogits, table) for task in emulator.tasks.values()]
+
+    def at(stores: Stores, task: Tables) -> Now:
+        place = (task.reads, task.present, task.image, task.row)
+        return Now(stores, *place, params, kernels, gradient_kernels, x, dlogits)
+
+    branches = [_branch(emulator, task, at, table) for task in emulator.tasks.values()]
 
     def step(stores: Stores, task: Tables) -> tuple[Stores, tuple[Array, ...] | None]:
         written = lax.switch(task.program, branches, stores, task)
@@ -144,12 +149,14 @@ def _run(emulator: Emulator, params: Params, x: Array, dlogits: Array, table: Ta
     return Emulation(logits, dx, _batch_norm_grads(emulator, stores), rows)
 
 
-def _branch(emulator: Emulator, task: Task, params: Params, weights: dict[str, Array], x: Array, dlogits: Array, table: Tables):
+def _branch(
+    emulator: Emulator, task: Task, at: Callable[[Stores, Tables], Now], table: Tables
+) -> Callable[[Stores, Tables], tuple[Array, ...]]:
+    """A task's code as a branch of the scan's switch: its rows, by store, padded to the store's width."""
     geometry, layout = emulator.geometry, emulator.layout
 
-    def run(stores: Stores, at: Tables) -> tuple[Array, ...]:
-        now = Now(stores, at.reads, at.present, at.image, at.row, params, weights, x, dlogits)
-        rows = task.body(now)
+    def run(stores: Stores, now: Tables) -> tuple[Array, ...]:
+        rows = task.body(at(stores, now))
         accesses = task.program.writes[0]
         assert len(rows) == len(accesses)
         filled: dict[Store, list[Array]] = {store: [] for store in Store}

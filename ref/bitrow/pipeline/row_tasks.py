@@ -43,7 +43,8 @@ class Now(NamedTuple):
     image: Array
     row: Array
     params: Params
-    gradient_weights: dict[str, Array]
+    kernels: dict[str, mac.Kernel]
+    gradient_kernels: dict[str, mac.Kernel]
     x: Array  # [images, lanes, h, w, c]
     dlogits: Array  # [images, lanes, oh, ow, c]
 
@@ -220,7 +221,8 @@ class _Build:
             case ConvConfig() as config:
                 slab = self._slab(stage, reads)
                 columns = (config.padding, config.padding, 0)
-                yield conv.multiply(config, now.params[stage.head.name], slab, ((0, 0, 0), columns))
+                name = stage.head.name
+                yield conv.multiply(config, now.params[name], now.kernels[name], slab, ((0, 0, 0), columns))
             case AvgPoolConfig() as config:
                 row = reads.take(self._main(stage), 1, w, c)
                 total = reads.take(("sums", stage.index), 1, *stage.out_shape[1:])
@@ -492,7 +494,7 @@ class _Build:
 
     def _conv_gradient(self, stage: Stage, config: ConvConfig, now: Now, reads: _Reads) -> Array:
         assert stage.head
-        params, weight = now.params[stage.head.name], now.gradient_weights[stage.head.name]
+        params, kernel = now.params[stage.head.name], now.gradient_kernels[stage.head.name]
         out, window = stage.out_shape[1:], stage.window
         slab = jnp.concatenate(
             [reads.take(("dy", stage.index), 1, *out) for _ in range(window.kernel)], axis=1
@@ -502,7 +504,7 @@ class _Build:
         columns = mac.gradient_padding(
             stage.out_shape[:2], stage.in_shape[:2], kernel_hw, config.stride, config.padding
         )[1]
-        return conv.multiply_gradient(config, params, weight, slab, mask, ((0, 0, 0), columns))
+        return conv.multiply_gradient(config, params, kernel, slab, mask, ((0, 0, 0), columns))
 
     def _batch_gradient(
         self, stage: Stage, config: BatchNormConfig, now: Now, reads: _Reads
