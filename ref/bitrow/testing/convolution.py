@@ -1,0 +1,163 @@
+"""Strategies of convolutions in both directions, every parameter drawn (SPEC.md M, D, C)."""
+
+from __future__ import annotations
+
+import numpy as np
+from hypothesis import assume
+from hypothesis import strategies as st
+from hypothesis.strategies import DrawFn
+
+from bitrow.config import (
+    ConvConfig,
+)
+from bitrow.errors import BitrowError
+from bitrow.formats import Dequantize, Gradient, QuantRounding
+from bitrow.host import inverse_scale, product_scale
+from bitrow.testing.families import (
+    Family,
+    half,
+    number,
+    quantizer_map,
+    scalar,
+)
+from bitrow.testing.parameters import (
+    accumulators,
+    codes,
+    float_modes,
+    fxp_formats,
+    product_fields,
+    scales,
+    seeds,
+)
+from bitrow.testing.words import (
+    fp16_arrays,
+    fp16_bits,
+    noises,
+    patched,
+)
+from bitrow.vectors.operations import Words
+from bitrow.vectors.problems import ConvSize
+
+_MAX_PER_CHANNEL = 3
+
+
+@st.composite
+def conv_sizes(draw: DrawFn, config: ConvConfig | None = None) -> tuple[ConvSize, int, int, int]:
+    """Sizes of a convolution with its groups, stride and padding, which are the configuration's, if given.
+
+    1x1 to 5x5 kernels, square or not, depthwise among them, odd maps, padding of more than a kernel less one.
+    """
+    kh = draw(st.sampled_from((1, 3, 5, 2)))
+    kw = kh if draw(st.booleans()) else draw(st.sampled_from((1, 3, 5, 2)))
+    if config is None:
+        groups, stride = draw(st.sampled_from((1, 2, 3))), draw(st.sampled_from((1, 2, 3)))
+        padding = draw(st.integers(0, max(kh, kw) + 1))
+    else:
+        groups, stride, padding = config.groups, config.stride, config.padding
+    c_in, c_out = (draw(st.integers(1, _MAX_PER_CHANNEL)) for _ in range(2))
+    if groups > 1 and draw(st.booleans()):
+        c_in = c_out = 1  # depthwise
+    h, w = (max(1, k - 2 * padding) + draw(st.integers(0, 4)) for k in (kh, kw))
+    size = ConvSize(draw(st.integers(1, 2)), h, w, c_in * groups, kh, kw, c_out * groups)
+    return size, groups, stride, padding
+
+
+@st.composite
+def conv_configs(
+    draw: DrawFn, size: ConvSize, groups: int, stride: int, padding: int, backward: bool
+) -> ConvConfig:
+    """Every other parameter of a convolution (SPEC.md Q, M, D, C), its register near the sums' worst case."""
+    shape = ConvConfig(
+        stride,
+        padding,
+        groups,
+        x_format=draw(fxp_formats()),
+        weight_format=draw(fxp_formats()),
+        dy_format=draw(fxp_formats()),
+        dequantize=draw(st.sampled_from(tuple(Dequantize))),
+        gradient=draw(st.sampled_from(tuple(Gradient))) if backward else Gradient.FXP,
+        dy_rounding=draw(st.sampled_from(tuple(QuantRounding))) if backward else QuantRounding.NEAREST_EVEN,
+        fold=backward and draw(st.booleans()),
+        mode=draw(float_modes()),
+    )
+    forward, gradient = shape.bounds(size.weight_shape(groups))
+    fp16_gradient = shape.gradient is Gradient.FP16
+    bound = max(forward, 0 if fp16_gradient else gradient)  # `error` refuses either direction
+    return ConvConfig(**{**shape.__dict__, "accumulator": draw(accumulators(bound))})
+
+
+@st.composite
+def _weight_scales(draw: DrawFn, first: int, channels: int | None) -> np.ndarray:
+    """One weight scale, or one for each channel, whose products with `first` D3 accepts."""
+    one = scales(fields=product_fields(first))
+    if channels is None:
+        return scalar(draw(one))
+    return np.array([draw(one) for _ in range(channels)], np.uint16)
+
+
+def _products(first: float, second: np.ndarray) -> np.ndarray:
+    """D3's products as words, in the shape of `second`."""
+    found = [product_scale("drawn", "product", first, number(word)) for word in second.reshape(-1).tolist()]
+    return np.array(found, np.float16).view(np.uint16).reshape(second.shape)
+
+
+@st.composite
+def _forward_words(draw: DrawFn, config: ConvConfig, size: ConvSize, per_channel: bool, bias: bool) -> Words:
+    x_word = draw(scales())
+    x_scale = number(x_word)
+    w_scale = draw(_weight_scales(x_word, size.c_out if per_channel else None))
+    x = quantizer_map(draw(noises()), (size.n, size.h, size.w, size.c_in), x_scale, config.x_format)
+    words = {
+        "x": draw(patched(x, fp16_bits())),
+        "weight_code": draw(codes(config.weight_format, size.weight_shape(config.groups))),
+        "x_inv_scale": half(inverse_scale(x_scale)),
+        "scale": _products(x_scale, w_scale),
+    }
+    if bias:
+        words["bias"] = draw(fp16_arrays(size.c_out))
+    return words
+
+
+@st.composite
+def _backward_words(draw: DrawFn, config: ConvConfig, size: ConvSize, per_channel: bool) -> Words:
+    dy_word = draw(scales())
+    dy_scale = number(dy_word)
+    fields = product_fields(dy_word) if config.gradient is Gradient.FXP and not config.fold else (1, 29)
+    w_words = [draw(scales(fields=fields)) for _ in range(size.c_out if per_channel else 1)]
+    w_scale = np.array(w_words, np.uint16) if per_channel else scalar(w_words[0])
+    shape = (size.n, *size.out_hw(config), size.c_out)
+    mask = (draw(noises()).below(4, (size.n, size.h, size.w, size.c_in)) == 0).astype(np.uint8)
+    words = {
+        "mask": draw(patched(1 - mask if draw(st.booleans()) else mask, st.integers(0, 1), 2)),
+        "weight_code": draw(codes(config.weight_format, size.weight_shape(config.groups))),
+        "w_scale": w_scale,
+    }
+    if config.gradient is Gradient.FP16:
+        low = draw(st.integers(-14, 12))
+        dy = draw(fp16_arrays(shape, low=low, high=draw(st.integers(low, 15))))
+    else:
+        folded = number(w_words[0]) if config.fold else 1.0
+        # so that dy * w_scale meets the quantizer's range
+        reach = min(max(dy_scale / folded, 2.0**-14), 2.0**14)
+        dy = draw(patched(quantizer_map(draw(noises()), shape, reach, config.dy_format), fp16_bits()))
+        words["dy_inv_scale"] = half(inverse_scale(dy_scale))
+        words["dx_scale"] = half(dy_scale) if config.fold else _products(dy_scale, w_scale)
+        if config.dy_rounding is QuantRounding.STOCHASTIC:
+            words["seed"] = scalar(draw(seeds()))
+    return {"dy": dy, **words}
+
+
+@st.composite
+def conv_families(draw: DrawFn, name: str, config: ConvConfig | None = None) -> Family:
+    """A convolution, forward or its input gradient, with every parameter drawn (SPEC.md C)."""
+    backward = name.endswith("backward")
+    size, groups, stride, padding = draw(conv_sizes(config))
+    if config is None:
+        config = draw(conv_configs(size, groups, stride, padding, backward))
+    try:
+        config.check("drawn", size.weight_shape(groups))
+    except BitrowError:
+        assume(False)  # a given configuration whose accumulator does not hold these sizes
+    if backward:
+        return Family(name, config, _backward_words(config, size, config.fold and draw(st.booleans())))
+    return Family(name, config, _forward_words(config, size, draw(st.booleans()), draw(st.booleans())))

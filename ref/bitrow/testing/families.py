@@ -1,0 +1,65 @@
+"""What the strategies of problems share: families, and how numbers and words meet."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+from hypothesis import strategies as st
+from hypothesis.strategies import SearchStrategy
+
+from bitrow.formats import Fxp
+from bitrow.testing.words import Noise
+from bitrow.vectors.operations import Words
+
+
+class Family(NamedTuple):
+    """Problems of one operation, configuration and set of shapes: they stack, and share a compiled kernel."""
+
+    operation: str
+    config: Any
+    words: SearchStrategy[Words]
+
+
+Families = SearchStrategy[Family]
+
+
+def half(value: float) -> np.ndarray:
+    """The word of an FP16 number, uint16 []."""
+    return np.array(value, np.float16).view(np.uint16)
+
+
+def number(word: int) -> float:
+    """The number of an FP16 word."""
+    return float(np.array(word, np.uint16).view(np.float16))
+
+
+def scalar(word: int, dtype: type = np.uint16) -> np.ndarray:
+    """A word as an array []."""
+    return np.array(word, dtype)
+
+
+def or_drawn(config: Any, drawn: SearchStrategy[Any]) -> SearchStrategy[Any]:
+    """`config` if there is one, else `drawn`."""
+    return drawn if config is None else st.just(config)
+
+
+def map_shapes() -> SearchStrategy[tuple[int, int, int, int]]:
+    """Shapes `n h w c` of small maps, odd ones too."""
+    return st.tuples(*(st.integers(1, most) for most in (2, 3, 5, 4)))
+
+
+def quantizer_pool(scale: float, fmt: Fxp) -> np.ndarray:
+    """FP16 words (uint16) at every tie and code of a quantizer, one step outside, and beside them."""
+    steps = np.arange(2 * fmt.min - 3, 2 * fmt.max + 4) / 2.0
+    with np.errstate(over="ignore"):
+        words = np.clip(steps * scale, -65504.0, 65504.0).astype(np.float16).view(np.uint16)
+    magnitude = (words & 0x7FFF).astype(np.int64)
+    beside = [np.clip(magnitude + off, 0, 0x7FFF).astype(np.uint16) | (words & 0x8000) for off in (-1, 0, 1)]
+    return np.concatenate(beside)
+
+
+def quantizer_map(noise: Noise, shape: tuple[int, ...], scale: float, fmt: Fxp) -> np.ndarray:
+    """Words over a quantizer's range, half of them on its edges."""
+    top = int(np.floor(np.log2(scale))) + fmt.bits - 1
+    return noise.among(noise.spread(shape, top - 5, top + 1), quantizer_pool(scale, fmt))

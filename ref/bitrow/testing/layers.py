@@ -1,0 +1,205 @@
+"""Strategies of batch norm and of the other layers (SPEC.md B, A)."""
+
+from __future__ import annotations
+
+import numpy as np
+from hypothesis import strategies as st
+from hypothesis.strategies import DrawFn, SearchStrategy
+
+from bitrow.config import (
+    AddConfig,
+    AvgPoolConfig,
+    BatchNormConfig,
+    LinearConfig,
+    MaxPoolConfig,
+    ReluConfig,
+    Statistics,
+    output_size,
+)
+from bitrow.formats import FP16, FP32, FloatMode
+from bitrow.testing.families import (
+    Family,
+    map_shapes,
+    or_drawn,
+    scalar,
+)
+from bitrow.testing.parameters import (
+    float_modes,
+)
+from bitrow.testing.units import operand_words
+from bitrow.testing.words import (
+    fp16_arrays,
+    fp16_bits,
+    fp32_bits,
+    noises,
+    patched,
+)
+from bitrow.vectors import operations
+from bitrow.vectors.operations import Words
+
+SIX = np.array([0x4600, 0x4601, 0x45FF, 0xC600], np.uint16)  # ReLU6's edge
+
+
+def norm_configs() -> SearchStrategy[BatchNormConfig]:
+    """Frozen or batch statistics, `fma`, both accumulators, every mode (SPEC.md B)."""
+    return st.builds(
+        BatchNormConfig,
+        st.sampled_from(tuple(Statistics)),
+        st.booleans(),
+        st.sampled_from((FP32, FP16)),
+        float_modes(),
+    )
+
+
+@st.composite
+def _norm_map(draw: DrawFn, shape: tuple[int, ...]) -> np.ndarray:
+    """A map of unlike channels: any range of exponents, one sign, or a large mean with a small variance."""
+    words = np.zeros(shape, np.uint16)
+    for channel in range(shape[3]):
+        noise, low = draw(noises()), draw(st.integers(-14, 15))
+        part = noise.spread(shape[:3], low, draw(st.integers(low, min(15, low + 8))))
+        kept = draw(st.sampled_from((0xFFFF, 0x7FFF, 0x7C0F, 0xFC0F, 0x83FF)))
+        words[..., channel] = part & np.uint16(kept)
+    return draw(patched(words, fp16_bits(finite=draw(st.booleans()))))
+
+
+_EPSILON = st.sampled_from((0x3727C5AC, 0, 1, 0x007FFFFF, 0x3F800000, 0x322BCC77, 0x7F7FFFFF))
+
+
+@st.composite
+def _norm_words(draw: DrawFn, config: BatchNormConfig, shape: tuple[int, ...], backward: bool) -> Words:
+    def vector(dtype: type, element: SearchStrategy[int]) -> np.ndarray:
+        return np.array([draw(element) for _ in range(shape[3])], dtype)
+
+    if config.statistics is Statistics.FROZEN:
+        a = vector(np.uint16, fp16_bits(finite=True))
+        if backward:
+            return {"dz": draw(fp16_arrays(shape)), "a": a}
+        return {"y": draw(fp16_arrays(shape)), "a": a, "b": vector(np.uint16, fp16_bits(finite=True))}
+    ordinary = st.integers(0x3F000000, 0x40000000) | st.integers(0xBF000000, 0xC0000000)
+    host = ordinary | fp32_bits()
+    words = {"y": draw(_norm_map(shape)), "gamma": vector(np.uint32, host), "beta": vector(np.uint32, host)}
+    words["eps"] = scalar(draw(_EPSILON), np.uint32)
+    if not backward:
+        return words
+    taps = operations.find("batch_norm.forward", config).oracle(config, words)
+    saved = {name: taps[name] for name in ("mean", "r", "a", "a16")}
+    return {"dz": draw(_norm_map(shape)), "y": words["y"], **saved}
+
+
+@st.composite
+def norm_families(draw: DrawFn, name: str, config: BatchNormConfig | None = None) -> Family:
+    """Batch norm, frozen or of batch statistics (SPEC.md B1 to B4)."""
+    config = draw(or_drawn(config, norm_configs()))
+    shape = tuple(draw(st.integers(1, most)) for most in (2, 3, 6, 4))
+    return Family(name, config, _norm_words(config, shape, name.endswith("backward")))
+
+
+@st.composite
+def _relu_words(draw: DrawFn, shape: tuple[int, ...], backward: bool) -> Words:
+    x = draw(noises()).among(draw(fp16_arrays(shape)), SIX, 6)
+    return {"x": x, "dy": draw(fp16_arrays(shape))} if backward else {"x": x}
+
+
+@st.composite
+def relu_families(draw: DrawFn, name: str, config: ReluConfig | None = None) -> Family:
+    """ReLU and ReLU6 (SPEC.md A1)."""
+    config = draw(or_drawn(config, st.builds(ReluConfig, st.booleans())))
+    return Family(name, config, _relu_words(draw(map_shapes()), name.endswith("backward")))
+
+
+@st.composite
+def _sum_words(draw: DrawFn, shape: tuple[int, ...], count: int) -> list[np.ndarray]:
+    """`count` maps; the first two meet in drawn pairs."""
+    size = int(np.prod(shape))
+    first = draw(operand_words(("a", "b"), size))
+    rest = [draw(fp16_arrays(shape)) for _ in range(count - 2)]
+    return [first["a"].reshape(shape), first["b"].reshape(shape), *rest][:count]
+
+
+@st.composite
+def add_families(draw: DrawFn, name: str, config: AddConfig | None = None) -> Family:
+    """Residual add (SPEC.md A2)."""
+    config = draw(or_drawn(config, st.builds(AddConfig, float_modes())))
+    words = _sum_words(draw(map_shapes()), 2).map(lambda maps: {"x": maps[0], "shortcut": maps[1]})
+    return Family(name, config, words)
+
+
+@st.composite
+def accumulate_families(draw: DrawFn, name: str, config: FloatMode | None = None) -> Family:
+    """Gradients of one to four consumers (SPEC.md A5)."""
+    mode = draw(or_drawn(config, float_modes()))
+    words = _sum_words(draw(map_shapes()), draw(st.integers(1, 4))).map(lambda maps: {"dys": np.stack(maps)})
+    return Family(name, mode, words)
+
+
+@st.composite
+def max_pool_configs(draw: DrawFn) -> MaxPoolConfig:
+    """Windows of 1 to 4, overlapping or with gaps, padding up to half (SPEC.md A2)."""
+    kernel = draw(st.sampled_from((2, 3, 1, 4)))
+    padding = draw(st.integers(0, kernel // 2))
+    return MaxPoolConfig(kernel, draw(st.sampled_from((1, 2, 3))), padding, draw(float_modes()))
+
+
+_TYING = np.array([0x3C00, 0x4000, 0xBC00, 0x0000, 0x8000], np.uint16)
+
+
+@st.composite
+def _max_pool_words(draw: DrawFn, config: MaxPoolConfig, shape: tuple[int, ...], backward: bool) -> Words:
+    n, h, w, c = shape
+    x = draw(fp16_arrays(shape))
+    if draw(st.booleans()):  # few distinct words, so that windows tie
+        x = draw(patched(draw(noises()).among(x, _TYING, 1), fp16_bits()))
+    if not backward:
+        return {"x": x}
+    index = operations.find("max_pool.forward", config).oracle(config, {"x": x})["index"]
+    oh, ow = (output_size(size, config.kernel, config.stride, config.padding) for size in (h, w))
+    dy = draw(fp16_arrays((n, oh, ow, c)))
+    return {"dy": dy, "index": index, "input_hw": np.array([h, w], np.int32)}
+
+
+@st.composite
+def max_pool_families(draw: DrawFn, name: str, config: MaxPoolConfig | None = None) -> Family:
+    """Max pool (SPEC.md A2)."""
+    config = draw(or_drawn(config, max_pool_configs()))
+    least = max(1, config.kernel - 2 * config.padding)
+    h, w = (least + draw(st.integers(0, 4)) for _ in range(2))
+    shape = (draw(st.integers(1, 2)), h, w, draw(st.integers(1, 3)))
+    return Family(name, config, _max_pool_words(config, shape, name.endswith("backward")))
+
+
+@st.composite
+def _avg_pool_words(draw: DrawFn, config: AvgPoolConfig, shape: tuple[int, ...], backward: bool) -> Words:
+    n, h, w, c = shape
+    if not backward:
+        return {"x": draw(fp16_arrays(shape, finite=draw(st.booleans())))}
+    oh, ow = (1, 1) if config.kernel is None else (h // config.kernel, w // config.kernel)
+    return {"dy": draw(fp16_arrays((n, oh, ow, c))), "input_hw": np.array([h, w], np.int32)}
+
+
+@st.composite
+def avg_pool_families(draw: DrawFn, name: str, config: AvgPoolConfig | None = None) -> Family:
+    """Average pool, of windows or of the whole map, with inputs left out (SPEC.md A3)."""
+    kernels = st.sampled_from((None, 2, 3, 1))
+    config = draw(or_drawn(config, st.builds(AvgPoolConfig, kernels, float_modes())))
+    h, w = ((config.kernel or 1) + draw(st.integers(0, 5)) for _ in range(2))
+    shape = (draw(st.integers(1, 2)), h, w, draw(st.integers(1, 3)))
+    return Family(name, config, _avg_pool_words(config, shape, name.endswith("backward")))
+
+
+@st.composite
+def _linear_words(draw: DrawFn, n: int, inputs: int, outputs: int, backward: bool) -> Words:
+    finite = draw(st.booleans())
+    words = {"weight": draw(fp16_arrays((inputs, outputs), finite=True))}
+    if backward:
+        return {"dy": draw(fp16_arrays((n, outputs), finite)), **words}
+    bias = [draw(st.sampled_from((0, 0x80000000)) | fp32_bits()) for _ in range(outputs)]
+    return {"x": draw(fp16_arrays((n, inputs), finite)), **words, "bias": np.array(bias, np.uint32)}
+
+
+@st.composite
+def linear_families(draw: DrawFn, name: str, config: LinearConfig | None = None) -> Family:
+    """The classifier head (SPEC.md A4)."""
+    config = draw(or_drawn(config, st.builds(LinearConfig, float_modes())))
+    sizes = (draw(st.integers(1, 2)), draw(st.integers(1, 9)), draw(st.integers(1, 5)))
+    return Family(name, config, _linear_words(*sizes, name.endswith("backward")))

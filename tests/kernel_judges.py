@@ -1,0 +1,101 @@
+"""Oracle = kernels operation by operation = kernels compiled = kernels under vmap, for the property tests.
+
+A failing example is not shrunk unless BITROW_SHRINK is set: each step may compile a program.
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+from collections.abc import Sequence
+from typing import Any
+
+import jax
+import numpy as np
+from hypothesis import Phase, settings
+
+from bitrow.vectors import operations, stepwise
+from bitrow.vectors.generate import run_kernel
+from bitrow.vectors.operations import Operation, Words, to_arrays, to_words
+from bitrow.vectors.problems import Problem
+
+Static = tuple[tuple[str, tuple[int, ...]], ...]
+
+
+def examples(count: int) -> settings:
+    """Settings of a property test of `count` examples."""
+    phases = [Phase.explicit, Phase.generate]
+    if os.environ.get("BITROW_SHRINK"):
+        phases.append(Phase.shrink)
+    return settings(max_examples=count, phases=phases)
+
+
+def first_difference(found: Words, expected: Words) -> str | None:
+    """Where two sets of taps first differ, in words; None where they agree, shapes and dtypes too."""
+    if set(found) != set(expected):
+        return f"found taps {sorted(found)}, expected {sorted(expected)}"
+    for name, words in expected.items():
+        if found[name].shape != words.shape or found[name].dtype != words.dtype:
+            return f"{name}: found {found[name].dtype} {found[name].shape}, expected {words.dtype} {words.shape}"
+        wrong = np.argwhere(found[name] != words)
+        if len(wrong):
+            at = tuple(int(i) for i in wrong[0])
+            return f"{name}{list(at)}: found {hex(found[name][at])}, expected {hex(words[at])} ({len(wrong)} differ)"
+    return None
+
+
+def same(who: str, problem: Problem, found: Words, expected: Words) -> None:
+    """Equal taps, or a failure that names the clauses."""
+    difference = first_difference(found, expected)
+    if difference:
+        operation = operations.find(problem.operation, problem.config)
+        clauses = ", ".join(operation.clauses(problem.config))
+        raise AssertionError(f"{who}: {problem.operation} {difference}; {problem.config}; SPEC.md {clauses}")
+
+
+def split_static(operation: Operation, given: Words) -> tuple[Static, Words]:
+    """Values that are shapes, and the words that are not."""
+    static = tuple((name, tuple(given[name].reshape(-1).tolist())) for name in operation.static)
+    return static, {name: words for name, words in given.items() if name not in operation.static}
+
+
+def mapped(name: str, config: Any, static: Static, arrays: Any) -> Any:
+    """The kernel under vmap over the first axis of every array."""
+    operation = operations.find(name, config)
+    return jax.vmap(lambda one: operation.kernel(config, one | dict(static)))(arrays)
+
+
+_compiled = jax.jit(mapped, static_argnums=(0, 1, 2))
+
+
+def run_mapped(problems: Sequence[Problem], compiled: bool) -> list[Words]:
+    """Taps of problems that stack, by one kernel under vmap: compiled whole, or operation by operation."""
+    name, config = problems[0].operation, problems[0].config
+    operation = operations.find(name, config)
+    static, _ = split_static(operation, problems[0].given)
+    givens = [split_static(operation, problem.given)[1] for problem in problems]
+    stacked = {key: np.stack([given[key] for given in givens]) for key in givens[0]}
+    arrays = to_arrays(operation, config, stacked)
+    if compiled:
+        taps = _compiled(name, config, static, arrays)
+    else:
+        taps = stepwise.run(functools.partial(mapped, name, config, static), arrays)
+    words = {tap: to_words(array) for tap, array in taps.items()}
+    return [{tap: array[i] for tap, array in words.items()} for i in range(len(problems))]
+
+
+def expect(problem: Problem) -> Words:
+    """Every tap and output by the scalar oracle."""
+    return operations.find(problem.operation, problem.config).oracle(problem.config, problem.given)
+
+
+def judge(problems: Sequence[Problem], compiled: bool, vmap: bool = True) -> None:
+    """The oracle's words from the kernel, and from the kernel under vmap on all problems at once."""
+    expected = [expect(problem) for problem in problems]
+    who = "compiled" if compiled else "eager"
+    for problem, words in list(zip(problems, expected, strict=True))[: None if compiled else 1]:
+        operation = operations.find(problem.operation, problem.config)
+        same(who, problem, run_kernel(operation, problem.config, problem.given, compiled), words)
+    if vmap:
+        for problem, words, found in zip(problems, expected, run_mapped(problems, compiled), strict=True):
+            same(f"{who} vmap", problem, found, words)
