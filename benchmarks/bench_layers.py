@@ -12,10 +12,10 @@ import jax.numpy as jnp
 import numpy as np
 from rich.console import Console
 from rich.table import Table
-from timing import race, ratio
 
 from bitrow.config import BatchNormConfig, ConvConfig
 from bitrow.layers import batch_norm, conv
+from timing import race, ratio
 
 SHAPES = [(32, 16, 16, 128), (32, 32, 32, 32)]
 CONV, NORM = ConvConfig(stride=1, padding=1), BatchNormConfig()

@@ -11,8 +11,8 @@ from jaxtyping import install_import_hook
 
 install_import_hook(["bitrow.ops", "bitrow.layers"], "beartype.beartype")
 
-import hypothesis
-import jax
+import hypothesis  # noqa: E402
+import jax  # noqa: E402
 
 jax.config.update("jax_numpy_dtype_promotion", "strict")
 jax.config.update("jax_numpy_rank_promotion", "raise")

@@ -13,8 +13,8 @@ from bitrow.formats import (
     FP16,
     FP32,
     FXP4,
-    Accumulator,
     AccOverflow,
+    Accumulator,
     Dequantize,
     Float,
     FloatMode,
@@ -66,14 +66,14 @@ class ConvConfig:
         _positive("convolution", "groups", self.groups, 1)
         _positive("convolution", "padding", self.padding, 0)
 
-    def bounds(self, kernel_shape: tuple[int, int, int, int]) -> tuple[int, int]:
+    def bounds(self, kernel_shape: tuple[int, ...]) -> tuple[int, int]:
         """Worst-case |acc| of M2, forward and of the input gradient, for `[kh, kw, c_in/groups, c_out]`."""
         kh, kw, c_in_group, c_out = kernel_shape
         forward = magnitude_bound(kh * kw * c_in_group, self.x_format, self.weight_format)
         terms = kh * kw * (c_out // self.groups)
         return forward, magnitude_bound(terms, self.dy_format, self.weight_format)
 
-    def check(self, layer: str, kernel_shape: tuple[int, int, int, int]) -> None:
+    def check(self, layer: str, kernel_shape: tuple[int, ...]) -> None:
         """Refuse a kernel that the groups do not divide or the accumulator cannot hold (SPEC.md M2).
 
         Raises:

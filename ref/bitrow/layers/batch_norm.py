@@ -16,7 +16,7 @@ from jax import Array
 from jaxtyping import Float16, Float32, UInt32
 
 from bitrow.config import BatchNormConfig
-from bitrow.formats import FP16, FP32, Float, FloatMode
+from bitrow.formats import FP16, FP32, FloatMode
 from bitrow.host import fold_batch_norm
 from bitrow.layers.frozen import zero_cotangent
 from bitrow.ops import fp16, reduce, softfloat

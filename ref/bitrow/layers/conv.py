@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -77,10 +77,10 @@ def make_params(
     lfsr.check_seed(layer, seed)
     check_scale(layer, "x_scale", x_scale)
     check_scale(layer, "dy_scale", dy_scale)
-    for scale in w_scales.reshape(-1):
-        check_scale(layer, "w_scale", scale)
+    for each in w_scales.reshape(-1):
+        check_scale(layer, "w_scale", each)
     if w_scales.ndim == 0:
-        scale = np.float16(product_scale(layer, "x_scale * w_scale", x_scale, float(w_scales)))
+        scale = np.array(product_scale(layer, "x_scale * w_scale", x_scale, float(w_scales)))
     else:
         scale = product_scales(layer, "x_scale * w_scale", x_scale, w_scales.tolist())
     return ConvParams(
@@ -127,7 +127,7 @@ def forward_kernel(config: ConvConfig, params: ConvParams) -> mac.Kernel:
 
 
 def gradient_kernel(config: ConvConfig, params: ConvParams) -> mac.Kernel:
-    """The kernel of the input gradient, rotated and its channels swapped (SPEC.md C2), ready for `multiply_gradient`."""
+    """The input gradient's kernel, rotated, channels swapped (SPEC.md C2), ready for `multiply_gradient`."""
     weight = mac.rotate(params.weight_code, config.groups)
     magnitudes = config.dy_format.max_magnitude, config.weight_format.max_magnitude
     return mac.prepare(weight, 1, config.groups, magnitudes, config.bounds(params.weight_code.shape)[1])
@@ -265,7 +265,7 @@ def _gradient_fp16(
     values = values.reshape(kh * kw * c_terms, *values.shape[2:])
     factors = weight.reshape(kh * kw * c_terms, groups, c_in // groups)
 
-    def step(total: Array, term: tuple[Array, Array]) -> tuple[Array, Array | None]:
+    def step(total: Array, term: tuple[Array, Array]) -> tuple[Array, Any]:
         value, factor = term
         total = reduce.fp32_add(total, value[..., None] * factor[None, None, None])
         return total, (total.reshape(*total.shape[:3], -1) if tap is not no_tap else None)

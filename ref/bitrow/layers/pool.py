@@ -116,8 +116,8 @@ def max_gradient_rows(
     return dx
 
 
-def _avg_window(config: AvgPoolConfig, hw: tuple[int, int]) -> tuple[int, int]:
-    return hw if config.kernel is None else (config.kernel, config.kernel)
+def _avg_window(config: AvgPoolConfig, hw: tuple[int, ...]) -> tuple[int, int]:
+    return (hw[0], hw[1]) if config.kernel is None else (config.kernel, config.kernel)
 
 
 def avg_forward(

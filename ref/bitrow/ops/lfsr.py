@@ -66,10 +66,10 @@ def step(state: UInt16[Array, "*s"]) -> UInt16[Array, "*s"]:
 def jump(state: UInt16[Array, "*s"], steps: int | Array) -> UInt16[Array, "*s"]:
     """The state after `steps` steps, at most 2^32 - 1 if traced; 16 matrix products whatever `steps` is."""
     if isinstance(steps, int):
-        steps = jnp.uint32(steps % LFSR_PERIOD)
-    steps = steps.astype(jnp.uint32) % jnp.uint32(LFSR_PERIOD)
+        steps %= LFSR_PERIOD
+    left = jnp.asarray(steps, jnp.uint32) % jnp.uint32(LFSR_PERIOD)
     for log2_steps in range(16):
-        taken = (steps >> log2_steps) & jnp.uint32(1) == 1
+        taken = (left >> log2_steps) & jnp.uint32(1) == 1
         state = jnp.where(taken, _apply_array(_power(log2_steps), state), state)
     return state
 

@@ -7,13 +7,13 @@ wide: two outputs take four products instead of six, and integers lose nothing b
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax.numpy as jnp
 from jax import Array, lax
 from jaxtyping import Int8, Int32, Integer
 
-from bitrow.formats import Accumulator, AccOverflow
+from bitrow.formats import AccOverflow, Accumulator
 from bitrow.ops.tap import Tap, no_tap
 
 Padding = tuple[tuple[int, int, int], tuple[int, int, int]]  # (low, high, interior) for h and w, as lax.pad
@@ -25,7 +25,7 @@ def forward_padding(padding: int) -> Padding:
 
 
 def gradient_padding(
-    dy_hw: tuple[int, int], dx_hw: tuple[int, int], kernel_hw: tuple[int, int], stride: int, padding: int
+    dy_hw: tuple[int, ...], dx_hw: tuple[int, ...], kernel_hw: tuple[int, ...], stride: int, padding: int
 ) -> Padding:
     """Dilation and padding that make the input gradient a plain stride-1 convolution (SPEC.md C2)."""
 
@@ -48,7 +48,7 @@ def pad_spatial(x: Array, padding: Padding, fill: Array) -> Array:
     return lax.pad(x, fill, ((0, 0, 0), *padding, (0, 0, 0)))
 
 
-def windows(x: Array, kernel_hw: tuple[int, int], stride: int) -> list[Array]:
+def windows(x: Array, kernel_hw: tuple[int, ...], stride: int) -> list[Array]:
     """For each (kh, kw) in row-major order, the elements of padded `x` that it meets: `[n, oh, ow, c]` each."""
     kh, kw = kernel_hw
     n, h, w, c = x.shape
@@ -77,7 +77,7 @@ def _saturating(columns: Array, weight: Array, accumulator: Accumulator, tap: Ta
     """columns `[n, oh, ow, g, K]`, weight `[K, g, c_out/g]`: clamped after each product, K in order."""
     start = jnp.zeros((*columns.shape[:-1], weight.shape[-1]), jnp.int32)
 
-    def step(acc: Array, term: tuple[Array, Array]) -> tuple[Array, Array | None]:
+    def step(acc: Array, term: tuple[Array, Array]) -> tuple[Array, Any]:
         x, w = term
         acc = saturating_add(acc, x[..., None] * w[None, None, None], accumulator)
         return acc, (acc.reshape(*acc.shape[:3], -1) if tap is not no_tap else None)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import jax.numpy as jnp
 from jax import Array, lax
@@ -59,7 +60,7 @@ def tree(x: Array, axis: int, add: Add, tap: Tap = no_tap, name: str = "sum") ->
 def running(rows: Array, add: Add, tap: Tap = no_tap, name: str = "sum") -> Array:
     """Sum over the first axis, one after another from +0 (SPEC.md B2). Taps NAME_running, all running values."""
 
-    def step(total: Array, row: Array) -> tuple[Array, Array | None]:
+    def step(total: Array, row: Array) -> tuple[Array, Any]:
         total = add(total, row)
         return total, (total if tap is not no_tap else None)
 

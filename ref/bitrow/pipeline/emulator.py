@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Mapping
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -112,7 +112,7 @@ class Emulator:
         return x.reshape(*lead, *self.network.input_shape), dlogits.reshape(*lead, *out)
 
 
-def _run(emulator: Emulator, params: Params, x: Array, dlogits: Array, table: Tables) -> Emulation:
+def _run(emulator: Emulator, params: Mapping[str, Any], x: Array, dlogits: Array, table: Tables) -> Emulation:
     geometry, layout = emulator.geometry, emulator.layout
     convs = [(n.name, n.config) for n in emulator.network.nodes if isinstance(n.config, ConvConfig)]
     kernels = {name: conv.forward_kernel(config, params[name]) for name, config in convs}
@@ -134,18 +134,19 @@ def _run(emulator: Emulator, params: Params, x: Array, dlogits: Array, table: Ta
                 # Outside the switch the scan updates its carry in place; inside, every branch would copy it.
                 store = lax.dynamic_update_slice(store, rows[place : place + 1], (slots[place], 0))
             out.append(store)
-        return (out[0], out[1], out[2], out[3]), (written if emulator.record else None)
+        return tuple(out), (written if emulator.record else None)
 
     empty = tuple(
         jnp.zeros((layout.used[store], geometry.lanes * layout.width[store]), DTYPES[store]) for store in Store
     )
     stores, rows = lax.scan(step, empty, table)
-    logits = _read_maps(emulator, stores, layout.regions["logits", 0], shapes(emulator.network)[emulator.network.output])
-    if isinstance(emulator.network.node(emulator.network.output).config, LinearConfig):
+    network = emulator.network
+    logits = _read_maps(emulator, stores, layout.regions["logits", 0], shapes(network)[network.output])
+    if isinstance(network.node(network.output).config, LinearConfig):
         logits = logits.reshape(logits.shape[0], -1)
     if not geometry.training:
         return Emulation(logits, None, {}, rows)
-    dx = _read_maps(emulator, stores, layout.regions["dx", 0], emulator.network.input_shape)
+    dx = _read_maps(emulator, stores, layout.regions["dx", 0], network.input_shape)
     return Emulation(logits, dx, _batch_norm_grads(emulator, stores), rows)
 
 

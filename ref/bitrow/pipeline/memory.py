@@ -10,7 +10,7 @@ from __future__ import annotations
 import enum
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -100,14 +100,17 @@ class Program(NamedTuple):
 
 
 class Tables(NamedTuple):
-    """The scan's input: for each task its program, its place, and its slots, `[tasks, ...]` int32."""
+    """The scan's input: for each task its program, its place, and its slots, `[tasks, ...]` int32.
 
-    program: np.ndarray
-    image: np.ndarray
-    row: np.ndarray
-    reads: np.ndarray
-    present: np.ndarray
-    writes: tuple[np.ndarray, ...]  # by store: [tasks, most writes of a task to this store]
+    numpy arrays here, one task's tracers inside the scan.
+    """
+
+    program: Any
+    image: Any
+    row: Any
+    reads: Any
+    present: Any
+    writes: tuple[Any, ...]  # by store: [tasks, most writes of a task to this store]
 
 
 def tables(layout: Layout, programs: Mapping[tuple[int, Phase], Program], order: Order) -> Tables:

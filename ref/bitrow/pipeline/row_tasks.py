@@ -6,9 +6,9 @@ accesses. Nothing here rounds.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -27,11 +27,10 @@ from bitrow.formats import FP16, Gradient, QuantRounding
 from bitrow.graph import Network, Node
 from bitrow.layers import activation, batch_norm, conv, linear, pool, residual
 from bitrow.ops import mac, reduce, softfloat
-from bitrow.parameters import Params
 from bitrow.pipeline.memory import Access, Key, Layout, Program, Store
 from bitrow.pipeline.stages import Edge, Head, Phase, Stage, gradient_edges, row_count
 
-Stores = tuple[Array, Array, Array, Array]
+Stores = tuple[Array, ...]  # by Store
 
 
 class Now(NamedTuple):
@@ -42,7 +41,7 @@ class Now(NamedTuple):
     present: Array
     image: Array
     row: Array
-    params: Params
+    params: Mapping[str, Any]
     kernels: dict[str, mac.Kernel]
     gradient_kernels: dict[str, mac.Kernel]
     x: Array  # [images, lanes, h, w, c]
@@ -306,7 +305,7 @@ class _Build:
 
     def _head_result(self, stage: Stage, now: Now, reads: _Reads) -> tuple[Array, list[Array]]:
         """The row that enters the chain, and what the head itself keeps."""
-        h, w, c = stage.in_shape
+        _, w, c = stage.in_shape
         if stage.kind is Head.SOURCE:
             image = lax.dynamic_index_in_dim(now.x, now.image, 0, keepdims=False)
             return lax.dynamic_slice_in_dim(image, now.row, 1, axis=1), []
@@ -470,7 +469,7 @@ class _Build:
 
     def _back_head(self, stage: Stage, now: Now, reads: _Reads) -> Iterator[Array]:
         assert stage.head
-        (_, w, c), out, dy = stage.in_shape, stage.out_shape[1:], ("dy", stage.index)
+        w, out, dy = stage.in_shape[1], stage.out_shape[1:], ("dy", stage.index)
         match stage.head.config:
             case ConvConfig() as config:
                 yield self._conv_gradient(stage, config, now, reads)

@@ -6,6 +6,7 @@ its results: little-endian uint16, first operand major, every NaN as 0x7E00.
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import sys
 from collections.abc import Callable, Iterator
@@ -56,7 +57,7 @@ def first_difference(name: str, chunk: tuple[np.ndarray, ...], found: np.ndarray
     return f"{name}({given}): found 0x{found[at]:04x}, expected 0x{expected[at]:04x}"
 
 
-def check(name: str, advance: Callable[[int], None] = lambda count: None) -> tuple[int, str]:
+def check(name: str, advance: Callable[[int], object] = lambda count: None) -> tuple[int, str]:
     """Run every operand tuple of `name`; how many there were, and the SHA-256 of all results.
 
     Raises:
@@ -92,7 +93,7 @@ def main(names: list[str]) -> int:
         try:
             with Progress(transient=True) as progress:
                 task = progress.add_task(name, total=total)
-                count, digest = check(name, lambda n, task=task, progress=progress: progress.advance(task, n))
+                count, digest = check(name, functools.partial(progress.advance, task))
         except BitrowError as error:
             print(f"bitrow: {error}", file=sys.stderr)
             return 1
