@@ -8,7 +8,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from bitrow.config import (
     AddConfig,
@@ -26,8 +26,8 @@ from bitrow.formats import (
     FP32,
     FXP8,
     UFXP4,
-    Accumulator,
     AccOverflow,
+    Accumulator,
     Dequantize,
     FloatMode,
     Fxp,
@@ -36,6 +36,7 @@ from bitrow.formats import (
     QuantRounding,
     Rounding,
 )
+from bitrow.vectors import layer_problems as layer
 from bitrow.vectors import problems as make
 from bitrow.vectors.problems import GENERAL_SCALES, POWER_SCALES, ConvSize, Problem, Scales
 from bitrow.vectors.stimulus import Stream
@@ -70,6 +71,11 @@ class Entry(NamedTuple):
     build: Build
 
 
+def _entry(name: str, function: Callable[..., Problem], *arguments: Any, **sizes: Any) -> Entry:
+    """An entry whose problem is `function(stream, name, *arguments, **sizes)`."""
+    return Entry(name, lambda stream, case: function(stream, case, *arguments, **sizes))
+
+
 def mode_name(mode: FloatMode) -> str:
     """A mode as a suffix of names: "nearest_even", "up_saturate_flush"."""
     saturate = "_saturate" if mode.overflow is Overflow.SATURATE else ""
@@ -77,20 +83,20 @@ def mode_name(mode: FloatMode) -> str:
 
 
 def _unit(kind: str, mode: FloatMode, count: int) -> Entry:
-    return Entry(
-        f"fp16_{kind}_{mode_name(mode)}", lambda stream, name: make.unit(stream, name, kind, mode, count)
-    )
+    return _entry(f"fp16_{kind}_{mode_name(mode)}", make.unit, kind, mode, count)
 
 
+_ODD_SCALE = 0.0716552734375
+_DEQUANTIZE_SCALES = (2.0**-3, 1.5, _ODD_SCALE, 3.5)
 _QUANTIZED_MAP = (1, 4, 16, 4)
 
 
 def _quantizers(
     config: ConvConfig, label: str, scale: float, shape: tuple[int, int, int, int] = _QUANTIZED_MAP
 ) -> Iterator[Entry]:
-    yield Entry(f"fxp_quantize_{label}", lambda s, name: make.quantize(s, name, config, scale, False, shape))
+    yield _entry(f"fxp_quantize_{label}", make.quantize, config, scale, False, shape)
     drawn = replace(config, dy_rounding=QuantRounding.STOCHASTIC)
-    yield Entry(f"fxp_quantize_stochastic_{label}", lambda s, name: make.quantize(s, name, drawn, scale, True, shape))
+    yield _entry(f"fxp_quantize_stochastic_{label}", make.quantize, drawn, scale, True, shape)
 
 
 class _Conv(NamedTuple):
@@ -106,21 +112,22 @@ class _Conv(NamedTuple):
 
 
 def _convs(case: _Conv) -> Iterator[Entry]:
+    stem, common = f"conv_{case.label}", (case.config, case.size, case.scales)
     if case.forward:
-        yield Entry(
-            f"conv_{case.label}_forward",
-            lambda s, name: make.conv_forward(s, name, case.config, case.size, case.scales, case.bias),
-        )
+        yield _entry(f"{stem}_forward", make.conv_forward, *common, case.bias)
     if case.backward:
-        yield Entry(
-            f"conv_{case.label}_backward",
-            lambda s, name: make.conv_backward(s, name, case.config, case.size, case.scales),
-        )
+        yield _entry(f"{stem}_backward", make.conv_backward, *common)
+
+
+def _formats(config: ConvConfig, x_format: Fxp, weight_format: Fxp) -> ConvConfig:
+    """`config` with the input's format for its gradient, too."""
+    return replace(config, x_format=x_format, weight_format=weight_format, dy_format=x_format)
 
 
 _BATCH = BatchNormConfig(statistics=Statistics.BATCH)
 _PER_CHANNEL = Scales(0.25, (0.0625, 0.0716552734375, 0.109375, 0.03125), 0.015625)
-_EIGHT = {"x_format": FXP8, "weight_format": FXP8, "dy_format": FXP8}
+_EIGHT = _formats(ConvConfig(padding=1), FXP8, FXP8)
+_TWO_STEP = Dequantize.TWO_STEP
 _HUGE = Scales(8.0, 16.0, 4.0)
 
 _SMALL = ConvSize(n=1, h=5, w=5)
@@ -129,75 +136,103 @@ _SMALL = ConvSize(n=1, h=5, w=5)
 _SMOKE_CONVS = (
     _Conv("3x3", ConvConfig(padding=1), _SMALL, bias=True),
     _Conv("3x3_stride2_groups", ConvConfig(stride=2, padding=1, groups=2), ConvSize(1, 7, 6), GENERAL_SCALES),
-    _Conv("3x3_depthwise_fxp8_two_step",
-          ConvConfig(padding=1, groups=4, dequantize=Dequantize.TWO_STEP, **_EIGHT), _SMALL),
-    _Conv("1x1_fxp8_per_channel", ConvConfig(**_EIGHT), ConvSize(1, 4, 4, 8, kh=1, kw=1), _PER_CHANNEL, backward=False),
-    _Conv("5x5_unsigned_wrap",
-          ConvConfig(padding=2, x_format=UFXP4, accumulator=Accumulator(11, AccOverflow.WRAP)),
-          ConvSize(1, 6, 6, 2, 5, 5, 2), backward=False),
-    _Conv("3x3_saturate", ConvConfig(padding=1, accumulator=Accumulator(9, AccOverflow.SATURATE)),
-          ConvSize(1, 4, 4, 2, c_out=2), backward=False),
-    _Conv("3x3_fold_stochastic", ConvConfig(padding=1, fold=True, dy_rounding=QuantRounding.STOCHASTIC),
-          _SMALL, _PER_CHANNEL, forward=False),
-    _Conv("3x3_fp16_gradient", ConvConfig(padding=1, gradient=Gradient.FP16), ConvSize(1, 4, 4, 2, c_out=2),
-          forward=False),
-    _Conv("3x3_toward_zero_saturate_flush", ConvConfig(padding=1, mode=HARD), _SMALL, _HUGE,
-          backward=False),
-)  # fmt: skip
+    _Conv("3x3_depthwise_fxp8_two_step", replace(_EIGHT, groups=4, dequantize=_TWO_STEP), _SMALL),
+    _Conv(
+        "1x1_fxp8_per_channel",
+        replace(_EIGHT, padding=0),
+        ConvSize(1, 4, 4, 8, kh=1, kw=1),
+        _PER_CHANNEL,
+        backward=False,
+    ),
+    _Conv(
+        "5x5_unsigned_wrap",
+        ConvConfig(padding=2, x_format=UFXP4, accumulator=Accumulator(11, AccOverflow.WRAP)),
+        ConvSize(1, 6, 6, 2, 5, 5, 2),
+        backward=False,
+    ),
+    _Conv(
+        "3x3_saturate",
+        ConvConfig(padding=1, accumulator=Accumulator(9, AccOverflow.SATURATE)),
+        ConvSize(1, 4, 4, 2, c_out=2),
+        backward=False,
+    ),
+    _Conv(
+        "3x3_fold_stochastic",
+        ConvConfig(padding=1, fold=True, dy_rounding=QuantRounding.STOCHASTIC),
+        _SMALL,
+        _PER_CHANNEL,
+        forward=False,
+    ),
+    _Conv(
+        "3x3_fp16_gradient",
+        ConvConfig(padding=1, gradient=Gradient.FP16),
+        ConvSize(1, 4, 4, 2, c_out=2),
+        forward=False,
+    ),
+    _Conv("3x3_toward_zero_saturate_flush", ConvConfig(padding=1, mode=HARD), _SMALL, _HUGE, backward=False),
+)
 
 _STANDARD_CONVS = (
     _Conv("3x3_general_scale", ConvConfig(padding=1), scales=GENERAL_SCALES, bias=True),
     _Conv("3x3_depthwise", ConvConfig(padding=1, groups=4)),
     _Conv("1x1_two_step", ConvConfig(dequantize=Dequantize.TWO_STEP), ConvSize(kh=1, kw=1), GENERAL_SCALES),
     _Conv("5x5_unsigned", ConvConfig(padding=2, x_format=UFXP4), ConvSize(n=1, kh=5, kw=5, c_in=2)),
-    _Conv("3x3_fxp8", ConvConfig(padding=1, **_EIGHT), scales=GENERAL_SCALES),
-    _Conv("3x3_fxp8_two_step", ConvConfig(padding=1, dequantize=Dequantize.TWO_STEP, **_EIGHT)),
-    _Conv("3x3_wrap_unsigned", ConvConfig(padding=1, x_format=UFXP4, accumulator=Accumulator(10, AccOverflow.WRAP))),
+    _Conv("3x3_fxp8", _EIGHT, scales=GENERAL_SCALES),
+    _Conv("3x3_fxp8_two_step", replace(_EIGHT, dequantize=_TWO_STEP)),
+    _Conv(
+        "3x3_wrap_unsigned",
+        ConvConfig(padding=1, x_format=UFXP4, accumulator=Accumulator(10, AccOverflow.WRAP)),
+    ),
     _Conv("3x3_per_channel", ConvConfig(padding=1), scales=_PER_CHANNEL, backward=False),
-    _Conv("3x3_stochastic", ConvConfig(padding=1, dy_rounding=QuantRounding.STOCHASTIC), scales=GENERAL_SCALES,
-          forward=False),
-)  # fmt: skip
+    _Conv(
+        "3x3_stochastic",
+        ConvConfig(padding=1, dy_rounding=QuantRounding.STOCHASTIC),
+        scales=GENERAL_SCALES,
+        forward=False,
+    ),
+)
 
 
 def _norms(
     label: str, config: BatchNormConfig, shape: tuple[int, int, int, int], directions: int = 2
 ) -> Iterator[Entry]:
-    build = make.norm_batch if config.statistics is Statistics.BATCH else make.norm_frozen
-    yield Entry(f"batch_norm_{label}_forward", lambda s, name: build(s, name, config, False, shape))
+    build = layer.norm_batch if config.statistics is Statistics.BATCH else layer.norm_frozen
+    yield _entry(f"batch_norm_{label}_forward", build, config, False, shape)
     if directions == 2 and not config.fma:  # which changes the forward pass only
-        yield Entry(f"batch_norm_{label}_backward", lambda s, name: build(s, name, config, True, shape))
+        yield _entry(f"batch_norm_{label}_backward", build, config, True, shape)
 
 
-def _pairs(stem: str, build: Callable[..., Problem], config: object, **sizes: object) -> Iterator[Entry]:
+def _pairs(stem: str, build: Callable[..., Problem], config: Any, **sizes: Any) -> Iterator[Entry]:
     """An operation in both directions."""
-    for direction in ("forward", "backward"):
-        backward = direction == "backward"
-        yield Entry(f"{stem}_{direction}", lambda s, name, b=backward: build(s, name, config, b, **sizes))
+    yield _entry(f"{stem}_forward", build, config, False, **sizes)
+    yield _entry(f"{stem}_backward", build, config, True, **sizes)
 
 
 def _layers(mode: FloatMode, label: str) -> Iterator[Entry]:
     """The A layers that round, under one mode."""
-    yield Entry(f"add_{label}", lambda s, name: make.add(s, name, AddConfig(mode)))
-    yield Entry(f"gradient_accumulate_{label}", lambda s, name: make.accumulate(s, name, mode))
-    yield Entry(f"max_pool_{label}_backward", lambda s, name: make.max_pool(s, name, MaxPoolConfig(3, 2, 1, mode), True))
-    yield from _pairs(f"avg_pool_{label}", make.avg_pool, AvgPoolConfig(3, mode))
-    yield from _pairs(f"linear_{label}", make.linear, LinearConfig(mode))
+    yield _entry(f"add_{label}", layer.add, AddConfig(mode))
+    yield _entry(f"gradient_accumulate_{label}", layer.accumulate, mode)
+    yield _entry(f"max_pool_{label}_backward", layer.max_pool, MaxPoolConfig(3, 2, 1, mode), True)
+    yield from _pairs(f"avg_pool_{label}", layer.avg_pool, AvgPoolConfig(3, mode))
+    yield from _pairs(f"linear_{label}", layer.linear, LinearConfig(mode))
 
 
 def _dequantizers(label: str, mode: FloatMode, width: int = 32) -> Iterator[Entry]:
-    scales = (2.0**-3, 1.5, GENERAL_SCALES.w, 3.5)
     for method in Dequantize:
         config = ConvConfig(dequantize=method, mode=mode)
-        yield Entry(
-            f"fxp_dequantize_{method.value}_{label}",
-            lambda s, name, config=config: make.dequantize(s, name, config, scales, width),
+        yield _entry(
+            f"fxp_dequantize_{method.value}_{label}", make.dequantize, config, _DEQUANTIZE_SCALES, width
         )
 
 
 def _packs() -> Iterator[Entry]:
-    for fmt, shape in ((Fxp(4), (1, 3, 5, 3)), (UFXP4, (1, 2, 4, 2)), (Fxp(3), (1, 2, 3, 3)), (FXP8, (1, 2, 3, 2))):
-        sign = "" if fmt.signed else "u"
-        yield Entry(f"fxp_pack_{sign}fxp{fmt.bits}", lambda s, name, f=fmt, at=shape: make.pack(s, name, f, at))
+    for fmt, shape in (
+        (Fxp(4), (1, 3, 5, 3)),
+        (UFXP4, (1, 2, 4, 2)),
+        (Fxp(3), (1, 2, 3, 3)),
+        (FXP8, (1, 2, 3, 2)),
+    ):
+        yield _entry(f"fxp_pack_{'' if fmt.signed else 'u'}fxp{fmt.bits}", make.pack, fmt, shape)
 
 
 _FROZEN_MAP, _BATCH_MAP, _SMALL_BATCH_MAP = (2, 4, 5, 6), (2, 3, 5, 8), (1, 2, 3, 8)
@@ -209,30 +244,30 @@ def smoke() -> list[Entry]:
     entries += [_unit("mul", HARD, 72), _unit("fma", MODES[9], 72)]
     entries += [*_quantizers(ConvConfig(), "fxp4", POWER_SCALES.x, (1, 2, 20, 5))]
     entries += [*_dequantizers("nearest_even", FloatMode(), 16), *_packs()][:3]
-    entries.append(Entry("lfsr_words", lambda s, name: make.lfsr(s, name, 0xACE1, 16)))
+    entries.append(_entry("lfsr_words", make.lfsr, 0xACE1, 16))
     entries += itertools.chain.from_iterable(map(_convs, _SMOKE_CONVS))
     entries += _norms("frozen", BatchNormConfig(), (1, 3, 5, 6))
     entries += _norms("frozen_fma", BatchNormConfig(fma=True), (1, 3, 5, 6))
     entries += _norms("batch_fp32", _BATCH, _SMALL_BATCH_MAP)
     entries += _norms("batch_fp16", BatchNormConfig(Statistics.BATCH, accumulator=FP16), _SMALL_BATCH_MAP, 1)
-    entries.append(Entry("add", lambda s, name: make.add(s, name, AddConfig(), (1, 4, 4, 6))))
-    entries.append(Entry("gradient_accumulate", lambda s, name: make.accumulate(s, name, FloatMode(), 3, (1, 4, 4, 6))))
-    entries += _pairs("relu6", make.relu, ReluConfig(six=True), shape=(1, 3, 8, 4))
-    entries += _pairs("max_pool_3x3", make.max_pool, MaxPoolConfig(3, 2, 1), shape=(1, 7, 6, 4))
-    entries += _pairs("avg_pool_3x3", make.avg_pool, AvgPoolConfig(3), shape=(1, 3, 7, 9))
-    entries += _pairs("linear", make.linear, LinearConfig(), inputs=5, outputs=4)
+    entries.append(_entry("add", layer.add, AddConfig(), (1, 4, 4, 6)))
+    entries.append(_entry("gradient_accumulate", layer.accumulate, FloatMode(), 3, (1, 4, 4, 6)))
+    entries += _pairs("relu6", layer.relu, ReluConfig(six=True), shape=(1, 3, 8, 4))
+    entries += _pairs("max_pool_3x3", layer.max_pool, MaxPoolConfig(3, 2, 1), shape=(1, 7, 6, 4))
+    entries += _pairs("avg_pool_3x3", layer.avg_pool, AvgPoolConfig(3), shape=(1, 3, 7, 9))
+    entries += _pairs("linear", layer.linear, LinearConfig(), inputs=5, outputs=4)
     return entries
 
 
 def _selections() -> Iterator[Entry]:
-    yield from _pairs("relu", make.relu, ReluConfig())
-    yield from _pairs("avg_pool_whole_map", make.avg_pool, AvgPoolConfig())
-    yield from _pairs("avg_pool_1x1", make.avg_pool, AvgPoolConfig(1), shape=(1, 3, 3, 9))
-    yield from _pairs("avg_pool_2x2", make.avg_pool, AvgPoolConfig(2))
-    yield from _pairs("linear_1x1", make.linear, LinearConfig(), inputs=1, outputs=1)
+    yield from _pairs("relu", layer.relu, ReluConfig())
+    yield from _pairs("avg_pool_whole_map", layer.avg_pool, AvgPoolConfig())
+    yield from _pairs("avg_pool_1x1", layer.avg_pool, AvgPoolConfig(1), shape=(1, 3, 3, 9))
+    yield from _pairs("avg_pool_2x2", layer.avg_pool, AvgPoolConfig(2))
+    yield from _pairs("linear_1x1", layer.linear, LinearConfig(), inputs=1, outputs=1)
     yield from _packs()
     for label, fmt in (("narrow", Fxp(4, narrow=True)), ("fxp8", FXP8), ("fxp2", Fxp(2)), ("ufxp4", UFXP4)):
-        yield from _quantizers(ConvConfig(x_format=fmt), label, GENERAL_SCALES.w)
+        yield from _quantizers(ConvConfig(x_format=fmt), label, _ODD_SCALE)
 
 
 def _standard_convs() -> Iterator[_Conv]:
@@ -240,12 +275,20 @@ def _standard_convs() -> Iterator[_Conv]:
     for mode in LAYER_MODES:
         yield _Conv(f"3x3_{mode_name(mode)}", ConvConfig(padding=1, mode=mode), scales=_HUGE, bias=True)
     for x_bits, w_bits in ((2, 2), (3, 5), (5, 3), (7, 4)):
-        formats = {"x_format": Fxp(x_bits), "weight_format": Fxp(w_bits), "dy_format": Fxp(x_bits)}
-        yield _Conv(f"3x3_{x_bits}x{w_bits}_bits", ConvConfig(padding=1, **formats), scales=GENERAL_SCALES)
+        config = _formats(ConvConfig(padding=1), Fxp(x_bits), Fxp(w_bits))
+        yield _Conv(f"3x3_{x_bits}x{w_bits}_bits", config, scales=GENERAL_SCALES)
     for overflow, bits in itertools.product((AccOverflow.WRAP, AccOverflow.SATURATE), (8, 12)):
         config = ConvConfig(padding=1, accumulator=Accumulator(bits, overflow))
         yield _Conv(f"3x3_{overflow.value}_{bits}_bits", config, ConvSize(n=1, h=5, w=5))
-    for kernel, stride, padding in ((1, 2, 0), (1, 1, 1), (3, 3, 0), (3, 2, 2), (5, 1, 0), (5, 3, 2), (2, 2, 1)):
+    for kernel, stride, padding in (
+        (1, 2, 0),
+        (1, 1, 1),
+        (3, 3, 0),
+        (3, 2, 2),
+        (5, 1, 0),
+        (5, 3, 2),
+        (2, 2, 1),
+    ):
         config = ConvConfig(stride=stride, padding=padding)
         size = ConvSize(h=9, w=8, kh=kernel, kw=kernel)
         yield _Conv(f"{kernel}x{kernel}_stride{stride}_padding{padding}", config, size)
@@ -268,7 +311,7 @@ def standard() -> list[Entry]:
     entries += [_unit(kind, mode, 512) for kind in UNITS for mode in MODES]
     for mode in MODES:
         label = mode_name(mode)
-        scale = 4.0 if mode.overflow is Overflow.SATURATE else GENERAL_SCALES.w
+        scale = 4.0 if mode.overflow is Overflow.SATURATE else _ODD_SCALE
         entries += [*_quantizers(ConvConfig(mode=mode), label, scale), *_dequantizers(label, mode)]
         entries += _norms(f"frozen_{label}", BatchNormConfig(mode=mode), _FROZEN_MAP)
         entries += _norms(f"frozen_fma_{label}", BatchNormConfig(fma=True, mode=mode), _FROZEN_MAP)
@@ -280,10 +323,7 @@ def standard() -> list[Entry]:
         entries += _norms(f"batch_{label}_{mode_name(mode)}", config, _BATCH_MAP)
     entries += _norms("batch_fp32_single_column", _BATCH, (2, 5, 1, 8))
     entries += itertools.chain.from_iterable(map(_convs, _standard_convs()))
-    entries += [
-        Entry(f"lfsr_words_seed_{seed:04x}", lambda s, name, seed=seed: make.lfsr(s, name, seed, 64))
-        for seed in (0x0001, 0xFFFF)
-    ]
+    entries += [_entry(f"lfsr_words_seed_{seed:04x}", make.lfsr, seed, 64) for seed in (0x0001, 0xFFFF)]
     return list({entry.name: entry for entry in entries}.values())
 
 
@@ -292,7 +332,8 @@ NETWORK_IMAGES = {"smoke": (0,), "standard": (0, 1, 2)}
 
 
 def pass_prefix(model: str, image: int) -> str:
-    """The prefix of the cases of a model's pass on one of its samples; short, as it is in every file's name."""
+    """The prefix of the cases of a model's pass on one of its samples; short, as it is in every file's
+    name."""
     return f"digit{image}" if model == MODEL else model
 
 
@@ -307,7 +348,9 @@ def _pass(model_name: str, image: int, keep: Callable[[str], bool] = lambda _: T
     from bitrow.vectors import generate, networks
 
     prefix = pass_prefix(model_name, image)
-    for problem in networks.problems(models.load(model_name), prefix, image, generate.run_problem, compare=False):
+    for problem in networks.problems(
+        models.load(model_name), prefix, image, generate.run_problem, compare=False
+    ):
         if keep(problem.name):
             yield problem
     if keep(f"{prefix}_whole"):
@@ -349,7 +392,7 @@ def _suite(name: str, seed: int) -> Iterator[Problem]:
             yield from _pass(MODEL, image, name.__eq__)
             return
     raise BitrowError(
-        f"suite: found {name!r}, expected {', '.join(SUITES)}, or the name of a case such as {standard()[0].name}"
+        f"suite: found {name!r}, expected {', '.join(SUITES)}, or a case such as {standard()[0].name}"
     )
 
 

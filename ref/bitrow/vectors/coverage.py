@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from bitrow.vectors import bins, plans
+from bitrow.vectors import bins, layer_plans, plans
 from bitrow.vectors.bins import BINS, REACHABLE
 from bitrow.vectors.case import Case
 from bitrow.vectors.plans import LAYER_BINS, Plan
@@ -21,9 +21,19 @@ from bitrow.vectors.plans import LAYER_BINS, Plan
 _INPUT = frozenset(name for name in BINS if name.startswith("input_"))
 _FP = LAYER_BINS
 _QUANTIZER = frozenset(
-    ("quantize_tie_lower", "quantize_tie_upper", "clip_low", "clip_high", "code_min", "code_max", "mask_edge_inside",
-     "mask_edge_outside", "quantize_nan", "quantize_infinity")
-)  # fmt: skip
+    (
+        "quantize_tie_lower",
+        "quantize_tie_upper",
+        "clip_low",
+        "clip_high",
+        "code_min",
+        "code_max",
+        "mask_edge_inside",
+        "mask_edge_outside",
+        "quantize_nan",
+        "quantize_infinity",
+    )
+)
 _NOISE = frozenset(name for name in BINS if name.startswith("stochastic_"))
 _SUMS = frozenset(name for name in BINS if name.startswith("acc_"))
 _TREE = frozenset(("tree_padded", "tree_single"))
@@ -69,26 +79,24 @@ PLANS: dict[str, Coverage] = {
     ),
     "fxp.pack": Coverage(plans.pack, frozenset(("pack_even_row", "pack_odd_row", "pack_negative", "pack_wide"))),
     "lfsr.words": Coverage(plans.lfsr, frozenset(("lfsr_first", "lfsr_jump", "lfsr_period"))),
-    "conv.forward": Coverage(
-        plans.conv_forward, _INPUT | _FP | _QUANTIZER | _SUMS | {"wide_product", "padding"}
-    ),
+    "conv.forward": Coverage(plans.conv_forward, _INPUT | _FP | _QUANTIZER | _SUMS | {"wide_product", "padding"}),
     "conv.backward": Coverage(
         plans.conv_backward, _INPUT | _FP | _QUANTIZER | _NOISE | _SUMS | {"wide_product", "padding"}
     ),
-    "batch_norm.forward": Coverage(plans.batch_norm_forward, _INPUT | _FP | _TREE),
-    "batch_norm.backward": Coverage(plans.batch_norm_backward, _INPUT | _FP | _TREE),
-    "relu.forward": Coverage(plans.relu_forward, _INPUT | _RELU),
-    "relu.backward": Coverage(plans.relu_backward, _INPUT | _RELU),
-    "add.forward": Coverage(plans.add_forward, _INPUT | _FP),
-    "gradient.accumulate": Coverage(plans.accumulate, _INPUT | _FP),
+    "batch_norm.forward": Coverage(layer_plans.batch_norm_forward, _INPUT | _FP | _TREE),
+    "batch_norm.backward": Coverage(layer_plans.batch_norm_backward, _INPUT | _FP | _TREE),
+    "relu.forward": Coverage(layer_plans.relu_forward, _INPUT | _RELU),
+    "relu.backward": Coverage(layer_plans.relu_backward, _INPUT | _RELU),
+    "add.forward": Coverage(layer_plans.add_forward, _INPUT | _FP),
+    "gradient.accumulate": Coverage(layer_plans.accumulate, _INPUT | _FP),
     "max_pool.forward": Coverage(
-        plans.max_pool_forward, _INPUT | {"pool_tie", "pool_zero_tie", "pool_nan", "padding"}
+        layer_plans.max_pool_forward, _INPUT | {"pool_tie", "pool_zero_tie", "pool_nan", "padding"}
     ),
-    "max_pool.backward": Coverage(plans.max_pool_backward, _INPUT | _FP | {"pool_shared_winner"}),
-    "avg_pool.forward": Coverage(plans.avg_pool_forward, _INPUT | _MEAN | _TREE | {"left_out"}),
-    "avg_pool.backward": Coverage(plans.avg_pool_backward, _INPUT | _MEAN | {"left_out"}),
-    "linear.forward": Coverage(plans.linear_forward, _INPUT | _FP | _TREE),
-    "linear.backward": Coverage(plans.linear_backward, _INPUT | _FP | _TREE),
+    "max_pool.backward": Coverage(layer_plans.max_pool_backward, _INPUT | _FP | {"pool_shared_winner"}),
+    "avg_pool.forward": Coverage(layer_plans.avg_pool_forward, _INPUT | _MEAN | _TREE | {"left_out"}),
+    "avg_pool.backward": Coverage(layer_plans.avg_pool_backward, _INPUT | _MEAN | {"left_out"}),
+    "linear.forward": Coverage(layer_plans.linear_forward, _INPUT | _FP | _TREE),
+    "linear.backward": Coverage(layer_plans.linear_backward, _INPUT | _FP | _TREE),
 }
 
 
@@ -156,7 +164,8 @@ class SetCoverage:
 
     def summary(self) -> dict[str, Any]:
         """Bins hit and missed by operation and by clause, cases by clause, and the parameter values seen."""
-        operations, totals = {}, Counter()
+        operations: dict[str, Any] = {}
+        totals: Counter[str] = Counter()
         by_clause: dict[str, list[int]] = {}
         for operation, counts in sorted(self._bins.items()):
             wanted = reachable(operation) | set(counts)

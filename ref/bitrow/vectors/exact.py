@@ -1,8 +1,8 @@
 """Exact values of FP words in numpy integers: what coverage proves its bins with (SPEC.md F2, F3).
 
-A value is a sign, an integer significand and a binary exponent, so that a tie or an overflow is decided by integer
-comparison. Where an exact result needs more bits than an int64 holds, its tail is jammed into the lowest bit, which
-keeps every comparison that `classify` makes. Standard library and numpy only.
+A value is a sign, an integer significand and a binary exponent, so that a tie or an overflow is decided by
+integer comparison. Where an exact result needs more bits than an int64 holds, its tail is jammed into the
+lowest bit, which keeps every comparison that `classify` makes. Standard library and numpy only.
 """
 
 from __future__ import annotations
@@ -140,10 +140,10 @@ def sqrt(x: Exact) -> Exact:
 class Rounded(NamedTuple):
     """Where an exact result lies between the numbers of a format, elementwise booleans.
 
-    `tie_lower` and `tie_upper`: exactly half way, the even neighbour being the smaller or the larger magnitude.
-    `above_tie`, `below_tie`: within an eighth of a unit of half way, but not on it. `subnormal`: nonzero, below the
-    smallest normal number. `boundary`: below it, and rounding up to it. `vanish`: nonzero, rounding to zero.
-    `overflow`: finite, rounding past the largest.
+    `tie_lower` and `tie_upper`: exactly half way, the even neighbour being the smaller or the larger
+    magnitude. `above_tie`, `below_tie`: within an eighth of a unit of half way, but not on it. `subnormal`:
+    nonzero, below the smallest normal number. `boundary`: below it, and rounding up to it. `vanish`: nonzero,
+    rounding to zero. `overflow`: finite, rounding past the largest.
     """
 
     inexact: np.ndarray

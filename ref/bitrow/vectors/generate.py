@@ -1,7 +1,7 @@
 """Vectors computed three ways, and exported only where all three agree (SPEC.md V5).
 
-Judge one is the scalar oracle; judge two the kernels run operation by operation; judge three the same kernels compiled
-whole. A disagreement stops the export with the first element that differs.
+Judge one is the scalar oracle; judge two the kernels run operation by operation; judge three the same kernels
+compiled whole. A disagreement stops the export with the first element that differs.
 """
 
 from __future__ import annotations
@@ -14,14 +14,14 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import numpy as np
 
 from bitrow.errors import BitrowError
 from bitrow.vectors import coverage, judge, networks, operations, stepwise, store
-from bitrow.vectors.case import Case, Role
+from bitrow.vectors.case import Case
 from bitrow.vectors.operations import Operation, Words, to_arrays, to_words
 from bitrow.vectors.problems import Problem
 
@@ -102,7 +102,8 @@ def run_problem(problem: Problem) -> Words:
 
 
 def choose_rows(problem: Problem) -> list[tuple[int, int]] | None:
-    """The rows that the oracle recomputes: None for all, or the first, the last and others spread between them.
+    """The rows that the oracle recomputes: None for all, or the first, the last and others spread between
+    them.
 
     As many as `ORACLE_BUDGET` allows, one at least.
     """
@@ -149,11 +150,16 @@ def _first_difference(case: str, tap: str, judged: Mapping[str, np.ndarray], dig
     element = tuple(int(i) for i in np.unravel_index(flat, first.shape))
     mask = (1 << 4 * digits) - 1
     return Mismatch(
-        case, tap, element, {name: f"{int(w.reshape(-1)[flat]) & mask:0{digits}x}" for name, w in judged.items()}
+        case,
+        tap,
+        element,
+        {name: f"{int(w.reshape(-1)[flat]) & mask:0{digits}x}" for name, w in judged.items()},
     )
 
 
-def compare(problem: Problem, oracle: Words, rows: list | None, kernels: Mapping[str, Words]) -> list[Mismatch]:
+def compare(
+    problem: Problem, oracle: Words, rows: list | None, kernels: Mapping[str, Words]
+) -> list[Mismatch]:
     """Every tap on which the judges differ, its first element, in the order of the case's tensors.
 
     `oracle` holds the chosen rows where `rows` is not None; each of `kernels` holds whole tensors.
@@ -175,7 +181,9 @@ def compare(problem: Problem, oracle: Words, rows: list | None, kernels: Mapping
                 who: judge.sampled(problem.operation, problem.config, problem.given, tap, words, rows)
                 for who, words in whole.items()
             }
-            difference = _first_difference(problem.name, f"{tap} (sampled rows)", {"oracle": oracle[tap], **parts}, digits)
+            difference = _first_difference(
+                problem.name, f"{tap} (sampled rows)", {"oracle": oracle[tap], **parts}, digits
+            )
             difference = difference or _first_difference(problem.name, tap, whole, digits)
         if difference:
             found.append(difference)
@@ -216,8 +224,8 @@ def recompute(case: Case) -> list[Mismatch]:
     """Recompute every tap and output of a loaded case by the oracle and by the compiled kernels.
 
     Returns:
-        For each tensor that differs its first element, with the stored word and each judge's; empty when all agree. The
-        oracle recomputes all of a small case and a sample of a large one's rows.
+        For each tensor that differs its first element, with the stored word and each judge's; empty when all
+        agree. The oracle recomputes all of a small case and a sample of a large one's rows.
 
     Raises:
         BitrowError: the operation is unknown, or the case's inputs are refused.
@@ -293,7 +301,8 @@ def generate(
     Raises:
         BitrowError: the judges disagree (nothing is written), or `out` cannot be written.
     """
-    seen, rows = coverage.SetCoverage(), []
+    seen = coverage.SetCoverage()
+    rows: list[Row] = []
     extra: dict[str, Any] = {"suite": suite, "seed": seed, "versions": versions(), "coverage": {}}
 
     def cases() -> Iterator[Case]:

@@ -33,7 +33,8 @@ def conv_sum(config: ConvConfig, x_code: np.ndarray, weight_code: np.ndarray) ->
 
 
 def dilate(config: ConvConfig, dy: np.ndarray, kernel: tuple[int, int], hw: tuple[int, int]) -> np.ndarray:
-    """`dy` spread by the stride so that `dx[h, w]` reads rows h..h+kh-1 and columns w..w+kw-1; zeros elsewhere."""
+    """`dy` spread by the stride so that `dx[h, w]` reads rows h..h+kh-1 and columns w..w+kw-1; zeros
+    elsewhere."""
     n, oh, ow, c_out = dy.shape
     shape = [size + k - 1 for size, k in zip(hw, kernel, strict=True)]
     out = np.zeros((n, *shape, c_out), dy.dtype)
@@ -93,7 +94,11 @@ def pool_windows(config: MaxPoolConfig, x: np.ndarray) -> Windows:
     edges = ((0, 0), (pad, pad), (pad, pad), (0, 0))
     padded, inside = np.pad(x, edges), np.pad(np.ones(x.shape, bool), edges)
     slices = [
-        (slice(None), slice(a, a + (oh - 1) * stride + 1, stride), slice(b, b + (ow - 1) * stride + 1, stride))
+        (
+            slice(None),
+            slice(a, a + (oh - 1) * stride + 1, stride),
+            slice(b, b + (ow - 1) * stride + 1, stride),
+        )
         for a in range(k)
         for b in range(k)
     ]
@@ -101,7 +106,8 @@ def pool_windows(config: MaxPoolConfig, x: np.ndarray) -> Windows:
 
 
 class Winners(NamedTuple):
-    """One window element's dy on its way to the input: `before + dy` where `hit`; `tiny` where dy is subnormal."""
+    """One window element's dy on its way to the input: `before + dy` where `hit`; `tiny` where dy is
+    subnormal."""
 
     hit: np.ndarray
     tiny: np.ndarray

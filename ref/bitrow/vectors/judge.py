@@ -60,7 +60,9 @@ def target_shape(name: str, config: Any, words: Mapping[str, np.ndarray]) -> tup
     return first.shape[0], first.shape[1]
 
 
-def sampled(name: str, config: Any, words: Mapping[str, np.ndarray], tap: str, whole: np.ndarray, rows: list[Row]):
+def sampled(
+    name: str, config: Any, words: Mapping[str, np.ndarray], tap: str, whole: np.ndarray, rows: list[Row]
+):
     """The part of a whole tap that `compute` returns for `rows`."""
     if tap in _SOURCE_TAPS.get(name, ()):
         weight = words["weight_code"].shape
@@ -117,17 +119,25 @@ def _pack(fmt: Fxp, words: Words) -> Words:
 
 def _lfsr(config: Any, words: Words) -> Words:
     seed, count = int(words["seed"]), int(words["count"])
-    return {"words": np.array([lfsr.words(seed, start, count) for start in words["start"].tolist()], np.uint16)}
+    return {
+        "words": np.array([lfsr.words(seed, start, count) for start in words["start"].tolist()], np.uint16)
+    }
 
 
 def _norm_forward(config: BatchNormConfig, words: Words, **rows: Any) -> Words:
     batch = config.statistics is Statistics.BATCH
-    return batch_norm.forward_batch(config, words) if batch else batch_norm.forward_frozen(config, words, **rows)
+    return (
+        batch_norm.forward_batch(config, words) if batch else batch_norm.forward_frozen(config, words, **rows)
+    )
 
 
 def _norm_backward(config: BatchNormConfig, words: Words, **rows: Any) -> Words:
     batch = config.statistics is Statistics.BATCH
-    return batch_norm.backward_batch(config, words) if batch else batch_norm.backward_frozen(config, words, **rows)
+    return (
+        batch_norm.backward_batch(config, words)
+        if batch
+        else batch_norm.backward_frozen(config, words, **rows)
+    )
 
 
 def _accumulate(mode: FloatMode, words: Words) -> Words:
@@ -179,6 +189,17 @@ JUDGES: dict[str, Judge] = {
 
 # those whose oracle takes `rows`; batch statistics need the whole map
 BY_ROWS = frozenset(
-    ("conv.forward", "conv.backward", "batch_norm.forward", "batch_norm.backward", "relu.forward", "relu.backward",
-     "add.forward", "max_pool.forward", "max_pool.backward", "avg_pool.forward", "avg_pool.backward")
-)  # fmt: skip
+    (
+        "conv.forward",
+        "conv.backward",
+        "batch_norm.forward",
+        "batch_norm.backward",
+        "relu.forward",
+        "relu.backward",
+        "add.forward",
+        "max_pool.forward",
+        "max_pool.backward",
+        "avg_pool.forward",
+        "avg_pool.backward",
+    )
+)

@@ -1,4 +1,5 @@
-"""The kernels' side of the registry: each operation by name, on typed arrays, every tap recorded (SPEC.md V5)."""
+"""The kernels' side of the registry: each operation by name, on typed arrays, every tap recorded (SPEC.md
+V5)."""
 
 from __future__ import annotations
 

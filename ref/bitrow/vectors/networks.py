@@ -1,7 +1,8 @@
-"""A network's training pass as one problem for each layer and direction, and as a whole (SPEC.md C, B, A, V5).
+"""A network's training pass as one problem for each layer and direction, and as a whole (SPEC.md C, B, A,
+V5).
 
-The pass is walked layer by layer: each problem's inputs are the words that the layers before it computed, so that one
-map of the network is in memory at a time, beside what the backward pass reads.
+The pass is walked layer by layer: each problem's inputs are the words that the layers before it computed, so
+that one map of the network is in memory at a time, beside what the backward pass reads.
 """
 
 from __future__ import annotations
@@ -56,7 +57,8 @@ class Step(NamedTuple):
 
 
 class Pass:
-    """A training pass under way: walk `forward`, then `backward`; `run` computes each problem as it comes up."""
+    """A training pass under way: walk `forward`, then `backward`; `run` computes each problem as it comes
+    up."""
 
     def __init__(self, model: Model, prefix: str, run: Run, whole: bool = True) -> None:
         self.model, self.network = model, model.network
@@ -119,7 +121,8 @@ class Pass:
                 self._kept[node.name] = {"index": words["index"]}
 
     def backward(self, dlogits: np.ndarray) -> Iterator[Step]:
-        """Every layer's backward problem from dlogits uint16 [n, classes], last layer first; ends with `dx`."""
+        """Every layer's backward problem from dlogits uint16 [n, classes], last layer first; ends with
+        `dx`."""
         self._sums = {self.network.output: [dlogits]}
         for node in reversed(self.network.nodes):
             yield from self._gather(node.name)
@@ -141,7 +144,9 @@ class Pass:
         """The sum of a value's gradients, where it has several (SPEC.md A5)."""
         found = self._sums[name]
         if len(found) > 1:
-            step = self._step(f"{name}_fan_out", "gradient.accumulate", self.network.mode, {"dys": np.stack(found)})
+            step = self._step(
+                f"{name}_fan_out", "gradient.accumulate", self.network.mode, {"dys": np.stack(found)}
+            )
             self._sums[name] = [step.words["dx"]]
             yield step
 
@@ -164,7 +169,9 @@ class Pass:
                 return {"dy": dy} | kept | {"input_hw": size}
             case LinearConfig():
                 return {"dy": dy.reshape(dy.shape[0], -1), "weight": own["weight"]}
-        raise BitrowError(f"{node.name}: found config {type(node.config).__name__}, expected a layer's config")
+        raise BitrowError(
+            f"{node.name}: found config {type(node.config).__name__}, expected a layer's config"
+        )
 
 
 def _draws(config: ConvConfig) -> bool:
@@ -206,7 +213,8 @@ compiled_pass = jax.jit(whole_pass, static_argnums=0)
 def problems(
     model: Model, prefix: str, image: int, run: Run, whole: bool = True, compare: bool = True
 ) -> Iterator[Problem]:
-    """Every layer's problems of one sample's training pass, forward then backward; last, `compare` runs it whole.
+    """Every layer's problems of one sample's training pass, forward then backward; last, `compare` runs it
+    whole.
 
     Raises:
         BitrowError: the network run whole gives other logits or another dx than its layers one by one.
@@ -223,14 +231,16 @@ def problems(
     for name, words, other in zip(("logits", "dx"), (walk.logits, walk.dx), found, strict=True):
         wrong = np.flatnonzero(to_words(other).reshape(-1) != words.reshape(-1))
         if wrong.size:
+            at = wrong[0]
             raise BitrowError(
-                f"{prefix} {name} element {wrong[0]}: found {to_words(other).reshape(-1)[wrong[0]]:04x} by the whole "
-                f"network, expected {words.reshape(-1)[wrong[0]]:04x} of its layers; nothing exported"
+                f"{prefix} {name} element {at}: found {to_words(other).reshape(-1)[at]:04x} by the whole network, "
+                f"expected {words.reshape(-1)[at]:04x} of its layers; nothing exported"
             )
 
 
 def pass_problem(model_name: str, name: str, image: int) -> Problem:
-    """The whole training pass of a shipped model on one of its samples: image and dlogits in, logits and dx out."""
+    """The whole training pass of a shipped model on one of its samples: image and dlogits in, logits and dx
+    out."""
     model = models.load(model_name)
     x, dlogits = sample(model, image)
     return Problem(name, f"network.{model_name}", model.network.mode, {"x": x, "dlogits": dlogits})
@@ -241,7 +251,9 @@ def oracle(model_name: str, words: Words) -> Words:
     walk = Pass(
         models.load(model_name),
         "whole",
-        lambda problem: operations.find(problem.operation, problem.config).oracle(problem.config, problem.given),
+        lambda problem: operations.find(problem.operation, problem.config).oracle(
+            problem.config, problem.given
+        ),
     )
     for steps in (walk.forward(words["x"]), walk.backward(words["dlogits"])):
         for _ in steps:

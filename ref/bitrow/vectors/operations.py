@@ -1,29 +1,15 @@
-"""The registry of operations: what each reads, taps and returns, and who computes it (SPEC.md V3, V5).
-
-An operation has two judges under one name: the oracle, on integer words, and the JAX kernel, on typed arrays. JAX is
-imported when a kernel is first called, never before: reading this module, and the oracle side, takes numpy alone.
-"""
+"""The registry: every operation by name, with its tensors, clauses and variants (SPEC.md V3)."""
 
 from __future__ import annotations
 
 import functools
-import importlib
 import re
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
-import numpy as np
-
-from bitrow.config import (
-    BatchNormConfig,
-    ConvConfig,
-    Statistics,
-)
+from bitrow.config import BatchNormConfig, ConvConfig, Statistics
 from bitrow.errors import BitrowError
-from bitrow.formats import FP16, AccOverflow, Dequantize, FloatMode, Fxp, Gradient, Overflow, QuantRounding
-from bitrow.vectors import judge
+from bitrow.formats import FP16, AccOverflow, Dequantize, FloatMode, Gradient, QuantRounding
 from bitrow.vectors.case import (
     FP16_WORD,
     FP32_WORD,
@@ -31,155 +17,16 @@ from bitrow.vectors.case import (
     LFSR_WORD,
     MASK_WORD,
     PACKED_BYTE,
-    Case,
     Encoding,
-    Kind,
-    Role,
-    Tensor,
     code_encoding,
     integer_encoding,
 )
+from bitrow.vectors.operation import Config, Operation, Pick, Port, Words, to_array, to_arrays, to_words
+from bitrow.vectors.operation import ports as _ports
 
-Config = Any
-Words = dict[str, np.ndarray]
-Pick = Encoding | Callable[[Config], Encoding]
+__all__ = ["NETWORK", "OPERATIONS", "Operation", "Port", "Words", "find", "to_array", "to_arrays", "to_words"]
 
-_LEVEL = re.compile(r"(.+)_level(\d+)")
-_STEP = re.compile(r"(sum)_(\d+)")
-_KERNELS = "bitrow.vectors.kernels"
-
-SIZES = integer_encoding(32)
-
-
-@dataclass(frozen=True)
-class Port:
-    """A tensor of an operation: its axes and its words' encoding, which may depend on the configuration.
-
-    A scalar in place of a vector, as one scale for a tensor, has the layout "".
-    """
-
-    layout: str
-    encoding: Pick
-
-    def encode(self, config: Config) -> Encoding:
-        return self.encoding if isinstance(self.encoding, Encoding) else self.encoding(config)
-
-
-@dataclass(frozen=True)
-class Operation:
-    """One row of the registry.
-
-    `inputs` and `parameters` come first in a case, then `taps`, then `outputs`, each in this order; a parameter that
-    the configuration does not need is absent. Names in `static` are shapes: the kernel reads their values while it is
-    traced. Rows of one name differ in `when`, as batch norm with frozen and with batch statistics. `NAME_level` and `sum_` stand for all levels of a tree and all sums of A5. `clauses` gives the clauses that
-    a case of this configuration exercises.
-    """
-
-    name: str
-    inputs: Mapping[str, Port]
-    parameters: Mapping[str, Port]
-    taps: Mapping[str, Port]
-    outputs: Mapping[str, Port]
-    clauses: Callable[[Config], tuple[str, ...]]
-    static: tuple[str, ...] = ()
-    when: Callable[[Config], bool] = lambda config: True
-
-    def oracle(self, config: Config, words: Mapping[str, np.ndarray], rows: list | None = None) -> Words:
-        """Every tap and output by the scalar oracle, as words; of `rows` only, if given (SPEC.md V5).
-
-        Raises:
-            BitrowError: what the oracle refuses; `rows` of an operation that has none.
-        """
-        return judge.compute(self.name, config, dict(words), rows)
-
-    def kernel(self, config: Config, arrays: Mapping[str, Any]) -> dict[str, Any]:
-        """Every tap and output by the JAX kernel, as typed arrays (see `to_arrays`); jittable but for `static`.
-
-        Raises:
-            BitrowError: what the kernel refuses.
-        """
-        return importlib.import_module(_KERNELS).compute(self.name, config, dict(arrays))
-
-    def port(self, name: str) -> Port:
-        """The port of a tensor by name.
-
-        Raises:
-            BitrowError: the operation has no such tensor.
-        """
-        for ports in (self.inputs, self.parameters, self.taps, self.outputs):
-            for pattern in (_LEVEL, _STEP):
-                if name not in ports and (match := pattern.fullmatch(name)):
-                    generic = name[: match.start(2)]
-                    if generic in ports:
-                        return ports[generic]
-            if name in ports:
-                return ports[name]
-        raise BitrowError(f"{self.name}: found the tensor {name!r}, expected one of the operation's")
-
-    def role(self, name: str) -> Role:
-        """The role of a tensor by name; anything that is no input, parameter or output is a tap."""
-        for role, ports in ((Role.INPUT, self.inputs), (Role.PARAMETER, self.parameters)):
-            if name in ports:
-                return role
-        return Role.OUTPUT if name in self.outputs else Role.TAP
-
-    def order(self, names: Iterable[str]) -> list[str]:
-        """Names of tensors in the order of a case, levels of a tree by number."""
-        listed = [*self.inputs, *self.parameters, *self.taps, *self.outputs]
-
-        def key(name: str) -> tuple[int, int]:
-            if name in listed:
-                return listed.index(name), 0
-            match = _LEVEL.fullmatch(name) or _STEP.fullmatch(name)
-            generic = name[: match.start(2)] if match else name
-            if generic not in listed:
-                raise BitrowError(f"{self.name}: found the tensor {name!r}, expected one of the operation's")
-            return listed.index(generic), int(match.group(2)) if match else 0
-
-        return sorted(names, key=key)
-
-    def tensors(self, config: Config, words: Mapping[str, np.ndarray]) -> tuple[Tensor, ...]:
-        """Words of every tensor of a case, as its tensors, in order."""
-        found = []
-        for name in self.order(words):
-            port, data = self.port(name), np.asarray(words[name])
-            layout = port.layout if data.ndim else ""
-            found.append(Tensor(name, self.role(name), port.encode(config), layout, data))
-        return tuple(found)
-
-    def split(self, case: Case) -> tuple[Words, Words]:
-        """The words of a case: those given (inputs and parameters), and those to compute (taps and outputs)."""
-        given, computed = {}, {}
-        for tensor in case.tensors:
-            side = given if tensor.role in (Role.INPUT, Role.PARAMETER) else computed
-            side[tensor.name] = np.asarray(tensor.data)
-        return given, computed
-
-
-def to_array(words: np.ndarray, encoding: Encoding) -> np.ndarray:
-    """Words as the typed array that a kernel takes: float16, float32, bool, codes, int32 or uint16."""
-    if encoding.kind is Kind.FP16:
-        return words.view(np.float16)
-    if encoding.kind is Kind.FP32:
-        return words.view(np.float32)
-    return words.astype(bool) if encoding.kind is Kind.MASK else words
-
-
-def to_words(array: Any) -> np.ndarray:
-    """Inverse of `to_array`, for any array: its integer bit view, a mask as uint8."""
-    array = np.asarray(array)
-    if array.dtype.kind == "f":
-        return array.view(f"u{array.dtype.itemsize}")
-    return array.astype(np.uint8) if array.dtype == bool else array
-
-
-def to_arrays(operation: Operation, config: Config, words: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """`to_array` of every input and parameter."""
-    return {name: to_array(np.asarray(w), operation.port(name).encode(config)) for name, w in words.items()}
-
-
-def _ports(layout: str, encoding: Pick, names: str) -> dict[str, Port]:
-    return {name: Port(layout, encoding) for name in names.split()}
+_SIZES = integer_encoding(32)
 
 
 def _acc(config: ConvConfig) -> Encoding:
@@ -199,8 +46,20 @@ def _conv_clauses(config: ConvConfig) -> tuple[str, ...]:
     dequantize = "D2" if config.dequantize is Dequantize.TWO_STEP else "D1"
     running = ("T2",) if config.accumulator.overflow is AccOverflow.SATURATE else ()
     return (
-        *mode_clauses(config.mode), "F7", "F8", "Q1", "Q2", "Q4", "M1", "M2", dequantize, "D3", "C1", "T1", *running,
-    )  # fmt: skip
+        *mode_clauses(config.mode),
+        "F7",
+        "F8",
+        "Q1",
+        "Q2",
+        "Q4",
+        "M1",
+        "M2",
+        dequantize,
+        "D3",
+        "C1",
+        "T1",
+        *running,
+    )
 
 
 def _gradient_clauses(config: ConvConfig) -> tuple[str, ...]:
@@ -230,7 +89,9 @@ def _clauses(*own: str, trees: bool = False) -> Callable[[Config], tuple[str, ..
     return lambda config: (*mode_clauses(config.mode), *own, "T1", *wide)
 
 
-def _unit(name: str, operands: str, result: Pick = FP16_WORD, encoding: Pick = FP16_WORD, *own: str) -> Operation:
+def _unit(
+    name: str, operands: str, result: Pick = FP16_WORD, encoding: Pick = FP16_WORD, *own: str
+) -> Operation:
     """A row for an operation of `bitrow.fp16`: vectors of operands in, y out."""
     return Operation(
         f"fp16.{name}",
@@ -248,7 +109,7 @@ def _x_code(config: ConvConfig) -> Encoding:
 
 _MAP, _OUT, _IN = "n h w c", "n oh ow c_out", "n h w c_in"
 _WEIGHT = {"weight_code": Port("kh kw c_in c_out", lambda config: code_encoding(config.weight_format))}
-_HW = {"input_hw": Port("axis", SIZES)}
+_HW = {"input_hw": Port("axis", _SIZES)}
 
 _ROWS = (
     _unit("add", "a b"),
@@ -257,7 +118,7 @@ _ROWS = (
     _unit("fma", "a b c"),
     _unit("div", "a b"),
     _unit("sqrt", "a"),
-    _unit("from_int32", "i", FP16_WORD, SIZES, "F10"),
+    _unit("from_int32", "i", FP16_WORD, _SIZES, "F10"),
     _unit("from_float32", "x", FP16_WORD, FP32_WORD, "F10"),
     _unit("to_float32", "a", FP32_WORD, FP16_WORD, "F9", "F10"),
     Operation(
@@ -283,9 +144,12 @@ _ROWS = (
         {"acc_fp16": Port(_MAP, FP16_WORD)},
         {"deq": Port(_MAP, FP16_WORD)},
         lambda config: (
-            *mode_clauses(config.mode), "D2" if config.dequantize is Dequantize.TWO_STEP else "D1", "D3", "T1"
+            *mode_clauses(config.mode),
+            "D2" if config.dequantize is Dequantize.TWO_STEP else "D1",
+            "D3",
+            "T1",
         ),
-    ),  # fmt: skip
+    ),
     Operation(
         "fxp.pack",
         {"code": Port(_MAP, lambda fmt: code_encoding(fmt))},
@@ -296,8 +160,8 @@ _ROWS = (
     ),
     Operation(
         "lfsr.words",
-        {"start": Port("run", SIZES)},
-        {"seed": Port("", LFSR_WORD), "count": Port("", SIZES)},
+        {"start": Port("run", _SIZES)},
+        {"seed": Port("", LFSR_WORD), "count": Port("", _SIZES)},
         {},
         {"words": Port("run element", LFSR_WORD)},
         lambda mode: ("Q3",),
@@ -371,7 +235,11 @@ _ROWS = (
     ),
     Operation(
         "batch_norm.backward",
-        {**_ports(_MAP, FP16_WORD, "dz y"), **_ports("c", _statistic, "mean r a"), "a16": Port("c", FP16_WORD)},
+        {
+            **_ports(_MAP, FP16_WORD, "dz y"),
+            **_ports("c", _statistic, "mean r a"),
+            "a16": Port("c", FP16_WORD),
+        },
         {},
         {
             "dzy": Port(_MAP, _statistic),
@@ -387,15 +255,27 @@ _ROWS = (
     ),
     Operation(
         "relu.forward",
-        {"x": Port(_MAP, FP16_WORD)}, {}, {}, {"y": Port(_MAP, FP16_WORD)}, lambda config: ("A1", "F4", "F5"),
+        {"x": Port(_MAP, FP16_WORD)},
+        {},
+        {},
+        {"y": Port(_MAP, FP16_WORD)},
+        lambda config: ("A1", "F4", "F5"),
     ),
     Operation(
         "relu.backward",
-        _ports(_MAP, FP16_WORD, "x dy"), {}, {}, {"dx": Port(_MAP, FP16_WORD)}, lambda config: ("A1", "F4", "F5"),
+        _ports(_MAP, FP16_WORD, "x dy"),
+        {},
+        {},
+        {"dx": Port(_MAP, FP16_WORD)},
+        lambda config: ("A1", "F4", "F5"),
     ),
     Operation(
         "add.forward",
-        _ports(_MAP, FP16_WORD, "x shortcut"), {}, {}, {"y": Port(_MAP, FP16_WORD)}, _clauses("A2"),
+        _ports(_MAP, FP16_WORD, "x shortcut"),
+        {},
+        {},
+        {"y": Port(_MAP, FP16_WORD)},
+        _clauses("A2"),
     ),
     Operation(
         "gradient.accumulate",
@@ -459,7 +339,7 @@ _ROWS = (
         {"dx": Port("n i", FP16_WORD)},
         _clauses("A4", "B2", trees=True),
     ),
-)  # fmt: skip
+)
 
 OPERATIONS: dict[str, tuple[Operation, ...]] = {
     row.name: tuple(other for other in _ROWS if other.name == row.name) for row in _ROWS
@@ -487,7 +367,8 @@ def _network(name: str) -> Operation:
 
 
 def find(name: str, config: Config) -> Operation:
-    """The operation called `name`, in the variant that `config` asks for; "network.MODEL" is a shipped model's pass.
+    """The operation called `name`, in the variant that `config` asks for; "network.MODEL" is a shipped
+    model's pass.
 
     Raises:
         BitrowError: there is none.

@@ -10,14 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from bitrow.config import (
-    AddConfig,
-    AvgPoolConfig,
-    BatchNormConfig,
     ConvConfig,
-    LinearConfig,
-    MaxPoolConfig,
-    ReluConfig,
-    Statistics,
     output_size,
 )
 from bitrow.formats import FloatMode, Fxp, Gradient, QuantRounding
@@ -82,6 +75,11 @@ def unit(stream: Stream, name: str, kind: str, mode: FloatMode, count: int = 192
     operands = tuple(operations.find(operation, mode).inputs)
     given = _selected(operation, mode, _candidates(stream, operands), count, per_bin=4)
     return Problem(name, operation, mode, given)
+
+
+def pair_words(stream: Stream, mode: FloatMode, count: int) -> Words:
+    """`count` operand pairs a, b that hit every bin of a sum that 8,192 candidates hit."""
+    return _selected("fp16.add", mode, _candidates(stream, ("a", "b")), count, per_bin=4)
 
 
 class Scales(NamedTuple):
@@ -191,7 +189,8 @@ def conv_forward(
     pool = np.concatenate([stimulus.quantizer_words(int(half(inverse)), config.x_format), SPECIAL_WORDS])
     x = _around(stream, (size.n, size.h, size.w, size.c_in), scales.x, config.x_format, pool)
     corners = tuple(
-        _corner((size.h, size.w), (size.kh, size.kw), config.stride, config.padding, last) for last in (False, True)
+        _corner((size.h, size.w), (size.kh, size.kw), config.stride, config.padding, last)
+        for last in (False, True)
     )
     x = _with_extremes(x, corners, _clip_words(inverse, config.x_format), size.n == 1)
     given = {
@@ -202,7 +201,9 @@ def conv_forward(
     }
     if bias:
         top = int(np.log2(scales.x * np.max(scales.w))) + 6
-        given["bias"] = sprinkle(stream, spread(stream, (size.c_out,), top - 3, top), np.array([0x8000], np.uint16))
+        given["bias"] = sprinkle(
+            stream, spread(stream, (size.c_out,), top - 3, top), np.array([0x8000], np.uint16)
+        )
     return Problem(name, "conv.forward", config, given)
 
 
@@ -214,7 +215,8 @@ def conv_backward(
     scales: Scales = POWER_SCALES,
     seed: int = 0xACE1,
 ) -> Problem:
-    """An input gradient: dy on every edge of its quantizer, sums at both extremes where the stride leaves no holes."""
+    """An input gradient: dy on every edge of its quantizer, sums at both extremes where the stride leaves no
+    holes."""
     oh, ow = size.out_hw(config)
     shape = (size.n, oh, ow, size.c_out)
     inverse = inverse_scale(scales.dy)
@@ -252,12 +254,16 @@ def quantize(
     pool = np.concatenate([stimulus.quantizer_words(int(half(inverse)), config.x_format), SPECIAL_WORDS])
     given = {"x": _around(stream, shape, scale, config.x_format, pool), "x_inv_scale": half(inverse)}
     if stochastic:
-        noise = sprinkle(stream, stream.words(16, shape), np.array([1, 0xFFFF, 0x8000, 0x7FFF], np.uint16), 16)
+        noise = sprinkle(
+            stream, stream.words(16, shape), np.array([1, 0xFFFF, 0x8000, 0x7FFF], np.uint16), 16
+        )
         given["words"] = np.maximum(noise, 1)  # no LFSR state is 0
     return Problem(name, "fxp.quantize_stochastic" if stochastic else "fxp.quantize", config, given)
 
 
-def dequantize(stream: Stream, name: str, config: ConvConfig, scales: tuple[float, ...], width: int = 32) -> Problem:
+def dequantize(
+    stream: Stream, name: str, config: ConvConfig, scales: tuple[float, ...], width: int = 32
+) -> Problem:
     """Accumulators of every length under several scales, one a channel."""
     values = stimulus.int32s(stream, 1 << 12).astype(np.int64)
     register = config.accumulator
@@ -277,182 +283,9 @@ def lfsr(stream: Stream, name: str, seed: int, count: int = 24) -> Problem:
     """Runs of words from several elements on, across the period too."""
     starts = [0, 1, 16, 65535 - count // 2, 65534, 65535, 65536, (1 << 31) - 1 - count]
     starts += stream.below(1 << 20, 4).tolist()
-    given = {
+    given: Words = {
         "start": np.array(starts, np.int32),
         "seed": np.array(seed, np.uint16),
         "count": np.array(count, np.int32),
     }
     return Problem(name, "lfsr.words", FloatMode(), given)
-
-
-def norm_frozen(stream: Stream, name: str, config: BatchNormConfig, backward: bool, shape=(2, 4, 5, 6)) -> Problem:
-    """Frozen batch norm: channels of ordinary, tiny, huge and sparse coefficients; every special word in y."""
-    channels = shape[3]
-    a = spread(stream, (channels,), -3, 2)
-    a[: min(6, channels)] = [0x3E00, 0x0123, 0x7800, 0xB812, 0x0C00, 0xC400][: min(6, channels)]
-    b = spread(stream, (channels,), -4, 3)
-    b[: min(4, channels)] = [0x3555, 0x8001, 0x77FF, 0x0000][: min(4, channels)]
-    y = sprinkle(stream, spread(stream, shape, -6, 5), SPECIAL_WORDS, 6)
-    if backward:
-        return Problem(name, "batch_norm.backward", config, {"dz": y, "a": a})
-    return Problem(name, "batch_norm.forward", config, {"y": y, "a": a, "b": b})
-
-
-# what each channel of a batch-statistics problem holds: exponents, then a few words put in
-_CHANNELS: tuple[tuple[int, int, tuple[int, ...]], ...] = (
-    (-2, 2, (0x0000, 0x8000, 0x3C00)),
-    (-1, 1, (0x7E00, 0x7D55)),
-    (-1, 1, (0x7C00,)),
-    (0, 0, (0xFC00, 0x7C00)),
-    (-14, -13, (0x0001, 0x83FF, 0x0400, 0x8401)),
-    (14, 15, (0x7BFF, 0xFBFF, 0x7BFF)),
-    (6, 6, ()),
-    (-5, 3, (0x3C00, 0x3C01)),
-)
-
-
-def _norm_map(stream: Stream, shape: tuple[int, int, int, int]) -> np.ndarray:
-    n, h, w, channels = shape
-    y = np.zeros(shape, np.uint16)
-    for c in range(channels):
-        low, high, put = _CHANNELS[c % len(_CHANNELS)]
-        part = spread(stream, (n, h, w), low, high)
-        if low == high == 6:
-            part = part & 0x7C0F  # large mean, small variance: the subtraction of B2 cancels
-        flat = part.reshape(-1)
-        flat[np.arange(len(put)) * flat.size // max(1, len(put))] = put
-        y[..., c] = part
-    return y
-
-
-def _norm_host(stream: Stream, channels: int) -> Words:
-    """gamma, beta and eps as FP32 words."""
-    gamma = spread(stream, (channels,), -1, 1).view(np.float16).astype(np.float32)
-    beta = spread(stream, (channels,), -3, 1).view(np.float16).astype(np.float32)
-    return {
-        "gamma": gamma.view(np.uint32) ^ stream.below(256, channels).astype(np.uint32),
-        "beta": beta.view(np.uint32) ^ stream.below(256, channels).astype(np.uint32),
-        "eps": np.array(0x3727C5AC, np.uint32),  # 1e-5
-    }
-
-
-def norm_batch(stream: Stream, name: str, config: BatchNormConfig, backward: bool, shape=(2, 3, 5, 8)) -> Problem:
-    """Batch statistics: one channel each for ordinary values, NaN, infinities, subnormals, overflow, cancellation."""
-    assert config.statistics is Statistics.BATCH
-    y = _norm_map(stream, shape)
-    host = _norm_host(stream, shape[3])
-    if not backward:
-        return Problem(name, "batch_norm.forward", config, {"y": y, **host})
-    taps = operations.find("batch_norm.forward", config).oracle(config, {"y": y, **host})
-    dz = sprinkle(stream, spread(stream, shape, -10, 0), FINITE_WORDS, 24)
-    dz[..., 0] = spread(stream, shape[:3], -3, 0)
-    for at, word in enumerate((0x7E00, 0x7C01, 0x7C00)):
-        dz[..., min(5, shape[3] - 1)].reshape(-1)[at] = word
-    return Problem(
-        name,
-        "batch_norm.backward",
-        config,
-        {"dz": dz, "y": y, **{tap: taps[tap] for tap in ("mean", "r", "a", "a16")}},
-    )
-
-
-def relu(stream: Stream, name: str, config: ReluConfig, backward: bool, shape=(1, 4, 8, 4)) -> Problem:
-    """Zeros, NaNs, infinities and 6 with its neighbours among words around 1."""
-    pool = np.concatenate([SPECIAL_WORDS, np.array([0x4600, 0x4601, 0x45FF, 0xC600], np.uint16)])
-    given = {"x": sprinkle(stream, spread(stream, shape, -3, 3), pool, 3)}
-    if backward:
-        given["dy"] = sprinkle(stream, spread(stream, shape, -12, 0), SPECIAL_WORDS, 3)
-    return Problem(name, "relu.backward" if backward else "relu.forward", config, given)
-
-
-def add(stream: Stream, name: str, config: AddConfig, shape=(1, 4, 8, 6)) -> Problem:
-    """A residual add that hits every bin of a sum."""
-    count = int(np.prod(shape))
-    given = _selected("fp16.add", config.mode, _candidates(stream, ("a", "b")), count, 4)
-    maps = {"x": given["a"].reshape(shape), "shortcut": given["b"].reshape(shape)}
-    return Problem(name, "add.forward", config, maps)
-
-
-def accumulate(stream: Stream, name: str, mode: FloatMode, consumers: int = 3, shape=(1, 4, 8, 6)) -> Problem:
-    """Gradients of several consumers: the first two hit every bin of a sum."""
-    count = int(np.prod(shape))
-    given = _selected("fp16.add", mode, _candidates(stream, ("a", "b")), count, 4)
-    rest = [sprinkle(stream, spread(stream, shape, -4, 2), FINITE_WORDS) for _ in range(consumers - 2)]
-    dys = np.stack([given["a"].reshape(shape), given["b"].reshape(shape), *rest])
-    return Problem(name, "gradient.accumulate", mode, {"dys": dys})
-
-
-def max_pool(stream: Stream, name: str, config: MaxPoolConfig, backward: bool, shape=(1, 7, 8, 5)) -> Problem:
-    """Few distinct words, so that windows tie; zeros of both signs, NaNs and infinities among them."""
-    n, h, w, c = shape
-    oh, ow = (output_size(s, config.kernel, config.stride, config.padding) for s in (h, w))
-    x = sprinkle(stream, stream.choice(np.array([0x3C00, 0x4000, 0xBC00], np.uint16), shape), SPECIAL_WORDS, 6)
-    x[..., 0] = stream.choice(np.array([0x0000, 0x8000, 0xBC00], np.uint16), shape[:3])
-    if not backward:
-        return Problem(name, "max_pool.forward", config, {"x": x})
-    index = operations.find("max_pool.forward", config).oracle(config, {"x": x})["index"]
-    dy = sprinkle(stream, spread(stream, (n, oh, ow, c), -4, 0), SPECIAL_WORDS, 5)
-    dy[..., 1] = stream.choice(np.array([0x7BFF, 0x7B00, 0xFBFF], np.uint16), dy.shape[:3])
-    dy[..., 2] = stream.choice(np.array([0x0401, 0x8400, 0x0003, 0x87FF], np.uint16), dy.shape[:3])
-    x[..., 1] = sprinkle(stream, x[..., 1] & 0x7FFF, np.array([0x7BFF], np.uint16), 4)
-    return Problem(
-        name, "max_pool.backward", config, {"dy": dy, "index": index, "input_hw": np.array([h, w], np.int32)}
-    )
-
-
-def avg_pool(stream: Stream, name: str, config: AvgPoolConfig, backward: bool, shape=(1, 8, 8, 9)) -> Problem:
-    """Channels of ordinary words, and of each kind that would spoil the others."""
-    n, h, w, c = shape
-    kernel = (config.kernel, config.kernel) if config.kernel else (h, w)
-    x = spread(stream, (n, h // kernel[0], w // kernel[1], c) if backward else shape, -4, 3)
-    for channel in range(1, c):
-        x[..., channel] = _kind(stream, channel - 1, x.shape[:3])
-    if not backward:
-        return Problem(name, "avg_pool.forward", config, {"x": x})
-    return Problem(name, "avg_pool.backward", config, {"dy": x, "input_hw": np.array([h, w], np.int32)})
-
-
-_SMALL = np.array([0x0000, 0x8000, 0x0001, 0x83FF, 0x0400, 0x03FF, 0x3C00, 0xBC00, 0x3800], np.uint16)
-
-
-def _kind(stream: Stream, kind: int, shape: tuple[int, ...]) -> np.ndarray:
-    """Words that share a corner: small special ones, an infinity, NaNs, huge of one sign, huge of both, subnormal, nearly so."""
-    words = spread(stream, shape, -1, 1)
-    flat = words.reshape(-1)
-    put: dict[int, tuple[int, ...]] = {1: (0x7C00,), 2: (0xFC00, 0x7C00), 3: (0x7E00, 0x7D55, 0xFE00)}
-    match kind % 8:
-        case 0:
-            return sprinkle(stream, words, _SMALL, 2)
-        case 1 | 2 | 3 as special:
-            flat[: len(put[special])] = put[special][: flat.size]
-        case 4:
-            return (spread(stream, shape, 14, 15) & 0x7FFF).astype(np.uint16)
-        case 5:
-            return sprinkle(stream, spread(stream, shape, 14, 15), np.array([0x7BFF, 0xFBFF], np.uint16))
-        case 6:
-            return (stream.words(16, shape) & 0x83FF).astype(np.uint16)
-        case _:
-            return spread(stream, shape, -14, -12)
-    return words
-
-
-def linear(
-    stream: Stream, name: str, config: LinearConfig, backward: bool, n: int = 9, inputs: int = 20, outputs: int = 6
-) -> Problem:
-    """A head whose images hold ordinary words, and in turn each kind that would spoil the others."""
-    width = outputs if backward else inputs
-    x = spread(stream, (n, width), -4, 2)
-    for image in range(1, n):
-        x[image] = _kind(stream, image - 1, (width,))
-    weight = spread(stream, (inputs, outputs), -4, 0)
-    weight[:, 0] = (weight[:, 0] & 0x8000) | 0x3400  # sums of few bits, so that roundings tie
-    if outputs > 1:
-        weight[:, 1] = (weight[:, 1] & 0x83FF) | 0x2000  # small, so that sums fall below the normal range
-    weight[-1] = (weight[-1] & 0x8000) | 0x3400
-    given = {"weight": weight, "dy" if backward else "x": x}
-    if not backward:
-        bias = spread(stream, (outputs,), -4, 2).view(np.float16).astype(np.float32).view(np.uint32)
-        bias ^= (stream.below(4, outputs) * stream.below(4096, outputs)).astype(np.uint32)
-        bias[:2] = 0  # so that subnormal and tied sums reach the rounding
-        given["bias"] = bias
-    return Problem(name, "linear.backward" if backward else "linear.forward", config, given)

@@ -1,8 +1,8 @@
 """Kernels run operation by operation: each primitive compiled and executed alone (SPEC.md V5).
 
-JAX run eagerly does the same, but compiles every primitive anew for every shape. Here elementwise primitives run on
-flat arrays padded to a few sizes, so that a whole suite shares a few hundred small programs. Operations that only move
-words are done by numpy.
+JAX run eagerly does the same, but compiles every primitive anew for every shape. Here elementwise primitives
+run on flat arrays padded to a few sizes, so that a whole suite shares a few hundred small programs.
+Operations that only move words are done by numpy.
 """
 
 from __future__ import annotations
@@ -18,11 +18,55 @@ LARGEST_PADDED = 1 << 16  # beyond this, filling up to the next size costs more 
 _SMALLEST = 64
 
 ELEMENTWISE = frozenset(
-    ("add sub mul div rem max min neg sign abs floor ceil round sqrt rsqrt exp not and or xor eq ne lt le gt ge "
-     "shift_left shift_right_logical shift_right_arithmetic select_n convert_element_type bitcast_convert_type "
-     "is_finite nextafter clamp clz population_count integer_pow square pow stop_gradient copy copy_p").split()
-)  # fmt: skip
-_INLINED = frozenset(("jit", "pjit", "closed_call", "core_call", "custom_jvp_call", "custom_vjp_call", "checkpoint"))
+    [
+        "add",
+        "sub",
+        "mul",
+        "div",
+        "rem",
+        "max",
+        "min",
+        "neg",
+        "sign",
+        "abs",
+        "floor",
+        "ceil",
+        "round",
+        "sqrt",
+        "rsqrt",
+        "exp",
+        "not",
+        "and",
+        "or",
+        "xor",
+        "eq",
+        "ne",
+        "lt",
+        "le",
+        "gt",
+        "ge",
+        "shift_left",
+        "shift_right_logical",
+        "shift_right_arithmetic",
+        "select_n",
+        "convert_element_type",
+        "bitcast_convert_type",
+        "is_finite",
+        "nextafter",
+        "clamp",
+        "clz",
+        "population_count",
+        "integer_pow",
+        "square",
+        "pow",
+        "stop_gradient",
+        "copy",
+        "copy_p",
+    ]
+)
+_INLINED = frozenset(
+    ("jit", "pjit", "closed_call", "core_call", "custom_jvp_call", "custom_vjp_call", "checkpoint")
+)
 
 
 def _bucket(size: int) -> int:
@@ -133,7 +177,11 @@ def _evaluate(jaxpr: Any, consts: Sequence[Any], arguments: Sequence[np.ndarray]
     known: dict[Any, np.ndarray] = {}
 
     def read(atom: Any) -> np.ndarray:
-        return np.asarray(atom.val, atom.aval.dtype) if isinstance(atom, core.Literal) else known[atom]
+        return (
+            np.asarray(atom.val, getattr(atom.aval, "dtype", None))
+            if isinstance(atom, core.Literal)
+            else known[atom]
+        )
 
     known.update(zip(jaxpr.constvars, map(np.asarray, consts), strict=True))
     known.update(zip(jaxpr.invars, arguments, strict=True))

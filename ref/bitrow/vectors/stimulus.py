@@ -1,7 +1,7 @@
 """Directed and random stimulus from a seed, the same with every library version (SPEC.md V4).
 
-The generator is SHA-256 in counter mode: block i of a stream is the digest of `SEED/NAME/.../i` in ASCII, read as
-little-endian words. A "word" is an integer bit pattern; nothing here computes in floating point.
+The generator is SHA-256 in counter mode: block i of a stream is the digest of `SEED/NAME/.../i` in ASCII,
+read as little-endian words. A "word" is an integer bit pattern; nothing here computes in floating point.
 Standard library and numpy only.
 """
 
@@ -14,8 +14,9 @@ import numpy as np
 from bitrow.formats import FP16, Fxp
 from bitrow.vectors import exact
 
-# magnitudes at which FP16 units change behaviour: zero, subnormals and their edge, one and its neighbours, the last
-# integers held exactly, the largest finite number, infinity, NaNs: canonical, with payload, signalling
+# magnitudes at which FP16 units change behaviour: zero, subnormals and their edge, one and its neighbours,
+# the last integers held exactly, the largest finite number, infinity, NaNs: canonical, with payload,
+# signalling
 MAGNITUDES = (
     *(0x0000, 0x0001, 0x0002, 0x03FE, 0x03FF, 0x0400, 0x0401, 0x07FF, 0x0800, 0x1000, 0x1400, 0x3800),
     *(0x3BFF, 0x3C00, 0x3C01, 0x3E00, 0x4000, 0x4600, 0x4601, 0x4800, 0x6800, 0x6801, 0x7800, 0x7BFE, 0x7BFF),
@@ -67,7 +68,8 @@ class Stream:
 
 
 def spread(stream: Stream, shape: tuple[int, ...], low: int = -4, high: int = 2) -> np.ndarray:
-    """Finite FP16 words (uint16) with exponents in [low, high]; a quarter have short fractions, which make ties."""
+    """Finite FP16 words (uint16) with exponents in [low, high]; a quarter have short fractions, which make
+    ties."""
     exponent = stream.between(low, high, shape) + FP16.bias
     fraction = stream.below(1 << 10, shape)
     short = stream.below(4, shape) == 0
@@ -76,7 +78,8 @@ def spread(stream: Stream, shape: tuple[int, ...], low: int = -4, high: int = 2)
 
 
 def sprinkle(stream: Stream, words: np.ndarray, pool: np.ndarray, one_in: int = 8) -> np.ndarray:
-    """`words` with about one element in `one_in` replaced from `pool`, then each of the pool put in at least once.
+    """`words` with about one element in `one_in` replaced from `pool`, then each of the pool put in at least
+    once.
 
     Of a pool that would fill more than half, every second, third ... word is put in.
     """
@@ -90,8 +93,8 @@ def sprinkle(stream: Stream, words: np.ndarray, pool: np.ndarray, one_in: int = 
 
 
 def pairs(stream: Stream, count: int) -> tuple[np.ndarray, np.ndarray]:
-    """FP16 operand pairs (uint16): arbitrary, near cancellation, exponents apart, short fractions, and products and
-    quotients at both ends of the range."""
+    """FP16 operand pairs (uint16): arbitrary, near cancellation, exponents apart, short fractions, and
+    products and quotients at both ends of the range."""
     a = stream.words(16, count)
     kind = stream.below(6, count)
     noise = stream.words(16, count)
@@ -136,15 +139,21 @@ def triples(stream: Stream, count: int) -> tuple[np.ndarray, np.ndarray, np.ndar
     gap = np.clip(top + FP16.bias + stream.between(-12, 13, count), 0, 30) << 10
     noise = stream.words(16, count).astype(np.int64)
     kind = stream.below(4, count)
-    c = np.select([kind == 0, kind == 1, kind == 2], [near, near ^ (noise & 3), gap | (noise & 0x83FF)], noise)
+    c = np.select(
+        [kind == 0, kind == 1, kind == 2], [near, near ^ (noise & 3), gap | (noise & 0x83FF)], noise
+    )
     c = np.where(stream.below(8, count) == 0, stream.choice(SPECIAL_WORDS, count), c)
     corners = stream.choice(SPECIAL_WORDS, (3, count // 4))
-    a, b, c = (np.concatenate([words[count // 4 :], corner]) for words, corner in zip((a, b, c), corners, strict=True))
+    a, b, c = (
+        np.concatenate([words[count // 4 :], corner])
+        for words, corner in zip((a, b, c), corners, strict=True)
+    )
     return a.astype(np.uint16), b.astype(np.uint16), c.astype(np.uint16)
 
 
 def int32s(stream: Stream, count: int) -> np.ndarray:
-    """int32 of every length, with the powers of two and their neighbours, and FP16's ties and overflow among them."""
+    """int32 of every length, with the powers of two and their neighbours, and FP16's ties and overflow among
+    them."""
     powers = [1 << k for k in range(32)]
     ties = [0, 2047, 2049, 2051, 4098, 4102, 65503, 65504, 65519, 65520, 65521, 65535, 65536, (1 << 31) - 1]
     fixed = np.array(ties + powers + [p - 1 for p in powers] + [p + 1 for p in powers], np.int64)
@@ -157,7 +166,8 @@ def int32s(stream: Stream, count: int) -> np.ndarray:
 
 
 def float32s(stream: Stream, count: int) -> np.ndarray:
-    """FP32 words (uint32): FP16's numbers, its ties and their neighbours, its two ends, and arbitrary words."""
+    """FP32 words (uint32): FP16's numbers, its ties and their neighbours, its two ends, and arbitrary
+    words."""
     half = stream.words(16, count).astype(np.int64)
     wide = half & 0x8000
     field = np.clip(half >> 10 & 31, 1, 30) + 112
@@ -167,22 +177,26 @@ def float32s(stream: Stream, count: int) -> np.ndarray:
     # below FP16's normal numbers a tie sits higher up in the fraction
     low = np.where(stream.below(2, count) == 0, low & ~np.int64(0xFFFFF), low)
     # the last step below the largest number, and the last below the smallest normal one
-    edge = wide << 16 | stream.choice(np.array([0x477FE000, 0x387FE000]), count) | stream.below(1 << 13, count)
+    edge = (
+        wide << 16 | stream.choice(np.array([0x477FE000, 0x387FE000]), count) | stream.below(1 << 13, count)
+    )
     noise = stream.words(32, count).astype(np.int64)
-    special = stream.choice(np.array([0, 0x80000000, 0x7F800000, 0xFF800000, 0x7FC00000, 0x7F800001, 1]), count)
+    special = stream.choice(
+        np.array([0, 0x80000000, 0x7F800000, 0xFF800000, 0x7FC00000, 0x7F800001, 1]), count
+    )
     kind = stream.below(8, count)
     chosen = np.select([kind < 4, kind == 4, kind == 5, kind == 6], [base | tail, low, edge, special], noise)
     return chosen.astype(np.uint32)
 
 
 def quantizer_words(x_inv_scale: int, fmt: Fxp, per_kind: int = 2) -> np.ndarray:
-    """FP16 words (uint16) whose `t` lies on each edge of a quantizer: every tie between two codes and outside the
-    range, the words beside it, both clips, zeros, infinities and NaN (SPEC.md Q1, Q2, Q4).
+    """FP16 words (uint16) whose `t` lies on each edge of a quantizer: every tie between two codes and outside
+    the range, the words beside it, both clips, zeros, infinities and NaN (SPEC.md Q1, Q2, Q4).
 
     Found by computing t exactly for every word; an edge that no word reaches is left out.
     """
     words = np.arange(1 << 16, dtype=np.int64).astype(np.uint16)
-    t = exact.mul(exact.decode(words, FP16), exact.decode(np.uint16(x_inv_scale), FP16))
+    t = exact.mul(exact.decode(words, FP16), exact.decode(np.array(x_inv_scale, np.uint16), FP16))
     # in half units; a word whose t is not a multiple of one half lies between two of them
     shift = np.clip(-t.exp - 1, 0, 62)
     left = np.clip(t.exp + 1, 0, 18)
@@ -198,7 +212,8 @@ def quantizer_words(x_inv_scale: int, fmt: Fxp, per_kind: int = 2) -> np.ndarray
 
 
 def codes(stream: Stream, shape: tuple[int, ...], fmt: Fxp) -> np.ndarray:
-    """Codes of `fmt`, uniform with one in eight at an end of the range; int8, or uint8 for an unsigned format."""
+    """Codes of `fmt`, uniform with one in eight at an end of the range; int8, or uint8 for an unsigned
+    format."""
     values = stream.between(fmt.min, fmt.max, shape)
     ends = stream.choice(np.array([fmt.min, fmt.max]), shape)
     values = np.where(stream.below(8, shape) == 0, ends, values)
