@@ -14,6 +14,7 @@ from bitrow import zoo
 from bitrow.config import BatchNormConfig, Statistics
 from bitrow.errors import BitrowError
 from bitrow.graph import Network
+from bitrow.pipeline.cost import Range
 from bitrow.pipeline.html import html_table
 from bitrow.pipeline.machine import DEFAULT_MACHINE, Mac, Machine
 from bitrow.pipeline.policies import Policy, layer_by_layer, row_pipelined_overlap
@@ -50,8 +51,8 @@ class Point:
     fp_busy: float
     bank_slowdown: float
     buffer_kb: float
-    tflops_per_watt: tuple[float, float]
-    gflops_per_mm2: tuple[float, float]
+    tflops_per_watt: Range
+    gflops_per_mm2: Range
 
 
 def techniques(
@@ -152,8 +153,8 @@ def _point(
         fp_busy=_busy(found, UNIT.FP),
         bank_slowdown=run.cycles / free.cycles,
         buffer_kb=found.memory.total / KB,
-        tflops_per_watt=tuple(found.cost.tflops_per_watt),
-        gflops_per_mm2=tuple(found.cost.gflops_per_mm2),
+        tflops_per_watt=found.cost.tflops_per_watt,
+        gflops_per_mm2=found.cost.gflops_per_mm2,
     )
 
 

@@ -106,10 +106,10 @@ class Counts:
 
 
 class Item(NamedTuple):
-    """One line of a bill: how many, the cost of all (pJ or um2), and the figure's source."""
+    """One line of a bill: how `many`, the cost of all (pJ or um2), and the figure's source."""
 
     name: str
-    count: float
+    many: float
     cost: Range
     source: str
 

@@ -235,13 +235,13 @@ def _cost(found: Report) -> str:
     watts.append(Bar("the paper's chip, measured", PAPER_TFLOPS_PER_WATT))
     area.append(Bar("the paper's chip, measured", PAPER_GFLOPS_PER_MM2))
     energy = [Bar(item.name, item.cost.high * 1e-6, item.cost.low * 1e-6) for item in cost.energy]
-    sources = [(item.name, f"{item.count:,.0f}", item.source) for item in (*cost.energy, *cost.area)]
+    sources = [(item.name, f"{item.many:,.0f}", item.source) for item in (*cost.energy, *cost.area)]
     return (
         bar_chart("TFLOPS/W", watts, "")
         + bar_chart("GFLOPS/mm2 in this run", area, "")
         + bar_chart("Energy of the run (dark: low, light: high)", energy, "uJ")
         + '<p class="note">Computed: how often each operation happens and how many bits move. Assumed: what '
-        "one costs, below. Leakage, clock, control and wires are in no table: a real chip is less efficient.</p>"
+        "one costs, below. Leakage, clock, control and wires are in no table: a chip is less efficient.</p>"
         + html_table(("item", "count", "source of its cost"), sources)
     )
 

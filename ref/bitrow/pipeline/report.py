@@ -211,7 +211,7 @@ def _baseline(memory: MemorySize, name: str) -> dict[str, Any]:
 def _cost_dict(cost: Cost) -> dict[str, Any]:
     def items(bill: tuple[Any, ...], unit: str) -> list[dict[str, Any]]:
         return [
-            {"name": item.name, "count": item.count, unit: list(item.cost), "source": item.source}
+            {"name": item.name, "count": item.many, unit: list(item.cost), "source": item.source}
             for item in bill
         ]
 

@@ -21,7 +21,7 @@ from bitrow.formats import Gradient
 from bitrow.pipeline.beats import Beats
 from bitrow.pipeline.flow import Flow, Rows
 from bitrow.pipeline.machine import Mac, Machine, RingRule
-from bitrow.pipeline.stages import Edge, Head, Phase, Stage, gradient_phase
+from bitrow.pipeline.stages import Edge, Head, Phase, Stage, Window, gradient_phase
 
 
 class RingKind(enum.Enum):
@@ -56,8 +56,9 @@ class Ring:
     `writer`: the line that fills it, `per` of its rows to a ring row. `rows` of each image; `row_bits` of
     each; `kernel`, `stride`: the window of rows that a reader holds, and the rows that arrive meanwhile;
     `pace`: a reader's row takes pace[0] ring rows for pace[1] of its own; `least`: slots with which the
-    balanced order of tasks still runs (K of a window). `last_line`, `last_row`: for each ring row the task
-    after which its slot is free, line -1 where no window reads it or a row before it.
+    balanced order of tasks still runs (K of a window); `reach`: ring rows, and rows of the reader, by which
+    the balanced pipeline starts reading after the first row is there. `last_line`, `last_row`: for each
+    ring row the task after which its slot is free, line -1 where no window reads it or a row before it.
     """
 
     index: int
@@ -74,6 +75,7 @@ class Ring:
     stride: int
     pace: tuple[int, int]
     least: int
+    reach: tuple[int, int]
     last_line: Rows
     last_row: Rows
 
@@ -103,6 +105,7 @@ class _Builder:
         stride: int = 1,
         pace: tuple[int, int] | None = None,
         least: int | None = None,
+        reach: tuple[int, int] = (0, 0),
     ) -> None:
         line = self.flow.line(*writer)
         rows = self.flow.lines[line].rows // per
@@ -123,6 +126,7 @@ class _Builder:
                 stride,
                 pace or (stride, 1),
                 least or kernel,
+                reach,
                 last_line,
                 last_row,
             )
@@ -201,7 +205,8 @@ def _edge_rings(build: _Builder, stage: Stage, edge: Edge) -> None:
         build.add("y", RingKind.BATCH, stage, writer, readers, fp16, edge=edge.index)
     else:
         phase = Phase.FORWARD_HEAD if stage.kind in (Head.CONV, Head.AVG_POOL) else Phase.FORWARD_CHAIN
-        rows = (1, 1) if stage.kind is Head.AVG_POOL else (window.kernel, window.stride)
+        if stage.kind is Head.AVG_POOL:
+            window = Window()  # its rows are added one by one
         fxp = conv is not None and build.machine.mac is Mac.FXP
         bits = _bytes(elements, code_bits(conv.x_format.bits)) if conv and fxp else fp16
         reader = build.column(stage.index, phase, 0)
@@ -213,8 +218,9 @@ def _edge_rings(build: _Builder, stage: Stage, edge: Edge) -> None:
             [reader],
             bits,
             edge=edge.index,
-            kernel=rows[0],
-            stride=rows[1],
+            kernel=window.kernel,
+            stride=window.stride,
+            reach=(window.kernel - 1 - window.padding, 0),
         )
         if fxp and flow.training:
             mask = build.same_rows(stage.index, Phase.BACKWARD_HEAD)
@@ -245,7 +251,8 @@ def _head_rings(build: _Builder, stage: Stage) -> None:
     kernel, least = -(-window.kernel // window.stride), -(-(window.kernel - 1) // window.stride) + 1
     reader = build.column(index, Phase.BACKWARD_HEAD, place)
     writer, pace = (index, Phase.BACKWARD_CHAIN), (1, window.stride)
-    build.add("dy", RingKind.DY, stage, writer, [reader], bits, kernel=kernel, pace=pace, least=least)
+    geometry = {"kernel": kernel, "pace": pace, "least": least, "reach": (0, window.padding)}
+    build.add("dy", RingKind.DY, stage, writer, [reader], bits, **geometry)
     if stage.kind is Head.MAX_POOL:
         places = max(1, (stage.window.kernel**2 - 1).bit_length())
         winners = _bytes(elements, places)
@@ -273,8 +280,7 @@ def lag(ring: Ring, flow: Flow, beats: Beats) -> int | None:
     if step * ring.pace[1] != beat * ring.pace[0]:
         return None
     ready = beats.offset[ring.writer] + beats.span[ring.writer] + (ring.per - 1) * beats.beat[ring.writer]
-    rows = np.arange(len(reader.last))
-    soonest = int((ready + reader.last * beat - rows * step).max())
+    soonest = ready + ring.reach[0] * beat + ring.reach[1] * step
     return -(-max(0, beats.offset[reader.line] - soonest) // beat)
 
 

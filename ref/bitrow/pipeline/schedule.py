@@ -9,10 +9,9 @@ and ports for all its cycles. Standard library and numpy.
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
-from heapq import heappop, heappush
-from typing import NamedTuple
+from typing import NoReturn
 
 import numpy as np
 
@@ -20,6 +19,7 @@ from bitrow.errors import BitrowError
 from bitrow.graph import Network
 from bitrow.pipeline import banks as banking
 from bitrow.pipeline.beats import beats
+from bitrow.pipeline.engine import UNKNOWN, Blocked, Cause, Job, Timing, Wait, run
 from bitrow.pipeline.flow import Flow, dataflow
 from bitrow.pipeline.machine import DEFAULT_MACHINE, Machine
 from bitrow.pipeline.policies import Grid, Plan, Policy, make_grid, row_pipelined_overlap
@@ -27,42 +27,7 @@ from bitrow.pipeline.rings import Capacity, Ring, RingKind, build_rings, slots
 from bitrow.pipeline.stages import Head, Phase
 from bitrow.pipeline.work import compute_cycles, lanes_of, line_work, read_passes
 
-_UNKNOWN = 1 << 62
 _LAYOUT_IMAGES = 2  # enough to see every pair of lines that ever run together
-
-
-class Cause:
-    """Why a unit stood still, in the order in which waiting is charged."""
-
-    DATA = "rows not there yet"
-    BARRIER = "batch statistics"
-    LOSS = "loss on the host"
-    RING = "ring full"
-    SAVED = "images in flight"
-    HANDOFF = "queue to FP array full"
-    BANK = "bank conflict"
-    DONE = "nothing left to do"
-
-
-class Wait(NamedTuple):
-    """A reason to wait: `tasks` (those that wait) must not start before `until` ends (same length), plus
-    `delay`.
-    """
-
-    cause: str
-    ring: int
-    tasks: np.ndarray
-    until: np.ndarray
-    delay: int
-
-
-class Blocked(NamedTuple):
-    """A task that found a bank's ports taken: which bank, from when, and until when."""
-
-    task: int
-    bank: int
-    since: int
-    until: int
 
 
 @dataclass(frozen=True, eq=False)
@@ -154,10 +119,17 @@ def schedule(
     else:
         compute, duration = _durations(grid, rings, touched, book_banks)
     waits = _waits(grid, plan, rings, ring_slots)
+    lists = _bank_lists(touched) if book_banks else []
     ports = machine.ports if book_banks else 0
-    start, end, blocked = run(_Problem(grid, plan, rings, waits, duration, touched, ports, layout))
+    timing = run(
+        Job(
+            plan.sequence, plan.unit, duration, len(plan.units), waits, plan.start, lists, layout.total, ports
+        )
+    )
+    if timing.stuck:
+        _refuse(grid, rings, waits, timing)
     name = getattr(policy, "__name__", type(policy).__name__)
-    return _sorted_schedule(grid, plan, name, rings, ring_slots, layout, start, end, compute, waits, blocked)
+    return _sorted_schedule(grid, plan, name, rings, ring_slots, layout, compute, waits, timing)
 
 
 @functools.lru_cache(maxsize=64)
@@ -284,185 +256,31 @@ def _durations(
     return np.concatenate(compute), np.concatenate(duration)
 
 
-class _Problem(NamedTuple):
-    grid: Grid
-    plan: Plan
-    rings: tuple[Ring, ...]
-    waits: tuple[Wait, ...]
-    duration: np.ndarray
-    touched: list[np.ndarray]
-    ports: int
-    layout: banking.Layout
-
-
-def _wait_lists(
-    problem: _Problem,
-) -> tuple[list[list[int]], dict[int, list[tuple[int, int]]], list[int]]:
-    """For each task the tasks or events whose ends it waits for; the events, by the task that they follow
-    with a delay; and the ends of all, as far as they are known: those of the plan's own times.
-    """
-    count = len(problem.duration)
-    waits: list[list[int]] = [[] for _ in range(count)]
-    events: dict[int, list[tuple[int, int]]] = {}
-    number = count
-    known: dict[tuple[int, int], int] = {}
-    for wait in problem.waits:
-        tasks, until = wait.tasks.tolist(), wait.until.tolist()
-        if not wait.delay:
-            for task, other in zip(tasks, until, strict=True):
-                waits[task].append(other)
-            continue
-        for task, other in zip(tasks, until, strict=True):
-            if (other, wait.delay) not in known:
-                known[other, wait.delay] = number
-                events.setdefault(other, []).append((number, wait.delay))
-                number += 1
-            waits[task].append(known[other, wait.delay])
-    end = [_UNKNOWN] * number
-    if problem.plan.start is not None:
-        for task, time in enumerate(problem.plan.start.tolist()):
-            waits[task].append(len(end))
-            end.append(time)
-    return waits, events, end
-
-
-def run(problem: _Problem) -> tuple[np.ndarray, np.ndarray, tuple[Blocked, ...]]:
-    """Start and end of every task, and the tasks that found a bank taken.
-
-    Raises:
-        BitrowError: an order or a capacity with which some task can never start, naming what it waits for.
-    """
-    waits, events, end = _wait_lists(problem)
-    plan, duration = problem.plan, problem.duration.tolist()
-    count, units = len(duration), len(plan.units)
-    queue_unit = plan.unit[plan.sequence]
-    queues = [iter(plan.sequence[queue_unit == unit].tolist()) for unit in range(units)]
-    start = [0] * count
-    ports = _ports(problem)
-    waiting: dict[int, list[int]] = {}
-    blocked: list[Blocked] = []
-    head = [next(queue, -1) for queue in queues]
-    free = [0] * units
-    ready: list[int] = []  # heap of time * units + unit: who could start when, banks apart
-    woken: Iterable[int] = range(units)
-    while True:
-        for unit in woken:
-            task = head[unit]
-            if task < 0:
-                continue
-            time = free[unit]
-            for other in waits[task]:
-                until = end[other]
-                if until > time:
-                    if until == _UNKNOWN:
-                        waiting.setdefault(other, []).append(unit)
-                        break
-                    time = until
-            else:
-                heappush(ready, time * units + unit)
-        if not ready:
-            break
-        time, unit = divmod(heappop(ready), units)
-        task = head[unit]
-        possible = ports.ready(task, time) if ports else time
-        if possible > time:
-            blocked.append(Blocked(task, ports.bank, time, possible))
-            heappush(ready, possible * units + unit)
-            woken = ()
-            continue
-        finish = time + duration[task]
-        start[task], end[task], free[unit] = time, finish, finish
-        if ports:
-            ports.take(task, finish)
-        head[unit] = next(queues[unit], -1)
-        woken = [unit]
-        if task in waiting:
-            woken += waiting.pop(task)
-        if task in events:
-            for event, delay in events[task]:
-                end[event] = finish + delay
-                woken += waiting.pop(event, [])
-    if max(head) >= 0:
-        _refuse(problem, head, end)
-    return np.array(start), np.array(end[:count]), tuple(blocked)
-
-
-class _OnePort:
-    """Banks with a port each: a bank is free when its last task has ended."""
-
-    def __init__(self, banks: int, touched: list[list[int]]) -> None:
-        self.free = [0] * banks
-        self.touched = touched
-        self.bank = -1
-
-    def ready(self, task: int, time: int) -> int:
-        free = self.free
-        for bank in self.touched[task]:
-            if free[bank] > time:
-                time, self.bank = free[bank], bank
-        return time
-
-    def take(self, task: int, finish: int) -> None:
-        free = self.free
-        for bank in self.touched[task]:
-            free[bank] = finish
-
-
-class _ManyPorts:
-    """Banks with several ports: for each bank the cycles at which its ports get free, in order."""
-
-    def __init__(self, banks: int, ports: int, touched: list[list[int]]) -> None:
-        self.free = [[0] * ports for _ in range(banks)]
-        self.wanted = [
-            [(bank, min(row.count(bank), ports)) for bank in dict.fromkeys(row)] for row in touched
-        ]
-        self.bank = -1
-
-    def ready(self, task: int, time: int) -> int:
-        for bank, many in self.wanted[task]:
-            until = self.free[bank][many - 1]
-            if until > time:
-                time, self.bank = until, bank
-        return time
-
-    def take(self, task: int, finish: int) -> None:
-        for bank, many in self.wanted[task]:
-            free = self.free[bank]
-            free[:many] = [finish] * many
-            free.sort()
-
-
-def _ports(problem: _Problem) -> _OnePort | _ManyPorts | None:
-    if not problem.ports:
-        return None
-    banks = problem.layout.total
-    touched: list[list[int]] = []
-    for line in problem.touched:
+def _bank_lists(touched: list[np.ndarray]) -> list[list[int]]:
+    """Banks of every task, in the grid's order."""
+    found: list[list[int]] = []
+    for line in touched:
+        rows = line.tolist()
         if line.shape[1] and (line < 0).any():
-            touched += [[bank for bank in row if bank >= 0] for row in line.tolist()]
-        else:
-            touched += line.tolist()
-    if problem.ports == 1:
-        return _OnePort(banks, touched)
-    return _ManyPorts(banks, problem.ports, touched)
+            rows = [[bank for bank in row if bank >= 0] for row in rows]
+        found += rows
+    return found
 
 
-def _refuse(problem: _Problem, head: list[int], end: list[int]) -> None:
+def _refuse(grid: Grid, rings: tuple[Ring, ...], waits: tuple[Wait, ...], timing: Timing) -> NoReturn:
     """Name a full ring among the tasks that stand still, or else an order that is no order."""
-    stuck = {task for task in head if task >= 0}
-    grid = problem.grid
-    for wait in problem.waits:
+    stuck, network = set(timing.stuck), grid.flow.network.name
+    for wait in waits:
         if wait.ring < 0:
             continue
-        for task, other in zip(wait.tasks.tolist(), wait.until.tolist(), strict=True):
-            if task in stuck and end[other] == _UNKNOWN:
-                ring = problem.rings[wait.ring]
-                raise BitrowError(
-                    f"{grid.flow.network.name} {ring.name}: found a ring too short for the order of tasks "
-                    f"under {grid.machine.ring_rule.value} slots, expected at least 1 slot more"
-                )
+        hopeless = timing.end[wait.until] == UNKNOWN
+        if stuck.intersection(wait.tasks[hopeless].tolist()):
+            raise BitrowError(
+                f"{network} {rings[wait.ring].name}: found a ring too short for the order of tasks under "
+                f"{grid.machine.ring_rule.value} slots, expected at least 1 slot more"
+            )
     names = ", ".join(sorted({grid.flow.stages[grid.flow.lines[grid.line[t]].stage].name for t in stuck}))
-    raise BitrowError(f"{grid.flow.network.name}: found an order in which {names} wait for one another")
+    raise BitrowError(f"{network}: found an order in which {names} wait for one another")
 
 
 def _sorted_schedule(
@@ -472,13 +290,11 @@ def _sorted_schedule(
     rings: tuple[Ring, ...],
     ring_slots: list[int],
     layout: banking.Layout,
-    start: np.ndarray,
-    end: np.ndarray,
     compute: np.ndarray,
     waits: tuple[Wait, ...],
-    blocked: tuple[Blocked, ...],
+    timing: Timing,
 ) -> Schedule:
-    order = np.lexsort((plan.unit, start))
+    order = np.lexsort((plan.unit, timing.start))
     place = np.empty_like(order)
     place[order] = np.arange(len(order))
     line = grid.line[order]
@@ -499,10 +315,10 @@ def _sorted_schedule(
         image=grid.image[order],
         row=grid.row[order],
         unit=plan.unit[order],
-        start=start[order],
-        end=end[order],
+        start=timing.start[order],
+        end=timing.end[order],
         compute=compute[order],
         task_of=place,
         waits=waits,
-        blocked=blocked,
+        blocked=timing.blocked,
     )

@@ -6,7 +6,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from bitrow.pipeline.schedule import Cause, Schedule
+from bitrow.pipeline.engine import Cause
+from bitrow.pipeline.schedule import Schedule
 from bitrow.pipeline.work import UNIT
 
 CAUSES = tuple(value for name, value in vars(Cause).items() if name.isupper())

@@ -1,0 +1,216 @@
+"""The timing engine: tasks in order on their units, each once what it waits for has ended and ports are free.
+are free.
+
+It walks through time from start to start, so that ports go to whoever could take them first. Standard
+library and numpy.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from heapq import heappop, heappush
+from typing import NamedTuple
+
+import numpy as np
+
+UNKNOWN = 1 << 62
+
+
+class Cause:
+    """Why a unit stood still, in the order in which waiting is charged."""
+
+    DATA = "rows not there yet"
+    BARRIER = "batch statistics"
+    LOSS = "loss on the host"
+    RING = "ring full"
+    SAVED = "images in flight"
+    HANDOFF = "queue to FP array full"
+    BANK = "bank conflict"
+    DONE = "nothing left to do"
+
+
+class Wait(NamedTuple):
+    """A reason to wait: `tasks` (those that wait) must not start before `until` ends (same length), plus
+    `delay`.
+    """
+
+    cause: str
+    ring: int
+    tasks: np.ndarray
+    until: np.ndarray
+    delay: int
+
+
+class Blocked(NamedTuple):
+    """A task that found a bank's ports taken: which bank, from when, and until when."""
+
+    task: int
+    bank: int
+    since: int
+    until: int
+
+
+class Job(NamedTuple):
+    """What the engine runs.
+
+    `sequence`: tasks in static order; `unit`, `duration` (cycles, from 1): of each task; `units`: how many.
+    `waits`: what must have ended first; `start`: cycles before which tasks may not start, or None.
+    `touched`: the banks of each task, of `banks` with `ports` each (0: as many as it takes).
+    """
+
+    sequence: np.ndarray
+    unit: np.ndarray
+    duration: np.ndarray
+    units: int
+    waits: Sequence[Wait]
+    start: np.ndarray | None
+    touched: list[list[int]]
+    banks: int
+    ports: int
+
+
+class Timing(NamedTuple):
+    """Start and end of each task, and who found a bank taken; `stuck`: tasks that can never start."""
+
+    start: np.ndarray
+    end: np.ndarray
+    blocked: tuple[Blocked, ...]
+    stuck: tuple[int, ...]
+
+
+def run(job: Job) -> Timing:
+    """Time every task; of several that could start in one cycle, the unit listed first goes first."""
+    waits, events, end = _wait_lists(job)
+    duration = job.duration.tolist()
+    count, units = len(duration), job.units
+    queue_unit = job.unit[job.sequence]
+    queues = [iter(job.sequence[queue_unit == unit].tolist()) for unit in range(units)]
+    start = [0] * count
+    ports = _ports(job)
+    waiting: dict[int, list[int]] = {}
+    blocked: list[Blocked] = []
+    head = [next(queue, -1) for queue in queues]
+    free = [0] * units
+    ready: list[int] = []  # heap of time * units + unit: who could start when, banks apart
+    woken: Iterable[int] = range(units)
+    while True:
+        for unit in woken:
+            task = head[unit]
+            if task < 0:
+                continue
+            time = free[unit]
+            for other in waits[task]:
+                until = end[other]
+                if until > time:
+                    if until == UNKNOWN:
+                        waiting.setdefault(other, []).append(unit)
+                        break
+                    time = until
+            else:
+                heappush(ready, time * units + unit)
+        if not ready:
+            break
+        time, unit = divmod(heappop(ready), units)
+        task = head[unit]
+        if ports:
+            possible = ports.ready(task, time)
+            if possible > time:
+                blocked.append(Blocked(task, ports.bank, time, possible))
+                heappush(ready, possible * units + unit)
+                woken = ()
+                continue
+        finish = time + duration[task]
+        start[task], end[task], free[unit] = time, finish, finish
+        if ports:
+            ports.take(task, finish)
+        head[unit] = next(queues[unit], -1)
+        woken = [unit]
+        if task in waiting:
+            woken += waiting.pop(task)
+        if task in events:
+            for event, delay in events[task]:
+                end[event] = finish + delay
+                woken += waiting.pop(event, [])
+    stuck = tuple(task for task in head if task >= 0)
+    return Timing(np.array(start), np.array(end[:count]), tuple(blocked), stuck)
+
+
+def _wait_lists(job: Job) -> tuple[list[list[int]], dict[int, list[tuple[int, int]]], list[int]]:
+    """For each task the tasks or events whose ends it waits for; the events, by the task that they follow
+    with a delay; and all ends, known so far as they are a task's own earliest start.
+    """
+    count = len(job.duration)
+    waits: list[list[int]] = [[] for _ in range(count)]
+    events: dict[int, list[tuple[int, int]]] = {}
+    number = count
+    known: dict[tuple[int, int], int] = {}
+    for wait in job.waits:
+        tasks, until = wait.tasks.tolist(), wait.until.tolist()
+        if not wait.delay:
+            for task, other in zip(tasks, until, strict=True):
+                waits[task].append(other)
+            continue
+        for task, other in zip(tasks, until, strict=True):
+            if (other, wait.delay) not in known:
+                known[other, wait.delay] = number
+                events.setdefault(other, []).append((number, wait.delay))
+                number += 1
+            waits[task].append(known[other, wait.delay])
+    end = [UNKNOWN] * number
+    if job.start is not None:
+        for task, time in enumerate(job.start.tolist()):
+            waits[task].append(len(end))
+            end.append(time)
+    return waits, events, end
+
+
+class _OnePort:
+    """Banks with a port each: a bank is free when its last task has ended."""
+
+    def __init__(self, job: Job) -> None:
+        self.free = [0] * job.banks
+        self.touched = job.touched
+        self.bank = -1
+
+    def ready(self, task: int, time: int) -> int:
+        free = self.free
+        for bank in self.touched[task]:
+            if free[bank] > time:
+                time, self.bank = free[bank], bank
+        return time
+
+    def take(self, task: int, finish: int) -> None:
+        free = self.free
+        for bank in self.touched[task]:
+            free[bank] = finish
+
+
+class _ManyPorts:
+    """Banks with several ports: for each bank the cycles at which its ports get free, in order."""
+
+    def __init__(self, job: Job) -> None:
+        ports = job.ports
+        self.free = [[0] * ports for _ in range(job.banks)]
+        self.wanted = [
+            [(bank, min(row.count(bank), ports)) for bank in dict.fromkeys(row)] for row in job.touched
+        ]
+        self.bank = -1
+
+    def ready(self, task: int, time: int) -> int:
+        for bank, many in self.wanted[task]:
+            until = self.free[bank][many - 1]
+            if until > time:
+                time, self.bank = until, bank
+        return time
+
+    def take(self, task: int, finish: int) -> None:
+        for bank, many in self.wanted[task]:
+            free = self.free[bank]
+            free[:many] = [finish] * many
+            free.sort()
+
+
+def _ports(job: Job) -> _OnePort | _ManyPorts | None:
+    if not job.ports:
+        return None
+    return _OnePort(job) if job.ports == 1 else _ManyPorts(job)
