@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NoReturn
 
 import numpy as np
@@ -111,7 +111,8 @@ def schedule(
     layout = banking.make_layout(rings, ring_slots, machine, whole_maps=plan.whole_maps)
     if book_banks and machine.shared:
         some = min(images, _LAYOUT_IMAGES)
-        layout = layout._replace(offset=allocate(network, machine, policy, some, training))
+        endless = replace(machine, bank_depth=0)
+        layout = layout._replace(offset=allocate(network, endless, policy, some, training))
     banking.check_depth(banking.bank_words(rings, ring_slots, layout, machine), machine)
     touched = _touched(grid, rings, ring_slots, layout)
     if durations:

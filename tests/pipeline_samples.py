@@ -1,0 +1,114 @@
+"""Random networks and machines that the pipeline's tests share."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from hypothesis import strategies as st
+
+from bitrow.config import (
+    AddConfig,
+    AvgPoolConfig,
+    BatchNormConfig,
+    ConvConfig,
+    LinearConfig,
+    MaxPoolConfig,
+    ReluConfig,
+    Statistics,
+    output_size,
+)
+from bitrow.errors import BitrowError
+from bitrow.graph import INPUT, ConvSize, LinearSize, Network, Node, shapes
+from bitrow.pipeline.machine import Mac, Machine, RingRule
+
+
+class _Growing:
+    """A network under construction: nodes so far, and the shape of every value."""
+
+    def __init__(self, shape: tuple[int, int, int]) -> None:
+        self.shape = shape
+        self.nodes: list[Node] = []
+        self.shapes = {INPUT: shape}
+
+    def add(self, config, *inputs: str, size=None) -> str | None:
+        """The new value's name, or None where the layer does not fit."""
+        name = f"n{len(self.nodes)}"
+        node = Node(name, config, inputs, size)
+        alone = replace(node, inputs=tuple(INPUT for _ in inputs))
+        try:
+            self.shapes[name] = shapes(Network("alone", self.shapes[inputs[0]], (alone,), name))[name]
+        except BitrowError:
+            return None
+        self.nodes.append(node)
+        return name
+
+
+def _layers(draw, x: str, growing: _Growing, barrier: bool) -> str | None:
+    h, w, c = growing.shapes[x]
+    kind = draw(st.sampled_from(["conv", "conv", "conv", "bn", "relu", "max", "avg", "add"]))
+    if kind == "conv":
+        kernel = draw(st.sampled_from([1, 3, 3, 5, 7]))
+        padding = draw(st.integers(0, min(3, kernel)))
+        if min(output_size(h, kernel, 1, padding), output_size(w, kernel, 1, padding)) < 1:
+            return None
+        groups = draw(st.sampled_from([1, c]))
+        channels = groups * draw(st.integers(1, 3))
+        stride = draw(st.sampled_from([1, 1, 2, 3]))
+        config = ConvConfig(stride=stride, padding=padding, groups=groups)
+        return growing.add(config, x, size=ConvSize(kernel, kernel, channels))
+    if kind == "bn":
+        batch = barrier and draw(st.booleans())
+        return growing.add(BatchNormConfig(Statistics.BATCH if batch else Statistics.FROZEN), x)
+    if kind == "relu":
+        return growing.add(ReluConfig(draw(st.booleans())), x)
+    if kind == "max":
+        kernel = draw(st.integers(1, 3))
+        return growing.add(MaxPoolConfig(kernel, draw(st.integers(1, 3)), kernel // 2), x)
+    if kind == "avg":
+        return growing.add(AvgPoolConfig(draw(st.sampled_from([None, 2, 3]))), x)
+    same = [name for name, shape in growing.shapes.items() if shape == (h, w, c)]
+    return growing.add(AddConfig(), x, draw(st.sampled_from(same)))
+
+
+@st.composite
+def networks(draw, *, barrier: bool = True, least_rows: int = 1, most_rows: int = 13, layers: int = 7) -> Network:
+    """A network of up to `layers` layers in a row, with shortcuts to any earlier value of equal shape."""
+    shape = (draw(st.integers(least_rows, most_rows)), draw(st.integers(1, 4)), draw(st.integers(1, 3)))
+    growing = _Growing(shape)
+    x = INPUT
+    for _ in range(draw(st.integers(1, layers))):
+        x = _layers(draw, x, growing, barrier) or x
+        if x == INPUT and draw(st.booleans()):
+            x = growing.add(ReluConfig(), INPUT) or x
+    if x == INPUT:
+        x = growing.add(ReluConfig(), INPUT) or x
+    if draw(st.booleans()):
+        x = growing.add(LinearConfig(), x, size=LinearSize(draw(st.integers(1, 3)))) or x
+    return Network("net", shape, tuple(growing.nodes), x)
+
+
+@st.composite
+def machines(draw, *, shared: bool | None = None, rule: RingRule | None = None) -> Machine:
+    """A machine with lanes enough for units of its own, and everything else at random."""
+    lanes = st.integers(20, 64)
+    return Machine(
+        name="random",
+        mac=draw(st.sampled_from(Mac)),
+        fxp_lanes=draw(lanes),
+        dequantizer_lanes=draw(lanes),
+        fp_mul_lanes=draw(lanes),
+        fp_add_lanes=draw(lanes),
+        fxp_latency=draw(st.integers(0, 9)),
+        dequantizer_latency=draw(st.integers(0, 4)),
+        fp_latency=draw(st.integers(0, 9)),
+        shared=draw(st.booleans()) if shared is None else shared,
+        banks=draw(st.integers(1, 20)),
+        ports=draw(st.integers(1, 3)),
+        bank_width=draw(st.sampled_from([8, 32, 256])),
+        ring_rule=draw(st.sampled_from(RingRule)) if rule is None else rule,
+        handoff_rows=draw(st.integers(1, 3)),
+        images_in_flight=draw(st.integers(3, 5)),
+        input_width=draw(st.sampled_from([4, 64])),
+        loss_latency=draw(st.integers(0, 50)),
+        statistics_latency=draw(st.integers(0, 20)),
+    )

@@ -1,0 +1,417 @@
+"""The pipeline once more, as an event simulation in plain Python, to be compared with the schedule.
+
+Written from the description of the machine: rows, windows, slots, ports and lanes are worked out here by hand, with
+dicts and sets, and time goes from event to event looking at every unit. From the schedule come only the decisions
+that it is free to take: the order of tasks on each unit, the slots of rings and their places in banks.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+
+from bitrow.config import AddConfig, BatchNormConfig, ConvConfig, ReluConfig
+from bitrow.graph import shapes
+from bitrow.pipeline.machine import Mac
+from bitrow.pipeline.rings import RingKind
+from bitrow.pipeline.schedule import Schedule
+from bitrow.pipeline.stages import Head, Phase, Stage
+
+Task = tuple[int, Phase, int, int]  # stage, phase, image, row
+
+FH, FC, BC, BH = Phase.FORWARD_HEAD, Phase.FORWARD_CHAIN, Phase.BACKWARD_CHAIN, Phase.BACKWARD_HEAD
+
+
+@dataclass
+class Buffer:
+    """A ring: who writes a row, who reads it, how many slots."""
+
+    slots: int
+    kind: RingKind
+    row_bits: int
+    home: int
+    offset: int
+    span: int
+    rows: int
+    per: int = 1
+    writers: dict[int, set[Task]] = field(default_factory=dict)
+    readers: dict[int, set[Task]] = field(default_factory=dict)
+
+
+class Simulation:
+    """Runs a schedule's decisions and gives every task's start and end."""
+
+    def __init__(self, found: Schedule) -> None:
+        self.found, self.machine, self.images = found, found.machine, found.images
+        self.parts = found.flow.stages
+        self.training = found.flow.training
+        self.readers = {
+            s.index: [(t, e) for t in self.parts for e in t.edges if e.producer == s.index] for s in self.parts
+        }
+        self.tasks = [task for stage in self.parts for task in self._tasks_of(stage)]
+        self.buffers = {ring.index: self._buffer(ring) for ring in found.rings}
+        self.reads: dict[Task, list[tuple[int, int]]] = {task: [] for task in self.tasks}
+        self.writes: dict[Task, list[tuple[int, int]]] = {task: [] for task in self.tasks}
+        for ring in found.rings:
+            self._fill(ring, self.buffers[ring.index])
+
+    # What tasks there are, and what they wait for.
+
+    def _tasks_of(self, stage: Stage):
+        h, out = stage.in_shape[0], stage.out_shape[0]
+        rows = {FC: out}
+        if stage.kind in (Head.CONV, Head.BATCH_NORM):
+            rows[FH] = out
+        if stage.kind is Head.AVG_POOL:
+            rows[FH] = out * stage.window.kernel
+        if self.training:
+            rows[BC] = out
+            if stage.kind not in (Head.SOURCE, Head.NONE):
+                rows[BH] = h
+        for phase, count in rows.items():
+            for image in range(self.images):
+                yield from ((stage.index, phase, image, row) for row in range(count))
+
+    def _window(self, stage: Stage, row: int) -> list[int]:
+        k, s, p = stage.window
+        return [r for r in range(row * s - p, row * s - p + k) if 0 <= r < stage.in_shape[0]]
+
+    def _touching(self, stage: Stage, row: int) -> list[int]:
+        """Output rows whose window has input row `row`."""
+        k, s, p = stage.window
+        return [i for i in range(stage.out_shape[0]) if i * s - p <= row <= i * s - p + k - 1]
+
+    def _order_rows(self, stage: Stage, row: int, backward: bool) -> int:
+        """The last row that the balanced order puts before `row`, also where no row is read."""
+        k, s, p = stage.window
+        if backward:
+            return min(max((row + p) // s, 0), stage.out_shape[0] - 1)
+        return min(max(row * s - p + k - 1, 0), stage.in_shape[0] - 1)
+
+    def needs(self, task: Task) -> list[tuple[Task, int]]:
+        """Tasks that must have ended, each with a delay."""
+        index, phase, image, row = task
+        stage = self.parts[index]
+        main = stage.edges[0].producer if stage.edges else -1
+        if phase is FH:
+            last = self._order_rows(stage, row, False) if stage.kind is Head.CONV else row
+            return [((main, FC, image, last), 0)]
+        if phase is FC:
+            return self._forward_chain_needs(stage, image, row, main)
+        if phase is BC:
+            readers = self.readers[index]
+            if not readers:
+                last = stage.out_shape[0] - 1
+                return [((index, FC, image, last), self.machine.loss_latency)]
+            return [((t.index, self._gradient_phase(t, e), image, row), 0) for t, e in readers]
+        if stage.kind is Head.BATCH_NORM:
+            last = (index, BC, self.images - 1, stage.out_shape[0] - 1)
+            return [(last, self.machine.statistics_latency), ((index, BC, image, row), 0)]
+        return [((index, BC, image, self._order_rows(stage, row, True)), 0)]
+
+    def _gradient_phase(self, stage: Stage, edge) -> Phase:
+        return BC if edge.skip or stage.kind is Head.NONE else BH
+
+    def _forward_chain_needs(self, stage: Stage, image: int, row: int, main: int):
+        index, found = stage.index, [((e.producer, FC, image, row), 0) for e in stage.edges[1:]]
+        if stage.kind is Head.CONV:
+            found.append(((index, FH, image, row), 0))
+        elif stage.kind is Head.AVG_POOL:
+            found.append(((index, FH, image, (row + 1) * stage.window.kernel - 1), 0))
+        elif stage.kind is Head.BATCH_NORM:
+            last = (index, FH, self.images - 1, stage.in_shape[0] - 1)
+            found += [(last, self.machine.statistics_latency), ((main, FC, image, row), 0)]
+        elif stage.kind is not Head.SOURCE:
+            found.append(((main, FC, image, self._order_rows(stage, row, False)), 0))
+        return found
+
+    # What lies in which ring.
+
+    def _buffer(self, ring) -> Buffer:
+        place, layout = ring.index, self.found.layout
+        return Buffer(
+            self.found.slots[place],
+            ring.kind,
+            self._row_bits(ring),
+            layout.home[place],
+            layout.offset[place],
+            layout.span[place],
+            ring.rows,
+            ring.per,
+        )
+
+    def _row_bits(self, ring) -> int:
+        stage = self.parts[ring.stage]
+        into = stage.in_shape if ring.edge < 0 else self.parts[self._edge(ring).producer].out_shape
+        here = stage.out_shape[1] * stage.out_shape[2]
+        there = into[1] * into[2]
+        fxp = self.machine.mac is Mac.FXP and stage.kind is Head.CONV
+        bits, count = {
+            RingKind.INPUT: (4 if fxp else 16, there),
+            RingKind.SKIP: (16, there),
+            RingKind.BATCH: (16, there),
+            RingKind.GRADIENT: (16, there),
+            RingKind.MASK: (1, there),
+            RingKind.HANDOFF: (32 if stage.kind is Head.AVG_POOL else 16, here),
+            RingKind.DY: (4 if fxp else 16, here),
+            RingKind.RELU: (1, here),
+            RingKind.INDEX: (max(1, math.ceil(math.log2(stage.window.kernel**2))), here),
+        }[ring.kind]
+        return math.ceil(bits * count / 8) * 8
+
+    def _edge(self, ring):
+        return next(e for stage in self.parts for e in stage.edges if e.index == ring.edge)
+
+    def _fill(self, ring, buffer: Buffer) -> None:
+        stage = self.parts[ring.stage]
+        edge = self._edge(ring) if ring.edge >= 0 else None
+        for image in range(self.images):
+            for row in range(ring.rows):
+                number = image * ring.rows + row
+                buffer.writers[number] = self._writers(ring.kind, stage, edge, image, row)
+                buffer.readers[number] = self._readers_of(ring.kind, stage, edge, image, row)
+                for task in buffer.writers[number]:
+                    self.writes[task].append((ring.index, number))
+                for task in buffer.readers[number]:
+                    self.reads[task].append((ring.index, number))
+
+    def _writers(self, kind: RingKind, stage: Stage, edge, image: int, row: int) -> set[Task]:
+        if kind in (RingKind.INPUT, RingKind.SKIP, RingKind.BATCH, RingKind.MASK):
+            return {(edge.producer, FC, image, row)}
+        if kind is RingKind.GRADIENT:
+            return {(stage.index, self._gradient_phase(stage, edge), image, row)}
+        if kind is RingKind.HANDOFF:
+            per = stage.window.kernel if stage.kind is Head.AVG_POOL else 1
+            return {(stage.index, FH, image, row * per + part) for part in range(per)}
+        return {(stage.index, BC if kind is RingKind.DY else FC, image, row)}
+
+    def _readers_of(self, kind: RingKind, stage: Stage, edge, image: int, row: int) -> set[Task]:
+        index = stage.index
+        if kind in (RingKind.SKIP, RingKind.HANDOFF):
+            return {(index, FC, image, row)}
+        if kind is RingKind.GRADIENT:
+            return {(edge.producer, BC, image, row)}
+        if kind is RingKind.RELU:
+            return {(index, BC, image, row)}
+        if kind is RingKind.MASK:
+            return {(index, BH, image, row)}
+        if kind is RingKind.BATCH:
+            return {(index, phase, image, row) for phase in ((FH, FC, BC, BH) if self.training else (FH, FC))}
+        if kind is RingKind.INPUT:
+            if stage.kind is Head.AVG_POOL:
+                return {(index, FH, image, row)} if row < stage.out_shape[0] * stage.window.kernel else set()
+            phase = FH if stage.kind is Head.CONV else FC
+            outs = range(stage.out_shape[0])
+            return {(index, phase, image, i) for i in outs if row in self._window(stage, i)}
+        if stage.kind is Head.BATCH_NORM:
+            return {(index, BH, image, row)}
+        ins = range(stage.in_shape[0])
+        return {(index, BH, image, j) for j in ins if row in self._touching(stage, j)}
+
+    # How long a task takes.
+
+    def cycles(self, task: Task) -> int:
+        stage, machine = self.parts[task[0]], self.machine
+        lanes = self._lanes(stage)
+        macs, outputs, mul, add, moved = self.operations(task)
+        again = 1
+        if stage.kind is Head.SOURCE and task[1] is FC:
+            cycles = max(1, math.ceil(moved * 16 / machine.input_width))
+        elif outputs:
+            again = math.ceil(outputs / lanes[0])
+            fxp = machine.mac is Mac.FXP
+            dequantize = math.ceil(outputs / lanes[1]) if fxp else 0
+            cycles = max(1, again * (macs // outputs), dequantize) + machine.fxp_latency
+            cycles += machine.dequantizer_latency if fxp else 0
+        else:
+            busy = (math.ceil(mul / lanes[2]), math.ceil(add / lanes[3]), math.ceil(moved / lanes[3]))
+            cycles = max(1, *busy) + machine.fp_latency
+        for ring, _ in self.reads[task]:
+            if self.buffers[ring].kind is not RingKind.HANDOFF:
+                cycles = max(cycles, math.ceil(self.buffers[ring].row_bits / machine.bank_width) * again)
+        for ring, _ in self.writes[task]:
+            if self.buffers[ring].kind is not RingKind.HANDOFF:
+                cycles = max(cycles, math.ceil(self.buffers[ring].row_bits / machine.bank_width))
+        most = max(self.banks(task).values(), default=1)
+        return cycles * math.ceil(most / machine.ports)
+
+    def _lanes(self, stage: Stage) -> tuple[int, int, int, int]:
+        machine = self.machine
+        whole = (
+            machine.fxp_lanes, machine.dequantizer_lanes, machine.fp_mul_lanes, machine.fp_add_lanes
+        )  # fmt: skip
+        return whole if machine.shared else self._shares(whole)[stage.index]
+
+    def _shares(self, whole):
+        """The machine's lanes by the stages' work: one each, then by the largest remainder."""
+        if not hasattr(self, "_found_shares"):
+            loads = [[0, 0, 0, 0] for _ in self.parts]
+            for task in self.tasks:
+                if task[2] == 0 and not (self.parts[task[0]].kind is Head.SOURCE and task[1] is FC):
+                    macs, outputs, mul, add, moved = self.operations(task)
+                    dequantize = outputs if self.machine.mac is Mac.FXP else 0
+                    for kind, load in enumerate((macs, dequantize, mul, max(add, moved))):
+                        loads[task[0]][kind] += load
+            # A kind's load is the larger of the sums over a line's rows, where two compete for one lane.
+            columns = [self._divide([load[kind] for load in loads], whole[kind]) for kind in range(4)]
+            self._found_shares = list(zip(*columns, strict=True))
+        return self._found_shares
+
+    @staticmethod
+    def _divide(loads: list[int], lanes: int) -> list[int]:
+        users = [place for place, load in enumerate(loads) if load]
+        shares = {place: 1 for place in users}
+        spare, total = lanes - len(users), sum(loads)
+        rest = {}
+        for place in users:
+            exact = loads[place] * spare / total
+            shares[place] += int(exact)
+            rest[place] = exact - int(exact)
+        for place in sorted(users, key=lambda p: -rest[p])[: lanes - sum(shares.values()) if users else 0]:
+            shares[place] += 1
+        return [shares.get(place, 1) for place in range(len(loads))]
+
+    def operations(self, task: Task) -> tuple[int, int, int, int, int]:
+        """(MACs, accumulators, multiplications, additions, elements moved) of a task."""
+        index, phase, _, row = task
+        stage = self.parts[index]
+        into = stage.in_shape[1] * stage.in_shape[2]
+        out = stage.out_shape[1] * stage.out_shape[2]
+        if phase in (FH, BH):
+            return self._head_operations(stage, phase, row, into, out)
+        if phase is FC:
+            return self._chain_operations(stage, into, out)
+        consumers = len(self.readers[index])
+        mul = sum(isinstance(node.config, BatchNormConfig) for node in stage.chain)
+        add = max(0, consumers - 1)
+        if stage.kind is Head.CONV and self.machine.mac is Mac.FXP:
+            mul += 1
+        if stage.kind is Head.BATCH_NORM:
+            mul, add = mul + 1, add + 2
+        return 0, 0, mul * out, add * out, out
+
+    def _head_operations(self, stage: Stage, phase: Phase, row: int, into: int, out: int):
+        k, s, _ = stage.window
+        if stage.kind is Head.CONV:
+            config, size = stage.head.config, stage.head.size
+            assert isinstance(config, ConvConfig)
+            if phase is FH:
+                taps = len(self._window(stage, row)) * size.kw * (stage.in_shape[2] // config.groups)
+                return out * taps, out, 0, 0, out
+            taps = len(self._touching(stage, row)) * math.ceil(size.kw / s) * (size.c_out // config.groups)
+            return into * taps, into, 0, 0, into
+        if stage.kind is Head.AVG_POOL:
+            return (0, 0, into, 0, 0) if phase is BH else (0, 0, 0, into, 0)
+        if stage.kind is Head.BATCH_NORM:
+            return 0, 0, 2 * into, 2 * into, 0
+        if stage.kind is Head.MAX_POOL:
+            return 0, 0, 0, len(self._touching(stage, row)) * math.ceil(k / s) * into, into
+        return 0, 0, into * out, into * out, 0
+
+    def _chain_operations(self, stage: Stage, into: int, out: int):
+        mul = add = 0
+        for node in stage.chain:
+            if isinstance(node.config, BatchNormConfig):
+                mul, add = mul + 1, add + 1
+            elif isinstance(node.config, ReluConfig):
+                add += 2 if node.config.six else 1
+            elif isinstance(node.config, AddConfig):
+                add += 1
+        if self.machine.mac is Mac.FXP:
+            quantized = (t for t, e in self.readers[stage.index] if t.kind is Head.CONV and not e.skip)
+            mul += sum(1 for _ in quantized)
+        extra = 0
+        if stage.kind is Head.BATCH_NORM:
+            mul, add = mul + 1, add + 1
+        elif stage.kind is Head.AVG_POOL:
+            mul += 1
+        elif stage.kind is Head.MAX_POOL:
+            add += stage.window.kernel**2 - 1
+        elif stage.kind is Head.LINEAR:
+            extra = math.prod(shapes(self.found.flow.network)[stage.head.inputs[0]]) * out
+        return 0, 0, mul * out + extra, add * out + extra, out
+
+    # Ports, and the run.
+
+    def banks(self, task: Task) -> dict[int, int]:
+        """Accesses of a task by bank."""
+        found: dict[int, int] = {}
+        for ring, number in (*self.reads[task], *self.writes[task]):
+            buffer = self.buffers[ring]
+            if buffer.kind is RingKind.HANDOFF:
+                continue
+            slot = number % buffer.slots if buffer.slots else number
+            bank = buffer.home + (buffer.offset + slot % buffer.span) % self.machine.banks
+            found[bank] = found.get(bank, 0) + 1
+        return found
+
+    def run(self) -> dict[Task, tuple[int, int]]:
+        """Start and end of every task."""
+        queues = self._queues()
+        cycles = {task: self.cycles(task) for task in self.tasks}
+        banks = {task: self.banks(task) for task in self.tasks}
+        needs = {task: self.needs(task) for task in self.tasks}
+        ended: dict[Task, int] = {}
+        timing: dict[Task, tuple[int, int]] = {}
+        running: list[tuple[int, Task, int]] = []
+        queue_rows: set[tuple[int, int, int]] = set()  # FXP rows whose FP row has not ended
+        moments = {0}
+        while any(queues):
+            time = min(moments)
+            moments.discard(time)
+            for end, task, _ in [entry for entry in running if entry[0] <= time]:
+                ended[task] = end
+                if task[1] is FC:
+                    queue_rows.discard((task[0], task[2], task[3]))
+            running = [entry for entry in running if entry[0] > time]
+            busy = {unit for _, _, unit in running}
+            for unit, queue in enumerate(queues):
+                if unit in busy or not queue:
+                    continue
+                task = queue[0]
+                if not all(n in ended and ended[n] + delay <= time for n, delay in needs[task]):
+                    moments |= {ended[n] + d for n, d in needs[task] if n in ended and ended[n] + d > time}
+                    continue
+                if not self._room(task, ended, queue_rows) or not self._port_free(banks, task, running):
+                    continue
+                queue.pop(0)
+                timing[task] = (time, time + cycles[task])
+                running.append((time + cycles[task], task, unit))
+                moments.add(time + cycles[task])
+                if task[1] is FH and self.parts[task[0]].kind is Head.CONV:
+                    queue_rows.add((task[0], task[2], task[3]))
+        return timing
+
+    def _queues(self) -> list[list[Task]]:
+        found, grid = self.found, self.found.grid
+        queues: list[list[Task]] = [[] for _ in found.units]
+        for number in found.plan.sequence.tolist():
+            line = found.flow.lines[int(grid.line[number])]
+            task = (line.stage, line.phase, int(grid.image[number]), int(grid.row[number]))
+            queues[int(found.plan.unit[number])].append(task)
+        return queues
+
+    def _room(self, task: Task, ended: dict[Task, int], queue_rows: set) -> bool:
+        in_queue = task[1] is FH and self.parts[task[0]].kind is Head.CONV
+        if in_queue and self.found.plan.one_queue and len(queue_rows) >= self.machine.handoff_rows:
+            return False
+        for ring, number in self.writes[task]:
+            buffer = self.buffers[ring]
+            if self.found.plan.one_queue and in_queue and buffer.kind is RingKind.HANDOFF:
+                continue
+            first = task == min(buffer.writers[number])
+            left = number - buffer.slots
+            if buffer.slots and first and left >= 0:
+                # Rows leave in order, so everyone before must have been read, too; an image's rows suffice.
+                low = left - left % buffer.rows
+                if not all(t in ended for row in range(low, left + 1) for t in buffer.readers[row]):
+                    return False
+        return True
+
+    def _port_free(self, banks: dict[Task, dict[int, int]], task: Task, running: list) -> bool:
+        ports = self.machine.ports
+        for bank, many in banks[task].items():
+            used = sum(min(banks[other].get(bank, 0), ports) for _, other, _ in running)
+            if used + min(many, ports) > ports:
+                return False
+        return True
