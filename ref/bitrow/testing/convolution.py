@@ -17,7 +17,7 @@ from bitrow.testing.families import (
     Family,
     half,
     number,
-    quantizer_map,
+    quantizer_maps,
     scalar,
 )
 from bitrow.testing.parameters import (
@@ -31,7 +31,6 @@ from bitrow.testing.parameters import (
 )
 from bitrow.testing.words import (
     fp16_arrays,
-    fp16_bits,
     noises,
     patched,
 )
@@ -67,15 +66,17 @@ def conv_configs(
     draw: DrawFn, size: ConvSize, groups: int, stride: int, padding: int, backward: bool
 ) -> ConvConfig:
     """Every other parameter of a convolution (SPEC.md Q, M, D, C), its register near the sums' worst case."""
+    one = draw(fxp_formats())
+    formats = [one if draw(st.booleans()) else draw(fxp_formats()) for _ in range(3)]
     shape = ConvConfig(
         stride,
         padding,
         groups,
-        x_format=draw(fxp_formats()),
-        weight_format=draw(fxp_formats()),
-        dy_format=draw(fxp_formats()),
+        x_format=formats[0],
+        weight_format=formats[1],
+        dy_format=formats[2],
         dequantize=draw(st.sampled_from(tuple(Dequantize))),
-        gradient=draw(st.sampled_from(tuple(Gradient))) if backward else Gradient.FXP,
+        gradient=draw(st.sampled_from((Gradient.FXP, Gradient.FXP, Gradient.FP16))) if backward else Gradient.FXP,
         dy_rounding=draw(st.sampled_from(tuple(QuantRounding))) if backward else QuantRounding.NEAREST_EVEN,
         fold=backward and draw(st.booleans()),
         mode=draw(float_modes()),
@@ -106,9 +107,8 @@ def _forward_words(draw: DrawFn, config: ConvConfig, size: ConvSize, per_channel
     x_word = draw(scales())
     x_scale = number(x_word)
     w_scale = draw(_weight_scales(x_word, size.c_out if per_channel else None))
-    x = quantizer_map(draw(noises()), (size.n, size.h, size.w, size.c_in), x_scale, config.x_format)
     words = {
-        "x": draw(patched(x, fp16_bits())),
+        "x": draw(quantizer_maps((size.n, size.h, size.w, size.c_in), x_scale, config.x_format)),
         "weight_code": draw(codes(config.weight_format, size.weight_shape(config.groups))),
         "x_inv_scale": half(inverse_scale(x_scale)),
         "scale": _products(x_scale, w_scale),
@@ -139,7 +139,7 @@ def _backward_words(draw: DrawFn, config: ConvConfig, size: ConvSize, per_channe
         folded = number(w_words[0]) if config.fold else 1.0
         # so that dy * w_scale meets the quantizer's range
         reach = min(max(dy_scale / folded, 2.0**-14), 2.0**14)
-        dy = draw(patched(quantizer_map(draw(noises()), shape, reach, config.dy_format), fp16_bits()))
+        dy = draw(quantizer_maps(shape, reach, config.dy_format))
         words["dy_inv_scale"] = half(inverse_scale(dy_scale))
         words["dx_scale"] = half(dy_scale) if config.fold else _products(dy_scale, w_scale)
         if config.dy_rounding is QuantRounding.STOCHASTIC:

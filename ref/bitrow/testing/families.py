@@ -6,10 +6,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from hypothesis import strategies as st
-from hypothesis.strategies import SearchStrategy
+from hypothesis.strategies import DrawFn, SearchStrategy
 
 from bitrow.formats import Fxp
-from bitrow.testing.words import Noise
+from bitrow.testing.words import fp16_bits, noises, patched
 from bitrow.vectors.operations import Words
 
 
@@ -59,7 +59,22 @@ def quantizer_pool(scale: float, fmt: Fxp) -> np.ndarray:
     return np.concatenate(beside)
 
 
-def quantizer_map(noise: Noise, shape: tuple[int, ...], scale: float, fmt: Fxp) -> np.ndarray:
-    """Words over a quantizer's range, half of them on its edges."""
+def extreme_words(scale: float, fmt: Fxp) -> tuple[int, int]:
+    """FP16 words that quantize to the smallest and to the largest code, unsigned formats having but zero below."""
+    far = min(scale * 4.0 * fmt.max, 65504.0)
+    return int(half(-far)), int(half(far))
+
+
+@st.composite
+def quantizer_maps(draw: DrawFn, shape: tuple[int, ...], scale: float, fmt: Fxp) -> np.ndarray:
+    """FP16 words (uint16) over a quantizer's range, half of them on its edges; or nearly all at one of its ends, so
+    that sums of codes are as large as they can be. A few are special, a few drawn."""
+    noise = draw(noises())
     top = int(np.floor(np.log2(scale))) + fmt.bits - 1
-    return noise.among(noise.spread(shape, top - 5, top + 1), quantizer_pool(scale, fmt))
+    words = noise.among(noise.spread(shape, top - 5, top + 1), quantizer_pool(scale, fmt))
+    end = draw(st.sampled_from((None, None, 1, 0)))
+    if end is not None:
+        words = noise.among(np.full(shape, extreme_words(scale, fmt)[end], np.uint16), words.reshape(-1), 16)
+    elif draw(st.booleans()):
+        words = noise.special(words, 16)
+    return draw(patched(words, fp16_bits()))

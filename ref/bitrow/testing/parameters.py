@@ -36,9 +36,8 @@ def codes(draw: DrawFn, fmt: Fxp, shape: int | tuple[int, ...]) -> np.ndarray:
     shape = (shape,) if isinstance(shape, int) else shape
     noise = draw(noises())
     words = stimulus.codes(noise.stream, shape, fmt)
-    fill = draw(st.sampled_from((None, fmt.max, fmt.min)))
-    if noise.quiet or (fill is not None and draw(st.booleans())):
-        words = np.full_like(words, 0 if fill is None else fill)
+    fill = draw(st.sampled_from((None, None, fmt.max, fmt.min)))
+    words = noise.calm(words) if fill is None else np.full_like(words, fill)
     return draw(patched(words, st.integers(fmt.min, fmt.max), 3))
 
 
@@ -73,7 +72,7 @@ def accumulators(draw: DrawFn, bound: int = 0) -> Accumulator:
     fits = min(32, max(8, bound.bit_length() + 1))
     least = fits if overflow is AccOverflow.ERROR else 8
     near = st.integers(max(least, fits - 7), fits)
-    bits = draw(near if bound and draw(st.booleans()) else st.integers(least, 32))
+    bits = draw(near if bound and draw(st.integers(0, 3)) else st.integers(least, 32))
     return Accumulator(bits, overflow)
 
 

@@ -17,7 +17,7 @@ from bitrow.testing.families import (
     map_shapes,
     number,
     or_drawn,
-    quantizer_map,
+    quantizer_maps,
     scalar,
 )
 from bitrow.testing.parameters import (
@@ -50,11 +50,13 @@ def operand_words(draw: DrawFn, names: tuple[str, ...], count: int) -> Words:
     if names == ("x",):
         return {"x": draw(patched(noise.calm(stimulus.float32s(noise.stream, count)), fp32_bits()))}
     if names == ("a",):
-        return {"a": draw(patched(noise.among(noise.any((count,)), stimulus.SPECIAL_WORDS, 8), fp16_bits()))}
+        return {"a": draw(patched(noise.special(noise.any((count,)), 8), fp16_bits()))}
     make, drawn = (stimulus.pairs, fp16_pairs()) if len(names) == 2 else (stimulus.triples, fp16_triples())
     columns = [noise.calm(column[:count]) for column in make(noise.stream, count)]
+    if draw(st.booleans()):
+        columns = [noise.special(column, 4) for column in columns]
     places = st.tuples(st.integers(0, count - 1), drawn)
-    for place, words in draw(st.lists(places, max_size=12)):
+    for place, words in draw(st.lists(places, max_size=16)):
         for column, word in zip(columns, words, strict=True):
             column[place] = word
     return dict(zip(names, columns, strict=True))
@@ -72,7 +74,7 @@ def fp16_families(draw: DrawFn, name: str, config: FloatMode | None = None, size
 def _quantizer_words(draw: DrawFn, config: ConvConfig, shape: tuple[int, ...], stochastic: bool) -> Words:
     scale = number(draw(scales()))
     words = {
-        "x": draw(patched(quantizer_map(draw(noises()), shape, scale, config.x_format), fp16_bits())),
+        "x": draw(quantizer_maps(shape, scale, config.x_format)),
         "x_inv_scale": half(inverse_scale(scale)),
     }
     if stochastic:

@@ -43,6 +43,7 @@ def _beside(word: int, offset: int) -> int:
 def fp16_bits(finite: bool = False) -> SearchStrategy[int]:
     """FP16 words: zeros, subnormals and their edge, powers of two and the words beside them, short fractions
     (which make ties), the largest number, any word; unless `finite`, infinities and NaNs with payloads."""
+    corners = st.sampled_from([0, 0x8000, _LARGEST, _NORMAL, *([] if finite else [_INFINITY, FP16.nan_bits])])
     special = (stimulus.FINITE_WORDS if finite else stimulus.SPECIAL_WORDS).tolist()
     fields, off = st.integers(1, 30 if finite else 31), st.sampled_from((0, 1, -1))
     powers = st.builds(lambda field, off: (field << 10) + off, fields, off)
@@ -50,7 +51,7 @@ def fp16_bits(finite: bool = False) -> SearchStrategy[int]:
     magnitudes = [st.integers(0, _NORMAL), powers, short, st.integers(0, _LARGEST if finite else _MAGNITUDE)]
     if not finite:
         magnitudes.append(st.integers(_INFINITY + 1, _MAGNITUDE))
-    return st.sampled_from(special) | st.builds(int.__or__, _SIGNS, st.one_of(magnitudes))
+    return corners | st.sampled_from(special) | st.builds(int.__or__, _SIGNS, st.one_of(magnitudes))
 
 
 def _independent(draw: DrawFn) -> tuple[int, int]:
@@ -58,9 +59,9 @@ def _independent(draw: DrawFn) -> tuple[int, int]:
 
 
 def _cancelling(draw: DrawFn) -> tuple[int, int]:
-    """b is -a, or a few words from it."""
-    a = draw(fp16_bits(finite=True))
-    return a, _beside(a ^ FP16.sign_mask, draw(st.integers(-3, 3)))
+    """b is -a or a, or a few words from it; infinities too."""
+    a = draw(fp16_bits())
+    return a, _beside(a ^ draw(_SIGNS), draw(st.sampled_from((0, 0, 1, -1, 2, -3))))
 
 
 def _sum_tie(draw: DrawFn) -> tuple[int, int]:
@@ -87,6 +88,14 @@ def _product_tie(draw: DrawFn) -> tuple[int, int]:
     return a | draw(_SIGNS), _beside(b, draw(_OFF)) | draw(_SIGNS)
 
 
+def _quotient_tie(draw: DrawFn) -> tuple[int, int]:
+    """A quotient of an odd number of halves of the smallest subnormal, or a word beside that."""
+    factor, exponent = draw(st.sampled_from((1, 3, 5, 7))), draw(st.integers(1, 12))
+    quotient = 2 * draw(st.integers(0, 1023 // factor)) + 1
+    a = _beside(_word(quotient * factor * 2.0 ** (exponent - 25)), draw(_OFF))
+    return a | draw(_SIGNS), _word(factor * 2.0**exponent) | draw(_SIGNS)
+
+
 # where FP16's range ends: the largest number, where rounding to infinity begins, 2^16; the smallest normal
 # number, half a unit below it, the smallest subnormal, half of that
 _ENDS = st.sampled_from((65504.0, 65520.0, 65536.0, 2.0**-14, 2.0**-14 - 2.0**-25, 2.0**-24, 2.0**-25))
@@ -102,7 +111,7 @@ def _range_end(draw: DrawFn) -> tuple[int, int]:
 
 
 _PAIRS: tuple[Callable[[DrawFn], tuple[int, int]], ...] = (
-    _independent, _cancelling, _sum_tie, _product_tie, _range_end,
+    _independent, _cancelling, _sum_tie, _product_tie, _quotient_tie, _range_end,
 )  # fmt: skip
 
 
@@ -212,6 +221,10 @@ class Noise:
         hit = self.stream.below(one_in, words.shape) == 0
         return np.where(hit, self.stream.choice(pool, words.shape), words).astype(words.dtype)
 
+    def special(self, words: np.ndarray, one_in: int) -> np.ndarray:
+        """FP16 `words`, about one in `one_in` a special one: a zero, an infinity, a NaN, an end of a range."""
+        return self.among(words, stimulus.SPECIAL_WORDS, one_in)
+
     def below(self, limit: int, shape: tuple[int, ...]) -> np.ndarray:
         """int64 in [0, limit)."""
         return self.calm(self.stream.below(limit, shape))
@@ -257,6 +270,7 @@ def fp16_arrays(
         low = draw(st.integers(-14, 15))
         high = draw(st.integers(low, 15))
         words = noise.any(shape) if draw(st.booleans()) else noise.spread(shape, low, high)
+        words = noise.special(words, 8) if draw(st.booleans()) else words
         if finite:
             words = np.where((words & _INFINITY) == _INFINITY, words & np.uint16(0xBFFF), words)
     else:
