@@ -11,7 +11,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -81,9 +81,7 @@ def run_kernel(operation: Operation, config: Any, given: Mapping[str, np.ndarray
     Raises:
         BitrowError: what the kernel refuses.
     """
-    static = tuple(
-        (name, tuple(int(v) for v in given[name].reshape(-1))) for name in operation.static if name in given
-    )
+    static = tuple((name, tuple(int(v) for v in given[name].reshape(-1))) for name in operation.static if name in given)
     dynamic = {name: words for name, words in given.items() if name not in operation.static}
     arrays = to_arrays(operation, config, dynamic)
     if compiled and operation.name.startswith(operations.NETWORK):
@@ -147,44 +145,48 @@ def _first_difference(case: str, tap: str, judged: Mapping[str, np.ndarray], dig
     if not wrong.any():
         return None
     flat = int(np.argmax(wrong.reshape(-1)))
-    element = tuple(int(i) for i in np.unravel_index(flat, first.shape))
+    element = np.unravel_index(flat, first.shape)
     mask = (1 << 4 * digits) - 1
-    return Mismatch(
-        case,
-        tap,
-        element,
-        {name: f"{int(w.reshape(-1)[flat]) & mask:0{digits}x}" for name, w in judged.items()},
-    )
+    words = {name: f"{int(w.reshape(-1)[flat]) & mask:0{digits}x}" for name, w in judged.items()}
+    return Mismatch(case, tap, tuple(int(i) for i in element), words)
 
 
-def compare(
-    problem: Problem, oracle: Words, rows: list | None, kernels: Mapping[str, Words]
-) -> list[Mismatch]:
+def _difference(
+    problem: Problem, tap: str, oracle: np.ndarray, rows: list | None, whole: Mapping[str, np.ndarray]
+) -> Mismatch | None:
+    """The first element of a tap on which the judges differ; the oracle has its rows only, if `rows`."""
+    digits = operations.find(problem.operation, problem.config).port(tap).encode(problem.config).hex_digits
+    if rows is None:
+        return _first_difference(problem.name, tap, {"oracle": oracle, **whole}, digits)
+
+    def sampled(words: np.ndarray) -> np.ndarray:
+        return judge.sampled(problem.operation, problem.config, problem.given, tap, words, rows)
+
+    shape = next(iter(whole.values())).shape
+    places = np.arange(int(np.prod(shape))).reshape(shape)
+    parts = {"oracle": oracle, **{who: sampled(words) for who, words in whole.items()}}
+    found = _first_difference(problem.name, tap, parts, digits)
+    if found is not None and found.element:
+        flat = np.ravel_multi_index(found.element, oracle.shape)
+        element = np.unravel_index(int(sampled(places).reshape(-1)[flat]), shape)
+        return replace(found, element=tuple(int(i) for i in element))
+    return found or _first_difference(problem.name, tap, whole, digits)
+
+
+def compare(problem: Problem, oracle: Words, rows: list | None, kernels: Mapping[str, Words]) -> list[Mismatch]:
     """Every tap on which the judges differ, its first element, in the order of the case's tensors.
 
     `oracle` holds the chosen rows where `rows` is not None; each of `kernels` holds whole tensors.
     """
     operation = operations.find(problem.operation, problem.config)
     found = []
-    names = set(oracle).union(*kernels.values())
-    for tap in operation.order(names):
+    for tap in operation.order(set(oracle).union(*kernels.values())):
         missing = [who for who, words in {"oracle": oracle, **kernels}.items() if tap not in words]
         if missing:
             found.append(Mismatch(problem.name, tap, (), dict.fromkeys(missing, "no such tap")))
             continue
-        digits = operation.port(tap).encode(problem.config).hex_digits
         whole = {who: words[tap] for who, words in kernels.items()}
-        if rows is None:
-            difference = _first_difference(problem.name, tap, {"oracle": oracle[tap], **whole}, digits)
-        else:
-            parts = {
-                who: judge.sampled(problem.operation, problem.config, problem.given, tap, words, rows)
-                for who, words in whole.items()
-            }
-            difference = _first_difference(
-                problem.name, f"{tap} (sampled rows)", {"oracle": oracle[tap], **parts}, digits
-            )
-            difference = difference or _first_difference(problem.name, tap, whole, digits)
+        difference = _difference(problem, tap, oracle[tap], rows, whole)
         if difference:
             found.append(difference)
     return found

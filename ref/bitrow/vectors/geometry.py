@@ -45,9 +45,7 @@ def dilate(config: ConvConfig, dy: np.ndarray, kernel: tuple[int, int], hw: tupl
     return out
 
 
-def gradient_sum(
-    config: ConvConfig, dy_code: np.ndarray, weight_code: np.ndarray, hw: tuple[int, int]
-) -> np.ndarray:
+def gradient_sum(config: ConvConfig, dy_code: np.ndarray, weight_code: np.ndarray, hw: tuple[int, int]) -> np.ndarray:
     """Exact sums of C2 as int64 `[n, h, w, c_in]`."""
     kh, kw, c_group, c_out = weight_code.shape
     groups = config.groups
@@ -106,46 +104,24 @@ def pool_windows(config: MaxPoolConfig, x: np.ndarray) -> Windows:
 
 
 class Winners(NamedTuple):
-    """One window element's dy on its way to the input: `before + dy` where `hit`; `tiny` where dy is
-    subnormal."""
+    """The dy words on their way to one window element each, `[n, h, w, c]` of the input; `hit` says where."""
 
     hit: np.ndarray
-    tiny: np.ndarray
-    before: Exact
-    dy: Exact
+    dy: np.ndarray
 
 
-def winners(
-    config: MaxPoolConfig, index: np.ndarray, dy: np.ndarray, hw: tuple[int, int]
-) -> Iterator[Winners]:
-    """The additions of each input that wins, window by window in row-major order (SPEC.md A2).
-
-    Sums of three or more windows are followed exactly, without their roundings, so that `before` of a third
-    addition is the unrounded sum.
-    """
+def winners(config: MaxPoolConfig, index: np.ndarray, dy: np.ndarray, hw: tuple[int, int]) -> Iterator[Winners]:
+    """What each input wins, window by window in row-major order (SPEC.md A2)."""
     n, oh, ow, c = dy.shape
     k, stride, pad = config.kernel, config.stride, config.padding
     size = (n, hw[0] + 2 * pad + k, hw[1] + 2 * pad + k, c)
-    before = Exact(*(np.zeros(size, kind) for kind in (bool, np.int64, np.int64, bool, bool)))
-    value = exact.decode(dy, FP16, config.mode.flush)
     span = (slice(None), slice(pad, pad + hw[0]), slice(pad, pad + hw[1]))
     # an input meets its windows in row-major order when their elements come last first
     for a in reversed(range(k)):
         for b in reversed(range(k)):
             rows = slice(a, a + (oh - 1) * stride + 1, stride)
             where = (slice(None), rows, slice(b, b + (ow - 1) * stride + 1, stride))
-            hit, tiny = np.zeros(size, bool), np.zeros(size, bool)
+            hit, words = np.zeros(size, bool), np.zeros(size, dy.dtype)
             hit[where] = index == a * k + b
-            tiny[where] = hit[where] & (dy & 0x7FFF > 0) & (dy & 0x7FFF < 0x0400)
-            parts = []
-            for part in value:
-                wide = np.zeros(size, part.dtype)
-                wide[where] = np.where(index == a * k + b, part, np.zeros((), part.dtype))
-                parts.append(wide)
-            term = Exact(*parts)
-            yield Winners(*(_cut(x, span) for x in (hit, tiny, before, term)))
-            before = exact.add(before, term)
-
-
-def _cut(value: np.ndarray | Exact, span: tuple[slice, ...]):
-    return Exact(*(part[span] for part in value)) if isinstance(value, Exact) else value[span]
+            words[where] = np.where(hit[where], dy, 0)
+            yield Winners(hit[span], words[span])

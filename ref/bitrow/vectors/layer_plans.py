@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator
 from typing import Any
 
@@ -9,6 +10,8 @@ import numpy as np
 
 from bitrow.config import AvgPoolConfig, BatchNormConfig, MaxPoolConfig, ReluConfig, output_size
 from bitrow.formats import FP16, FP32, Float, FloatMode
+from bitrow.oracle import fp16
+from bitrow.oracle.arrays import map_words
 from bitrow.vectors import bins, exact, geometry
 from bitrow.vectors.bins import Masks
 from bitrow.vectors.exact import Exact
@@ -153,17 +156,18 @@ def max_pool_forward(config: MaxPoolConfig, words: Words) -> Iterator[Masks]:
 
 
 def max_pool_backward(config: MaxPoolConfig, words: Words) -> Iterator[Masks]:
-    """SPEC.md A2: the sums of dy are proven from the order of windows."""
+    """SPEC.md A2: the sums are followed window by window, each rounded as the oracle rounds."""
     yield bins.input_bins(words["dy"])
     hw = (int(words["input_hw"][0]), int(words["input_hw"][1]))
-    wins = np.zeros((words["dy"].shape[0], *hw, words["dy"].shape[3]), np.int64)
-    for terms in geometry.winners(config, words["index"], words["dy"], hw):
+    shape = (words["dy"].shape[0], *hw, words["dy"].shape[3])
+    wins, total = np.zeros(shape, np.int64), np.zeros(shape, np.uint16)
+    add = functools.partial(fp16.add, mode=config.mode)
+    for hit, dy in geometry.winners(config, words["index"], words["dy"], hw):
         # what goes to one window's winner alone is not added
-        summed = terms.hit & (wins > 0)
-        masks = layer_step("add", [terms.before, terms.dy], FP16, config.mode)
-        masks["flushed_operand"] = terms.tiny & config.mode.flush
-        yield {name: mask & summed for name, mask in masks.items()}
-        wins += terms.hit
+        again = hit & (wins > 0)
+        yield layer_step("add", [total[again], dy[again]], FP16, config.mode)
+        total[hit] = map_words(add, np.uint16, total[hit], dy[hit])
+        wins += hit
     yield {"pool_shared_winner": wins > 1}
 
 

@@ -226,7 +226,7 @@ def dequantize(config: ConvConfig, words: Words) -> Iterator[Masks]:
 def pack(config: Fxp, words: Words) -> Iterator[Masks]:
     """SPEC.md Q5."""
     code = words["code"]
-    odd, narrow = bool(code.shape[-1] % 2), config.bits <= 4
+    odd, narrow = bool(code.shape[2] * code.shape[3] % 2), config.bits <= 4
     yield {
         "pack_odd_row": np.array(odd and narrow),
         "pack_even_row": np.array(not odd and narrow),
