@@ -260,7 +260,7 @@ class Simulation:
     @staticmethod
     def _divide(loads: list[int], lanes: int) -> list[int]:
         users = [place for place, load in enumerate(loads) if load]
-        shares = {place: 1 for place in users}
+        shares = dict.fromkeys(users, 1)
         spare, total = lanes - len(users), sum(loads)
         rest = {}
         for place in users:

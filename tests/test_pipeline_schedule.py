@@ -5,13 +5,12 @@ Rows follow SPEC.md C1 and C2; the sum at a fan-out follows A5; statistics of th
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from network_samples import every_layer
-from pipeline_samples import machines, networks
-from pipeline_simulation import Simulation
 
 from bitrow import zoo
 from bitrow.errors import BitrowError
@@ -22,6 +21,9 @@ from bitrow.pipeline.policies import POLICIES, Plan, layer_by_layer, row_pipelin
 from bitrow.pipeline.rings import SAVED
 from bitrow.pipeline.schedule import Schedule, schedule, task_ids
 from bitrow.pipeline.stages import Phase, needs
+from network_samples import every_layer
+from pipeline_samples import machines, networks
+from pipeline_simulation import Simulation
 
 policies = st.sampled_from(list(POLICIES.values()))
 images_of = st.integers(1, 3)
@@ -182,7 +184,7 @@ def test_layer_by_layer_runs_one_unit_and_finishes_a_layer_before_the_next():
             ends[image, line] = found.start[mine].min(), found.end[mine].max()
     forward = [place for place, line in enumerate(found.flow.lines) if line.phase < Phase.BACKWARD_CHAIN][1:]
     for image in range(2):
-        for before, after in zip(forward[:-1], forward[1:], strict=True):
+        for before, after in pairwise(forward):
             assert ends[image, before][1] <= ends[image, after][0]
 
 
@@ -252,7 +254,7 @@ def test_a_policy_may_be_any_function_and_a_bad_order_is_refused():
         plan = row_pipelined(grid)
         return Plan(plan.sequence[::-1], plan.unit, plan.units)
 
-    with pytest.raises(BitrowError, match="wait for one another|too short for the order"):
+    with pytest.raises(BitrowError, match=r"wait for one another|too short for the order"):
         schedule(zoo.resnet8((8, 8, 3)), policy=backwards)
 
 

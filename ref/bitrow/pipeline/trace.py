@@ -102,6 +102,8 @@ def _accesses(found: Schedule) -> Iterator[dict[str, object]]:
     number[found.task_of] = np.arange(len(found))
     columns = (number, found.line, found.start, found.end)
     for task, line, start, end in zip(*(c.tolist() for c in columns), strict=True):
+        if not labels[line]:
+            continue
         used: set[tuple[int, int]] = set()
         for bank, access in zip(touched[line][task - first[line]], labels[line], strict=True):
             if bank < 0:

@@ -1,0 +1,304 @@
+"""Reports: figures that must add up, files that must open, commands and their mistakes."""
+
+from __future__ import annotations
+
+import csv
+import json
+import re
+import subprocess
+import sys
+from html.parser import HTMLParser
+from io import StringIO
+from itertools import pairwise
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from rich.console import Console
+
+from bitrow import zoo
+from bitrow.errors import BitrowError
+from bitrow.pipeline import ablate as ablations
+from bitrow.pipeline import command
+from bitrow.pipeline.html import page
+from bitrow.pipeline.machine import DEFAULT_MACHINE, Machine
+from bitrow.pipeline.memory_size import FULL_MAPS, ONE_PAIR, PER_LAYER, memory_size
+from bitrow.pipeline.occupancy import curve, peak_rows
+from bitrow.pipeline.policies import POLICIES
+from bitrow.pipeline.report import as_dict, report, to_csv, to_json
+from bitrow.pipeline.schedule import schedule
+from bitrow.pipeline.stalls import idle, stall_table, unit_kinds, utilization
+from bitrow.pipeline.trace import events, write_trace
+from pipeline_samples import machines, networks
+
+policies = st.sampled_from(list(POLICIES.values()))
+
+
+@pytest.fixture(scope="module")
+def small():
+    return report(schedule(zoo.resnet8((16, 16, 3)), images=2))
+
+
+@settings(max_examples=60)
+@given(networks(), machines(), policies, st.integers(1, 2), st.booleans())
+def test_busy_and_idle_cycles_add_up_to_the_run(network, machine, policy, images, training):
+    found = schedule(network, machine, policy, images, training=training)
+    kinds = unit_kinds(found)
+    table = stall_table(found)
+    for kind in dict.fromkeys(kinds):
+        units = [number for number, name in enumerate(kinds) if name == kind]
+        busy = sum(int((found.end - found.start)[found.unit == unit].sum()) for unit in units)
+        assert busy + sum(table[kind].values()) == found.cycles * len(units)
+        assert utilization(found, kind)[0] == pytest.approx(busy / (found.cycles * len(units)))
+    assert (idle(found).cycles > 0).all()
+
+
+@settings(max_examples=30)
+@given(networks(), machines(), st.integers(1, 40))
+def test_utilization_over_time_averages_to_the_whole(network, machine, bins):
+    found = schedule(network, machine)
+    for kind in dict.fromkeys(unit_kinds(found)):
+        over_time = utilization(found, kind, bins)
+        assert over_time.shape == (bins,)
+        assert (over_time >= -1e-9).all() and (over_time <= 1 + 1e-9).all()
+        assert over_time.mean() == pytest.approx(utilization(found, kind)[0])
+
+
+def test_without_banks_and_rings_nothing_is_charged_to_them():
+    found = schedule(zoo.resnet8((16, 16, 3)), images=2, book_banks=False)
+    table = stall_table(found)
+    assert all(by_cause["bank conflict"] == 0 for by_cause in table.values())
+
+
+def test_curve_counts_a_slot_that_passes_on_in_one_cycle_once():
+    line = curve(np.array([0, 2, 5]), np.array([5, 4, 9]))
+    assert line.time.tolist() == [0, 2, 4, 5, 9]
+    assert line.value.tolist() == [1, 2, 1, 1, 0]
+
+
+def test_peaks_of_banks_are_at_most_what_all_rings_hold(small):
+    run = small.schedule
+    assert small.peaks == tuple(peak_rows(run, ring) for ring in run.rings)
+    held = sum(peak * ring.row_bits for peak, ring in zip(small.peaks, run.rings, strict=True) if ring.banked)
+    assert max(small.bank_peaks) <= held
+    assert sum(small.bank_peaks) >= max(ring.row_bits for ring in run.rings if ring.banked)
+
+
+def test_memory_of_vgg8_against_the_baselines_by_hand():
+    found = schedule(zoo.vgg8((32, 32, 3)), images=1, training=False)
+    memory = memory_size(found)
+    rows = {ring.name: ring for ring in found.rings}
+    assert memory.saved == 0
+    maps = [ring.row_bits * ring.rows for ring in found.rings]
+    assert memory.baselines[PER_LAYER] == (2 * sum(maps), 0)
+    assert memory.baselines[ONE_PAIR] == (2 * 32 * 32 * 128 * 16, 0)
+    outputs = 32 * 32 * (3 + 6 * 128) + 16 * 16 * (128 + 6 * 256) + 8 * 8 * (256 + 6 * 512) + 4 * 4 * 512
+    assert memory.baselines[FULL_MAPS][1] == 16 * (outputs + 512 + 3 * 1024 + 10)
+    assert rows["s1_2_conv.x"].row_bits == 32 * 128 * 4
+
+
+def test_the_row_pipeline_takes_less_than_every_map_kept(small):
+    memory = small.memory
+    rows, saved = memory.baselines[FULL_MAPS]
+    assert rows + saved > memory.total
+    assert memory.baselines[PER_LAYER][0] > memory.rows
+
+
+def test_json_holds_the_report(small):
+    table = json.loads(to_json(small))
+    assert table["cycles"] == small.schedule.cycles
+    assert table["frames_per_second"] == pytest.approx(500e6 * 2 / small.schedule.cycles)
+    assert table["paper"] == {"tflops_per_watt": 2.19, "gflops_per_mm2": 85.32}
+    assert len(table["rings"]) == len(small.schedule.rings)
+    assert set(table["memory"]["baselines"]) == {PER_LAYER, ONE_PAIR, FULL_MAPS}
+    assert "same_machine_with_fp16_macs" in table
+
+
+def test_csv_has_a_line_for_every_figure(small, tmp_path):
+    to_csv(small, tmp_path / "report.csv")
+    with open(tmp_path / "report.csv", newline="") as file:
+        rows = dict(csv.reader(file))
+    assert rows["cycles"] == str(small.schedule.cycles)
+    assert float(rows["cost.tflops_per_watt.0"]) == small.cost.tflops_per_watt.low
+    assert rows["machine.banks"] == "32"
+
+
+def test_trace_has_every_task_access_and_counter(small, tmp_path):
+    run = small.schedule
+    many = write_trace(run, tmp_path / "trace.json")
+    trace = json.loads((tmp_path / "trace.json").read_text())["traceEvents"]
+    assert len(trace) == many
+    tasks = [e for e in trace if e["ph"] == "X" and e["pid"] == 1]
+    assert len(tasks) == len(run)
+    assert max(e["args"]["cycle"] + e["args"]["cycles"] for e in tasks) == run.cycles
+    lanes = {}
+    for event in trace:
+        if event["ph"] == "X":
+            lanes.setdefault((event["pid"], event["tid"]), []).append((event["ts"], event["ts"] + event["dur"]))
+    for spans in lanes.values():
+        spans.sort()
+        assert all(b[0] >= a[1] - 1e-6 for a, b in pairwise(spans))
+    names = {e["args"]["name"] for e in trace if e["ph"] == "M" and e["name"] == "thread_name"}
+    assert {*run.units, "bank 0", "bank 31"} <= names
+    counters = [e for e in trace if e["ph"] == "C"]
+    assert {e["name"].split(" (")[0] for e in counters} == {ring.name for ring in run.rings}
+    for ring, peak in zip(run.rings, small.peaks, strict=True):
+        mine = [e["args"]["rows"] for e in counters if e["name"].startswith(f"{ring.name} (")]
+        assert max(mine) == peak and mine[-1] == 0
+
+
+@settings(max_examples=20)
+@given(networks(layers=4), machines())
+def test_bank_lanes_of_a_trace_never_overlap(network, machine):
+    found = schedule(network, machine)
+    lanes: dict[int, float] = {}
+    for event in events(found):
+        if event["ph"] == "X" and event["pid"] == 2:
+            lane = int(event["tid"])
+            assert event["ts"] >= lanes.get(lane, 0.0) - 1e-6
+            lanes[lane] = event["ts"] + event["dur"]
+
+
+class _Page(HTMLParser):
+    def __init__(self) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.charts = 0
+        self.links: list[str] = []
+
+    def handle_starttag(self, tag, attrs):
+        self.charts += tag == "svg"
+        self.links += [value for key, value in attrs if key in ("src", "href")]
+        if tag not in ("meta", "rect", "line", "polyline", "circle", "br"):
+            self.open.append(tag)
+
+    def handle_endtag(self, tag):
+        if tag not in ("rect", "line", "polyline", "circle"):
+            assert self.open.pop() == tag
+
+
+def test_the_page_is_whole_and_needs_nothing_else(small):
+    text = page(small)
+    parser = _Page()
+    parser.feed(text)
+    assert parser.open == [] and parser.links == [] and parser.charts >= 8
+    assert "nan" not in re.findall(r'(?:x|y|width|points)="([^"]*)"', text)
+    data = json.loads(re.search(r'id="timeline-data">(.*?)</script>', text, re.S)[1])
+    assert len(data["start"]) == len(small.schedule)
+    assert max(data["stage"]) < len(data["stages"])
+
+
+def _console() -> Console:
+    return Console(file=StringIO(), width=200)
+
+
+def test_the_command_writes_every_file(tmp_path):
+    console = _console()
+    machine = tmp_path / "mine.toml"
+    machine.write_text("fxp_lanes = 256\nimages_in_flight = 3\n")
+    seen = []
+    found = command.pipeline(
+        "resnet8",
+        input_size=16,
+        images=2,
+        machine=machine,
+        policy="row_pipelined",
+        check=seen.append,
+        json_file=tmp_path / "r.json",
+        csv_file=tmp_path / "r.csv",
+        trace_file=tmp_path / "t.json",
+        html_file=tmp_path / "p.html",
+        rings=True,
+        console=console,
+    )
+    assert seen == [found.schedule]
+    assert found.schedule.machine.fxp_lanes == 256 and found.schedule.policy == "row_pipelined"
+    text = console.file.getvalue()
+    for phrase in ("resnet8 16x16", "frames/s", "full maps kept for training", "85.32", "stem_conv.x"):
+        assert phrase in text
+    for name in ("r.json", "r.csv", "t.json", "p.html"):
+        assert (tmp_path / name).stat().st_size > 1000
+    assert json.loads((tmp_path / "r.json").read_text()) == json.loads(json.dumps(as_dict(found)))
+
+
+@pytest.mark.parametrize(
+    "arguments, message",
+    [
+        ({"name": "resnet99"}, "network: found 'resnet99', expected one of resnet8"),
+        ({"name": "none.safetensors"}, "none.safetensors"),
+        ({"name": "resnet8", "policy": "fast"}, "policy: found 'fast', expected one of layer_by_layer"),
+        ({"name": "resnet8", "input_size": 0}, "input size: found 0, expected 1 or more"),
+        ({"name": "vgg8", "input_size": 3}, "s2_pool: found a 2x2 window on a"),
+        ({"name": "resnet8", "images": 0}, "images: found 0, expected 1 or more"),
+    ],
+)
+def test_mistakes_are_one_clear_line(arguments, message):
+    with pytest.raises(BitrowError) as error:
+        command.pipeline(**arguments, console=_console())
+    assert message in str(error.value) and "\n" not in str(error.value)
+
+
+def test_a_file_that_cannot_be_written_is_one_line(tmp_path):
+    with pytest.raises(BitrowError, match="cannot be written: No such file or directory"):
+        command.pipeline("resnet8", input_size=8, json_file=tmp_path / "none" / "r.json", console=_console())
+
+
+def test_timing_loads_no_jax():
+    script = (
+        "import sys; from bitrow.pipeline import command; "
+        "command.run_pipeline(command.find_network('resnet8', 16)); sys.exit('jax' in sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", script], check=True)
+
+
+def test_ablations_cover_every_combination_and_write_table_and_plot(tmp_path):
+    console = _console()
+    points = command.ablate(
+        networks=("resnet8",),
+        studies=("techniques", "banks"),
+        json_file=tmp_path / "a.json",
+        csv_file=tmp_path / "a.csv",
+        html_file=tmp_path / "a.html",
+        console=console,
+    )
+    techniques = [point for point in points if point.study == "techniques"]
+    assert len({(p.batch_norm, p.arithmetic, p.pipeline) for p in techniques}) == len(techniques) == 8
+    assert len(points) - 8 == len(ablations.BANKS)
+    assert len(json.loads((tmp_path / "a.json").read_text())) == len(points)
+    with open(tmp_path / "a.csv", newline="") as file:
+        assert len(list(csv.DictReader(file))) == len(points)
+    parser = _Page()
+    parser.feed((tmp_path / "a.html").read_text())
+    assert parser.open == [] and parser.charts == 3 + 4
+    assert "layer by layer" in console.file.getvalue()
+    assert ablations.markdown(points).count("\n") == len(points) + 2
+
+
+def test_ablations_show_what_each_technique_brings():
+    points = list(ablations.techniques(("resnet8",), DEFAULT_MACHINE, 2))
+
+    def one(batch_norm="frozen", arithmetic="FXP4 + dequantizer", pipeline="row pipeline"):
+        return next(p for p in points if (p.batch_norm, p.arithmetic, p.pipeline) == (batch_norm, arithmetic, pipeline))
+
+    best = one()
+    assert one(pipeline="layer by layer").frames_per_second < best.frames_per_second
+    assert one(arithmetic="FP16 MACs").tflops_per_watt.high < best.tflops_per_watt.low
+    assert one(batch_norm="batch").buffer_kb > 2 * best.buffer_kb
+
+
+def test_ablations_refuse_unknown_names():
+    with pytest.raises(BitrowError, match="network: found 'alexnet'"):
+        command.ablate(networks=("alexnet",), console=_console())
+    with pytest.raises(BitrowError, match="study: found 'colours', expected one of techniques"):
+        command.ablate(networks=("resnet8",), studies=("colours",), console=_console())
+
+
+def test_sweeps_change_what_they_say():
+    sizes = list(ablations.sweep_input_size(("resnet8",), sizes=(8, 16)))
+    assert [p.input_size for p in sizes] == [8, 16]
+    lanes = list(ablations.sweep_lanes(("resnet8",), lanes=(64, 512)))
+    assert [p.fxp_lanes for p in lanes] == [64, 512]
+    assert lanes[0].frames_per_second < lanes[1].frames_per_second
+    banks = list(ablations.sweep_banks(("resnet8",), Machine(), banks=(4, 64)))
+    assert banks[0].bank_slowdown > banks[1].bank_slowdown >= 1
