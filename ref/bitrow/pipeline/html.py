@@ -26,7 +26,8 @@ body { font: 14px system-ui, sans-serif; color: #222; max-width: 1100px; margin:
 h1 { font-size: 1.5em; } h2 { font-size: 1.15em; margin-top: 2em; }
 table { border-collapse: collapse; }
 td, th { padding: 2px 10px; border-bottom: 1px solid #ddd; text-align: right; }
-td:first-child, th:first-child { text-align: left; } svg { display: block; margin: 1em 0; max-width: 100%; }
+td:first-child, th:first-child, .left td, .left th { text-align: left; }
+svg { display: block; margin: 1em 0; max-width: 100%; }
 canvas { border: 1px solid #ccc; width: 100%; height: 520px; cursor: grab; } .note { color: #555; }
 .key span { display: inline-block; width: 10px; height: 10px; margin: 0 4px 0 14px; }
 """
@@ -217,9 +218,7 @@ def _banks(found: Report) -> str:
     peaks = [(bank, bits / KB) for bank, bits in enumerate(found.bank_peaks)]
     waits = [(bank, float(found.conflicts.by_bank.get(bank, 0))) for bank, _ in peaks]
     peak = line_chart("Peak KB in each bank", [Series("KB", peaks)], "bank", "KB", width=520, height=220)
-    wait = line_chart(
-        "Cycles waited for each bank", [Series("cycles", waits)], "bank", "cycles", width=520, height=220
-    )
+    wait = line_chart("Cycles waited for each bank", [Series("cycles", waits)], "bank", "cycles", width=520, height=220)
     return f'<div style="display:flex;flex-wrap:wrap">{peak}{wait}</div>'
 
 
@@ -242,7 +241,9 @@ def _cost(found: Report) -> str:
         + bar_chart("Energy of the run (dark: low, light: high)", energy, "uJ")
         + '<p class="note">Computed: how often each operation happens and how many bits move. Assumed: what '
         "one costs, below. Leakage, clock, control and wires are in no table: a chip is less efficient.</p>"
+        + '<div class="left">'
         + html_table(("item", "count", "source of its cost"), sources)
+        + "</div>"
     )
 
 

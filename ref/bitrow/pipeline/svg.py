@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from html import escape
 from typing import NamedTuple
 
-COLORS = ("#2f6db5", "#d1752b", "#3b8f5a", "#9a4fb0", "#b53a4a", "#6c7a89", "#b59a2f", "#3aa0b0")
+COLORS = ("#2f6db5", "#d1752b", "#3b8f5a", "#9a4fb0", "#b53a4a", "#6c7a89", "#b59a2f", "#3aa0b0", "#1c1c1c", "#c98bb5")
 _LEFT, _RIGHT, _TOP, _BOTTOM = 64, 16, 28, 44
 
 
@@ -52,7 +52,7 @@ def line_chart(
                 hint = f"<title>{escape(one.name)}: {x:,.6g}, {y:,.4g}</title>"
                 dot = f'cx="{frame.x(x):.1f}" cy="{frame.y(y):.1f}" r="3" fill="{color}"'
                 parts.append(f"<circle {dot}>{hint}</circle>")
-    parts.append(_legend([one.name for one in series], width))
+    parts.append(_legend([one.name for one in series]))
     return "".join(parts) + "</svg>"
 
 
@@ -60,7 +60,7 @@ def bar_chart(title: str, bars: Sequence[Bar], unit: str, *, width: int = 720) -
     """Horizontal bars with their values; a range has a light part from its lower bound."""
     label_width = 12 + 7 * max((len(bar.label) for bar in bars), default=1)
     height = _TOP + 26 * len(bars) + 12
-    room = width - label_width - 150
+    room = width - label_width - 12 - 7 * max((len(_note(bar, unit)) for bar in bars), default=1)
     most = max((bar.value for bar in bars), default=1.0) or 1.0
     parts = [_open(width, height, title)]
     for number, bar in enumerate(bars):
@@ -68,7 +68,7 @@ def bar_chart(title: str, bars: Sequence[Bar], unit: str, *, width: int = 720) -
         full = room * bar.value / most
         solid = room * bar.low / most if bar.low else full
         color = COLORS[number % len(COLORS)]
-        text = bar.note or f"{bar.value:,.4g} {unit}"
+        text = _note(bar, unit)
         parts.append(
             f'<text x="{label_width - 8}" y="{y + 14}" text-anchor="end">{escape(bar.label)}</text>'
             f'<g fill="{color}"><rect x="{label_width}" y="{y + 2}" width="{full:.1f}" height="16" '
@@ -76,6 +76,10 @@ def bar_chart(title: str, bars: Sequence[Bar], unit: str, *, width: int = 720) -
             f'<text x="{label_width + full + 6:.1f}" y="{y + 14}">{escape(text)}</text>'
         )
     return "".join(parts) + "</svg>"
+
+
+def _note(bar: Bar, unit: str) -> str:
+    return bar.note or f"{bar.value:,.4g} {unit}"
 
 
 def stacked_chart(
@@ -107,15 +111,13 @@ def stacked_chart(
 class _Frame:
     """Maps data to the pixels of a plot."""
 
-    def __init__(
-        self, width: int, height: int, x_low: float, x_high: float, y_high: float, log_x: bool
-    ) -> None:
+    def __init__(self, width: int, height: int, x_low: float, x_high: float, y_high: float, log_x: bool) -> None:
         self.log_x = log_x and x_low > 0
         self.x_low, self.x_high = x_low, x_high if x_high > x_low else x_low + 1
         self.ticks = _ticks(0.0, y_high)
         self.y_high = max(y_high, self.ticks[-1])
         self.left, self.right = _LEFT, width - _RIGHT
-        self.top, self.bottom = _TOP + 14, height - _BOTTOM
+        self.top, self.bottom = _TOP + 28, height - _BOTTOM
 
     def x(self, value: float) -> float:
         low, high = self.x_low, self.x_high
@@ -132,7 +134,7 @@ class _Frame:
             y = self.y(tick)
             parts.append(
                 f'<line x1="{self.left}" x2="{self.right}" y1="{y:.1f}" y2="{y:.1f}" stroke="#ddd"/>'
-                f'<text x="{self.left - 6}" y="{y + 4:.1f}" text-anchor="end">{tick:,.4g}</text>'
+                f'<text x="{self.left - 6}" y="{y + 4:.1f}" text-anchor="end">{short(tick)}</text>'
             )
         count = 5
         for step in range(count + 1):
@@ -140,8 +142,9 @@ class _Frame:
             value = self.x_low + (self.x_high - self.x_low) * share
             if self.log_x:
                 value = self.x_low * (self.x_high / self.x_low) ** share
-            text = f'<text x="{self.x(value):.1f}" y="{self.bottom + 16}" text-anchor="middle">'
-            parts.append(f"{text}{value:,.4g}</text>")
+            anchor = "end" if step == count else "middle"
+            text = f'<text x="{self.x(value):.1f}" y="{self.bottom + 16}" text-anchor="{anchor}">'
+            parts.append(f"{text}{short(value)}</text>")
         middle = (self.left + self.right) / 2
         parts.append(
             f'<text x="{middle}" y="{self.bottom + 34}" text-anchor="middle">{escape(x_label)}</text>'
@@ -166,13 +169,21 @@ def _open(width: int, height: int, title: str) -> str:
     )
 
 
-def _legend(names: Sequence[str], width: int) -> str:
-    parts, x = [], float(width - _RIGHT)
-    for number, name in reversed(list(enumerate(names))):
-        x -= 7 * len(name) + 24
+def _legend(names: Sequence[str]) -> str:
+    parts, x = [], float(_LEFT)
+    for number, name in enumerate(names):
         color = COLORS[number % len(COLORS)]
         parts.append(
-            f'<rect x="{x:.1f}" y="8" width="10" height="10" fill="{color}"/>'
-            f'<text x="{x + 14:.1f}" y="17">{escape(name)}</text>'
+            f'<rect x="{x:.1f}" y="24" width="10" height="10" fill="{color}"/>'
+            f'<text x="{x + 14:.1f}" y="33">{escape(name)}</text>'
         )
+        x += 6.2 * len(name) + 26
     return "".join(parts)
+
+
+def short(value: float) -> str:
+    """A number as an axis shows it: 1.5M, 20k, 0.25."""
+    for size, suffix in ((1e9, "G"), (1e6, "M"), (1e4, "k")):
+        if abs(value) >= size:
+            return f"{value / (1e3 if suffix == 'k' else size):.4g}{suffix}"
+    return f"{value:.4g}"
