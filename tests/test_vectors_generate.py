@@ -203,7 +203,7 @@ def smoke_problem(name: str) -> Problem:
     [
         (conv_problem(), 3000),
         (problems.conv_backward(Stream("s"), "back", ConvConfig(stride=2, padding=1), ConvSize(2, 6, 5)), 2500),
-        (smoke_problem("batch_norm_frozen_forward"), 70),
+        (layer_problems.norm_frozen(Stream("n"), "norm", BatchNormConfig(), False), 70),
         (smoke_problem("max_pool_3x3_backward"), 40),
         (layer_problems.avg_pool(Stream("p"), "pool", AvgPoolConfig(2), False), 300),
     ],

@@ -26,6 +26,7 @@ from bitrow.vectors.operations import Operation, Words, to_arrays, to_words
 from bitrow.vectors.problems import Problem
 
 ORACLE_BUDGET = 3_000_000  # multiply-accumulates or elements that the oracle recomputes of one case
+LEAST_ROWS = 3
 AHEAD = 2  # cases computed side by side
 
 
@@ -115,11 +116,11 @@ def choose_rows(problem: Problem) -> list[tuple[int, int]] | None:
         other = given["mask"] if name == "conv.backward" else given["x"]
         columns = other.shape[2] if name == "conv.backward" else -(-other.shape[2] // config.stride)
         cost = columns * given["weight_code"].size + 1
-    count = max(1, ORACLE_BUDGET // cost)
+    count = max(LEAST_ROWS, ORACLE_BUDGET // cost)
     total = images * height
     if count >= total:
         return None
-    places = sorted({round(k * (total - 1) / max(1, count - 1)) for k in range(count)})
+    places = sorted({round(k * (total - 1) / (count - 1)) for k in range(count)})
     return [divmod(place, height) for place in places]
 
 
