@@ -12,7 +12,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax import Array
+from jax import Array, lax
 from jaxtyping import Float16, Float32, UInt32
 
 from bitrow.config import BatchNormConfig
@@ -102,6 +102,8 @@ class _Channel:
         self._tap = tap
 
     def named(self, name: str, bits: Array) -> Array:
+        # Without the barrier XLA fuses the whole chain, each operation's integer code many times over.
+        bits = lax.optimization_barrier(bits)
         self._tap(name, softfloat.from_bits(bits, self.fmt))
         return bits
 

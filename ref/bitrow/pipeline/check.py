@@ -1,0 +1,156 @@
+"""A schedule held against the whole-tensor model: every row of every layer, forward and backward, bit for bit.
+
+The emulator runs the schedule's order in rings of the schedule's sizes, so a row read too early, or a slot
+overwritten too soon, shows as wrong bits.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+import jax
+import numpy as np
+from jax import Array
+
+from bitrow import network as whole
+from bitrow.errors import BitrowError
+from bitrow.parameters import Params
+from bitrow.pipeline.emulator import Emulator
+from bitrow.pipeline.memory import Key, Order, Store
+from bitrow.pipeline.rings import RingKind
+from bitrow.pipeline.row_tasks import Geometry
+from bitrow.pipeline.schedule import Schedule
+from bitrow.pipeline.stages import Head, Phase
+
+
+class Checked(NamedTuple):
+    """How much was compared: rows of named taps, and words in them."""
+
+    rows: int
+    words: int
+
+
+def order_of(schedule: Schedule) -> Order:
+    """The schedule's tasks in the order of their start."""
+    columns = (schedule.stage, schedule.phase, schedule.image, schedule.row)
+    return Order(*(np.asarray(column, np.int32) for column in columns))
+
+
+def slots_of(schedule: Schedule) -> dict[Key, int]:
+    """The sizes of the schedule's rings under the emulator's names."""
+    found: dict[Key, int] = {}
+    for ring, slots in zip(schedule.rings, schedule.slots, strict=True):
+        match ring.kind:
+            case RingKind.INPUT | RingKind.SKIP | RingKind.BATCH:
+                found["edge", ring.edge] = slots
+            case RingKind.HANDOFF:
+                pool = schedule.flow.stages[ring.stage].kind is Head.AVG_POOL
+                found["sums" if pool else "handoff", ring.stage] = slots
+            case RingKind.DY:
+                found["dy", ring.stage] = slots
+            case RingKind.GRADIENT:
+                found["gradient", ring.edge] = slots
+            case RingKind.MASK:
+                found["mask", ring.edge] = slots
+            case RingKind.INDEX:
+                found["index", ring.stage] = slots
+    return found
+
+
+def check(schedule: Schedule, params: Params, x: Array, dlogits: Array | None = None) -> Checked:
+    """Emulate the schedule on images x f16[n,h,w,c] (n a multiple of its images) and compare every tapped row.
+
+    Raises:
+        BitrowError: the first row that differs: network, layer, tap, image, row, column, channel, both words.
+    """
+    network, training = schedule.flow.network, schedule.flow.training
+    lanes = x.shape[0] // schedule.images
+    emulator = Emulator(
+        network,
+        order_of(schedule),
+        images=schedule.images,
+        lanes=lanes,
+        slots=slots_of(schedule),
+        training=training,
+        record=True,
+    )
+    result = emulator(params, x, dlogits)
+    taps = _whole_tensor_taps(schedule, params, x, dlogits)
+    assert result.rows is not None
+    found = Checked(0, 0)
+    for (stage, phase), task in emulator.tasks.items():
+        tasks = np.flatnonzero((emulator.order.stage == stage) & (emulator.order.phase == int(phase)))
+        filled = dict.fromkeys(Store, 0)
+        for access in task.program.writes[0]:
+            region = emulator.layout.regions[access.region]
+            place = filled[region.store]
+            filled[region.store] += 1
+            name = _tap_name(emulator.geometry, access.region, phase)
+            if name not in taps:
+                continue
+            rows = np.asarray(result.rows[region.store])[tasks, place, : lanes * region.words]
+            _compare(emulator, name, taps[name], rows.reshape(len(tasks), lanes, -1), tasks)
+            found = Checked(found.rows + len(tasks) * lanes, found.words + rows.size)
+    return found
+
+
+def _whole_tensor_taps(schedule: Schedule, params: Params, x: Array, dlogits: Array | None) -> Mapping[str, np.ndarray]:
+    network = schedule.flow.network
+    wanted = ("/forward/x_code", "/forward/y", "/forward/mask", "/backward/dy_code", "/backward/dx")
+
+    def run(params: Params, x: Array, dlogits: Array | None) -> dict[str, Array]:
+        taps: dict[str, Array] = {}
+
+        def keep(name: str, value: Array) -> None:
+            if name.endswith(wanted):
+                taps[name] = value
+
+        taps["logits"], saved = whole.forward(network, params, x, keep)
+        if dlogits is not None and schedule.flow.training:
+            dx, _ = whole.backward(network, params, saved, dlogits, keep)
+            assert dx is not None
+            taps["dx"] = dx
+        return taps
+
+    taps = jax.jit(run)(dict(params), x, dlogits)
+    return {name: np.asarray(value) for name, value in taps.items()}
+
+
+def _tap_name(geometry: Geometry, region: Key, phase: Phase) -> str:
+    """The whole-tensor tap that a written row belongs to; a name of no tap where there is none."""
+    what, index = region
+    edges = {edge.index: edge for stage in geometry.stages for edge in stage.edges}
+    match what:
+        case "logits" | "dx":
+            return what
+        case "edge":
+            reader = geometry.conv_reader(edges[index])
+            return f"{reader.name}/forward/x_code" if reader else f"{edges[index].value}/forward/y"
+        case "mask":
+            return f"{edges[index].node}/forward/mask"
+        case "handoff":
+            return f"{geometry.stages[index].name}/forward/y"
+        case "dy":
+            return f"{geometry.stages[index].name}/backward/dy_code"
+        case "gradient" if phase is Phase.BACKWARD_HEAD:
+            return f"{edges[index].node}/backward/dx"
+    return ""
+
+
+def _compare(emulator: Emulator, name: str, tap: np.ndarray, rows: np.ndarray, tasks: np.ndarray) -> None:
+    lanes, order = emulator.geometry.lanes, emulator.order
+    maps = tap if tap.ndim == 4 else tap.reshape(tap.shape[0], 1, 1, -1)
+    images = order.image[tasks][:, None] * lanes + np.arange(lanes)
+    wanted = maps[images, order.row[tasks][:, None]].reshape(rows.shape)
+    word = np.dtype(f"u{rows.dtype.itemsize}")
+    found, expected = (np.ascontiguousarray(v).astype(rows.dtype, copy=False).view(word) for v in (rows, wanted))
+    if np.array_equal(found, expected):
+        return
+    task, lane, element = (int(i) for i in np.argwhere(found != expected)[0])
+    column, channel = divmod(element, maps.shape[3])
+    raise BitrowError(
+        f"{emulator.network.name} {name}: image {int(images[task, lane])} row {int(order.row[tasks][task])} "
+        f"column {column} channel {channel}: found {int(found[task, lane, element]):#x} by rows, "
+        f"expected {int(expected[task, lane, element]):#x} of the whole tensor"
+    )
