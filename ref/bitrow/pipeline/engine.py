@@ -7,8 +7,11 @@ library and numpy.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import gc
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from heapq import heappop, heappush
+from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
@@ -50,6 +53,18 @@ class Blocked(NamedTuple):
     until: int
 
 
+@contextmanager
+def uncollected() -> Iterator[None]:
+    """Keep the garbage collector from looking, again and again, through many small lists without cycles."""
+    collecting = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if collecting:
+            gc.enable()
+
+
 class Job(NamedTuple):
     """What the engine runs.
 
@@ -80,13 +95,16 @@ class Timing(NamedTuple):
 
 def run(job: Job) -> Timing:
     """Time every task; of several that could start in one cycle, the unit listed first goes first."""
+    # One long loop, with ports written out: it runs once for every task, and calls would double its time.
     waits, events, end = _wait_lists(job)
     duration = job.duration.tolist()
     count, units = len(duration), job.units
     queue_unit = job.unit[job.sequence]
     queues = [iter(job.sequence[queue_unit == unit].tolist()) for unit in range(units)]
     start = [0] * count
-    ports = _ports(job)
+    touched = job.touched if job.ports else [[]] * count
+    bank_free = [0] * job.banks
+    many = _ManyPorts(job) if job.ports > 1 else None
     waiting: dict[int, list[int]] = {}
     blocked: list[Blocked] = []
     head = [next(queue, -1) for queue in queues]
@@ -112,17 +130,25 @@ def run(job: Job) -> Timing:
             break
         time, unit = divmod(heappop(ready), units)
         task = head[unit]
-        if ports:
-            possible = ports.ready(task, time)
-            if possible > time:
-                blocked.append(Blocked(task, ports.bank, time, possible))
-                heappush(ready, possible * units + unit)
-                woken = ()
-                continue
+        possible, taken = time, -1
+        if many:
+            possible, taken = many.ready(task, time)
+        else:
+            for bank in touched[task]:
+                if bank_free[bank] > possible:
+                    possible, taken = bank_free[bank], bank
+        if taken >= 0:
+            blocked.append(Blocked(task, taken, time, possible))
+            heappush(ready, possible * units + unit)
+            woken = ()
+            continue
         finish = time + duration[task]
         start[task], end[task], free[unit] = time, finish, finish
-        if ports:
-            ports.take(task, finish)
+        if many:
+            many.take(task, finish)
+        else:
+            for bank in touched[task]:
+                bank_free[bank] = finish
         head[unit] = next(queues[unit], -1)
         woken = [unit]
         if task in waiting:
@@ -139,50 +165,29 @@ def _wait_lists(job: Job) -> tuple[list[list[int]], dict[int, list[tuple[int, in
     """For each task the tasks or events whose ends it waits for; the events, by the task that they follow
     with a delay; and all ends, known so far as they are a task's own earliest start.
     """
-    count = len(job.duration)
-    waits: list[list[int]] = [[] for _ in range(count)]
+    count = number = len(job.duration)
+    tasks, others = [np.zeros(0, np.int64)], [np.zeros(0, np.int64)]
     events: dict[int, list[tuple[int, int]]] = {}
-    number = count
-    known: dict[tuple[int, int], int] = {}
     for wait in job.waits:
-        tasks, until = wait.tasks.tolist(), wait.until.tolist()
-        if not wait.delay:
-            for task, other in zip(tasks, until, strict=True):
-                waits[task].append(other)
-            continue
-        for task, other in zip(tasks, until, strict=True):
-            if (other, wait.delay) not in known:
-                known[other, wait.delay] = number
-                events.setdefault(other, []).append((number, wait.delay))
-                number += 1
-            waits[task].append(known[other, wait.delay])
-    end = [UNKNOWN] * number
+        until = wait.until
+        if wait.delay:
+            followed, place = np.unique(until, return_inverse=True)
+            for event, task in enumerate(followed.tolist(), start=number):
+                events.setdefault(task, []).append((event, wait.delay))
+            until = number + place
+            number += len(followed)
+        tasks.append(wait.tasks)
+        others.append(until)
+    ends = [UNKNOWN] * number
     if job.start is not None:
-        for task, time in enumerate(job.start.tolist()):
-            waits[task].append(len(end))
-            end.append(time)
-    return waits, events, end
-
-
-class _OnePort:
-    """Banks with a port each: a bank is free when its last task has ended."""
-
-    def __init__(self, job: Job) -> None:
-        self.free = [0] * job.banks
-        self.touched = job.touched
-        self.bank = -1
-
-    def ready(self, task: int, time: int) -> int:
-        free = self.free
-        for bank in self.touched[task]:
-            if free[bank] > time:
-                time, self.bank = free[bank], bank
-        return time
-
-    def take(self, task: int, finish: int) -> None:
-        free = self.free
-        for bank in self.touched[task]:
-            free[bank] = finish
+        tasks.append(np.arange(count))
+        others.append(np.arange(number, number + count))
+        ends += job.start.tolist()
+    waiter, other = np.concatenate(tasks), np.concatenate(others)
+    order = np.argsort(waiter, kind="stable")
+    flat = other[order].tolist()
+    bounds = np.searchsorted(waiter[order], np.arange(count + 1)).tolist()
+    return [flat[low:high] for low, high in pairwise(bounds)], events, ends
 
 
 class _ManyPorts:
@@ -191,26 +196,19 @@ class _ManyPorts:
     def __init__(self, job: Job) -> None:
         ports = job.ports
         self.free = [[0] * ports for _ in range(job.banks)]
-        self.wanted = [
-            [(bank, min(row.count(bank), ports)) for bank in dict.fromkeys(row)] for row in job.touched
-        ]
-        self.bank = -1
+        self.wanted = [[(bank, min(row.count(bank), ports)) for bank in dict.fromkeys(row)] for row in job.touched]
 
-    def ready(self, task: int, time: int) -> int:
+    def ready(self, task: int, time: int) -> tuple[int, int]:
+        """From when the task may have its ports, and the last bank that it waits for, -1 for none."""
+        taken = -1
         for bank, many in self.wanted[task]:
             until = self.free[bank][many - 1]
             if until > time:
-                time, self.bank = until, bank
-        return time
+                time, taken = until, bank
+        return time, taken
 
     def take(self, task: int, finish: int) -> None:
         for bank, many in self.wanted[task]:
             free = self.free[bank]
             free[:many] = [finish] * many
             free.sort()
-
-
-def _ports(job: Job) -> _OnePort | _ManyPorts | None:
-    if not job.ports:
-        return None
-    return _OnePort(job) if job.ports == 1 else _ManyPorts(job)

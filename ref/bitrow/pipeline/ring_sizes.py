@@ -30,14 +30,18 @@ class RingSize(NamedTuple):
     found: int
 
 
-def _timetable(grid: Grid) -> Plan:
-    pace = beats(grid.flow, grid.images)
-    start = balanced_times(grid, pace)
+def balanced_units(grid: Grid) -> Plan:
+    """The policy of the balanced pipeline: a unit for each kind of task of each stage, rows in order."""
     names = tuple(f"{grid.flow.stages[line.stage].name} {line.phase.name}" for line in grid.flow.lines)
-    return Plan(np.argsort(start, kind="stable"), grid.line, names, start=start)
+    return Plan(np.arange(len(grid.line)), grid.line, names)
 
 
-def _spans(grid: Grid) -> np.ndarray:
+def _timetable(grid: Grid) -> Plan:
+    return balanced_units(grid)._replace(start=balanced_times(grid, beats(grid.flow, grid.images)))
+
+
+def balanced_spans(grid: Grid) -> np.ndarray:
+    """Beats that each task of the balanced pipeline takes."""
     return np.array(beats(grid.flow, grid.images).span)[grid.line]
 
 
@@ -52,14 +56,12 @@ def balanced_run(
     endless = replace(machine, ring_rule=RingRule.UNBOUNDED, images_in_flight=images, loss_latency=0)
     endless = replace(endless, statistics_latency=0)
     found = schedule(
-        network, endless, _timetable, images, training=training, book_banks=False, durations=_spans
+        network, endless, _timetable, images, training=training, book_banks=False, durations=balanced_spans
     )
     assert found.plan.start is not None
     late = found.start[found.task_of] != found.plan.start
     if late.any():
-        raise BitrowError(
-            f"{network.name}: found {np.count_nonzero(late)} late rows in the balanced pipeline"
-        )
+        raise BitrowError(f"{network.name}: found {np.count_nonzero(late)} late rows in the balanced pipeline")
     return found
 
 

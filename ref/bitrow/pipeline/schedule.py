@@ -19,7 +19,7 @@ from bitrow.errors import BitrowError
 from bitrow.graph import Network
 from bitrow.pipeline import banks as banking
 from bitrow.pipeline.beats import beats
-from bitrow.pipeline.engine import UNKNOWN, Blocked, Cause, Job, Timing, Wait, run
+from bitrow.pipeline.engine import UNKNOWN, Blocked, Cause, Job, Timing, Wait, run, uncollected
 from bitrow.pipeline.flow import Flow, dataflow
 from bitrow.pipeline.machine import DEFAULT_MACHINE, Machine
 from bitrow.pipeline.policies import Grid, Plan, Policy, make_grid, row_pipelined_overlap
@@ -120,13 +120,12 @@ def schedule(
     else:
         compute, duration = _durations(grid, rings, touched, book_banks)
     waits = _waits(grid, plan, rings, ring_slots)
-    lists = _bank_lists(touched) if book_banks else []
     ports = machine.ports if book_banks else 0
-    timing = run(
-        Job(
-            plan.sequence, plan.unit, duration, len(plan.units), waits, plan.start, lists, layout.total, ports
-        )
-    )
+    with uncollected():
+        lists = _bank_lists(touched) if ports else []
+        units = len(plan.units)
+        job = Job(plan.sequence, plan.unit, duration, units, waits, plan.start, lists, layout.total, ports)
+        timing = run(job)
     if timing.stuck:
         _refuse(grid, rings, waits, timing)
     name = getattr(policy, "__name__", type(policy).__name__)
@@ -134,9 +133,7 @@ def schedule(
 
 
 @functools.lru_cache(maxsize=64)
-def allocate(
-    network: Network, machine: Machine, policy: Policy, images: int, training: bool
-) -> tuple[int, ...]:
+def allocate(network: Network, machine: Machine, policy: Policy, images: int, training: bool) -> tuple[int, ...]:
     """Bank offsets of all rings, chosen from what runs at the same time when banks have ports enough."""
     ideal = schedule(network, machine, policy, images, training=training, book_banks=False)
     lines = len(ideal.flow.lines)
@@ -145,9 +142,7 @@ def allocate(
     for line, found in enumerate(banking.accesses(ideal.flow, ideal.rings)):
         for access in found:
             touches[line, access.ring.index] += 1
-    return banking.best_offsets(
-        ideal.rings, ideal.slots, touches.T @ overlap @ touches, ideal.layout, ideal.cycles
-    )
+    return banking.best_offsets(ideal.rings, ideal.slots, touches.T @ overlap @ touches, ideal.layout, ideal.cycles)
 
 
 def ring_capacities(grid: Grid, plan: Plan, rings: tuple[Ring, ...]) -> list[int]:
@@ -222,9 +217,7 @@ def _queue_wait(grid: Grid, plan: Plan) -> Wait:
     return Wait(Cause.HANDOFF, -1, order[depth:], partner[:-depth], 0)
 
 
-def _touched(
-    grid: Grid, rings: tuple[Ring, ...], ring_slots: list[int], layout: banking.Layout
-) -> list[np.ndarray]:
+def _touched(grid: Grid, rings: tuple[Ring, ...], ring_slots: list[int], layout: banking.Layout) -> list[np.ndarray]:
     by_line = banking.accesses(grid.flow, rings)
     found = []
     for line, line_accesses in zip(grid.flow.lines, by_line, strict=True):
