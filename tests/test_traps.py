@@ -14,9 +14,9 @@ import pytest
 
 import bitrow
 from bitrow import host
-from bitrow.config import BatchNormConfig, ConvConfig, Statistics
-from bitrow.formats import FP16, FP32, FXP8, Accumulator, Float
-from bitrow.layers import batch_norm, conv
+from bitrow.config import AvgPoolConfig, BatchNormConfig, ConvConfig, Statistics
+from bitrow.formats import FP16, FP32, FXP8, Accumulator, Float, Gradient
+from bitrow.layers import batch_norm, conv, pool
 from bitrow.ops import fp16, fxp, reduce, softfloat
 
 fp = bitrow.fp16
@@ -132,6 +132,22 @@ def test_reduction_order_is_declared(fmt: Float, dtype: type) -> None:
     for row in rows[:, 0]:
         total = total + row
     assert np.asarray(found).tobytes() == total.tobytes()
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 5])
+def test_adding_zero_is_not_dropped(size: int) -> None:
+    """XLA rewrites 0 + x to x; a sum that begins at +0, or is padded with it, turns -0 into +0 (SPEC.md A3, B2, C3)."""
+    x = jnp.full((1, size, size, 2), -0.0, jnp.float16)
+    pooled = jax.jit(lambda x: pool.avg_forward(AvgPoolConfig(), x))(x)
+    assert not np.asarray(pooled).view(np.uint16).any()
+    add = reduce.adder(FP16, BatchNormConfig().mode)
+    total = jax.jit(lambda x: reduce.running(reduce.tree(x[0], 1, add), add))(x)
+    assert not np.asarray(total).view(np.uint16).any()
+    config = ConvConfig(gradient=Gradient.FP16)
+    params = conv.make_params(config, "conv", np.full((1, 1, 2, 1), -1), 1.0, 1.0, 1.0)
+    ones, zero = jnp.ones((1, size, size, 2), bool), jnp.zeros((1, size, size, 1), jnp.float16)
+    dx = jax.jit(lambda dy: conv.backward(config, params, ones, dy))(zero)
+    assert not np.asarray(dx).view(np.uint16).any()
 
 
 def test_int8_products_do_not_wrap_or_saturate() -> None:

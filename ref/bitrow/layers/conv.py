@@ -270,7 +270,7 @@ def _gradient_fp16(
         total = reduce.fp32_add(total, value[..., None] * factor[None, None, None])
         return total, (total.reshape(*total.shape[:3], -1) if tap is not no_tap else None)
 
-    start = jnp.zeros((*values.shape[1:], c_in // groups), jnp.float32)
+    start = reduce.opaque(jnp.zeros((*values.shape[1:], c_in // groups), jnp.float32))
     total, history = lax.scan(step, start, (values, factors))
     total = total.reshape(*total.shape[:3], c_in)
     if tap is not no_tap:

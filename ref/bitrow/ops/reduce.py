@@ -37,6 +37,11 @@ def adder(fmt: Float, mode: FloatMode) -> Add:
     return fp32_add
 
 
+def opaque(zeros: Array) -> Array:
+    """Zeros that XLA cannot see: it would turn 0 + x into x, which is wrong for x = -0."""
+    return lax.optimization_barrier(zeros)
+
+
 def tree(x: Array, axis: int, add: Add, tap: Tap = no_tap, name: str = "sum") -> Array:
     """Pairwise tree over `axis`, padded with +0 to a power of two; the axis is dropped (SPEC.md B2).
 
@@ -45,7 +50,8 @@ def tree(x: Array, axis: int, add: Add, tap: Tap = no_tap, name: str = "sum") ->
     axis %= x.ndim
     size = x.shape[axis]
     padded = 1 << (size - 1).bit_length()
-    x = jnp.pad(x, [(0, padded - size if i == axis else 0) for i in range(x.ndim)])
+    if padded != size:
+        x = opaque(jnp.pad(x, [(0, padded - size if i == axis else 0) for i in range(x.ndim)]))
     if padded == 1 and x.dtype == jnp.float32:
         x = canonical_fp32(x)  # no addition will do it
     level = 0
@@ -64,7 +70,7 @@ def running(rows: Array, add: Add, tap: Tap = no_tap, name: str = "sum") -> Arra
         total = add(total, row)
         return total, (total if tap is not no_tap else None)
 
-    total, history = lax.scan(step, jnp.zeros_like(rows[0]), rows)
+    total, history = lax.scan(step, opaque(jnp.zeros_like(rows[0])), rows)
     if tap is not no_tap:
         tap(f"{name}_running", history)
     return total
