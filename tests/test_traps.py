@@ -17,7 +17,7 @@ from bitrow import host
 from bitrow.config import AvgPoolConfig, BatchNormConfig, ConvConfig, Statistics
 from bitrow.formats import FP16, FP32, FXP8, Accumulator, Float, Gradient
 from bitrow.layers import batch_norm, conv, pool
-from bitrow.ops import fp16, fxp, reduce, softfloat
+from bitrow.ops import fp16, fxp, half_casts, reduce, softfloat
 
 fp = bitrow.fp16
 RNG = np.random.default_rng(7)
@@ -43,6 +43,21 @@ def test_subnormals_survive_rounding() -> None:
     x = np.concatenate([halves, -halves]).astype(np.float32)
     same(jax.jit(fp16.round_once)(x), x.astype(np.float16))
     same(jax.jit(fp.from_float32)(x), x.astype(np.float16))
+
+
+def test_integer_casts_agree_with_numpy() -> None:
+    """Backends without float16 casts take the integer way, which is the same bits (SPEC.md F1, F3, F9)."""
+    every = np.arange(1 << 16, dtype=np.uint16).view(np.float16)
+    wide = np.asarray(jax.jit(half_casts.widen_by_integers)(every))
+    np.testing.assert_array_equal(np.isnan(wide), np.isnan(every))
+    number = ~np.isnan(every)
+    np.testing.assert_array_equal(wide[number].view(np.uint32), every[number].astype(np.float32).view(np.uint32))
+    words = RNG.integers(0, 1 << 32, 1 << 20, dtype=np.uint32)
+    words[: 1 << 18] &= 0xFFFFF000  # ties and exact values
+    words[1 << 18 : 1 << 19] = words[1 << 18 : 1 << 19] & 0x87FFFFFF | 0x30000000  # about FP16's subnormals
+    value = words.view(np.float32)
+    with np.errstate(all="ignore"):
+        same(jax.jit(half_casts.narrow_by_integers)(value), value.astype(np.float16))
 
 
 def test_product_and_sum_are_not_contracted() -> None:

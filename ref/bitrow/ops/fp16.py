@@ -12,7 +12,7 @@ from jax import Array, lax
 from jaxtyping import Float16, Float32, Int32
 
 from bitrow.formats import FP16, FP32, FloatMode, Overflow, Rounding
-from bitrow.ops import softfloat
+from bitrow.ops import half_casts, softfloat
 from bitrow.ops.softfloat import bits_float16, bits_float32, float16_bits, float32_bits
 
 RNE = FloatMode()
@@ -39,14 +39,14 @@ def widen(x: Float16[Array, "*s"], mode: FloatMode = RNE) -> Float32[Array, "*s"
         word = bits(x)
         subnormal = (word & jnp.uint16(FP16.infinity_bits)) == 0
         x = lax.bitcast_convert_type(jnp.where(subnormal, word & jnp.uint16(0x8000), word), jnp.float16)
-    return x.astype(jnp.float32)
+    return half_casts.widen(x)
 
 
 def round_once(value: Float32[Array, "*s"], mode: FloatMode = RNE) -> Float16[Array, "*s"]:
     """Round to FP16 a float32 that is exact, or was rounded to odd, under `mode` (SPEC.md F3 to F6)."""
     if mode.rounding is not Rounding.NEAREST_EVEN:
         return bits_float16(softfloat.convert(float32_bits(value), FP32, FP16, mode))
-    out = value.astype(jnp.float16)
+    out = half_casts.narrow(value)
     if mode.overflow is Overflow.SATURATE:
         word = bits(out)
         magnitude = float32_bits(value) & jnp.uint32(0x7FFFFFFF)

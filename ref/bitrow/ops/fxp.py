@@ -25,7 +25,7 @@ def code_dtype(fmt: Fxp) -> jnp.dtype:
 def _scaled(x: Array, inv_scale: Array, mode: FloatMode, tap: Tap) -> Array:
     t = fp16.mul(x, inv_scale, mode)
     tap("t", t)
-    return t.astype(jnp.float32)
+    return fp16.widen(t)
 
 
 def _nearest(t: Array, fmt: Fxp) -> Array:
