@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from itertools import pairwise
+from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
@@ -16,6 +17,7 @@ from bitrow.pipeline.policies import make_grid, row_pipelined_overlap
 from bitrow.pipeline.ring_sizes import balanced_run, ring_sizes
 from bitrow.pipeline.rings import SAVED, RingKind, build_rings
 from bitrow.pipeline.schedule import ring_capacities, schedule
+from bitrow.pipeline.slot_table import sizes, sizes_markdown, slowdown_markdown, slowdowns
 from bitrow.pipeline.stages import Head
 from network_samples import every_layer
 from pipeline_samples import networks
@@ -147,3 +149,18 @@ def test_a_ring_with_fewer_slots_than_its_window_is_refused():
     job = Job(found.plan.sequence, found.plan.unit, duration, len(found.units), waits, None, [], 0, 0)
     assert isinstance(short, Wait)
     assert run(job).stuck
+
+
+@pytest.mark.parametrize("name", ["resnet20", "vgg8"])
+def test_the_tables_in_the_docs_are_what_the_command_prints(name):
+    """Slots against cycles, and sizes found, as docs/pipeline.md shows them."""
+    text = (Path(__file__).parents[1] / "docs" / "pipeline.md").read_text()
+    for line in sizes_markdown(tuple(sizes((name,)))).splitlines():
+        assert line in text
+    rows = tuple(slowdowns((name,)))
+    for line in slowdown_markdown(rows).splitlines():
+        assert line in text
+    assert all(f"{row.ratios[2]:.2f}" == "1.00" for row in rows)
+    balanced = [row for row in rows if row.units == "balanced"]
+    assert len(balanced) == 2
+    assert all(row.ratios[0] > row.ratios[1] > 1.04 for row in balanced)

@@ -24,7 +24,6 @@ from bitrow.pipeline.schedule import Schedule, schedule
 from bitrow.pipeline.tables import print_report
 from bitrow.pipeline.trace import write_trace
 
-Say = Callable[[str], None]
 STUDIES = ("techniques", "input-size", "lanes", "banks")
 
 
@@ -42,9 +41,7 @@ def find_network(name: str, input_size: int | None = None) -> Network:
     if path.suffix != ".safetensors":
         if name not in zoo.NETWORKS:
             known = ", ".join(zoo.NETWORKS)
-            raise BitrowError(
-                f"network: found {name!r}, expected one of {known} or a .safetensors model file"
-            )
+            raise BitrowError(f"network: found {name!r}, expected one of {known} or a .safetensors model file")
         return zoo.build(name, (input_size, input_size, 3) if input_size else None)
     from bitrow import model_file  # loads JAX, which names of networks do without
 
@@ -53,6 +50,32 @@ def find_network(name: str, input_size: int | None = None) -> Network:
         height, width, _ = network.input_shape
         raise BitrowError(f"{name}: found an input of {height}x{width}, expected {input_size}x{input_size}")
     return network
+
+
+def check_rows(found: Schedule, name: str) -> str:
+    """Emulate a schedule and hold every row against the whole-tensor model; says how much was compared.
+
+    A model file gives its own parameters and images (again from the first where it has too few); a named network
+    gets synthetic ones. Loads JAX.
+
+    Raises:
+        BitrowError: the first row that differs; a model file that cannot be read or has no images.
+    """
+    import jax.numpy as jnp
+    import numpy as np
+
+    from bitrow import model_file
+    from bitrow.pipeline.check import check
+    from bitrow.synthetic import synthetic
+
+    is_file = Path(name).suffix == ".safetensors"
+    model = model_file.load(name) if is_file else synthetic(found.flow.network, 1, found.images)
+    if model.samples is None:
+        raise BitrowError(f"{name}: found no sample images, expected one or more to check rows with")
+    place = np.arange(found.images) % len(model.samples.images)
+    dlogits = jnp.asarray(model.samples.dlogits[place]) if found.flow.training else None
+    checked = check(found, model.params, jnp.asarray(model.samples.images[place]), dlogits)
+    return f"{checked.rows:,} rows of {checked.words:,} words equal the whole-tensor model"
 
 
 def run_pipeline(
@@ -80,7 +103,7 @@ def pipeline(
     machine: Path | None = None,
     policy: str = "row_pipelined_overlap",
     training: bool = True,
-    check: Callable[[Schedule], None] | None = None,
+    check: bool = False,
     json_file: Path | None = None,
     csv_file: Path | None = None,
     trace_file: Path | None = None,
@@ -99,12 +122,14 @@ def pipeline(
     found = run_pipeline(
         find_network(name, input_size), images=images, machine=machine, policy=policy, training=training
     )
-    if check:
-        check(found.schedule)
+    checked = check_rows(found.schedule, name) if check else ""
     if str(json_file) == "-":
         print(to_json(found), end="")
     else:
+        console = console or Console()
         print_report(found, console, rings=rings)
+        if checked:
+            console.print(checked)
         _write(json_file, lambda path: path.write_text(to_json(found), encoding="utf-8"))
     _write(csv_file, lambda path: to_csv(found, path))
     _write(trace_file, lambda path: write_trace(found.schedule, path))
