@@ -12,7 +12,7 @@ from __future__ import annotations
 import enum
 import functools
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -251,7 +251,7 @@ def _head_rings(build: _Builder, stage: Stage) -> None:
     kernel, least = -(-window.kernel // window.stride), -(-(window.kernel - 1) // window.stride) + 1
     reader = build.column(index, Phase.BACKWARD_HEAD, place)
     writer, pace = (index, Phase.BACKWARD_CHAIN), (1, window.stride)
-    geometry = {"kernel": kernel, "pace": pace, "least": least, "reach": (0, window.padding)}
+    geometry: dict[str, Any] = {"kernel": kernel, "pace": pace, "least": least, "reach": (0, window.padding)}
     build.add("dy", RingKind.DY, stage, writer, [reader], bits, **geometry)
     if stage.kind is Head.MAX_POOL:
         places = max(1, (stage.window.kernel**2 - 1).bit_length())
