@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import tomllib
 from dataclasses import fields, replace
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -87,3 +89,10 @@ def test_every_field_is_described():
     for field in fields(Machine):
         if field.name not in latencies | {"name", "clock_mhz", "mac"}:
             assert f"`{field.name}`" in text, field.name
+
+
+def test_the_machine_in_the_docs_is_the_default():
+    text = (Path(__file__).parents[1] / "docs" / "pipeline.md").read_text()
+    table = tomllib.loads(text.split("```toml")[1].split("```")[0])
+    assert set(table) == {field.name for field in fields(Machine)} - {"name"}
+    assert replace(machine_from(table), name=DEFAULT_MACHINE.name) == DEFAULT_MACHINE
