@@ -1,4 +1,4 @@
-"""The command line: `bitrow generate`, `bitrow verify`, `bitrow inspect`.
+"""The command line: `bitrow generate`, `verify`, `inspect`, `pipeline` and `ablate`.
 
 Exit status: 0 all well, 1 words that differ, 2 bad input or usage, 3 a defect of bitrow itself, 130
 interrupted. An error is one line on standard error. Heavy modules load inside the commands that need them:
@@ -34,7 +34,7 @@ _SET = click.Path(path_type=Path)
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="bitrow")
 def cli() -> None:
-    """Golden vectors of the row-pipelined FXP4/FP16 training accelerator: make, verify, inspect."""
+    """Golden vectors of the row-pipelined FXP4/FP16 training accelerator, and its row pipeline."""
 
 
 def _say(line: str) -> None:
@@ -204,6 +204,42 @@ def inspect(target: str, as_format: str | None) -> None:
     from bitrow.vectors.inspect import inspect_lines
 
     _print(inspect_lines(target, as_format))
+
+
+@cli.command()
+@click.argument("network", metavar="NETWORK|MODEL")
+@click.option("--input-size", type=int, metavar="N", help="Input rows and columns of a named network.")
+@click.option("--images", type=int, default=1, show_default=True, help="Images in sequence.")
+@click.option("--machine", type=_SET, metavar="FILE", help="A machine in TOML. [default: the 28 nm machine]")
+@click.option("--policy", default="row_pipelined_overlap", show_default=True, metavar="NAME")
+@click.option("--forward-only", is_flag=True, help="Without the backward pass.")
+@click.option("--check", is_flag=True, help="Compute every row and compare it with the whole-tensor model.")
+@click.option("--rings", is_flag=True, help="List every ring.")
+@click.option("--json", "json_file", type=_SET, metavar="FILE", help="The report; - is standard output.")
+@click.option("--csv", "csv_file", type=_SET, metavar="FILE", help="The report as rows.")
+@click.option("--trace", "trace_file", type=_SET, metavar="FILE", help="A trace that opens in Perfetto.")
+@click.option("--html", "html_file", type=_SET, metavar="FILE", help="One page with the plots.")
+def pipeline(network: str, forward_only: bool, **options: Any) -> None:
+    """Run the row pipeline of a named network or a model file: cycles, buffers, banks, energy."""
+    from bitrow.pipeline import command
+
+    command.pipeline(network, training=not forward_only, **options)
+
+
+@cli.command()
+@click.option("--network", "networks", multiple=True, metavar="NAME", help="Repeatable. [default: four networks]")
+@click.option("--study", "studies", multiple=True, metavar="NAME", help="techniques, input-size, lanes, banks.")
+@click.option("--images", type=int, default=2, show_default=True, help="Images in sequence.")
+@click.option("--machine", type=_SET, metavar="FILE", help="A machine in TOML. [default: the 28 nm machine]")
+@click.option("--json", "json_file", type=_SET, metavar="FILE", help="The points; - is standard output.")
+@click.option("--csv", "csv_file", type=_SET, metavar="FILE", help="The points as rows.")
+@click.option("--html", "html_file", type=_SET, metavar="FILE", help="One page with the plot.")
+def ablate(networks: Sequence[str], studies: Sequence[str], **options: Any) -> None:
+    """Switch the paper's three techniques on and off, and sweep input size, lanes and banks."""
+    from bitrow.pipeline import command
+
+    chosen = {name: value for name, value in (("networks", networks), ("studies", studies)) if value}
+    command.ablate(**chosen, **options)
 
 
 def _terminate(*_: object) -> NoReturn:

@@ -212,9 +212,13 @@ def _write_points(points: Sequence[ablations.Point], path: Path) -> None:
 
 
 def _write(target: Path | None, write: Callable[[Path], object]) -> None:
+    """Write aside, then rename: the file appears whole or not at all."""
     if target is None or str(target) == "-":
         return
+    aside = Path(target).with_name(f".{Path(target).name}.partial")
     try:
-        write(Path(target))
+        write(aside)
+        aside.replace(target)
     except OSError as error:
+        aside.unlink(missing_ok=True)
         raise BitrowError(f"{target}: cannot be written: {error.strerror or error}") from None
