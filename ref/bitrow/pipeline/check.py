@@ -55,7 +55,7 @@ def slots_of(schedule: Schedule) -> dict[Key, int]:
                 found["mask", ring.edge] = slots
             case RingKind.INDEX:
                 found["index", ring.stage] = slots
-    return found
+    return {key: slots for key, slots in found.items() if slots}  # an unbounded ring keeps every row
 
 
 def check(schedule: Schedule, params: Params, x: Array, dlogits: Array | None = None) -> Checked:
