@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -121,3 +123,16 @@ def test_words_of_a_bank():
 def test_more_accesses_than_ports_take_as_many_times_longer():
     touched = np.array([[0, 1, 2], [0, 0, 1], [3, 3, 3], [-1, -1, 2]])
     assert banking.most_on_a_bank(touched).tolist() == [1, 2, 3, 1]
+
+
+def test_a_run_without_conflicts_is_a_proof_and_one_with_names_the_first():
+    network = _two_convolutions(3, 2)
+    machine = Machine(shared=False, fxp_lanes=128, dequantizer_lanes=64, bank_width=4096, input_width=4096)
+    free = conflicts(schedule(network, machine, images=2, training=False))
+    assert free.proved and free.first is None
+    found = schedule(network, replace(machine, banks=4), images=2, training=False)
+    meet = conflicts(found)
+    assert not meet.proved and meet.first is not None
+    assert meet.first.since == min(block.since for block in found.blocked)
+    assert meet.first.stage in {stage.name for stage in found.flow.stages}
+    assert not conflicts(schedule(network, machine, book_banks=False)).proved

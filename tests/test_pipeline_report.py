@@ -30,8 +30,9 @@ from bitrow.pipeline.occupancy import curve, peak_rows
 from bitrow.pipeline.policies import POLICIES
 from bitrow.pipeline.report import as_dict, report, to_csv, to_json
 from bitrow.pipeline.schedule import schedule
-from bitrow.pipeline.stalls import idle, stall_table, unit_kinds, utilization
+from bitrow.pipeline.stalls import idle, stall_table, unit_busy, unit_kinds, utilization
 from bitrow.pipeline.trace import events, write_trace
+from bitrow.pipeline.work import UNIT
 from pipeline_samples import machines, networks
 
 policies = st.sampled_from(list(POLICIES.values()))
@@ -52,7 +53,7 @@ def test_busy_and_idle_cycles_add_up_to_the_run(network, machine, policy, images
         units = [number for number, name in enumerate(kinds) if name == kind]
         busy = sum(int((found.end - found.start)[found.unit == unit].sum()) for unit in units)
         assert busy + sum(table[kind].values()) == found.cycles * len(units)
-        assert utilization(found, kind)[0] == pytest.approx(busy / (found.cycles * len(units)))
+        assert unit_busy(found, kind) == pytest.approx(busy / (found.cycles * len(units)))
     assert (idle(found).cycles > 0).all()
 
 
@@ -60,11 +61,21 @@ def test_busy_and_idle_cycles_add_up_to_the_run(network, machine, policy, images
 @given(networks(), machines(), st.integers(1, 40))
 def test_utilization_over_time_averages_to_the_whole(network, machine, bins):
     found = schedule(network, machine)
-    for kind in dict.fromkeys(unit_kinds(found)):
+    for kind in UNIT:
         over_time = utilization(found, kind, bins)
         assert over_time.shape == (bins,)
         assert (over_time >= -1e-9).all() and (over_time <= 1 + 1e-9).all()
         assert over_time.mean() == pytest.approx(utilization(found, kind)[0])
+
+
+def test_arrays_that_take_turns_are_reported_apart():
+    for policy in POLICIES.values():
+        found = schedule(zoo.resnet8((16, 16, 3)), policy=policy)
+        shares = {kind: utilization(found, kind)[0] for kind in UNIT}
+        kinds = np.array(found.grid.kinds())[found.line]
+        for kind, share in shares.items():
+            busy = int((found.end - found.start)[kinds == kind].sum())
+            assert share == pytest.approx(busy / found.cycles)
 
 
 def test_without_banks_and_rings_nothing_is_charged_to_them():

@@ -18,7 +18,7 @@ from bitrow.pipeline.cost import Range
 from bitrow.pipeline.html import html_table
 from bitrow.pipeline.machine import DEFAULT_MACHINE, Mac, Machine
 from bitrow.pipeline.policies import Policy, layer_by_layer, row_pipelined_overlap
-from bitrow.pipeline.report import KB, Report, report
+from bitrow.pipeline.report import KB, report
 from bitrow.pipeline.schedule import schedule
 from bitrow.pipeline.svg import Bar, Series, bar_chart, line_chart
 from bitrow.pipeline.work import UNIT
@@ -67,9 +67,7 @@ def techniques(
     """
     _known(networks)
     fair = replace(machine, images_in_flight=max(images, machine.images_in_flight), bank_depth=0)
-    for name, statistics, mac, policy in product(
-        networks, Statistics, Mac, (row_pipelined_overlap, layer_by_layer)
-    ):
+    for name, statistics, mac, policy in product(networks, Statistics, Mac, (row_pipelined_overlap, layer_by_layer)):
         network = _network(name, input_size, statistics)
         yield _point("techniques", network, replace(fair, mac=mac), policy, images, statistics)
 
@@ -149,22 +147,13 @@ def _point(
         banks=machine.banks,
         cycles_per_image=found.cycles_per_image,
         frames_per_second=found.frames_per_second,
-        fxp_busy=_busy(found, UNIT.FXP),
-        fp_busy=_busy(found, UNIT.FP),
+        fxp_busy=found.utilization[UNIT.FXP],
+        fp_busy=found.utilization[UNIT.FP],
         bank_slowdown=run.cycles / free.cycles,
         buffer_kb=found.memory.total / KB,
         tflops_per_watt=found.cost.tflops_per_watt,
         gflops_per_mm2=found.cost.gflops_per_mm2,
     )
-
-
-def _busy(found: Report, kind: str) -> float:
-    """Share of the run in which an array of this kind works, whichever unit its tasks are booked on."""
-    run = found.schedule
-    kinds = [name == kind for name in run.grid.kinds()]
-    total = sum(int((run.end - run.start)[run.line == line].sum()) for line, mine in enumerate(kinds) if mine)
-    arrays = max(1, len({run.grid.flow.lines[line].stage for line, mine in enumerate(kinds) if mine}))
-    return total / run.cycles / (1 if run.machine.shared else arrays)
 
 
 def as_rows(points: Sequence[Point]) -> list[dict[str, object]]:
@@ -202,9 +191,7 @@ def page(points: Sequence[Point]) -> str:
     """Plots and table as one HTML page that needs nothing else."""
     studies = list(dict.fromkeys(point.study for point in points))
     parts = [_study(study, [point for point in points if point.study == study]) for study in studies]
-    table = html_table(
-        tuple(name for name, _ in COLUMNS), [tuple(text(p) for _, text in COLUMNS) for p in points]
-    )
+    table = html_table(tuple(name for name, _ in COLUMNS), [tuple(text(p) for _, text in COLUMNS) for p in points])
     style = "body{font:14px system-ui;margin:2em}table{border-collapse:collapse;font-size:12px}"
     style += "td,th{padding:2px 8px;border-bottom:1px solid #ddd;text-align:right}svg{margin:8px}"
     body = f"<h1>Ablations of the row pipeline</h1>{''.join(parts)}<h2>Every run</h2>{table}"
@@ -242,7 +229,6 @@ def _sweep_charts(study: str, points: list[Point]) -> Iterator[str]:
         ("slowdown by bank conflicts", lambda p: p.bank_slowdown),
     ):
         series = [
-            Series(name, [(float(getattr(p, field)), value(p)) for p in points if p.network == name])
-            for name in names
+            Series(name, [(float(getattr(p, field)), value(p)) for p in points if p.network == name]) for name in names
         ]
         yield line_chart(title, series, study, title, width=560, height=300, log_x=field == "fxp_lanes")

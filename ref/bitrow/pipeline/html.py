@@ -16,7 +16,7 @@ from bitrow.pipeline.memory_size import BASELINES
 from bitrow.pipeline.occupancy import curve, row_lives
 from bitrow.pipeline.report import KB, Report
 from bitrow.pipeline.rings import SAVED
-from bitrow.pipeline.stalls import CAUSES, utilization
+from bitrow.pipeline.stalls import CAUSES, unit_busy, utilization
 from bitrow.pipeline.svg import Bar, Series, bar_chart, line_chart, stacked_chart
 
 _BINS = 200
@@ -135,7 +135,7 @@ def _utilization(found: Report) -> str:
 
 def _stalls(found: Report) -> str:
     total = {kind: max(1, sum(by.values())) for kind, by in found.stalls.items()}
-    idle = {kind: 1 - found.utilization[kind] for kind in found.stalls}
+    idle = {kind: 1 - unit_busy(found.schedule, kind) for kind in found.stalls}
     names = ("busy", *CAUSES)
     rows = [
         (kind, [1 - idle[kind], *(idle[kind] * by[cause] / total[kind] for cause in CAUSES)])

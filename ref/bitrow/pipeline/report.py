@@ -28,17 +28,18 @@ from bitrow.pipeline.memory_size import BASELINES, MemorySize, memory_size
 from bitrow.pipeline.occupancy import curve, row_lives
 from bitrow.pipeline.policies import policy_named
 from bitrow.pipeline.schedule import Schedule, schedule
-from bitrow.pipeline.stalls import Conflicts, conflicts, stall_table, unit_kinds, utilization
-from bitrow.pipeline.work import line_work
+from bitrow.pipeline.stalls import Conflicts, conflicts, stall_table, utilization
+from bitrow.pipeline.work import UNIT, line_work
 
 KB = 8192  # bits
+_BINS = 100  # of utilization over time
 
 
 @dataclass(frozen=True, eq=False)
 class Report:
     """All figures of one run.
 
-    `utilization`: kind of unit to share of cycles; `lanes_busy`: kind of lane to share of its operations'
+    `utilization`: kind of array to share of cycles; `lanes_busy`: kind of lane to share of its operations'
     slots; `peaks`: rows by ring; `bank_peaks`: bits by bank; `fp16_macs`: the same machine with FP16 MACs.
     """
 
@@ -77,7 +78,7 @@ def report(found: Schedule, *, compare: bool = True) -> Report:
         other = report(again, compare=False)
     return Report(
         schedule=found,
-        utilization={kind: float(utilization(found, kind)[0]) for kind in dict.fromkeys(unit_kinds(found))},
+        utilization={kind: float(utilization(found, kind)[0]) for kind in UNIT},
         lanes_busy=_lanes_busy(found),
         stalls=stall_table(found),
         conflicts=conflicts(found),
@@ -163,9 +164,10 @@ def as_dict(found: Report) -> dict[str, Any]:
         "cycles_per_image": found.cycles_per_image,
         "frames_per_second": found.frames_per_second,
         "utilization": found.utilization,
+        "utilization_over_time": {kind: utilization(run, kind, _BINS).round(4).tolist() for kind in UNIT},
         "lanes_busy": found.lanes_busy,
         "stall_cycles": found.stalls,
-        "bank_conflicts": found.conflicts._asdict(),
+        "bank_conflicts": _conflicts_dict(found.conflicts),
         "ring_clashes": found.ring_clashes,
         "memory": {
             "rows_kb": memory.rows / KB,
@@ -197,6 +199,10 @@ def as_dict(found: Report) -> dict[str, Any]:
     return table
 
 
+def _conflicts_dict(found: Conflicts) -> dict[str, Any]:
+    return {**found._asdict(), "first": found.first._asdict() if found.first else None}
+
+
 def _baseline(memory: MemorySize, name: str) -> dict[str, Any]:
     rows, saved = memory.baselines[name]
     return {
@@ -210,10 +216,7 @@ def _baseline(memory: MemorySize, name: str) -> dict[str, Any]:
 
 def _cost_dict(cost: Cost) -> dict[str, Any]:
     def items(bill: tuple[Any, ...], unit: str) -> list[dict[str, Any]]:
-        return [
-            {"name": item.name, "count": item.many, unit: list(item.cost), "source": item.source}
-            for item in bill
-        ]
+        return [{"name": item.name, "count": item.many, unit: list(item.cost), "source": item.source} for item in bill]
 
     return {
         "operations": cost.counts.flops,

@@ -37,7 +37,7 @@ class Schedule:
     One entry for each task in the arrays, sorted by `start` (then by unit), which is an order of execution:
     `stage`, `phase` (stages.Phase), `image`, `row`, `unit`, `start`, `end` (cycles, end exclusive),
     `compute` (cycles without the wait for a bank that the task's own accesses share). `slots` by ring,
-    `layout` their banks; `task_of` turns a grid's task number into a place in the arrays.
+    `layout` their banks; `booked`: banks were; `task_of` turns a grid's task number into a place in the arrays.
     """
 
     flow: Flow
@@ -61,6 +61,7 @@ class Schedule:
     task_of: np.ndarray
     waits: tuple[Wait, ...]
     blocked: tuple[Blocked, ...]
+    booked: bool
 
     @property
     def units(self) -> tuple[str, ...]:
@@ -129,7 +130,7 @@ def schedule(
     if timing.stuck:
         _refuse(grid, rings, waits, timing)
     name = getattr(policy, "__name__", type(policy).__name__)
-    return _sorted_schedule(grid, plan, name, rings, ring_slots, layout, compute, waits, timing)
+    return _sorted_schedule(grid, plan, name, rings, ring_slots, layout, compute, waits, timing, book_banks)
 
 
 @functools.lru_cache(maxsize=64)
@@ -287,6 +288,7 @@ def _sorted_schedule(
     compute: np.ndarray,
     waits: tuple[Wait, ...],
     timing: Timing,
+    booked: bool,
 ) -> Schedule:
     order = np.lexsort((plan.unit, timing.start))
     place = np.empty_like(order)
@@ -315,4 +317,5 @@ def _sorted_schedule(
         task_of=place,
         waits=waits,
         blocked=timing.blocked,
+        booked=booked,
     )

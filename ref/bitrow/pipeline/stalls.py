@@ -8,6 +8,7 @@ import numpy as np
 
 from bitrow.pipeline.engine import Cause
 from bitrow.pipeline.schedule import Schedule
+from bitrow.pipeline.stages import Phase
 from bitrow.pipeline.work import UNIT
 
 CAUSES = tuple(value for name, value in vars(Cause).items() if name.isupper())
@@ -73,34 +74,77 @@ def stall_table(found: Schedule) -> dict[str, dict[str, int]]:
     return table
 
 
+class Clash(NamedTuple):
+    """A task that a bank made wait: where, and from when to when."""
+
+    bank: int
+    since: int
+    until: int
+    stage: str
+    phase: str
+    image: int
+    row: int
+
+
 class Conflicts(NamedTuple):
-    """Bank conflicts of a run: tasks that waited for a port and the cycles that it cost, by bank; cycles
-    lost to accesses of one task that share a bank."""
+    """Bank conflicts of a run: `tasks` that waited for a port and the `cycles` of waiting, `by_bank`;
+    `own_cycles` lost to accesses of one task that share a bank; the `first` task that waited.
+
+    `proved`: every access of the run was booked on a port and none had to wait, so the mapping is free of
+    conflicts for this schedule, which is static.
+    """
 
     tasks: int
     cycles: int
     by_bank: dict[int, int]
     own_cycles: int
+    proved: bool
+    first: Clash | None
 
 
 def conflicts(found: Schedule) -> Conflicts:
-    """Count bank conflicts."""
+    """Count bank conflicts, or prove that there are none."""
     by_bank: dict[int, int] = {}
     for block in found.blocked:
         by_bank[block.bank] = by_bank.get(block.bank, 0) + block.until - block.since
     own = int((found.end - found.start - found.compute).sum())
     tasks = len({block.task for block in found.blocked})
-    return Conflicts(tasks, sum(by_bank.values()), dict(sorted(by_bank.items())), own)
+    proved = found.booked and not tasks and not own
+    return Conflicts(tasks, sum(by_bank.values()), dict(sorted(by_bank.items())), own, proved, _first(found))
+
+
+def _first(found: Schedule) -> Clash | None:
+    if not found.blocked:
+        return None
+    block = min(found.blocked, key=lambda one: (one.since, one.task))
+    place = int(found.task_of[block.task])
+    stage = found.flow.stages[int(found.stage[place])].name
+    phase = Phase(int(found.phase[place])).name.lower()
+    where = int(found.image[place]), int(found.row[place])
+    return Clash(block.bank, block.since, block.until, stage, phase, *where)
 
 
 def utilization(found: Schedule, kind: str, bins: int = 1) -> np.ndarray:
-    """Share of the cycles in which units of a kind are busy, float64[bins] over the run."""
+    """Share of the cycles in which arrays of a kind (work.UNIT) are at work, float64[bins] over the run.
+
+    Arrays that take turns on one unit count apart; with units of their own, the mean over the stages' arrays.
+    """
+    lines = np.array([name == kind for name in found.grid.kinds()])
+    stages = {line.stage for line, mine in zip(found.flow.lines, lines, strict=True) if mine}
+    return _share(found, lines[found.line], 1 if found.machine.shared else len(stages), bins)
+
+
+def unit_busy(found: Schedule, kind: str) -> float:
+    """Share of the cycles in which units of a kind (`unit_kinds`) run a task."""
     units = np.array([name == kind for name in unit_kinds(found)])
-    mine = units[found.unit]
+    return float(_share(found, units[found.unit], int(units.sum()), 1)[0])
+
+
+def _share(found: Schedule, mine: np.ndarray, units: int, bins: int) -> np.ndarray:
     start, end = np.sort(found.start[mine]), np.sort(found.end[mine])
     edges = np.linspace(0, found.cycles, bins + 1)
     busy = _area_before(end, edges) - _area_before(start, edges)
-    return -np.diff(busy) / (np.diff(edges) * max(1, int(units.sum())))
+    return -np.diff(busy) / (np.diff(edges) * max(1, units))
 
 
 def _area_before(times: np.ndarray, edges: np.ndarray) -> np.ndarray:

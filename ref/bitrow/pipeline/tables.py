@@ -7,6 +7,7 @@ from rich.table import Table
 
 from bitrow.pipeline.cost import PAPER_GFLOPS_PER_MM2, PAPER_TFLOPS_PER_WATT, Range
 from bitrow.pipeline.report import KB, Report
+from bitrow.pipeline.stalls import Conflicts
 
 
 def print_report(found: Report, console: Console | None = None, *, rings: bool = False) -> None:
@@ -49,8 +50,15 @@ def _summary(found: Report) -> Table:
     for key, share in found.lanes_busy.items():
         table.add_row(f"{names[key]} at work", f"{share:.1%}")
     lost = found.conflicts
-    table.add_row("bank conflicts", f"{lost.tasks:,} tasks, {lost.cycles + lost.own_cycles:,} cycles")
+    table.add_row("bank conflicts", "none: proved for this schedule" if lost.proved else _lost(lost))
+    if lost.first:
+        first = lost.first
+        table.add_row("first conflict", f"bank {first.bank}, cycle {first.since:,}: {first.stage} {first.phase}")
     return table
+
+
+def _lost(lost: Conflicts) -> str:
+    return f"{lost.tasks:,} tasks, {lost.cycles + lost.own_cycles:,} cycles of waiting"
 
 
 def _stalls(found: Report) -> Table:
@@ -74,9 +82,7 @@ def _memory(found: Report) -> Table:
     )
     for name, (rows, saved) in memory.baselines.items():
         ratio = (rows + saved) / memory.total if memory.total else 0
-        table.add_row(
-            name, f"{rows / KB:,.1f}", f"{saved / KB:,.1f}", f"{(rows + saved) / KB:,.1f}", f"{ratio:.2f}"
-        )
+        table.add_row(name, f"{rows / KB:,.1f}", f"{saved / KB:,.1f}", f"{(rows + saved) / KB:,.1f}", f"{ratio:.2f}")
     return table
 
 
