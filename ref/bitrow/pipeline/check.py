@@ -62,7 +62,7 @@ def check(schedule: Schedule, params: Params, x: Array, dlogits: Array | None = 
     """Emulate the schedule on images x f16[n,h,w,c] (n a multiple of its images) and compare every tapped row.
 
     Raises:
-        BitrowError: the first row that differs: network, layer, tap, image, row, column, channel, both words.
+        BitrowError: the first row that differs: network, layer, tap, image, row, word of the row, both words.
     """
     network, training = schedule.flow.network, schedule.flow.training
     lanes = x.shape[0] // schedule.images
@@ -90,7 +90,8 @@ def check(schedule: Schedule, params: Params, x: Array, dlogits: Array | None = 
             if name not in taps:
                 continue
             rows = np.asarray(result.rows[region.store])[tasks, place, : lanes * region.words]
-            _compare(emulator, name, taps[name], rows.reshape(len(tasks), lanes, -1), tasks)
+            maps = taps[name].reshape(x.shape[0], region.rows, -1)  # a head's dx is flat
+            _compare(emulator, name, maps, rows.reshape(len(tasks), lanes, -1), tasks)
             found = Checked(found.rows + len(tasks) * lanes, found.words + rows.size)
     return found
 
@@ -138,9 +139,9 @@ def _tap_name(geometry: Geometry, region: Key, phase: Phase) -> str:
     return ""
 
 
-def _compare(emulator: Emulator, name: str, tap: np.ndarray, rows: np.ndarray, tasks: np.ndarray) -> None:
+def _compare(emulator: Emulator, name: str, maps: np.ndarray, rows: np.ndarray, tasks: np.ndarray) -> None:
+    """maps `[n, rows, words]` of the whole tensor against rows `[tasks, lanes, words]`."""
     lanes, order = emulator.geometry.lanes, emulator.order
-    maps = tap if tap.ndim == 4 else tap.reshape(tap.shape[0], 1, 1, -1)
     images = order.image[tasks][:, None] * lanes + np.arange(lanes)
     wanted = maps[images, order.row[tasks][:, None]].reshape(rows.shape)
     word = np.dtype(f"u{rows.dtype.itemsize}")
@@ -148,9 +149,8 @@ def _compare(emulator: Emulator, name: str, tap: np.ndarray, rows: np.ndarray, t
     if np.array_equal(found, expected):
         return
     task, lane, element = (int(i) for i in np.argwhere(found != expected)[0])
-    column, channel = divmod(element, maps.shape[3])
     raise BitrowError(
         f"{emulator.network.name} {name}: image {int(images[task, lane])} row {int(order.row[tasks][task])} "
-        f"column {column} channel {channel}: found {int(found[task, lane, element]):#x} by rows, "
+        f"word {element} of [w, c]: found {int(found[task, lane, element]):#x} by rows, "
         f"expected {int(expected[task, lane, element]):#x} of the whole tensor"
     )
