@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 from hypothesis import Phase, assume, given, settings
 from hypothesis import strategies as st
-from pipeline_samples import machines, networks
 
 from bitrow import network as whole
 from bitrow import zoo
@@ -24,6 +23,7 @@ from bitrow.pipeline.policies import layer_by_layer, row_pipelined, row_pipeline
 from bitrow.pipeline.schedule import schedule
 from bitrow.synthetic import synthetic
 from bitrow.zoo import Options
+from pipeline_samples import machines, networks
 
 POLICIES = (layer_by_layer, row_pipelined, row_pipelined_overlap)
 

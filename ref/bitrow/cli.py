@@ -238,7 +238,7 @@ def ablate(networks: Sequence[str], studies: Sequence[str], **options: Any) -> N
     """Switch the paper's three techniques on and off, and sweep input size, lanes and banks."""
     from bitrow.pipeline import command
 
-    chosen = {name: value for name, value in (("networks", networks), ("studies", studies)) if value}
+    chosen: dict[str, Any] = {name: value for name, value in (("networks", networks), ("studies", studies)) if value}
     command.ablate(**chosen, **options)
 
 
