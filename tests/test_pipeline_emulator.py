@@ -109,7 +109,8 @@ def test_compiling_does_not_grow_with_the_image() -> None:
         net = zoo.resnet8((rows, 16, 3), 10, 0.25)
         emulator = Emulator(net, layer_order(net))
         x = jnp.zeros((1, rows, 16, 3), jnp.float16)
-        lowered = emulator.lower(synthetic(net, 1, 1).params, x, jnp.zeros((1, 10), jnp.float16))
+        arguments = emulator.arguments(synthetic(net, 1, 1).params, x, jnp.zeros((1, 10), jnp.float16))
+        lowered = jax.jit(emulator.program()).lower(*arguments)
         texts.append(lowered.as_text().count("\n"))
     assert texts[0] == texts[1]
 

@@ -70,7 +70,7 @@ class Emulator:
         self.tasks = build_tasks(self.geometry, self.layout)
         programs = {key: task.program for key, task in self.tasks.items()}
         self.tables: Tables = tables(self.layout, programs, order)
-        self._run = jax.jit(functools.partial(_run, self))
+        self._run = jax.jit(self.program())
 
     @property
     def bytes(self) -> int:
@@ -85,11 +85,15 @@ class Emulator:
     ) -> Emulation:
         """Run the order on images x, and dlogits where it trains."""
         check_params(self.network, params)
-        return self._run(dict(params), *self._host_arrays(x, dlogits), self.tables)
+        return self._run(*self.arguments(params, x, dlogits))
 
-    def lower(self, params: Params, x: Array, dlogits: Array | None = None) -> jax.stages.Lowered:
-        """The run, lowered and not compiled, for benchmarks that time the two apart."""
-        return self._run.lower(dict(params), *self._host_arrays(x, dlogits), self.tables)
+    def program(self) -> Callable[..., Emulation]:
+        """The run as a pure function of `arguments`, to be jitted, lowered or timed by the caller."""
+        return functools.partial(_run, self)
+
+    def arguments(self, params: Params, x: Array, dlogits: Array | None = None) -> tuple[Any, ...]:
+        """What `program` takes for these images."""
+        return dict(params), *self._host_arrays(x, dlogits), self.tables
 
     def _host_arrays(self, x: Array, dlogits: Array | None) -> tuple[Array, Array]:
         geometry, sizes = self.geometry, shapes(self.network)
