@@ -18,11 +18,11 @@ from bitrow.ops import softfloat
 from bitrow.oracle import fp16 as judge16
 from bitrow.oracle import fp32 as judge32
 from bitrow.oracle import softfloat as judge_any
-from bitrow.testing import float_modes, fp16_arrays, fp32_bits, int32s, problem_for, problems_for
+from bitrow.testing import float_modes, fp16_arrays, fp32_bits, int32s, problem_for
 from bitrow.vectors import operations
 from bitrow.vectors.operations import Words, to_arrays, to_words
 from bitrow.vectors.problems import Problem
-from kernel_judges import examples, expect, judge, same
+from kernel_judges import drawn, examples, expect, judge, same
 
 KINDS = [name.removeprefix("fp16.") for name in operations.OPERATIONS if name.startswith("fp16.")]
 MODES = [FloatMode(r, o, f) for r in Rounding for o in Overflow for f in (False, True)]
@@ -58,11 +58,11 @@ def test_eager_in_every_mode(kind: str, data: st.DataObject) -> None:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-@examples(5)
-@given(data=st.data())
-def test_compiled_and_vmapped(kind: str, data: st.DataObject) -> None:
+@examples(4)
+@given(data=st.data(), vmap=st.booleans())
+def test_compiled_and_vmapped(kind: str, data: st.DataObject, vmap: bool) -> None:
     """SPEC.md F2, F3, F4, F5, F6, F10: compiled whole, as it stands and under vmap, in drawn modes."""
-    judge(data.draw(problems_for(f"fp16.{kind}", 3, size=SIZE)), compiled=True)
+    judge(data.draw(drawn(f"fp16.{kind}", 3, size=SIZE)), compiled=True, vmap=vmap)
 
 
 @pytest.mark.parametrize("kind", ["add", "mul", "fma"])

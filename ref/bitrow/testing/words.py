@@ -269,7 +269,9 @@ def fp16_arrays(
     if low is None or high is None:
         low = draw(st.integers(-14, 15))
         high = draw(st.integers(low, 15))
-        words = noise.any(shape) if draw(st.booleans()) else noise.spread(shape, low, high)
+        kind = draw(st.sampled_from(("any", "range", "range", "zeros")))
+        words = noise.spread(shape, low, high) if kind == "range" else noise.any(shape)
+        words = words & FP16.sign_mask if kind == "zeros" else words
         words = noise.special(words, 8) if draw(st.booleans()) else words
         if finite:
             words = np.where((words & _INFINITY) == _INFINITY, words & np.uint16(0xBFFF), words)
