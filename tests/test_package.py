@@ -1,0 +1,64 @@
+"""What a user gets: a wheel that holds its data and runs elsewhere, and a README whose example runs."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from bitrow import __version__
+
+ROOT = Path(__file__).parents[1]
+
+
+def run(*command: str, cwd: Path, **environment: str) -> str:
+    result = subprocess.run(
+        command, cwd=cwd, env={**os.environ, **environment}, capture_output=True, text=True, check=False
+    )
+    assert result.returncode == 0, result.stderr
+    return result.stdout
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A wheel built from the tracked files alone, with the build backend that is installed."""
+    folder = tmp_path_factory.mktemp("wheel")
+    tracked = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=False)
+    if tracked.returncode:
+        pytest.skip("needs a git checkout, to build from tracked files alone")
+    for name in filter(None, tracked.stdout.split("\0")):
+        if name.startswith(("ref/", "pyproject.toml", "README.md")) and (ROOT / name).exists():
+            target = folder / "source" / name
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.write_bytes((ROOT / name).read_bytes())
+    run(sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", str(folder), cwd=folder / "source")
+    return next(folder.glob("bitrow-*.whl"))
+
+
+def test_wheel_holds_the_package_and_its_data(wheel: Path) -> None:
+    names = set(zipfile.ZipFile(wheel).namelist())
+    assert {"bitrow/py.typed", "bitrow/models/resnet8_digits.safetensors", "bitrow/oracle/conv.py"} <= names
+    assert not [name for name in names if name.startswith("tests/")]
+
+
+def test_wheel_runs_where_it_is_installed(wheel: Path, tmp_path: Path) -> None:
+    pip = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--no-index"]
+    run(*pip, "--target", str(tmp_path), str(wheel), cwd=tmp_path)
+    where = "import bitrow; from bitrow.models import load; print(bitrow.__file__, load('resnet8_digits').network.name)"
+    found = run(sys.executable, "-c", where, cwd=tmp_path, PYTHONPATH=str(tmp_path)).split()
+    assert Path(found[0]).is_relative_to(tmp_path) and found[1] == "resnet8"
+    version = run(sys.executable, "-m", "bitrow", "--version", cwd=tmp_path, PYTHONPATH=str(tmp_path))
+    assert __version__ in version
+
+
+def test_readme_example_runs(tmp_path: Path) -> None:
+    match = re.search(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+    assert match
+    lines = run(sys.executable, "-c", match.group(1), cwd=tmp_path).splitlines()
+    assert lines[0].startswith("1.0") and lines[1].startswith("1.001")
+    assert re.fullmatch(r"\[(\d)\] \[\1\] \d+ taps", lines[2])
