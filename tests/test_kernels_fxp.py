@@ -35,7 +35,7 @@ def forget_compiled() -> Iterator[None]:
 
 
 @pytest.mark.parametrize("name", CODES)
-@examples(15)
+@examples(11)
 @given(data=st.data(), vmap=st.booleans())
 def test_eager(name: str, data: st.DataObject, vmap: bool) -> None:
     """SPEC.md F7, F8, Q1, Q2, Q3, Q4, Q5, D1, D2, D3: every format, mode, scale, register and dequantizer."""
@@ -143,7 +143,7 @@ def compiled_words(shape: tuple[int, ...]):
     return jax.jit(lambda seed, start: lfsr.words(seed, start, shape))
 
 
-@examples(25)
+@examples(15)
 @given(
     seed=seeds(),
     start=st.integers(0, 40) | st.integers(65500, 65540) | st.integers(0, 1 << 30),

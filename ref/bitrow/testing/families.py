@@ -74,7 +74,8 @@ def quantizer_maps(draw: DrawFn, shape: tuple[int, ...], scale: float, fmt: Fxp)
     words = noise.among(noise.spread(shape, top - 5, top + 1), quantizer_pool(scale, fmt))
     end = draw(st.sampled_from((None, None, 1, 0)))
     if end is not None:
-        words = noise.among(np.full(shape, extreme_words(scale, fmt)[end], np.uint16), words.reshape(-1), 16)
+        full = noise.calm(np.full(shape, extreme_words(scale, fmt)[end], np.uint16))
+        words = noise.among(full, words.reshape(-1), 16)
     elif draw(st.booleans()):
         words = noise.special(words, 16)
     return draw(patched(words, fp16_bits()))

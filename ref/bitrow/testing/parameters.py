@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+
 import numpy as np
 from hypothesis import strategies as st
 from hypothesis.strategies import DrawFn, SearchStrategy
@@ -13,6 +15,7 @@ from bitrow.vectors import stimulus
 _NEAR_ONE_FIRST = sorted(range(1, 30), key=lambda field: (abs(field - 15), field))
 
 
+@functools.cache
 def float_modes() -> SearchStrategy[FloatMode]:
     """All twenty modes of FP16 arithmetic (SPEC.md F3, F5, F6); shrinks to nearest even."""
     return st.builds(
@@ -23,6 +26,7 @@ def float_modes() -> SearchStrategy[FloatMode]:
     )
 
 
+@functools.cache
 def fxp_formats(least: int = 2, most: int = 8) -> SearchStrategy[Fxp]:
     """Code formats of `least` to `most` bits: signed, narrow, unsigned (SPEC.md F7)."""
     kinds = st.sampled_from(((True, False), (True, True), (False, False)))
@@ -76,6 +80,7 @@ def accumulators(draw: DrawFn, bound: int = 0) -> Accumulator:
     return Accumulator(bits, overflow)
 
 
+@functools.cache
 def seeds() -> SearchStrategy[int]:
     """Seeds of the LFSR: 1 to 65,535 (SPEC.md Q3)."""
     return st.sampled_from((1, 0x8000, 0xFFFF, 0xACE1)) | st.integers(1, LFSR_PERIOD)

@@ -6,6 +6,7 @@ which would lose NaN payloads and signs of zero. All shrink towards +0.
 
 from __future__ import annotations
 
+import functools
 import struct
 from collections.abc import Callable
 
@@ -21,8 +22,9 @@ _SIGNS = st.sampled_from((0, FP16.sign_mask))
 _MAGNITUDE = FP16.sign_mask - 1
 _LARGEST, _INFINITY = FP16.max_finite_bits, FP16.infinity_bits
 _NORMAL = 1 << FP16.fraction_bits  # the smallest normal number
-_OFF = st.sampled_from((0, 1, -1, 2, -2))
+_OFF = st.sampled_from((0, 0, 1, -1, 2, -2))
 _MAX_PATCHES = 6
+_CORNERS = (0x0000, 0x8000, _LARGEST, _NORMAL, _INFINITY, _INFINITY | FP16.sign_mask, FP16.nan_bits)
 
 
 def _value(word: int) -> float:
@@ -40,10 +42,11 @@ def _beside(word: int, offset: int) -> int:
     return word & FP16.sign_mask | max(0, min(_MAGNITUDE, (word & _MAGNITUDE) + offset))
 
 
+@functools.cache
 def fp16_bits(finite: bool = False) -> SearchStrategy[int]:
     """FP16 words: zeros, subnormals and their edge, powers of two and the words beside them, short fractions
     (which make ties), the largest number, any word; unless `finite`, infinities and NaNs with payloads."""
-    corners = st.sampled_from([0, 0x8000, _LARGEST, _NORMAL, *([] if finite else [_INFINITY, FP16.nan_bits])])
+    corners = st.sampled_from(_CORNERS[:4] if finite else _CORNERS)
     special = (stimulus.FINITE_WORDS if finite else stimulus.SPECIAL_WORDS).tolist()
     fields, off = st.integers(1, 30 if finite else 31), st.sampled_from((0, 1, -1))
     powers = st.builds(lambda field, off: (field << 10) + off, fields, off)
@@ -58,9 +61,14 @@ def _independent(draw: DrawFn) -> tuple[int, int]:
     return draw(fp16_bits()), draw(fp16_bits())
 
 
+def _corners(draw: DrawFn) -> tuple[int, int]:
+    """Infinity less infinity, 0 * infinity, 0 / 0 and their like."""
+    return draw(st.sampled_from(_CORNERS)), draw(st.sampled_from(_CORNERS))
+
+
 def _cancelling(draw: DrawFn) -> tuple[int, int]:
-    """b is -a or a, or a few words from it; infinities too."""
-    a = draw(fp16_bits())
+    """b is -a or a, or a few words from it."""
+    a = draw(fp16_bits(finite=True))
     return a, _beside(a ^ draw(_SIGNS), draw(st.sampled_from((0, 0, 1, -1, 2, -3))))
 
 
@@ -91,7 +99,8 @@ def _product_tie(draw: DrawFn) -> tuple[int, int]:
 def _quotient_tie(draw: DrawFn) -> tuple[int, int]:
     """A quotient of an odd number of halves of the smallest subnormal, or a word beside that."""
     factor, exponent = draw(st.sampled_from((1, 3, 5, 7))), draw(st.integers(1, 12))
-    quotient = 2 * draw(st.integers(0, 1023 // factor)) + 1
+    most = 1023 // factor
+    quotient = 2 * draw(st.integers(0, most) | st.just(most)) + 1
     a = _beside(_word(quotient * factor * 2.0 ** (exponent - 25)), draw(_OFF))
     return a | draw(_SIGNS), _word(factor * 2.0**exponent) | draw(_SIGNS)
 
@@ -104,17 +113,19 @@ _ENDS = st.sampled_from((65504.0, 65520.0, 65536.0, 2.0**-14, 2.0**-14 - 2.0**-2
 def _range_end(draw: DrawFn) -> tuple[int, int]:
     """A product or quotient at an end of the range."""
     a = draw(fp16_bits(finite=True)) or _NORMAL
-    value = _value(a) or 1.0
-    end = draw(_ENDS)
-    b = end / value if draw(st.booleans()) else value / end
-    return a, _beside(_word(b), draw(_OFF)) ^ draw(_SIGNS)
+    value, end = _value(a), draw(_ENDS)
+    kind = draw(st.sampled_from(("product", "divisor", "dividend")))
+    other = {"product": end / value, "divisor": value / end, "dividend": value * end}[kind] if value else end
+    b = _beside(_word(other), draw(_OFF)) ^ draw(_SIGNS)
+    return (b, a) if kind == "dividend" else (a, b)
 
 
 _PAIRS: tuple[Callable[[DrawFn], tuple[int, int]], ...] = (
-    _independent, _cancelling, _sum_tie, _product_tie, _quotient_tie, _range_end,
+    _independent, _corners, _cancelling, _sum_tie, _product_tie, _quotient_tie, _range_end,
 )  # fmt: skip
 
 
+@functools.cache
 @st.composite
 def fp16_pairs(draw: DrawFn) -> tuple[int, int]:
     """Two FP16 words for +, -, *, /: unrelated; cancelling; sums and products half way between two numbers,
@@ -138,10 +149,16 @@ def _fma_tie(draw: DrawFn) -> tuple[int, int, int]:
     return a | draw(_SIGNS), b | draw(_SIGNS), field << 10 | draw(st.integers(0, 1023)) | draw(_SIGNS)
 
 
+def _range_end_alone(draw: DrawFn) -> tuple[int, int, int]:
+    """a*b at an end of the range, and next to nothing added."""
+    return *_range_end(draw), draw(st.sampled_from((0, 0x8000, 1, 0x8001)))
+
+
+@functools.cache
 @st.composite
 def fp16_triples(draw: DrawFn) -> tuple[int, int, int]:
     """Three FP16 words for a*b + c: a pair and any word; c near -(a*b); a*b half a unit of c, or beside."""
-    kind = draw(st.sampled_from((None, _product_cancels, _fma_tie)))
+    kind = draw(st.sampled_from((None, _product_cancels, _fma_tie, _range_end_alone)))
     return kind(draw) if kind else (*draw(fp16_pairs()), draw(fp16_bits()))
 
 
@@ -157,6 +174,7 @@ _FP32_MAGNITUDES = (
 _TAILS = st.sampled_from((0, 0x1000, 0x1001, 0x0FFF, 0x1FFF, 0x0001))
 
 
+@functools.cache
 def fp32_bits() -> SearchStrategy[int]:
     """FP32 words: FP16's numbers with the ties between them, normal and subnormal, FP16's and FP32's ends,
     subnormals, NaNs with payloads, and any word."""
@@ -177,6 +195,7 @@ def fp32_bits() -> SearchStrategy[int]:
     return st.builds(int.__or__, signs, magnitude)
 
 
+@functools.cache
 def int32s() -> SearchStrategy[int]:
     """int32 of every length: powers of two and the integers beside them, FP16's ties (an odd 12-bit number,
     shifted, or beside it) and where it overflows."""
@@ -193,17 +212,30 @@ def int32s() -> SearchStrategy[int]:
 
 
 class Noise:
-    """Arrays from one drawn seed, much faster than as many drawn words; it shrinks to seed 0, zeros."""
+    """Arrays from one drawn seed, much faster than as many drawn words.
 
-    def __init__(self, seed: int) -> None:
-        self.quiet, self.stream = seed == 0, Stream("testing", seed)
+    An array is noise inside a window and zeros outside: a window that shrinks finds the elements that a
+    failure needs. `head` and `tail` are its ends, each counted from the array's other end, of `WHOLE`.
+    """
+
+    WHOLE = 64
+
+    def __init__(self, seed: int, head: int, tail: int) -> None:
+        self.stream, self._head, self._tail = Stream("testing", seed), head, tail
 
     def __repr__(self) -> str:
-        return f"Noise({self.stream.key})"
+        return f"Noise({self.stream.key}, {self._head}, {self._tail})"
+
+    def _window(self, shape: tuple[int, ...]) -> np.ndarray:
+        """Where an array is noise."""
+        size = int(np.prod(shape))
+        first, last = size - -(-size * self._tail // self.WHOLE), -(-size * self._head // self.WHOLE)
+        place = np.arange(size).reshape(shape)
+        return (place >= first) & (place < last)
 
     def calm(self, words: np.ndarray) -> np.ndarray:
-        """`words`, or zeros under seed 0."""
-        return np.zeros_like(words) if self.quiet else words
+        """`words` inside the window, zeros outside."""
+        return np.where(self._window(words.shape), words, 0).astype(words.dtype)
 
     def any(self, shape: tuple[int, ...], bits: int = 16) -> np.ndarray:
         """Uniform words."""
@@ -216,9 +248,7 @@ class Noise:
 
     def among(self, words: np.ndarray, pool: np.ndarray, one_in: int = 2) -> np.ndarray:
         """`words`, about one in `one_in` replaced from `pool`."""
-        if self.quiet or not len(pool):
-            return words
-        hit = self.stream.below(one_in, words.shape) == 0
+        hit = (self.stream.below(one_in, words.shape) == 0) & self._window(words.shape)
         return np.where(hit, self.stream.choice(pool, words.shape), words).astype(words.dtype)
 
     def special(self, words: np.ndarray, one_in: int) -> np.ndarray:
@@ -230,9 +260,12 @@ class Noise:
         return self.calm(self.stream.below(limit, shape))
 
 
+@functools.cache
 def noises() -> SearchStrategy[Noise]:
     """A source of arrays from one drawn seed."""
-    return st.integers(0, (1 << 32) - 1).map(Noise)
+    # mostly the whole array; a wider range would be drawn mostly from its small numbers
+    ends = st.integers(0, 1023).map(lambda end: min(end, Noise.WHOLE))
+    return st.builds(Noise, st.integers(0, (1 << 32) - 1), ends, ends)
 
 
 @st.composite
@@ -272,7 +305,8 @@ def fp16_arrays(
         kind = draw(st.sampled_from(("any", "range", "range", "zeros")))
         words = noise.spread(shape, low, high) if kind == "range" else noise.any(shape)
         words = words & FP16.sign_mask if kind == "zeros" else words
-        words = noise.special(words, 8) if draw(st.booleans()) else words
+        one_in = draw(st.sampled_from((0, 8, 3)))
+        words = noise.special(words, one_in) if one_in else words
         if finite:
             words = np.where((words & _INFINITY) == _INFINITY, words & np.uint16(0xBFFF), words)
     else:
