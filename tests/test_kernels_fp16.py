@@ -14,7 +14,7 @@ from hypothesis import given
 
 import bitrow
 from bitrow.formats import FP16, FP32, FloatMode, Overflow, Rounding
-from bitrow.ops import softfloat
+from bitrow.ops import fp16, softfloat
 from bitrow.oracle import fp16 as judge16
 from bitrow.oracle import fp32 as judge32
 from bitrow.oracle import softfloat as judge_any
@@ -76,6 +76,19 @@ def test_operands_broadcast(kind: str, data: st.DataObject, mode: FloatMode) -> 
     whole = [words.reshape(-1) for words in np.broadcast_arrays(*operands)]
     problem = Problem("drawn", f"fp16.{kind}", mode, dict(zip("abc", whole, strict=False)))
     same("broadcast", problem, {"y": found.reshape(-1)}, expect(problem))
+
+
+@examples(6)
+@given(data=st.data(), mode=st.just(FloatMode()) | float_modes())
+def test_product_then_sum(data: st.DataObject, mode: FloatMode) -> None:
+    """SPEC.md F2, F4: `mul_add` rounds twice, eager and compiled, though it never makes the product's NaN canonical."""
+    words = data.draw(problem_for("fp16.fma", size=SIZE)).given
+    rows = zip(*(words[name].tolist() for name in "abc"), strict=True)
+    expected = [judge16.add(judge16.mul(a, b, mode), c, mode) for a, b, c in rows]
+    operands = [jnp.asarray(words[name].view(np.float16)) for name in "abc"]
+    for run in (fp16.mul_add, jax.jit(fp16.mul_add, static_argnums=3)):
+        found = np.asarray(run(*operands, mode)).view(np.uint16)
+        assert_words(found, expected, f"product, then sum under {mode}", *(words[name] for name in "abc"))
 
 
 @examples(15)

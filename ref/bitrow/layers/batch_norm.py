@@ -68,6 +68,8 @@ def affine(
     """z = a*y + b of any rows (SPEC.md B1). Taps ay (absent with fma), z."""
     if config.fma:
         z = fp16.fma(a, y, b, config.mode)
+    elif tap is no_tap:
+        z = fp16.mul_add(a, y, b, config.mode)
     else:
         ay = fp16.mul(a, y, config.mode)
         tap("ay", ay)

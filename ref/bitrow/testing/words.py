@@ -120,8 +120,17 @@ def _range_end(draw: DrawFn) -> tuple[int, int]:
     return (b, a) if kind == "dividend" else (a, b)
 
 
+def _subnormal_edge(draw: DrawFn) -> tuple[int, int]:
+    """A product or quotient of 2^-14 - 2^-25, the one tie that rounds up to a normal number, or a word beside that."""
+    exponent = draw(st.integers(1, 14))
+    edge, power = _beside(_word(2047 * 2.0 ** (exponent - 25)), draw(_OFF)), _word(2.0**-exponent)
+    if draw(st.booleans()):
+        return edge | draw(_SIGNS), power | draw(_SIGNS)
+    return edge | draw(_SIGNS), _word(2.0**exponent) | draw(_SIGNS)
+
+
 _PAIRS: tuple[Callable[[DrawFn], tuple[int, int]], ...] = (
-    _independent, _corners, _cancelling, _sum_tie, _product_tie, _quotient_tie, _range_end,
+    _independent, _corners, _cancelling, _sum_tie, _product_tie, _quotient_tie, _range_end, _subnormal_edge,
 )  # fmt: skip
 
 
@@ -151,7 +160,7 @@ def _fma_tie(draw: DrawFn) -> tuple[int, int, int]:
 
 def _range_end_alone(draw: DrawFn) -> tuple[int, int, int]:
     """a*b at an end of the range, and next to nothing added."""
-    return *_range_end(draw), draw(st.sampled_from((0, 0x8000, 1, 0x8001)))
+    return *draw(st.sampled_from((_range_end, _subnormal_edge)))(draw), draw(st.sampled_from((0, 0x8000, 1, 0x8001)))
 
 
 @functools.cache
