@@ -1,0 +1,209 @@
+"""Images to learn from: a source task to pretrain on and a target task to transfer to.
+
+`load` reads scikit-learn's digits, a folder or zip of class-named image folders, IDX files or an npz file, and
+splits its classes into the two tasks. Everything is decided by the data, the arguments and the seed. The
+images are input to the contract and no part of it: normalised in float64 and rounded once to FP16, so that
+float32 training and the accelerator see the same numbers (SPEC.md F10).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from bitrow.errors import BitrowError
+from bitrow.transfer.data_idx import is_idx, read_idx
+from bitrow.transfer.data_npz import read_npz
+from bitrow.transfer.data_raw import Raw, Size, check_size, convert, extra
+from bitrow.transfer.data_split import hold_out, limited, source_count
+from bitrow.transfer.data_tree import read_folder, read_zip
+
+SOURCE_SHARE = 0.6  # of the classes, where nothing else is asked for
+TEST_SHARE = 0.2  # of each class, where the data has no test part
+
+
+@dataclass(frozen=True, eq=False)
+class Images:
+    """Normalised images x f32[n,h,w,c], every value an FP16 number, and labels y i32[n] from 0."""
+
+    x: np.ndarray
+    y: np.ndarray
+
+
+@dataclass(frozen=True, eq=False)
+class Task:
+    """A classification task: label i means `classes[i]`."""
+
+    name: str
+    classes: tuple[str, ...]
+    train: Images
+    test: Images
+
+
+@dataclass(frozen=True, eq=False)
+class Transfer:
+    """Two tasks on images of one shape, no class in both.
+
+    `mean` and `std`, by channel, are what both tasks were normalised with: those of the source's training
+    images, in units of the data's pixels.
+    """
+
+    source: Task
+    target: Task
+    mean: tuple[float, ...] = ()
+    std: tuple[float, ...] = ()
+
+    @property
+    def input_shape(self) -> Size:
+        """(h, w, c) of an image."""
+        h, w, c = self.source.train.x.shape[1:]
+        return h, w, c
+
+
+def load(
+    spec: str | Path,
+    input_shape: Size | None = None,
+    *,
+    source: int | Sequence[str] | None = None,
+    limit: int | None = None,
+    test_share: float = TEST_SHARE,
+    seed: int = 0,
+) -> Transfer:
+    """Read a data set and split it into a source and a target task.
+
+    Args:
+        spec: "digits" (scikit-learn's, 8x8x1, digits 0-4 the source), or a path: a folder or zip of
+            CLASS/IMAGE files or of train/CLASS/IMAGE and test/CLASS/IMAGE ones, a folder of MNIST-style IDX
+            files or its file of training images (each may be gzipped), or an npz file.
+        input_shape: (h, w, c), c 1 or 3, to resize and convert every image to; None keeps the data's own,
+            which must then be one size.
+        source: which classes are the source's, by number (the first ones) or by name; None: about 60% of
+            them, half of the digits. Numbers sort as numbers, before names.
+        limit: at most this many images of each class in each part.
+        test_share: share of each class to hold out where the data has no test part.
+        seed: of the choice of what is held out.
+
+    Raises:
+        BitrowError: one line naming the path or file: nothing there, not an image, a corrupt or truncated
+            file, images of several sizes without `input_shape`, a class without images, fewer than two
+            classes on either side, arguments out of range, an extra not installed.
+    """
+    check_size(input_shape)
+    if not 0 < test_share < 1:
+        raise BitrowError(f"data test_share: found {test_share}, expected a number between 0 and 1")
+    if limit is not None and limit < 2:
+        raise BitrowError(f"data limit: found {limit}, expected at least 2 images of each class")
+    raw = _read(str(spec), input_shape, limit)
+    chosen = _source_classes(str(spec), raw.classes, source)
+    raw = raw if raw.test is not None else hold_out(str(spec), raw, test_share, seed)
+    return _split(Path(spec).stem, convert(str(spec), limited(raw, limit), input_shape), chosen)
+
+
+def _read(spec: str, input_shape: Size | None, limit: int | None) -> Raw:
+    if spec == "digits":
+        return _digits()
+    path = Path(spec)
+    if not path.exists():
+        raise BitrowError(
+            f"data {spec}: found nothing there, expected 'digits', a folder, zip, IDX or npz file"
+        )
+    if path.is_dir():
+        return (
+            read_idx(path)
+            if any(is_idx(file) for file in path.iterdir())
+            else read_folder(path, input_shape, limit)
+        )
+    if path.suffix == ".zip":
+        return read_zip(path, input_shape, limit)
+    if path.suffix == ".npz":
+        return read_npz(path)
+    if is_idx(path):
+        return read_idx(path)
+    raise BitrowError(
+        f"data {spec}: found a file of an unknown kind, expected .zip, .npz or an IDX file of images"
+    )
+
+
+def _digits() -> Raw:
+    bunch = extra("sklearn.datasets", "scikit-learn").load_digits()
+    images = bunch.images.astype(np.uint8)[..., None]  # pixels 0 to 16
+    return Raw(tuple(map(str, range(10))), images, bunch.target.astype(np.int32), None)
+
+
+def _source_classes(spec: str, classes: tuple[str, ...], source: int | Sequence[str] | None) -> list[int]:
+    """Numbers of the source's classes."""
+    where = f"data {spec}"
+    if len(classes) < 4:
+        raise BitrowError(
+            f"{where}: found {len(classes)} class{'es' * (len(classes) != 1)} ({', '.join(classes)}), "
+            f"expected at least 4, two for each task"
+        )
+    if source is None:
+        source = len(classes) // 2 if spec == "digits" else source_count(len(classes), SOURCE_SHARE)
+    if isinstance(source, int):
+        chosen = list(range(source))
+    else:
+        unknown = [name for name in source if name not in classes]
+        if unknown:
+            raise BitrowError(
+                f"{where} source: found class {unknown[0]!r}, expected some of {', '.join(classes)}"
+            )
+        chosen = sorted({classes.index(name) for name in source})
+    if not 2 <= len(chosen) <= len(classes) - 2:
+        raise BitrowError(f"{where} source: found {len(chosen)} classes, expected 2 to {len(classes) - 2}")
+    return chosen
+
+
+def _split(name: str, raw: Raw, chosen: list[int]) -> Transfer:
+    assert raw.test is not None
+    learning = np.isin(raw.y, chosen) & ~raw.test
+    mean, std = _statistics(raw.x[learning])
+    others = [label for label in range(len(raw.classes)) if label not in chosen]
+    tasks = [
+        _task(f"{name} {side}", raw, labels, mean, std)
+        for side, labels in (("source", chosen), ("target", others))
+    ]
+    return Transfer(tasks[0], tasks[1], tuple(map(float, mean)), tuple(map(float, std)))
+
+
+def _statistics(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Mean and deviation f64[c]; a constant channel has deviation 1. Of bytes the sums are exact integers."""
+    channels = range(x.shape[3])
+    count = x[..., 0].size
+    if x.dtype == np.uint8:
+        value = np.arange(256, dtype=np.int64)
+        bins = np.stack([np.bincount(x[..., c].reshape(-1), minlength=256) for c in channels])
+        total, square = (bins * value).sum(1), (bins * value * value).sum(1)
+        mean, var = total / count, (square * count - total * total) / count**2
+    else:
+        wide = [x[..., c].astype(np.float64) for c in channels]
+        mean = np.array([plane.mean() for plane in wide])
+        var = np.array([plane.var() for plane in wide])
+    return mean, np.sqrt(np.where(var > 0, var, 1.0))
+
+
+def _task(name: str, raw: Raw, labels: list[int], mean: np.ndarray, std: np.ndarray) -> Task:
+    assert raw.test is not None
+    new_label = np.full(len(raw.classes), -1, np.int32)
+    new_label[labels] = np.arange(len(labels), dtype=np.int32)
+
+    def images(part: np.ndarray) -> Images:
+        chosen = part & np.isin(raw.y, labels)
+        return Images(_normalised(raw.x[chosen], mean, std), new_label[raw.y[chosen]])
+
+    return Task(name, tuple(raw.classes[label] for label in labels), images(~raw.test), images(raw.test))
+
+
+def _normalised(x: np.ndarray, mean: np.ndarray, std: np.ndarray) -> np.ndarray:
+    """(x - mean) / std in float64, rounded once to FP16, as f32[n,h,w,c]."""
+    result = np.empty(x.shape, np.float32)
+    for c in range(x.shape[3]):
+        if x.dtype == np.uint8:
+            table = ((np.arange(256) - mean[c]) / std[c]).astype(np.float16).astype(np.float32)
+            result[..., c] = table[x[..., c]]
+        else:
+            result[..., c] = ((x[..., c].astype(np.float64) - mean[c]) / std[c]).astype(np.float16)
+    return result

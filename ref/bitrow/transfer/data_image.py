@@ -1,0 +1,82 @@
+"""Stored images (PNG, JPEG and other kinds that Pillow reads without helpers) decoded into one array."""
+
+from __future__ import annotations
+
+import io
+import warnings
+from typing import Any
+
+import numpy as np
+
+from bitrow.errors import BitrowError
+from bitrow.transfer.data_raw import MAX_SIDE, Size, check_bytes, extra
+
+_FORMATS = ("PNG", "JPEG", "BMP", "GIF", "PPM", "TIFF", "WEBP")
+_GREY, _COLOUR = {"1", "L", "LA"}, {"P", "PA", "RGB", "RGBA", "RGBX", "CMYK", "YCbCr", "LAB", "HSV"}
+
+
+class Decoder:
+    """Images decoded one by one into one array u8[n,h,w,c], whose size the first image or the caller gives."""
+
+    def __init__(self, root: str, size: Size | None, count: int) -> None:
+        self._root, self._count = root, count
+        self._library = extra("PIL.Image", "pillow")
+        self._transpose = extra("PIL.ImageOps", "pillow").exif_transpose
+        self._size = size
+        self._given = size is not None
+        self._first = ""
+        self._x: np.ndarray | None = None
+        self._coloured = False
+
+    def put(self, place: int, parts: tuple[str, ...], content: bytes) -> None:
+        name = f"{self._root}/{'/'.join(parts)}"
+        image = self._decoded(name, content)
+        if self._size is None:
+            self._size, self._first = (image.height, image.width, 3), name
+        height, width, channels = self._size
+        if (image.height, image.width) != (height, width):
+            if not self._given:
+                raise BitrowError(
+                    f"data {name}: found an image of {image.height}x{image.width}, expected {height}x{width} as "
+                    f"{self._first}; give an input shape to resize to"
+                )
+            image = image.convert("RGB" if image.mode != "L" else "L")
+            image = image.resize((width, height), self._library.Resampling.BILINEAR)
+        self._coloured |= image.mode != "L"
+        if self._x is None:
+            check_bytes(f"data {self._root}", self._count, self._size)
+            self._x = np.empty((self._count, *self._size), np.uint8)
+        pixels = np.asarray(image.convert("RGB" if channels == 3 else "L"))
+        self._x[place] = pixels if channels == 3 else pixels[..., None]
+
+    def images(self) -> np.ndarray:
+        """All of them: grey where the caller gave no size and no image has a colour mode."""
+        assert self._x is not None
+        grey = not self._given and not self._coloured
+        return np.ascontiguousarray(self._x[..., :1]) if grey else self._x
+
+    def _decoded(self, name: str, content: bytes) -> Any:
+        """A Pillow image of mode L or RGB, upright."""
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # notes on odd files; what matters is an error
+                image = self._library.open(io.BytesIO(content), formats=_FORMATS)
+                if max(image.size) > MAX_SIDE:
+                    raise BitrowError(
+                        f"data {name}: found an image of {image.height}x{image.width}, expected sides up to {MAX_SIDE}"
+                    )
+                if image.mode not in _GREY | _COLOUR:
+                    raise BitrowError(
+                        f"data {name}: found pixels of mode {image.mode}, expected 8 bits for a channel"
+                    )
+                grey = image.mode in _GREY
+                upright = self._transpose(image) if "exif" in image.info else image
+                return upright.convert("L" if grey else "RGB")
+        except BitrowError:
+            raise
+        except Exception as error:  # decoders raise whatever they like on bad bytes
+            reason = " ".join(str(error).split()) or type(error).__name__
+            reason = "not an image that can be read" if "cannot identify" in reason else reason
+            raise BitrowError(
+                f"data {name}: found a corrupt image ({reason}), expected one of {', '.join(_FORMATS)}"
+            ) from None

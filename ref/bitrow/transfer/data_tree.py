@@ -1,0 +1,240 @@
+"""Folders of class-named image folders, on disk or in a zip (which is read in place, never unpacked).
+
+Layouts: CLASS/IMAGE, or train/CLASS/IMAGE with test/CLASS/IMAGE (or val, validation), either inside any number
+of folders that hold nothing else. Hidden files are not looked at, nor files outside class folders that are no
+images by their name.
+"""
+
+from __future__ import annotations
+
+import os
+import zipfile
+import zlib
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from bitrow.errors import BitrowError
+from bitrow.transfer.data_image import Decoder
+from bitrow.transfer.data_raw import Raw, Size, name_key
+
+_SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".gif", ".ppm", ".pgm", ".pbm", ".tif", ".tiff", ".webp"}
+_TRAIN, _TEST = ("train", "training"), ("test", "testing", "val", "valid", "validation")
+_MAX_DEPTH = 6
+_MAX_FILES = 1_000_000
+_MAX_FILE_BYTES = 1 << 26  # of one stored image
+
+Parts = tuple[str, ...]
+
+
+class _Tree(NamedTuple):
+    """Files by their path below the root, each with what reads its bytes, and folders."""
+
+    root: str
+    files: dict[Parts, Callable[[], bytes]]
+    folders: set[Parts]
+
+
+class _Layout(NamedTuple):
+    """Class names, and of each image its path, class and whether it is held out (None: the data does not say)."""
+
+    classes: tuple[str, ...]
+    images: list[tuple[Parts, int, bool]]
+    has_test: bool
+
+
+def read_folder(path: Path, input_shape: Size | None = None, limit: int | None = None) -> Raw:
+    """All images below a folder; only the first `limit` of each class and part are decoded, where given.
+
+    Raises:
+        BitrowError: naming the file: as `data.load`.
+    """
+    files: dict[Parts, Callable[[], bytes]] = {}
+    folders: set[Parts] = set()
+    for parts, entry in _walk(path, ()):
+        if entry.is_dir():
+            folders.add(parts)
+        else:
+            files[parts] = Path(entry.path).read_bytes if _allowed(entry) else _refuse_size(entry.path)
+        _check_count(str(path), len(files))
+    return _read(_Tree(str(path), files, folders), input_shape, limit)
+
+
+def read_zip(path: Path, input_shape: Size | None = None, limit: int | None = None) -> Raw:
+    """As `read_folder`, in a zip.
+
+    Raises:
+        BitrowError: as `read_folder`; not a zip, encrypted, names that lead out of it, two files of one name,
+            files that unpack to more than 64 MiB each.
+    """
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return _read(_zip_tree(path, archive), input_shape, limit)
+    except (zipfile.BadZipFile, OSError, EOFError) as error:
+        raise BitrowError(
+            f"data {path}: found a corrupt or unreadable file ({error}), expected a zip"
+        ) from None
+
+
+def _walk(folder: Path, parts: Parts) -> Iterator[tuple[Parts, os.DirEntry[str]]]:
+    try:
+        with os.scandir(folder) as entries:
+            found = sorted(entries, key=lambda entry: entry.name)
+    except OSError as error:
+        raise BitrowError(f"data {folder}: cannot be read: {error.strerror}") from None
+    for entry in found:
+        if entry.name.startswith("."):
+            continue
+        inside = (*parts, entry.name)
+        yield inside, entry
+        if entry.is_dir() and len(inside) < _MAX_DEPTH:
+            yield from _walk(Path(entry.path), inside)
+
+
+def _allowed(entry: os.DirEntry[str]) -> bool:
+    return entry.is_file() and entry.stat().st_size <= _MAX_FILE_BYTES
+
+
+def _refuse_size(name: str) -> Callable[[], bytes]:
+    def refuse() -> bytes:
+        raise BitrowError(
+            f"data {name}: found no plain file of at most {_MAX_FILE_BYTES:,} bytes, expected an image"
+        )
+
+    return refuse
+
+
+def _check_count(root: str, count: int) -> None:
+    if count > _MAX_FILES:
+        raise BitrowError(
+            f"data {root}: found more than {_MAX_FILES:,} files, expected class folders of images"
+        )
+
+
+def _zip_tree(path: Path, archive: zipfile.ZipFile) -> _Tree:
+    files: dict[Parts, Callable[[], bytes]] = {}
+    folders: set[Parts] = set()
+    _check_count(str(path), len(archive.infolist()))
+    for info in archive.infolist():
+        name = info.filename.replace("\\", "/")
+        parts = tuple(part for part in name.split("/") if part not in ("", "."))
+        if name.startswith("/") or ".." in parts or (parts and ":" in parts[0]):
+            raise BitrowError(f"data {path}: found an entry {info.filename!r}, expected names inside the zip")
+        if not parts or any(part.startswith((".", "__MACOSX")) for part in parts):
+            continue
+        folders.update(parts[:end] for end in range(1, len(parts)))
+        if info.is_dir():
+            folders.add(parts)
+        elif parts in files:
+            raise BitrowError(f"data {path}: found two entries {info.filename!r}, expected one")
+        else:
+            files[parts] = _member(path, archive, info)
+    return _Tree(str(path), files, folders)
+
+
+def _member(path: Path, archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> Callable[[], bytes]:
+    def read() -> bytes:
+        where = f"data {path}/{info.filename}"
+        if info.file_size > _MAX_FILE_BYTES:
+            raise BitrowError(
+                f"{where}: found {info.file_size:,} bytes, expected at most {_MAX_FILE_BYTES:,}"
+            )
+        try:
+            with archive.open(info) as stream:
+                return stream.read(info.file_size + 1)  # the library checks the size and the sum at the end
+        except (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, NotImplementedError) as error:
+            raise BitrowError(f"{where}: found a corrupt entry ({error}), expected an image") from None
+
+    return read
+
+
+def _read(tree: _Tree, input_shape: Size | None, limit: int | None) -> Raw:
+    layout = _layout(tree)
+    chosen = _first(layout, limit)
+    decoder = Decoder(tree.root, input_shape, len(chosen))
+    for place, (parts, _, _) in enumerate(chosen):
+        decoder.put(place, parts, tree.files[parts]())
+    y = np.array([label for _, label, _ in chosen], np.int32)
+    test = np.array([held for _, _, held in chosen], bool)
+    return Raw(layout.classes, decoder.images(), y, test if layout.has_test else None)
+
+
+def _first(layout: _Layout, limit: int | None) -> list[tuple[Parts, int, bool]]:
+    if limit is None:
+        return layout.images
+    # where the test part is yet to be held out, both parts come from twice as many
+    limit = limit if layout.has_test else 2 * limit
+    seen: dict[tuple[int, bool], int] = {}
+    chosen = []
+    for image in layout.images:
+        key = image[1:]
+        seen[key] = seen.get(key, 0) + 1
+        if seen[key] <= limit:
+            chosen.append(image)
+    return chosen
+
+
+def _layout(tree: _Tree) -> _Layout:
+    images = sorted(parts for parts in tree.files if os.path.splitext(parts[-1])[1].lower() in _SUFFIXES)
+    if not images:
+        raise BitrowError(f"data {tree.root}: found no images, expected folders CLASS/IMAGE")
+    prefix: Parts = ()
+    splits = _TRAIN + _TEST
+    while (depth := len(prefix)) + 3 <= min(map(len, images)):
+        first = {parts[depth] for parts in images}
+        if len(first) > 1 or first & set(splits):
+            break
+        prefix = (*prefix, first.pop())
+    above = len(prefix)
+    has_split = any(parts[above] in splits and len(parts) == above + 3 for parts in images)
+    depth = above + 1 + has_split
+    for parts in images:
+        if len(parts) != depth + 1 or (has_split and parts[above] not in splits):
+            wanted = "train/CLASS/IMAGE or test/CLASS/IMAGE" if has_split else "CLASS/IMAGE"
+            raise BitrowError(f"data {tree.root}: found image {'/'.join(parts[above:])}, expected {wanted}")
+    _check_class_folders(tree, prefix, depth, images)
+    return _labelled(tree, images, above, has_split)
+
+
+def _check_class_folders(tree: _Tree, prefix: Parts, depth: int, images: list[Parts]) -> None:
+    full = {parts[:-1] for parts in images}
+    splits = {parts[:-1] for parts in full}
+    for folder in sorted(tree.folders):
+        if (
+            len(folder) == depth
+            and folder[: len(prefix)] == prefix
+            and folder[:-1] in splits
+            and folder not in full
+        ):
+            raise BitrowError(
+                f"data {tree.root}: found no images in class folder {'/'.join(folder)}, expected some"
+            )
+    known = set(images)
+    for parts in sorted(tree.files):
+        if parts[:-1] in full and parts not in known:
+            raise BitrowError(
+                f"data {tree.root}: found {'/'.join(parts)}, not an image, expected images in class folders"
+            )
+
+
+def _labelled(tree: _Tree, images: list[Parts], above: int, has_split: bool) -> _Layout:
+    held_out = {parts[above] for parts in images} & set(_TEST) if has_split else set()
+    # with several held-out parts the test part is the one to report on; the others are left alone
+    test = next((name for name in _TEST if name in held_out), None)
+    used = [p for p in images if not has_split or p[above] in _TRAIN or p[above] == test]
+    learning = {p[-2] for p in used if not has_split or p[above] in _TRAIN}
+    if not learning:
+        raise BitrowError(f"data {tree.root}: found no folder train beside {test}, expected one")
+    classes = tuple(sorted(learning, key=name_key))
+    if test is not None:
+        tested = {p[-2] for p in used if p[above] == test}
+        for name in sorted(learning ^ tested):
+            missing = test if name in learning else "train"
+            raise BitrowError(
+                f"data {tree.root}: found no class {name!r} in {missing}, expected the same classes in both"
+            )
+    label = {name: place for place, name in enumerate(classes)}
+    rows = [(p, label[p[-2]], has_split and p[above] == test) for p in used]
+    return _Layout(classes, sorted(rows, key=lambda row: (row[2], row[1], row[0])), test is not None)
