@@ -216,6 +216,23 @@ UNSEALED: dict[str, tuple[Edit, str]] = {
     "case twice": (field(f"{MANIFEST}:cases", ["conv", "conv"]), "cases: found a name twice"),
     "bad digest": (field(f"{MANIFEST}:files", {CONV: "12"}), "found '12', expected a SHA-256"),
     "path outside": (field(f"{MANIFEST}:files", {"../../etc/passwd": "0" * 64}), "found no such file"),
+    "no certificates": (field(f"{MANIFEST}:certificates", None), "found no field 'certificates', expected one"),
+    "missing certificate": (
+        field(f"{MANIFEST}:certificates.conv", None),
+        "manifest.json: certificate of conv: found none, expected {'terms': 27",
+    ),
+    "other certificate": (
+        field(f"{MANIFEST}:certificates.conv.holds", "E1 E2"),
+        "manifest.json: certificate of conv: found {'terms': 27",
+    ),
+    "certificate of no convolution": (
+        field(f"{MANIFEST}:certificates.frozen", {"terms": 1}),
+        "manifest.json: certificate of frozen: found {'terms': 1}, expected none",
+    ),
+    "certificate of no case": (
+        field(f"{MANIFEST}:certificates.other", {"terms": 1}),
+        "manifest.json: certificate of other: found one, expected one of a case only",
+    ),
     "manifest is a list": (lambda folder: (folder / MANIFEST).write_text("[1]"), "expected a JSON object"),
     "header checksum": (lines("conv/conv.h", lambda content: content.append("")), "conv/conv.h: found"),
 }

@@ -40,4 +40,4 @@ enum add_config_mode_overflow {
 #define ADD_Y_DIM_W 4u
 #define ADD_Y_DIM_C 6u
 #define ADD_Y_HEX "y.hex"
-#endif /* BITROW_ADD_H */
+#endif

@@ -38,4 +38,4 @@ enum avg_pool_3x3_backward_config_mode_overflow {
 #define AVG_POOL_3X3_BACKWARD_DX_DIM_W 7u
 #define AVG_POOL_3X3_BACKWARD_DX_DIM_C 9u
 #define AVG_POOL_3X3_BACKWARD_DX_HEX "dx.hex"
-#endif /* BITROW_AVG_POOL_3X3_BACKWARD_H */
+#endif

@@ -67,4 +67,4 @@ enum avg_pool_3x3_forward_config_mode_overflow {
 #define AVG_POOL_3X3_FORWARD_Y_DIM_OW 2u
 #define AVG_POOL_3X3_FORWARD_Y_DIM_C 9u
 #define AVG_POOL_3X3_FORWARD_Y_HEX "y.hex"
-#endif /* BITROW_AVG_POOL_3X3_FORWARD_H */
+#endif

@@ -169,4 +169,4 @@ enum batch_norm_batch_fp16_forward_config_mode_overflow {
 #define BATCH_NORM_BATCH_FP16_FORWARD_Z_DIM_W 3u
 #define BATCH_NORM_BATCH_FP16_FORWARD_Z_DIM_C 8u
 #define BATCH_NORM_BATCH_FP16_FORWARD_Z_HEX "z.hex"
-#endif /* BITROW_BATCH_NORM_BATCH_FP16_FORWARD_H */
+#endif

@@ -194,4 +194,4 @@ enum batch_norm_batch_fp32_backward_config_mode_overflow {
 #define BATCH_NORM_BATCH_FP32_BACKWARD_DY_DIM_W 3u
 #define BATCH_NORM_BATCH_FP32_BACKWARD_DY_DIM_C 8u
 #define BATCH_NORM_BATCH_FP32_BACKWARD_DY_HEX "dy.hex"
-#endif /* BITROW_BATCH_NORM_BATCH_FP32_BACKWARD_H */
+#endif

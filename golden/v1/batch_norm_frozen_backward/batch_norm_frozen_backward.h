@@ -45,4 +45,4 @@ enum batch_norm_frozen_backward_config_mode_overflow {
 #define BATCH_NORM_FROZEN_BACKWARD_DY_DIM_W 5u
 #define BATCH_NORM_FROZEN_BACKWARD_DY_DIM_C 6u
 #define BATCH_NORM_FROZEN_BACKWARD_DY_HEX "dy.hex"
-#endif /* BITROW_BATCH_NORM_FROZEN_BACKWARD_H */
+#endif

@@ -49,4 +49,4 @@ enum batch_norm_frozen_fma_forward_config_mode_overflow {
 #define BATCH_NORM_FROZEN_FMA_FORWARD_Z_DIM_W 5u
 #define BATCH_NORM_FROZEN_FMA_FORWARD_Z_DIM_C 6u
 #define BATCH_NORM_FROZEN_FMA_FORWARD_Z_HEX "z.hex"
-#endif /* BITROW_BATCH_NORM_FROZEN_FMA_FORWARD_H */
+#endif

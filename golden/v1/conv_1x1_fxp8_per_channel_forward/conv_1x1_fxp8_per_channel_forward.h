@@ -118,4 +118,4 @@ enum conv_1x1_fxp8_per_channel_forward_config_mode_overflow {
 #define CONV_1X1_FXP8_PER_CHANNEL_FORWARD_Y_DIM_OW 4u
 #define CONV_1X1_FXP8_PER_CHANNEL_FORWARD_Y_DIM_C_OUT 4u
 #define CONV_1X1_FXP8_PER_CHANNEL_FORWARD_Y_HEX "y.hex"
-#endif /* BITROW_CONV_1X1_FXP8_PER_CHANNEL_FORWARD_H */
+#endif

@@ -125,4 +125,4 @@ enum conv_3x3_depthwise_fxp8_two_step_forward_config_mode_overflow {
 #define CONV_3X3_DEPTHWISE_FXP8_TWO_STEP_FORWARD_Y_DIM_OW 5u
 #define CONV_3X3_DEPTHWISE_FXP8_TWO_STEP_FORWARD_Y_DIM_C_OUT 4u
 #define CONV_3X3_DEPTHWISE_FXP8_TWO_STEP_FORWARD_Y_HEX "y.hex"
-#endif /* BITROW_CONV_3X3_DEPTHWISE_FXP8_TWO_STEP_FORWARD_H */
+#endif

@@ -140,4 +140,4 @@ enum conv_3x3_fold_stochastic_backward_config_mode_overflow {
 #define CONV_3X3_FOLD_STOCHASTIC_BACKWARD_DX_DIM_W 5u
 #define CONV_3X3_FOLD_STOCHASTIC_BACKWARD_DX_DIM_C_IN 4u
 #define CONV_3X3_FOLD_STOCHASTIC_BACKWARD_DX_HEX "dx.hex"
-#endif /* BITROW_CONV_3X3_FOLD_STOCHASTIC_BACKWARD_H */
+#endif

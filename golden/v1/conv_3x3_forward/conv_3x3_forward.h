@@ -122,4 +122,4 @@ enum conv_3x3_forward_config_mode_overflow {
 #define CONV_3X3_FORWARD_Y_DIM_OW 5u
 #define CONV_3X3_FORWARD_Y_DIM_C_OUT 4u
 #define CONV_3X3_FORWARD_Y_HEX "y.hex"
-#endif /* BITROW_CONV_3X3_FORWARD_H */
+#endif

@@ -108,4 +108,4 @@ enum conv_3x3_fp16_gradient_backward_config_mode_overflow {
 #define CONV_3X3_FP16_GRADIENT_BACKWARD_DX_DIM_W 4u
 #define CONV_3X3_FP16_GRADIENT_BACKWARD_DX_DIM_C_IN 2u
 #define CONV_3X3_FP16_GRADIENT_BACKWARD_DX_HEX "dx.hex"
-#endif /* BITROW_CONV_3X3_FP16_GRADIENT_BACKWARD_H */
+#endif

@@ -126,4 +126,4 @@ enum conv_3x3_saturate_forward_config_mode_overflow {
 #define CONV_3X3_SATURATE_FORWARD_Y_DIM_OW 4u
 #define CONV_3X3_SATURATE_FORWARD_Y_DIM_C_OUT 2u
 #define CONV_3X3_SATURATE_FORWARD_Y_HEX "y.hex"
-#endif /* BITROW_CONV_3X3_SATURATE_FORWARD_H */
+#endif

@@ -122,4 +122,4 @@ enum conv_3x3_stride2_groups_backward_config_mode_overflow {
 #define CONV_3X3_STRIDE2_GROUPS_BACKWARD_DX_DIM_W 6u
 #define CONV_3X3_STRIDE2_GROUPS_BACKWARD_DX_DIM_C_IN 4u
 #define CONV_3X3_STRIDE2_GROUPS_BACKWARD_DX_HEX "dx.hex"
-#endif /* BITROW_CONV_3X3_STRIDE2_GROUPS_BACKWARD_H */
+#endif

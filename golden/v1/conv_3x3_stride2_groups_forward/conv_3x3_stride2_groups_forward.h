@@ -118,4 +118,4 @@ enum conv_3x3_stride2_groups_forward_config_mode_overflow {
 #define CONV_3X3_STRIDE2_GROUPS_FORWARD_Y_DIM_OW 3u
 #define CONV_3X3_STRIDE2_GROUPS_FORWARD_Y_DIM_C_OUT 4u
 #define CONV_3X3_STRIDE2_GROUPS_FORWARD_Y_HEX "y.hex"
-#endif /* BITROW_CONV_3X3_STRIDE2_GROUPS_FORWARD_H */
+#endif

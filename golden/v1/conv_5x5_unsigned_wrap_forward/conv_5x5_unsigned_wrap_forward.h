@@ -118,4 +118,4 @@ enum conv_5x5_unsigned_wrap_forward_config_mode_overflow {
 #define CONV_5X5_UNSIGNED_WRAP_FORWARD_Y_DIM_OW 6u
 #define CONV_5X5_UNSIGNED_WRAP_FORWARD_Y_DIM_C_OUT 2u
 #define CONV_5X5_UNSIGNED_WRAP_FORWARD_Y_HEX "y.hex"
-#endif /* BITROW_CONV_5X5_UNSIGNED_WRAP_FORWARD_H */
+#endif

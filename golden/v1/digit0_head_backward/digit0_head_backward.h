@@ -63,4 +63,4 @@ enum digit0_head_backward_config_mode_overflow {
 #define DIGIT0_HEAD_BACKWARD_DX_DIM_N 1u
 #define DIGIT0_HEAD_BACKWARD_DX_DIM_I 32u
 #define DIGIT0_HEAD_BACKWARD_DX_HEX "dx.hex"
-#endif /* BITROW_DIGIT0_HEAD_BACKWARD_H */
+#endif

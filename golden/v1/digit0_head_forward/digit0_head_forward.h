@@ -73,4 +73,4 @@ enum digit0_head_forward_config_mode_overflow {
 #define DIGIT0_HEAD_FORWARD_Y_DIM_N 1u
 #define DIGIT0_HEAD_FORWARD_Y_DIM_O 10u
 #define DIGIT0_HEAD_FORWARD_Y_HEX "y.hex"
-#endif /* BITROW_DIGIT0_HEAD_FORWARD_H */
+#endif

@@ -38,4 +38,4 @@ enum digit0_pool_backward_config_mode_overflow {
 #define DIGIT0_POOL_BACKWARD_DX_DIM_W 2u
 #define DIGIT0_POOL_BACKWARD_DX_DIM_C 32u
 #define DIGIT0_POOL_BACKWARD_DX_HEX "dx.hex"
-#endif /* BITROW_DIGIT0_POOL_BACKWARD_H */
+#endif

@@ -58,4 +58,4 @@ enum digit0_pool_forward_config_mode_overflow {
 #define DIGIT0_POOL_FORWARD_Y_DIM_OW 1u
 #define DIGIT0_POOL_FORWARD_Y_DIM_C 32u
 #define DIGIT0_POOL_FORWARD_Y_HEX "y.hex"
-#endif /* BITROW_DIGIT0_POOL_FORWARD_H */
+#endif

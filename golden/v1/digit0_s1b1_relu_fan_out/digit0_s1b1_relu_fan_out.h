@@ -41,4 +41,4 @@ enum digit0_s1b1_relu_fan_out_config_overflow {
 #define DIGIT0_S1B1_RELU_FAN_OUT_DX_DIM_W 8u
 #define DIGIT0_S1B1_RELU_FAN_OUT_DX_DIM_C 8u
 #define DIGIT0_S1B1_RELU_FAN_OUT_DX_HEX "dx.hex"
-#endif /* BITROW_DIGIT0_S1B1_RELU_FAN_OUT_H */
+#endif

@@ -56,4 +56,4 @@ enum digit0_s2b1_1_bn_forward_config_mode_overflow {
 #define DIGIT0_S2B1_1_BN_FORWARD_Z_DIM_W 4u
 #define DIGIT0_S2B1_1_BN_FORWARD_Z_DIM_C 16u
 #define DIGIT0_S2B1_1_BN_FORWARD_Z_HEX "z.hex"
-#endif /* BITROW_DIGIT0_S2B1_1_BN_FORWARD_H */
+#endif

@@ -118,4 +118,4 @@ enum digit0_s2b1_1_conv_forward_config_mode_overflow {
 #define DIGIT0_S2B1_1_CONV_FORWARD_Y_DIM_OW 4u
 #define DIGIT0_S2B1_1_CONV_FORWARD_Y_DIM_C_OUT 16u
 #define DIGIT0_S2B1_1_CONV_FORWARD_Y_HEX "y.hex"
-#endif /* BITROW_DIGIT0_S2B1_1_CONV_FORWARD_H */
+#endif

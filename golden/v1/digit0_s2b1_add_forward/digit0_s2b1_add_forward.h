@@ -40,4 +40,4 @@ enum digit0_s2b1_add_forward_config_mode_overflow {
 #define DIGIT0_S2B1_ADD_FORWARD_Y_DIM_W 4u
 #define DIGIT0_S2B1_ADD_FORWARD_Y_DIM_C 16u
 #define DIGIT0_S2B1_ADD_FORWARD_Y_HEX "y.hex"
-#endif /* BITROW_DIGIT0_S2B1_ADD_FORWARD_H */
+#endif

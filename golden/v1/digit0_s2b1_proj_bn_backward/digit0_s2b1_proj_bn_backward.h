@@ -45,4 +45,4 @@ enum digit0_s2b1_proj_bn_backward_config_mode_overflow {
 #define DIGIT0_S2B1_PROJ_BN_BACKWARD_DY_DIM_W 4u
 #define DIGIT0_S2B1_PROJ_BN_BACKWARD_DY_DIM_C 16u
 #define DIGIT0_S2B1_PROJ_BN_BACKWARD_DY_HEX "dy.hex"
-#endif /* BITROW_DIGIT0_S2B1_PROJ_BN_BACKWARD_H */
+#endif

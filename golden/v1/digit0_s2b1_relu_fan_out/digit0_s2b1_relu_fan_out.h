@@ -41,4 +41,4 @@ enum digit0_s2b1_relu_fan_out_config_overflow {
 #define DIGIT0_S2B1_RELU_FAN_OUT_DX_DIM_W 4u
 #define DIGIT0_S2B1_RELU_FAN_OUT_DX_DIM_C 16u
 #define DIGIT0_S2B1_RELU_FAN_OUT_DX_HEX "dx.hex"
-#endif /* BITROW_DIGIT0_S2B1_RELU_FAN_OUT_H */
+#endif

@@ -56,4 +56,4 @@ enum digit0_s3b1_2_bn_forward_config_mode_overflow {
 #define DIGIT0_S3B1_2_BN_FORWARD_Z_DIM_W 2u
 #define DIGIT0_S3B1_2_BN_FORWARD_Z_DIM_C 32u
 #define DIGIT0_S3B1_2_BN_FORWARD_Z_HEX "z.hex"
-#endif /* BITROW_DIGIT0_S3B1_2_BN_FORWARD_H */
+#endif

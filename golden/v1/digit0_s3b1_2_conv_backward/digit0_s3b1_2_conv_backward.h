@@ -122,4 +122,4 @@ enum digit0_s3b1_2_conv_backward_config_mode_overflow {
 #define DIGIT0_S3B1_2_CONV_BACKWARD_DX_DIM_W 2u
 #define DIGIT0_S3B1_2_CONV_BACKWARD_DX_DIM_C_IN 32u
 #define DIGIT0_S3B1_2_CONV_BACKWARD_DX_HEX "dx.hex"
-#endif /* BITROW_DIGIT0_S3B1_2_CONV_BACKWARD_H */
+#endif

@@ -45,4 +45,4 @@ enum digit0_s3b1_proj_bn_backward_config_mode_overflow {
 #define DIGIT0_S3B1_PROJ_BN_BACKWARD_DY_DIM_W 2u
 #define DIGIT0_S3B1_PROJ_BN_BACKWARD_DY_DIM_C 32u
 #define DIGIT0_S3B1_PROJ_BN_BACKWARD_DY_HEX "dy.hex"
-#endif /* BITROW_DIGIT0_S3B1_PROJ_BN_BACKWARD_H */
+#endif

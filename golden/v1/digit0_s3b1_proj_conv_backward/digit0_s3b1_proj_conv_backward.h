@@ -122,4 +122,4 @@ enum digit0_s3b1_proj_conv_backward_config_mode_overflow {
 #define DIGIT0_S3B1_PROJ_CONV_BACKWARD_DX_DIM_W 4u
 #define DIGIT0_S3B1_PROJ_CONV_BACKWARD_DX_DIM_C_IN 16u
 #define DIGIT0_S3B1_PROJ_CONV_BACKWARD_DX_HEX "dx.hex"
-#endif /* BITROW_DIGIT0_S3B1_PROJ_CONV_BACKWARD_H */
+#endif

@@ -118,4 +118,4 @@ enum digit0_s3b1_proj_conv_forward_config_mode_overflow {
 #define DIGIT0_S3B1_PROJ_CONV_FORWARD_Y_DIM_OW 2u
 #define DIGIT0_S3B1_PROJ_CONV_FORWARD_Y_DIM_C_OUT 32u
 #define DIGIT0_S3B1_PROJ_CONV_FORWARD_Y_HEX "y.hex"
-#endif /* BITROW_DIGIT0_S3B1_PROJ_CONV_FORWARD_H */
+#endif

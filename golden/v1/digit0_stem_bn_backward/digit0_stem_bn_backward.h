@@ -45,4 +45,4 @@ enum digit0_stem_bn_backward_config_mode_overflow {
 #define DIGIT0_STEM_BN_BACKWARD_DY_DIM_W 8u
 #define DIGIT0_STEM_BN_BACKWARD_DY_DIM_C 8u
 #define DIGIT0_STEM_BN_BACKWARD_DY_HEX "dy.hex"
-#endif /* BITROW_DIGIT0_STEM_BN_BACKWARD_H */
+#endif

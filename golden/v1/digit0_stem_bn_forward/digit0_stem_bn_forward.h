@@ -56,4 +56,4 @@ enum digit0_stem_bn_forward_config_mode_overflow {
 #define DIGIT0_STEM_BN_FORWARD_Z_DIM_W 8u
 #define DIGIT0_STEM_BN_FORWARD_Z_DIM_C 8u
 #define DIGIT0_STEM_BN_FORWARD_Z_HEX "z.hex"
-#endif /* BITROW_DIGIT0_STEM_BN_FORWARD_H */
+#endif

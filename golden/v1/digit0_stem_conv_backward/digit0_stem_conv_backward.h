@@ -122,4 +122,4 @@ enum digit0_stem_conv_backward_config_mode_overflow {
 #define DIGIT0_STEM_CONV_BACKWARD_DX_DIM_W 8u
 #define DIGIT0_STEM_CONV_BACKWARD_DX_DIM_C_IN 1u
 #define DIGIT0_STEM_CONV_BACKWARD_DX_HEX "dx.hex"
-#endif /* BITROW_DIGIT0_STEM_CONV_BACKWARD_H */
+#endif

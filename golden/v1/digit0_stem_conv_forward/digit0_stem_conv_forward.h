@@ -118,4 +118,4 @@ enum digit0_stem_conv_forward_config_mode_overflow {
 #define DIGIT0_STEM_CONV_FORWARD_Y_DIM_OW 8u
 #define DIGIT0_STEM_CONV_FORWARD_Y_DIM_C_OUT 8u
 #define DIGIT0_STEM_CONV_FORWARD_Y_HEX "y.hex"
-#endif /* BITROW_DIGIT0_STEM_CONV_FORWARD_H */
+#endif

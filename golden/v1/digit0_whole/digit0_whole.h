@@ -43,4 +43,4 @@ enum digit0_whole_config_overflow {
 #define DIGIT0_WHOLE_DX_DIM_W 8u
 #define DIGIT0_WHOLE_DX_DIM_C 1u
 #define DIGIT0_WHOLE_DX_HEX "dx.hex"
-#endif /* BITROW_DIGIT0_WHOLE_H */
+#endif

@@ -35,4 +35,4 @@ enum fp16_fma_up_flush_config_overflow {
 #define FP16_FMA_UP_FLUSH_Y_DEPTH 72u
 #define FP16_FMA_UP_FLUSH_Y_DIM_ELEMENT 72u
 #define FP16_FMA_UP_FLUSH_Y_HEX "y.hex"
-#endif /* BITROW_FP16_FMA_UP_FLUSH_H */
+#endif

@@ -27,4 +27,4 @@ enum fp16_from_float32_nearest_even_config_overflow {
 #define FP16_FROM_FLOAT32_NEAREST_EVEN_Y_DEPTH 72u
 #define FP16_FROM_FLOAT32_NEAREST_EVEN_Y_DIM_ELEMENT 72u
 #define FP16_FROM_FLOAT32_NEAREST_EVEN_Y_HEX "y.hex"
-#endif /* BITROW_FP16_FROM_FLOAT32_NEAREST_EVEN_H */
+#endif

@@ -31,4 +31,4 @@ enum fp16_mul_toward_zero_saturate_flush_config_overflow {
 #define FP16_MUL_TOWARD_ZERO_SATURATE_FLUSH_Y_DEPTH 72u
 #define FP16_MUL_TOWARD_ZERO_SATURATE_FLUSH_Y_DIM_ELEMENT 72u
 #define FP16_MUL_TOWARD_ZERO_SATURATE_FLUSH_Y_HEX "y.hex"
-#endif /* BITROW_FP16_MUL_TOWARD_ZERO_SATURATE_FLUSH_H */
+#endif

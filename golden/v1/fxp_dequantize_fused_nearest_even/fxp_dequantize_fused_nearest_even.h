@@ -72,4 +72,4 @@ enum fxp_dequantize_fused_nearest_even_config_mode_overflow {
 #define FXP_DEQUANTIZE_FUSED_NEAREST_EVEN_DEQ_DIM_W 16u
 #define FXP_DEQUANTIZE_FUSED_NEAREST_EVEN_DEQ_DIM_C 4u
 #define FXP_DEQUANTIZE_FUSED_NEAREST_EVEN_DEQ_HEX "deq.hex"
-#endif /* BITROW_FXP_DEQUANTIZE_FUSED_NEAREST_EVEN_H */
+#endif

@@ -21,4 +21,4 @@
 #define FXP_PACK_FXP4_PACKED_DIM_H 3u
 #define FXP_PACK_FXP4_PACKED_DIM_BYTE 8u
 #define FXP_PACK_FXP4_PACKED_HEX "packed.hex"
-#endif /* BITROW_FXP_PACK_FXP4_H */
+#endif

@@ -93,4 +93,4 @@ enum fxp_quantize_stochastic_fxp4_config_mode_overflow {
 #define FXP_QUANTIZE_STOCHASTIC_FXP4_MASK_DIM_W 20u
 #define FXP_QUANTIZE_STOCHASTIC_FXP4_MASK_DIM_C 5u
 #define FXP_QUANTIZE_STOCHASTIC_FXP4_MASK_HEX "mask.hex"
-#endif /* BITROW_FXP_QUANTIZE_STOCHASTIC_FXP4_H */
+#endif

@@ -48,4 +48,4 @@ enum gradient_accumulate_config_overflow {
 #define GRADIENT_ACCUMULATE_DX_DIM_W 4u
 #define GRADIENT_ACCUMULATE_DX_DIM_C 6u
 #define GRADIENT_ACCUMULATE_DX_HEX "dx.hex"
-#endif /* BITROW_GRADIENT_ACCUMULATE_H */
+#endif

@@ -36,4 +36,4 @@ enum lfsr_words_config_overflow {
 #define LFSR_WORDS_WORDS_DIM_RUN 12u
 #define LFSR_WORDS_WORDS_DIM_ELEMENT 16u
 #define LFSR_WORDS_WORDS_HEX "words.hex"
-#endif /* BITROW_LFSR_WORDS_H */
+#endif

@@ -51,4 +51,4 @@ enum linear_backward_config_mode_overflow {
 #define LINEAR_BACKWARD_DX_DIM_N 9u
 #define LINEAR_BACKWARD_DX_DIM_I 5u
 #define LINEAR_BACKWARD_DX_HEX "dx.hex"
-#endif /* BITROW_LINEAR_BACKWARD_H */
+#endif

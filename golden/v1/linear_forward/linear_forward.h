@@ -61,4 +61,4 @@ enum linear_forward_config_mode_overflow {
 #define LINEAR_FORWARD_Y_DIM_N 9u
 #define LINEAR_FORWARD_Y_DIM_O 4u
 #define LINEAR_FORWARD_Y_HEX "y.hex"
-#endif /* BITROW_LINEAR_FORWARD_H */
+#endif

@@ -47,4 +47,4 @@ enum max_pool_3x3_backward_config_mode_overflow {
 #define MAX_POOL_3X3_BACKWARD_DX_DIM_W 6u
 #define MAX_POOL_3X3_BACKWARD_DX_DIM_C 4u
 #define MAX_POOL_3X3_BACKWARD_DX_HEX "dx.hex"
-#endif /* BITROW_MAX_POOL_3X3_BACKWARD_H */
+#endif

@@ -43,4 +43,4 @@ enum max_pool_3x3_forward_config_mode_overflow {
 #define MAX_POOL_3X3_FORWARD_INDEX_DIM_OW 3u
 #define MAX_POOL_3X3_FORWARD_INDEX_DIM_C 4u
 #define MAX_POOL_3X3_FORWARD_INDEX_HEX "index.hex"
-#endif /* BITROW_MAX_POOL_3X3_FORWARD_H */
+#endif

@@ -27,4 +27,4 @@
 #define RELU6_BACKWARD_DX_DIM_W 8u
 #define RELU6_BACKWARD_DX_DIM_C 4u
 #define RELU6_BACKWARD_DX_HEX "dx.hex"
-#endif /* BITROW_RELU6_BACKWARD_H */
+#endif

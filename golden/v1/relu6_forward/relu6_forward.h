@@ -20,4 +20,4 @@
 #define RELU6_FORWARD_Y_DIM_W 8u
 #define RELU6_FORWARD_Y_DIM_C 4u
 #define RELU6_FORWARD_Y_HEX "y.hex"
-#endif /* BITROW_RELU6_FORWARD_H */
+#endif

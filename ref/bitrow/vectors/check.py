@@ -10,11 +10,12 @@ import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from bitrow.errors import BitrowError
-from bitrow.vectors import arrays, emit, schema, shapes
+from bitrow.vectors import arrays, certificates, emit, schema, shapes
 from bitrow.vectors.hexfile import from_words, read_hex, to_words
 from bitrow.vectors.schema import ARRAYS, CASE_JSON, MANIFEST, CaseEntry, TensorEntry
 from bitrow.vectors.store import check_values, files_below
@@ -44,6 +45,7 @@ class _Checker:
         self.manifest = schema.read_manifest(folder)
         self.findings: dict[str, Finding] = {}
         self.expected: set[str] = set()
+        self.certificates: dict[str, dict[str, Any] | None] = {}
 
     def note(self, file: str, message: str) -> None:
         self.findings.setdefault(file, Finding(file, message))
@@ -77,6 +79,18 @@ class _Checker:
             if file not in self.expected and not unread:
                 self.note(file, f"found an entry of no case in {MANIFEST}, expected only files of its cases")
 
+    def check_certificates(self) -> None:
+        """Each certificate is the one that its case implies; those of unreadable cases are unknown."""
+        listed = self.manifest["certificates"]
+        for name in {**listed, **self.certificates}:
+            if name in self.certificates and listed.get(name) != self.certificates[name]:
+                found, expected = (
+                    "none" if value is None else str(value) for value in (listed.get(name), self.certificates[name])
+                )
+                self.note(MANIFEST, f"certificate of {str(name)[:80]}: found {found[:300]}, expected {expected}")
+            if name not in self.manifest["cases"]:
+                self.note(MANIFEST, f"certificate of {str(name)[:80]}: found one, expected one of a case only")
+
     def check_checksums(self) -> None:
         for file, expected in self.manifest["files"].items():
             if file not in self.findings:
@@ -101,16 +115,21 @@ class _Checker:
         for file in files:
             if file not in self.manifest["files"]:
                 self.note(file, f"found no entry in {MANIFEST}, expected one for every file")
-        if self.trial(f"{name}/{CASE_JSON}", lambda: shapes.check_ports(case)):
-            self.trial(f"{name}/{CASE_JSON}", lambda: shapes.check_shapes(case))
+        ports = self.trial(f"{name}/{CASE_JSON}", lambda: shapes.check_ports(case))
+        fitting = ports and self.trial(f"{name}/{CASE_JSON}", lambda: shapes.check_shapes(case))
         words: dict[str, int] = {}
         readers: list[arrays.Reader] = []
         self.trial(f"{name}/{ARRAYS}", lambda: readers.append(self._open_arrays(case)))
+        parameters: dict[str, np.ndarray] = {}
         for tensor in case.tensors:
-            self._check_tensor(case, tensor, readers, words)
+            found = self._check_tensor(case, tensor, readers, words)
+            if found is not None and tensor.name in certificates.PARAMETERS:
+                parameters[tensor.name] = found.reshape(tensor.shape)
         for reader in readers:
             reader.close()
         self._check_sources(case, words)
+        if fitting and all(t.name in parameters for t in case.tensors if t.name in certificates.PARAMETERS):
+            self.certificates[name] = certificates.certificate(name, case.operation, case.config, parameters)
 
     def _open_arrays(self, case: CaseEntry) -> arrays.Reader:
         where = f"{case.name}/{ARRAYS}"
@@ -123,13 +142,15 @@ class _Checker:
 
     def _check_tensor(
         self, case: CaseEntry, tensor: TensorEntry, readers: list[arrays.Reader], words: dict[str, int]
-    ) -> None:
+    ) -> np.ndarray | None:
+        """Check both files of a tensor; its values, flat, where its hex file can be read."""
         file, where = f"{case.name}/{schema.tensor_file(tensor.name)}", f"{case.name}/{ARRAYS}"
         found: list[np.ndarray] = []
         self.trial(file, lambda: found.append(self._read_hex(case, tensor, file)))
         if found and tensor.count == 1:
             words[tensor.name] = int(found[0][0])
         self.trial(where, lambda: self._same(readers, tensor, where, file, found))
+        return from_words(found[0], tensor.encoding) if found else None
 
     def _read_hex(self, case: CaseEntry, tensor: TensorEntry, file: str) -> np.ndarray:
         found = read_hex(self.folder / file, tensor.encoding, tensor.count, file)
@@ -204,6 +225,7 @@ def check(folder: Path) -> list[Finding]:
     for name in checker.manifest["cases"]:
         checker.check_case(name)
     checker.check_listed()
+    checker.check_certificates()
     checker.check_checksums()
     return list(checker.findings.values())
 

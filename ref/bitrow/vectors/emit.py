@@ -136,4 +136,4 @@ def c_header(case: CaseEntry, words: Mapping[str, int]) -> str:
             lines.append(f"#define {name} 0x{part.value:0{-(-part.width // 4)}x}u")
         else:
             lines.append(f"#define {name} {part.value}u")
-    return "\n".join([*lines, f"#endif /* {guard} */", ""])
+    return "\n".join([*lines, "#endif", ""])

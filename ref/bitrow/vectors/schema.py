@@ -205,6 +205,7 @@ def read_manifest(folder: Path) -> dict[str, Any]:
     for library in ("jax", "jaxlib", "numpy"):
         field_of(versions, library, str, f"{where} versions")
     field_of(manifest, "coverage", dict, where)
+    field_of(manifest, "certificates", dict, where)
     for name in field_of(manifest, "cases", list, where):
         check_name(name, f"{where} case")
     if len(set(manifest["cases"])) != len(manifest["cases"]):

@@ -11,12 +11,12 @@ import os
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from bitrow.errors import BitrowError
-from bitrow.vectors import arrays, atomic, emit, schema
+from bitrow.vectors import arrays, atomic, certificates, emit, schema
 from bitrow.vectors.case import Case, Encoding, Kind, Tensor
 from bitrow.vectors.hexfile import hex_chunks, to_words
 from bitrow.vectors.schema import ARRAYS, CASE_JSON, MANIFEST, CaseEntry, TensorEntry
@@ -114,10 +114,19 @@ def _describe(case: Case, tensor: Tensor) -> tuple[np.ndarray, TensorEntry]:
     return data, TensorEntry(tensor.name, tensor.role, tensor.encoding, tensor.layout, data.shape)
 
 
-def _write_tensors(out: _Set, case: Case) -> tuple[list[TensorEntry], dict[str, int]]:
-    """Write the hex files and `case.npz`; the tensors as written, and the word of each that has only one."""
+class _Written(NamedTuple):
+    """The tensors of a case as written; the word of each that has only one; the arrays of a certificate."""
+
+    entries: list[TensorEntry]
+    words: dict[str, int]
+    parameters: dict[str, np.ndarray]
+
+
+def _write_tensors(out: _Set, case: Case) -> _Written:
+    """Write the hex files and `case.npz`."""
     entries: list[TensorEntry] = []
     words: dict[str, int] = {}
+    parameters: dict[str, np.ndarray] = {}
     with out.writing():
         (out.folder / case.name).mkdir()
         packed = (out.folder / case.name / ARRAYS).open("xb")
@@ -134,22 +143,25 @@ def _write_tensors(out: _Set, case: Case) -> tuple[list[TensorEntry], dict[str, 
             entries.append(entry)
             if entry.count == 1:
                 words[entry.name] = int(to_words(data, entry.encoding).reshape(-1)[0])
+            if entry.name in certificates.PARAMETERS:
+                parameters[entry.name] = data
     out.adopt(f"{case.name}/{ARRAYS}")
-    return entries, words
+    return _Written(entries, words, parameters)
 
 
-def _write_case(out: _Set, case: Case) -> list[TensorEntry]:
-    """Write one case; its tensors as written."""
+def _write_case(out: _Set, case: Case) -> _Written:
+    """Write one case."""
     name = case.name
     with out.writing():
-        entries, words = _write_tensors(out, case)
+        written = _write_tensors(out, case)
     listed = CaseEntry(
-        name, case.operation, case.config, tuple(entries), case.clauses, case.bins, case.rows_checked
+        name, case.operation, case.config, tuple(written.entries), case.clauses, case.bins, case.rows_checked
     )
+    words = written.words
     out.write(f"{name}/{CASE_JSON}", [schema.to_json(schema.case_json(listed))])
     out.write(f"{name}/{name}_pkg.sv", [emit.system_verilog(listed, words).encode("ascii")])
     out.write(f"{name}/{name}.h", [emit.c_header(listed, words).encode("ascii")])
-    return entries
+    return written
 
 
 def files_below(folder: Path) -> list[str]:
@@ -218,6 +230,7 @@ def write_set(
     """
     target = check_target(Path(out), force)
     names: list[str] = []
+    certified: dict[str, Any] = {}
     tensors = words = 0
     with atomic.new_folder(target, target.exists()) as folder:
         files = _Set(folder, target)
@@ -225,13 +238,18 @@ def write_set(
             schema.check_name(case.name, "case")
             if case.name in names:
                 raise BitrowError(f"case {case.name}: found two cases of this name, expected one")
-            entries = _write_case(files, case)
-            tensors, words = tensors + len(entries), words + sum(entry.count for entry in entries)
+            written = _write_case(files, case)
+            tensors += len(written.entries)
+            words += sum(entry.count for entry in written.entries)
             names.append(case.name)
+            found = certificates.certificate(case.name, case.operation, case.config, written.parameters)
+            if found is not None:
+                certified[case.name] = found
         manifest = {
             "schema": schema.SCHEMA,
             "spec_version": schema.SPEC_VERSION,
             **manifest_extra,
+            "certificates": certified,
             "cases": names,
             "files": dict(sorted(files.files.items())),
         }
