@@ -17,8 +17,8 @@ import numpy as np
 from bitrow.errors import BitrowError
 from bitrow.transfer.data_idx import is_idx, read_idx
 from bitrow.transfer.data_npz import read_npz
-from bitrow.transfer.data_raw import Raw, Size, check_size, convert, extra
-from bitrow.transfer.data_split import hold_out, limited, source_count
+from bitrow.transfer.data_raw import Raw, Size, check_classes, check_size, convert, extra
+from bitrow.transfer.data_split import Choice, source_count
 from bitrow.transfer.data_tree import read_folder, read_zip
 
 SOURCE_SHARE = 0.6  # of the classes, where nothing else is asked for
@@ -96,35 +96,33 @@ def load(
         raise BitrowError(f"data test_share: found {test_share}, expected a number between 0 and 1")
     if limit is not None and limit < 2:
         raise BitrowError(f"data limit: found {limit}, expected at least 2 images of each class")
-    raw = _read(str(spec), input_shape, limit)
+    raw = _read(str(spec), input_shape, Choice(test_share, seed, limit))
     chosen = _source_classes(str(spec), raw.classes, source)
-    raw = raw if raw.test is not None else hold_out(str(spec), raw, test_share, seed)
-    return _split(Path(spec).stem, convert(str(spec), limited(raw, limit), input_shape), chosen)
+    return _split(Path(spec).stem, convert(str(spec), raw, input_shape), chosen)
 
 
-def _read(spec: str, input_shape: Size | None, limit: int | None) -> Raw:
-    if spec == "digits":
-        return _digits()
+def _read(spec: str, input_shape: Size | None, choice: Choice) -> Raw:
     path = Path(spec)
-    if not path.exists():
+    if spec != "digits" and not path.exists():
         raise BitrowError(
             f"data {spec}: found nothing there, expected 'digits', a folder, zip, IDX or npz file"
         )
-    if path.is_dir():
-        return (
-            read_idx(path)
-            if any(is_idx(file) for file in path.iterdir())
-            else read_folder(path, input_shape, limit)
-        )
-    if path.suffix == ".zip":
-        return read_zip(path, input_shape, limit)
+    if spec != "digits" and path.is_dir() and not any(is_idx(file) for file in path.iterdir()):
+        return read_folder(path, input_shape, choice)
+    if spec != "digits" and path.suffix == ".zip":
+        return read_zip(path, input_shape, choice)
+    raw = _digits() if spec == "digits" else _arrays(path)
+    check_classes(spec, raw.classes)
+    places, test = choice(spec, raw.classes, raw.y, raw.test)
+    return Raw(raw.classes, raw.x[places], raw.y[places], test)
+
+
+def _arrays(path: Path) -> Raw:
     if path.suffix == ".npz":
         return read_npz(path)
-    if is_idx(path):
+    if path.is_dir() or is_idx(path):
         return read_idx(path)
-    raise BitrowError(
-        f"data {spec}: found a file of an unknown kind, expected .zip, .npz or an IDX file of images"
-    )
+    raise BitrowError(f"data {path}: found a file of an unknown kind, expected .zip, .npz or an IDX file of images")
 
 
 def _digits() -> Raw:
@@ -136,11 +134,6 @@ def _digits() -> Raw:
 def _source_classes(spec: str, classes: tuple[str, ...], source: int | Sequence[str] | None) -> list[int]:
     """Numbers of the source's classes."""
     where = f"data {spec}"
-    if len(classes) < 4:
-        raise BitrowError(
-            f"{where}: found {len(classes)} class{'es' * (len(classes) != 1)} ({', '.join(classes)}), "
-            f"expected at least 4, two for each task"
-        )
     if source is None:
         source = len(classes) // 2 if spec == "digits" else source_count(len(classes), SOURCE_SHARE)
     if isinstance(source, int):
@@ -170,19 +163,22 @@ def _split(name: str, raw: Raw, chosen: list[int]) -> Transfer:
 
 
 def _statistics(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Mean and deviation f64[c]; a constant channel has deviation 1. Of bytes the sums are exact integers."""
-    channels = range(x.shape[3])
-    count = x[..., 0].size
-    if x.dtype == np.uint8:
-        value = np.arange(256, dtype=np.int64)
-        bins = np.stack([np.bincount(x[..., c].reshape(-1), minlength=256) for c in channels])
-        total, square = (bins * value).sum(1), (bins * value * value).sum(1)
-        mean, var = total / count, (square * count - total * total) / count**2
-    else:
-        wide = [x[..., c].astype(np.float64) for c in channels]
-        mean = np.array([plane.mean() for plane in wide])
-        var = np.array([plane.var() for plane in wide])
+    """Mean and deviation f64[c]; a constant channel has deviation 1. Of bytes each is a ratio of exact integers."""
+    figures = [_of_bytes(x[..., c]) if x.dtype == np.uint8 else _of_floats(x[..., c]) for c in range(x.shape[3])]
+    mean, var = (np.array(column, np.float64) for column in zip(*figures, strict=True))
     return mean, np.sqrt(np.where(var > 0, var, 1.0))
+
+
+def _of_bytes(plane: np.ndarray) -> tuple[float, float]:
+    bins = np.bincount(plane.reshape(-1), minlength=256).tolist()
+    total = sum(many * value for value, many in enumerate(bins))
+    square = sum(many * value * value for value, many in enumerate(bins))
+    return total / plane.size, (square * plane.size - total * total) / plane.size**2
+
+
+def _of_floats(plane: np.ndarray) -> tuple[float, float]:
+    wide = plane.astype(np.float64)
+    return float(wide.mean()), float(wide.var())
 
 
 def _task(name: str, raw: Raw, labels: list[int], mean: np.ndarray, std: np.ndarray) -> Task:

@@ -75,6 +75,19 @@ def check_bytes(where: str, count: int, size: Size, item: int = 1) -> None:
         )
 
 
+def check_classes(where: str, classes: tuple[str, ...]) -> None:
+    """Refuse data that two tasks cannot be made of.
+
+    Raises:
+        BitrowError: fewer than four classes.
+    """
+    if len(classes) < 4:
+        raise BitrowError(
+            f"data {where}: found {len(classes)} class{'es' * (len(classes) != 1)} ({', '.join(classes)}), "
+            f"expected at least 4, two for each task"
+        )
+
+
 def names_of(labels: np.ndarray) -> tuple[tuple[str, ...], np.ndarray]:
     """Class names in order, and labels i32[n] into them, from the data's own labels (integers or strings)."""
     values, y = np.unique(labels, return_inverse=True)

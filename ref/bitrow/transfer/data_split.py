@@ -4,12 +4,11 @@ random numbers, so that the choice never changes.
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass
 
 import numpy as np
 
 from bitrow.errors import BitrowError
-from bitrow.transfer.data_raw import Raw
 
 _GOLDEN, _MIX1, _MIX2 = 0x9E3779B97F4A7C15, 0xBF58476D1CE4E5B9, 0x94D049BB133111EB
 
@@ -24,15 +23,37 @@ def hashed(seed: int, stream: int, index: np.ndarray) -> np.ndarray:
     return z ^ (z >> np.uint64(31))
 
 
-def hold_out(where: str, raw: Raw, share: float, seed: int) -> Raw:
-    """Hold out `share` of each class, rounded, but at least one image, and leave at least one.
+@dataclass(frozen=True)
+class Choice:
+    """How images are chosen, from their labels alone: `load`'s arguments of these names."""
+
+    test_share: float
+    seed: int
+    limit: int | None
+
+    def __call__(
+        self, where: str, classes: tuple[str, ...], y: np.ndarray, test: np.ndarray | None
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Places i64[kept] of the images to keep, in order, and whether each is held out, bool[kept].
+
+        Raises:
+            BitrowError: as `hold_out`.
+        """
+        held = hold_out(where, classes, y, self.test_share, self.seed) if test is None else test
+        keep = np.ones(len(y), bool) if self.limit is None else _first(y, held, self.limit)
+        places = np.flatnonzero(keep)
+        return places, held[places]
+
+
+def hold_out(where: str, classes: tuple[str, ...], y: np.ndarray, share: float, seed: int) -> np.ndarray:
+    """bool[n], True for `share` of each class, rounded, but at least one image, leaving at least one.
 
     Raises:
         BitrowError: a class of one image.
     """
-    test = np.zeros(len(raw.y), bool)
-    for label, name in enumerate(raw.classes):
-        members = np.flatnonzero(raw.y == label)
+    test = np.zeros(len(y), bool)
+    for label, name in enumerate(classes):
+        members = np.flatnonzero(y == label)
         if len(members) < 2:
             raise BitrowError(
                 f"data {where}: found {len(members)} image in class {name!r}, "
@@ -41,19 +62,16 @@ def hold_out(where: str, raw: Raw, share: float, seed: int) -> Raw:
         count = min(max(1, int(share * len(members) + 0.5)), len(members) - 1)
         order = np.argsort(hashed(seed, label, np.arange(len(members))), kind="stable")
         test[members[order[:count]]] = True
-    return replace(raw, test=test)
+    return test
 
 
-def limited(raw: Raw, limit: int | None) -> Raw:
-    """The first `limit` images of each class in each part."""
-    if limit is None:
-        return raw
-    assert raw.test is not None
-    keep = np.zeros(len(raw.y), bool)
-    for label in range(len(raw.classes)):
-        for part in (raw.test, ~raw.test):
-            keep[np.flatnonzero((raw.y == label) & part)[:limit]] = True
-    return Raw(raw.classes, raw.x[keep], raw.y[keep], raw.test[keep])
+def _first(y: np.ndarray, test: np.ndarray, limit: int) -> np.ndarray:
+    """bool[n], True for the first `limit` images of each class in each part."""
+    keep = np.zeros(len(y), bool)
+    for label in np.unique(y):
+        for part in (test, ~test):
+            keep[np.flatnonzero((y == label) & part)[:limit]] = True
+    return keep
 
 
 def source_count(classes: int, share: float) -> int:

@@ -18,7 +18,8 @@ import numpy as np
 
 from bitrow.errors import BitrowError
 from bitrow.transfer.data_image import Decoder
-from bitrow.transfer.data_raw import Raw, Size, name_key
+from bitrow.transfer.data_raw import Raw, Size, check_classes, name_key
+from bitrow.transfer.data_split import Choice
 
 _SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".gif", ".ppm", ".pgm", ".pbm", ".tif", ".tiff", ".webp"}
 _TRAIN, _TEST = ("train", "training"), ("test", "testing", "val", "valid", "validation")
@@ -45,8 +46,8 @@ class _Layout(NamedTuple):
     has_test: bool
 
 
-def read_folder(path: Path, input_shape: Size | None = None, limit: int | None = None) -> Raw:
-    """All images below a folder; only the first `limit` of each class and part are decoded, where given.
+def read_folder(path: Path, input_shape: Size | None, choice: Choice) -> Raw:
+    """Images below a folder; only those chosen are read and decoded.
 
     Raises:
         BitrowError: naming the file: as `data.load`.
@@ -57,12 +58,12 @@ def read_folder(path: Path, input_shape: Size | None = None, limit: int | None =
         if entry.is_dir():
             folders.add(parts)
         else:
-            files[parts] = Path(entry.path).read_bytes if _allowed(entry) else _refuse_size(entry.path)
+            files[parts] = _file(entry.path)
         _check_count(str(path), len(files))
-    return _read(_Tree(str(path), files, folders), input_shape, limit)
+    return _read(_Tree(str(path), files, folders), input_shape, choice)
 
 
-def read_zip(path: Path, input_shape: Size | None = None, limit: int | None = None) -> Raw:
+def read_zip(path: Path, input_shape: Size | None, choice: Choice) -> Raw:
     """As `read_folder`, in a zip.
 
     Raises:
@@ -71,7 +72,7 @@ def read_zip(path: Path, input_shape: Size | None = None, limit: int | None = No
     """
     try:
         with zipfile.ZipFile(path) as archive:
-            return _read(_zip_tree(path, archive), input_shape, limit)
+            return _read(_zip_tree(path, archive), input_shape, choice)
     except (zipfile.BadZipFile, OSError, EOFError) as error:
         raise BitrowError(
             f"data {path}: found a corrupt or unreadable file ({error}), expected a zip"
@@ -89,21 +90,23 @@ def _walk(folder: Path, parts: Parts) -> Iterator[tuple[Parts, os.DirEntry[str]]
             continue
         inside = (*parts, entry.name)
         yield inside, entry
-        if entry.is_dir() and len(inside) < _MAX_DEPTH:
+        if entry.is_dir():
+            if len(inside) == _MAX_DEPTH:
+                raise BitrowError(f"data {entry.path}: found folders {_MAX_DEPTH} deep, expected CLASS/IMAGE")
             yield from _walk(Path(entry.path), inside)
 
 
-def _allowed(entry: os.DirEntry[str]) -> bool:
-    return entry.is_file() and entry.stat().st_size <= _MAX_FILE_BYTES
+def _file(path: str) -> Callable[[], bytes]:
+    def read() -> bytes:
+        try:
+            size = os.path.getsize(path)
+            if not os.path.isfile(path) or size > _MAX_FILE_BYTES:
+                raise BitrowError(f"data {path}: found {size:,} bytes, expected a file of at most {_MAX_FILE_BYTES:,}")
+            return Path(path).read_bytes()
+        except OSError as error:
+            raise BitrowError(f"data {path}: cannot be read: {error.strerror}") from None
 
-
-def _refuse_size(name: str) -> Callable[[], bytes]:
-    def refuse() -> bytes:
-        raise BitrowError(
-            f"data {name}: found no plain file of at most {_MAX_FILE_BYTES:,} bytes, expected an image"
-        )
-
-    return refuse
+    return read
 
 
 def _check_count(root: str, count: int) -> None:
@@ -150,30 +153,17 @@ def _member(path: Path, archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> Call
     return read
 
 
-def _read(tree: _Tree, input_shape: Size | None, limit: int | None) -> Raw:
+def _read(tree: _Tree, input_shape: Size | None, choice: Choice) -> Raw:
     layout = _layout(tree)
-    chosen = _first(layout, limit)
-    decoder = Decoder(tree.root, input_shape, len(chosen))
-    for place, (parts, _, _) in enumerate(chosen):
+    y = np.array([label for _, label, _ in layout.images], np.int32)
+    held = np.array([held for _, _, held in layout.images], bool)
+    check_classes(tree.root, layout.classes)
+    places, test = choice(tree.root, layout.classes, y, held if layout.has_test else None)
+    decoder = Decoder(tree.root, input_shape, len(places))
+    for place, chosen in enumerate(places.tolist()):
+        parts = layout.images[chosen][0]
         decoder.put(place, parts, tree.files[parts]())
-    y = np.array([label for _, label, _ in chosen], np.int32)
-    test = np.array([held for _, _, held in chosen], bool)
-    return Raw(layout.classes, decoder.images(), y, test if layout.has_test else None)
-
-
-def _first(layout: _Layout, limit: int | None) -> list[tuple[Parts, int, bool]]:
-    if limit is None:
-        return layout.images
-    # where the test part is yet to be held out, both parts come from twice as many
-    limit = limit if layout.has_test else 2 * limit
-    seen: dict[tuple[int, bool], int] = {}
-    chosen = []
-    for image in layout.images:
-        key = image[1:]
-        seen[key] = seen.get(key, 0) + 1
-        if seen[key] <= limit:
-            chosen.append(image)
-    return chosen
+    return Raw(layout.classes, decoder.images(), y[places], test)
 
 
 def _layout(tree: _Tree) -> _Layout:
