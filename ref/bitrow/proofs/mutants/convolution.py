@@ -1,0 +1,106 @@
+"""Faults of the convolution's addressing, of its input gradient, and of the orders of sums (SPEC.md M1, C, B2, T2)."""
+
+from __future__ import annotations
+
+from bitrow.proofs.mutants.mutant import Edit, Family, Mutant
+
+_GATHER, _CONV, _POOL = "oracle.gather:", "oracle.conv:", "oracle.pool:"
+
+
+def _forward(name: str, does: str, clause: str, target: str, old: str, new: str) -> Mutant:
+    return Mutant(name, does, Family.CONVOLUTION, clause, (Edit(target, old, new),))
+
+
+WINDOWS = (
+    _forward("kernel_rows_and_columns_swapped", "kh and kw are swapped", "M1",
+             f"{_GATHER}forward_gather", "weight.transpose(3, 0, 1, 2)", "weight.transpose(3, 1, 0, 2)"),
+    _forward("kernel_rotated_forward", "the forward kernel is rotated by 180 degrees", "M1",
+             f"{_GATHER}forward_gather", "weight.transpose(3, 0, 1, 2)", "weight[::-1, ::-1].transpose(3, 0, 1, 2)"),
+    _forward("stride_phase", "a strided window starts on the last row and column of its step", "M1",
+             f"{_GATHER}forward_sources", "i * stride - padding + k", "i * stride + stride - 1 - padding + k"),
+    _forward("padding_one_less", "a padded map starts one row and column too late", "M1",
+             f"{_GATHER}forward_sources", "i * stride - padding + k", "i * stride - max(padding - 1, 0) + k"),
+    _forward("padding_repeats_the_edge", "positions outside the map read its edge", "M1",
+             f"{_GATHER}forward_sources", "at if at in inside else None", "min(max(at, 0), size - 1)"),
+    _forward("groups_interleaved", "a group takes every G-th channel", "M1",
+             f"{_GATHER}patches", "cell[g * width : (g + 1) * width]", "cell[g::groups]"),
+    _forward("group_of_the_first", "every group reads the channels of the first", "M1",
+             f"{_GATHER}patches", "cell[g * width : (g + 1) * width]", "cell[:width]"),
+)  # fmt: skip
+
+
+def _gradient(name: str, does: str, clause: str, target: str, old: str, new: str) -> Mutant:
+    return Mutant(name, does, Family.GRADIENT, clause, (Edit(target, old, new),))
+
+
+GRADIENTS = (
+    _gradient("kernel_not_rotated", "the gradient's kernel is not rotated", "C2",
+              f"{_GATHER}gradient_gather", "weight[::-1, ::-1]", "weight"),
+    _gradient("kernel_rows_not_rotated", "the gradient's kernel is rotated in its columns only", "C2",
+              f"{_GATHER}gradient_gather", "weight[::-1, ::-1]", "weight[:, ::-1]"),
+    _gradient("channels_not_swapped", "the gradient's kernel keeps input and output channels", "C2",
+              f"{_GATHER}gradient_gather", "split.transpose(3, 2, 0, 1, 4)", "split.transpose(3, 4, 0, 1, 2)"),
+    _gradient("dilation_phase", "dy is dilated one row and column too late", "C2",
+              f"{_GATHER}gradient_sources", "h + padding - (kernel", "h + padding + stride - 1 - (kernel"),
+    _gradient("dilation_repeats", "dilation repeats dy in place of holes", "C2",
+              f"{_GATHER}gradient_sources", "not hole and ", ""),
+    _gradient("mask_missing", "the gradient of clipped inputs passes", "C2",
+              f"{_CONV}backward", "deq if passes else 0", "deq"),
+    _gradient("masked_keeps_sign", "a masked gradient is a zero of its sign", "C2",
+              f"{_CONV}backward", "deq if passes else 0", "deq if passes else deq & 0x8000"),
+    _gradient("fold_missing", "the weight scales are not folded into dy", "C2",
+              f"{_CONV}backward", "np.uint16, gradient, w_scale)", "np.uint16, gradient, w_scale * 0 + 0x3C00)"),
+    _gradient("fold_of_the_neighbour", "dy is folded with the neighbour's weight scale", "C2",
+              f"{_CONV}backward", "np.uint16, gradient, w_scale)", "np.uint16, gradient, np.roll(w_scale, 1))"),
+    _gradient("gradient_sum_exact", "the FP32 sum of FP16 gradients is rounded once, at its end", "C3",
+              "oracle.float_sum:_fp32_of_units", "return bits, -rounded if number.sign else rounded",
+              "return bits, units"),
+    _gradient("gradient_sum_skips_zero_codes", "an infinite dy is skipped where its weight code is 0", "C3",
+              "oracle.float_sum:_special_sum", "if word is not None:", "if word is not None and code:"),
+    _gradient("gradient_sum_to_fp16", "the FP32 sum is rounded to FP16 before it is scaled", "C3",
+              f"{_CONV}_scaled_sums", "softfloat.mul(FP16, fp32.read(s), scale, config.mode)",
+              "softfloat.mul(FP16, fp16.read(fp16.from_float32(s, config.mode)), scale, config.mode)"),
+    _gradient("gradient_scale_through_float32", "the product of FP32 sum and scale is rounded to FP32 first", "C3",
+              f"{_CONV}_scaled_sums", "softfloat.mul(FP16, fp32.read(s), scale, config.mode)",
+              "fp16.from_float32(softfloat.mul(fp32.FP32, fp32.read(s), scale), config.mode)"),
+)  # fmt: skip
+
+
+def _order(name: str, does: str, clause: str, *edits: Edit) -> Mutant:
+    return Mutant(name, does, Family.REDUCTION, clause, edits)
+
+
+ORDERS = (
+    _order("products_reversed", "products are summed last to first where their order counts", "M2",
+           Edit(f"{_CONV}_running", "reduce(patch, kernel)", "reduce(patch[::-1], kernel[::-1])")),
+    _order("tree_adds_halves", "a tree adds the two halves of a row, not adjacent pairs", "B2",
+           Edit("oracle.reduce:tree", "range(0, level.shape[axis], 2)", "range(0, level.shape[axis] // 2)"),
+           Edit("oracle.reduce:tree", "range(1, level.shape[axis], 2)",
+                "range(level.shape[axis] // 2, level.shape[axis])")),
+    _order("tree_padded_in_front", "a tree is padded before its first element", "B2",
+           Edit("oracle.reduce:tree", "[words, np.zeros(shape, words.dtype)]",
+                "[np.zeros(shape, words.dtype), words]")),
+    _order("tree_padded_with_minus_zero", "a tree is padded with -0", "B2",
+           Edit("oracle.reduce:tree", "np.zeros(shape, words.dtype)",
+                "np.full(shape, arithmetic.fmt.sign_mask, words.dtype)")),
+    _order("row_summed_running", "a row is summed one element after another, not by a tree", "B2",
+           Edit("oracle.reduce:tree", "    return levels, np.take(level, 0, axis=axis)",
+                "    return levels, running(arithmetic, np.moveaxis(words, axis, 0))[-1]")),
+    _order("rows_reversed", "rows are added last to first", "B2",
+           Edit("oracle.reduce:running", "for term in words:", "for term in words[::-1]:")),
+    _order("sums_start_at_minus_zero", "sums over rows start at -0", "B2",
+           Edit("oracle.reduce:running", "np.zeros(words.shape[1:], words.dtype)",
+                "np.full(words.shape[1:], arithmetic.fmt.sign_mask, words.dtype)")),
+    _order("consumers_reversed", "the gradients of a value are added first consumer first", "A5",
+           Edit("vectors.judge:_accumulate", 'words["dys"][0], {}', 'words["dys"][-1], {}'),
+           Edit("vectors.judge:_accumulate", 'words["dys"][1:]', 'words["dys"][-2::-1]')),
+    _order("consumers_summed_in_fp32", "the gradients of a value are added in FP32 and rounded once", "A5",
+           Edit("vectors.judge:_accumulate", "layers.accumulate([total, dy], mode)",
+                "map_words(lambda first, *rest: fp16.from_float32(functools.reduce(layers.fp32.add,"
+                " map(fp16.to_float32, rest), fp16.to_float32(first)), mode),"
+                ' np.uint16, *words["dys"][: k + 1])')),
+    _order("pool_windows_reversed", "the gradients of a shared winner are added last window first", "A2",
+           Edit(f"{_POOL}_gathered", "        return 0\n", "        return 0\n    won = won[::-1]\n")),
+)  # fmt: skip
+
+CONVOLUTION = (*WINDOWS, *GRADIENTS, *ORDERS)
