@@ -242,6 +242,32 @@ def ablate(networks: Sequence[str], studies: Sequence[str], **options: Any) -> N
     command.ablate(**chosen, **options)
 
 
+@cli.command()
+@click.argument("claims", metavar="[CLAIM...]", nargs=-1)
+@click.option("--quick/--full", default=True, show_default="quick", help="A stated slice of each domain, or all.")
+@click.option("--shard", metavar="I/N", help="The I-th of N parts; writes a result file for --merge.")
+@click.option("--merge", is_flag=True, help="The arguments are the result files of all shards.")
+@click.option("--json", "json_file", type=_SET, metavar="FILE", help="The report; - is standard output.")
+@click.option("--state", type=_SET, default=Path("out/prove"), show_default=True, metavar="DIR", help="Result files.")
+@click.option("--fresh", is_flag=True, help="Do not take up an unfinished run.")
+@click.option("--jobs", type=click.IntRange(1), metavar="N", help="Processes. [default: one for each processor]")
+@click.option("--quiet", is_flag=True, help="No progress bar.")
+def prove(claims: Sequence[str], quick: bool, merge: bool, json_file: Path | None, **options: Any) -> None:
+    """Check the claims of the contract again, all or those named: which hold, on which domain, by which method.
+
+    A killed run is taken up where it stopped.
+    """
+    from bitrow.proofs import command
+    from bitrow.proofs.claim import Effort
+
+    if merge:
+        holds = command.merge([Path(name) for name in claims], json_file)
+    else:
+        holds = command.prove(claims, effort=Effort.QUICK if quick else Effort.FULL, json_file=json_file, **options)
+    if not holds:
+        sys.exit(DIFFERS)
+
+
 def _terminate(*_: object) -> NoReturn:
     """Leave by an exception, so that what was begun is cleaned up."""
     raise SystemExit(TERMINATED)

@@ -1,0 +1,221 @@
+"""What `bitrow prove` does, as a function of plain arguments; no command-line parsing here."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import re
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from bitrow.errors import BitrowError
+from bitrow.proofs import registry, runner, shards
+from bitrow.proofs.claim import Claim, Counterexample, Effort
+from bitrow.proofs.shards import Results
+
+STATE = Path("out/prove")
+
+
+def parse_shard(text: str) -> tuple[int, int]:
+    """`i/n` as numbers.
+
+    Raises:
+        BitrowError: anything else, or i outside 1..n.
+    """
+    match = re.fullmatch(r"(\d+)/(\d+)", text)
+    number, of = (int(match[1]), int(match[2])) if match else (0, 0)
+    if not 1 <= number <= of:
+        raise BitrowError(f"shard: found {text!r}, expected i/n with i from 1 to n")
+    return number, of
+
+
+def prove(
+    patterns: Sequence[str] = (),
+    *,
+    effort: Effort = Effort.QUICK,
+    shard: str | None = None,
+    json_file: Path | None = None,
+    state: Path = STATE,
+    fresh: bool = False,
+    jobs: int | None = None,
+    quiet: bool = False,
+    console: Console | None = None,
+) -> bool:
+    """Check claims, print the table, write what was found to `state`; whether every claim holds.
+
+    An unfinished run of the same kind is taken up where it stopped, unless `fresh`.
+
+    Raises:
+        BitrowError: an unknown claim, an unfinished run of another version, a file that cannot be written.
+    """
+    claims = registry.select(patterns)
+    results = shards.new(claims, effort, parse_shard(shard) if shard else shards.WHOLE)
+    target = state / shards.file_name(results, not patterns)
+    partial = target.with_suffix(".partial.json")
+    if partial.exists() and not fresh:
+        results = shards.resume(partial, results)
+    with progress(results, quiet) as advance:
+
+        def save(job: shards.Job, done: shards.Done) -> None:
+            shards.save(results, partial)
+            advance(job)
+
+        runner.run(claims, results, jobs or runner.available_cpus(), save)
+    shards.save(results, target)
+    partial.unlink(missing_ok=True)
+    return show(claims, results, json_file, console, str(target))
+
+
+def merge(paths: Sequence[Path], json_file: Path | None = None, console: Console | None = None) -> bool:
+    """Put the result files of all shards together and print the table; whether every claim holds.
+
+    Raises:
+        BitrowError: see `shards.merge`; the shards are of another bitrow than this one.
+    """
+    results = shards.merge(paths)
+    claims = registry.claims()
+    for name, count in results.chunks.items():
+        if name not in claims or claims[name].chunks(results.effort) != count:
+            raise BitrowError(f"{paths[0]}: found {count} chunks of {name}, expected those of this installation")
+    return show(claims, results, json_file, console, f"{len(paths)} shards")
+
+
+@contextlib.contextmanager
+def progress(results: Results, quiet: bool) -> Iterator[Callable[[shards.Job], None]]:
+    """A bar of chunks on standard error, where that is a terminal; names the claim that has just advanced."""
+    if quiet or not sys.stderr.isatty():
+        yield lambda job: None
+        return
+    from rich import progress as shown
+
+    columns = (shown.TextColumn("{task.description}"), shown.BarColumn(), shown.MofNCompleteColumn(),
+               shown.TimeElapsedColumn(), shown.TimeRemainingColumn())  # fmt: skip
+    total = len(results.jobs())
+    with shown.Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task("prove", total=total, completed=total - len(results.left()))
+        yield lambda job: bar.update(task, advance=1, description=f"prove {job.claim}")
+
+
+def _digest(results: Results, name: str) -> str:
+    """SHA-256 over the chunks' digests in hex, in order; "" where the claim has none."""
+    texts = [done.outcome.digest for _, done in sorted(results.done.get(name, {}).items())]
+    return hashlib.sha256("".join(texts).encode()).hexdigest() if any(texts) else ""
+
+
+def _counterexample_json(found: Counterexample | None) -> dict[str, Any] | None:
+    if found is None:
+        return None
+    operands = [{"name": name, "word": word, "meaning": meaning} for name, word, meaning in found.operands]
+    return {"operands": operands, "found": found.found, "expected": found.expected, "judge": found.judge}
+
+
+def row(claim: Claim, results: Results) -> dict[str, Any]:
+    """One claim of a run, as the table and the JSON report show it."""
+    done = [done for _, done in sorted(results.done.get(claim.name, {}).items())]
+    false = results.counterexample(claim.name)
+    mine = [job for job in results.jobs() if job.claim == claim.name]
+    notes = dict.fromkeys(chunk.outcome.note for chunk in done if chunk.outcome.note)
+    return {
+        "claim": claim.name,
+        "statement": claim.statement,
+        "clauses": list(claim.clauses),
+        "method": claim.method.value,
+        "domain": claim.domain(results.effort),
+        "chunks": [len(done), len(mine)],
+        "cases": sum(chunk.outcome.cases for chunk in done),
+        "verdict": "false" if false else "holds" if len(done) == len(mine) else "unfinished",
+        "seconds": round(sum(chunk.seconds for chunk in done), 2),
+        "digest": _digest(results, claim.name),
+        "notes": list(notes),
+        "counterexample": _counterexample_json(false),
+    }
+
+
+def report(claims: Mapping[str, Claim], results: Results) -> dict[str, Any]:
+    """The JSON report of a run."""
+    number, of = results.shard
+    rows = [row(claims[name], results) for name in results.chunks]
+    return {
+        "schema": "bitrow-prove-report-1",
+        "effort": results.effort.value,
+        "shard": f"{number}/{of}",
+        "versions": dict(results.versions),
+        "holds": all(row["verdict"] == "holds" for row in rows),
+        "claims": rows,
+    }
+
+
+def counterexample_lines(row: Mapping[str, Any]) -> list[str]:
+    """A false claim in words."""
+    false = row["counterexample"]
+    given = ", ".join(f"{o['name']} = {o['word']}" + (f" ({o['meaning']})" if o["meaning"] else "")
+                      for o in false["operands"])  # fmt: skip
+    return [
+        f"{row['claim']} is false: {row['statement']}",
+        f"  {given}",
+        f"  found {false['found']}, expected {false['expected']}, says the {false['judge']}",
+    ]
+
+
+def _table(found: Mapping[str, Any]) -> Table:
+    part = "" if found["shard"] == "1/1" else f", shard {found['shard']}"
+    table = Table(title=f"bitrow prove --{found['effort']}{part}", title_justify="left")
+    for name in ("claim", "clauses", "method", "domain"):
+        table.add_column(name, overflow="fold")
+    table.add_column("cases", justify="right")
+    table.add_column("verdict", overflow="fold")
+    table.add_column("seconds", justify="right")
+    for line in found["claims"]:
+        verdict = "; ".join([line["verdict"], *line["notes"]])
+        style = {"holds": "green", "false": "bold red"}.get(line["verdict"], "yellow")
+        clauses = " ".join(line["clauses"])
+        table.add_row(line["claim"], clauses, line["method"], line["domain"], f"{line['cases']:,}",
+                      f"[{style}]{verdict}[/]", f"{line['seconds']:.1f}")  # fmt: skip
+    table.add_section()
+    total = sum(line["seconds"] for line in found["claims"])
+    table.add_row("total", "", "", "", f"{sum(line['cases'] for line in found['claims']):,}", "", f"{total:.1f}")
+    return table
+
+
+def show(
+    claims: Mapping[str, Claim], results: Results, json_file: Path | None, console: Console | None, where: str
+) -> bool:
+    """Print the table and each counterexample, or the JSON where it goes to standard output; whether all hold."""
+    found = report(claims, results)
+    text = json.dumps(found, indent=1) + "\n"
+    if str(json_file) == "-":
+        print(text, end="")
+        return found["holds"]
+    console = console or Console()
+    if not console.is_terminal:
+        console.width = max(console.width, 160)
+    console.print(_table(found))
+    for line in found["claims"]:
+        if line["counterexample"]:
+            for text_line in counterexample_lines(line):
+                console.print(text_line, highlight=False, markup=False, soft_wrap=True)
+    console.print(f"results in {where}", highlight=False, markup=False)
+    if json_file is not None:
+        write_aside(json_file, text)
+    return found["holds"]
+
+
+def write_aside(target: Path, text: str) -> None:
+    """Write aside, then rename: the file appears whole or not at all.
+
+    Raises:
+        BitrowError: it cannot be written.
+    """
+    aside = target.with_name(f".{target.name}.partial")
+    try:
+        aside.write_text(text, encoding="utf-8")
+        aside.replace(target)
+    except OSError as error:
+        aside.unlink(missing_ok=True)
+        raise BitrowError(f"{target}: cannot be written: {error.strerror or error}") from None
