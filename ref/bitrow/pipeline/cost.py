@@ -16,7 +16,7 @@ import numpy as np
 
 from bitrow.graph import describe
 from bitrow.pipeline import banks as banking
-from bitrow.pipeline.machine import Mac
+from bitrow.pipeline.machine import Mac, Machine
 from bitrow.pipeline.rings import code_bits, conv_config
 from bitrow.pipeline.schedule import Schedule
 from bitrow.pipeline.stages import Head, Phase, Stage
@@ -132,7 +132,7 @@ class Cost(NamedTuple):
     peak_gflops_per_mm2: Range
 
 
-def _wide_adds(stage: Stage, phase: Phase, work_fxp: bool) -> bool:
+def wide_adds(stage: Stage, phase: Phase, work_fxp: bool) -> bool:
     """Additions of a task are FP32: sums over rows, windows and inputs, and a convolution's FP16 gradient."""
     if stage.kind in (Head.AVG_POOL, Head.BATCH_NORM):
         return phase is Phase.FORWARD_HEAD or (
@@ -156,7 +156,7 @@ def count(found: Schedule) -> Counts:
         total["macs"] += int(work.macs.sum()) * images
         total["dequantize"] += int(work.deq.sum()) * images
         total["fp_mul"] += int(work.mul.sum()) * images
-        wide = _wide_adds(stage, line.phase, is_fxp(stage, line.phase, machine))
+        wide = wide_adds(stage, line.phase, is_fxp(stage, line.phase, machine))
         total["fp32_add" if wide else "fp_add"] += int(work.add.sum()) * images
     bank_bits = queue_bits = 0
     for place, by_line in enumerate(banking.accesses(flow, found.rings)):
@@ -217,9 +217,8 @@ def sram_pj_per_bit(size_bytes: float) -> Range:
     return _SCALE.times(at_45nm)
 
 
-def cost_of(found: Schedule, memory_bits: int, bank_bytes: float) -> Cost:
-    """Energy and area of a run whose on-chip buffers hold `memory_bits`, in banks of `bank_bytes`."""
-    machine, counts = found.machine, count(found)
+def energy_items(machine: Machine, counts: Counts, bank_bytes: float) -> list[Item]:
+    """What operations and traffic take, pJ by item, with buffers in banks of `bank_bytes`."""
     mac = "fxp_mac" if machine.mac is Mac.FXP else "fp16_mac"
     energy = [
         _bill(mac, counts.macs, ENERGY_PJ[mac]),
@@ -237,6 +236,14 @@ def cost_of(found: Schedule, memory_bits: int, bank_bytes: float) -> Cost:
         ),
         _bill("host bits", counts.host_bits, ENERGY_PJ["dram_bit"]),
     ]
+    return energy
+
+
+def cost_of(found: Schedule, memory_bits: int, bank_bytes: float) -> Cost:
+    """Energy and area of a run whose on-chip buffers hold `memory_bits`, in banks of `bank_bytes`."""
+    machine, counts = found.machine, count(found)
+    mac = "fxp_mac" if machine.mac is Mac.FXP else "fp16_mac"
+    energy = energy_items(machine, counts, bank_bytes)
     area = [
         _bill(mac, machine.fxp_lanes, AREA_UM2[mac]),
         _bill("fp_mul", machine.fp_mul_lanes, AREA_UM2["fp_mul"]),
