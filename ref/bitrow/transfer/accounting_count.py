@@ -1,0 +1,264 @@
+"""Operations and memory traffic of one image, forward and backward, where the gradient goes only part of the way.
+
+The layers are counted as `pipeline.cost` counts them, task by task, leaving out what does not run; with a prompt,
+whose gradient crosses everything, the layers' counts are the pipeline's own. Branches run on the FP array.
+Gradients of parameters are sums over the batch and the host's (SPEC.md A4, C4): what they multiply goes there.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass, field, fields
+
+import numpy as np
+
+from bitrow.config import BatchNormConfig, ConvConfig, LinearConfig, ReluConfig
+from bitrow.formats import Gradient
+from bitrow.graph import INPUT, Node, Shape, describe, shapes
+from bitrow.pipeline import banks as banking
+from bitrow.pipeline.cost import Counts, wide_adds
+from bitrow.pipeline.flow import Flow, Line, dataflow
+from bitrow.pipeline.machine import Mac, Machine
+from bitrow.pipeline.rings import Ring, RingKind, build_rings, code_bits, conv_config, row_elements
+from bitrow.pipeline.stages import Head, Phase, Stage, gradient_edges
+from bitrow.pipeline.work import is_fxp, line_work, read_passes
+from bitrow.transfer.accounting_reach import Branch, Reach
+
+_FORWARD = (Phase.FORWARD_HEAD, Phase.FORWARD_CHAIN)
+
+
+@dataclass
+class Tally:
+    """Counts of one image, as `pipeline.cost.Counts`, and what the host does: products, and bits it is sent."""
+
+    macs: int = 0
+    dequantize: int = 0
+    fp_mul: int = 0
+    fp_add: int = 0
+    fp32_add: int = 0
+    bank_bits: int = 0
+    queue_bits: int = 0
+    weight_bits: int = 0
+    host_bits: int = 0
+    host_macs: int = field(default=0, metadata={"host": True})
+    gradient_bits: int = field(default=0, metadata={"host": True})
+
+    def add(self, **counts: int) -> None:
+        for name, count in counts.items():
+            setattr(self, name, getattr(self, name) + int(count))
+
+    @property
+    def counts(self) -> Counts:
+        """Without the host's."""
+        return Counts(**{f.name: getattr(self, f.name) for f in fields(self) if not f.metadata})
+
+
+@dataclass(frozen=True)
+class Passes:
+    """Tallies of the two passes of one image."""
+
+    forward: Tally
+    backward: Tally
+
+
+def count(reach: Reach, machine: Machine) -> Passes:
+    """Everything that one image takes."""
+    passes = Passes(Tally(), Tally())
+    flow = dataflow(reach.network, True)
+    rings = build_rings(flow, machine)
+    for line in flow.lines:
+        _count_line(passes, reach, flow, line, machine)
+    _count_rows(passes, reach, flow, rings, machine)
+    for branch in reach.branches:
+        _count_branch(passes, reach, branch)
+    _count_ends(passes, reach)
+    for node in reach.network.nodes:
+        _count_host(passes.backward, reach, node)
+    return passes
+
+
+def _runs(reach: Reach, flow: Flow, line: Line) -> bool:
+    stage = flow.stages[line.stage]
+    if line.phase in _FORWARD:
+        return True
+    if line.phase is Phase.BACKWARD_CHAIN:
+        return stage.output in reach.values
+    return stage.head is not None and reach.passes(stage.head)
+
+
+def _count_line(passes: Passes, reach: Reach, flow: Flow, line: Line, machine: Machine) -> None:
+    if not _runs(reach, flow, line):
+        return
+    stage = flow.stages[line.stage]
+    fxp = is_fxp(stage, line.phase, machine)
+    adds = "fp32_add" if wide_adds(stage, line.phase, fxp) else "fp_add"
+    if line.phase is Phase.BACKWARD_CHAIN:
+        mul, add = _backward_chain(reach, flow, stage, machine)
+        passes.backward.add(fp_mul=mul * line.rows, **{adds: add * line.rows})
+        return
+    work = line_work(flow, line, machine)
+    tally = passes.forward if line.phase in _FORWARD else passes.backward
+    tally.add(macs=work.macs.sum(), dequantize=work.deq.sum(), fp_mul=work.mul.sum(), **{adds: work.add.sum()})
+    tally.add(weight_bits=_weight_bits(flow, stage, line, machine))
+
+
+def _backward_chain(reach: Reach, flow: Flow, stage: Stage, machine: Machine) -> tuple[int, int]:
+    """FP multiplications and additions of a row: as the pipeline's, but only as far as the gradient goes."""
+    mul = sum(isinstance(node.config, BatchNormConfig) and reach.passes(node) for node in stage.chain)
+    add = max(0, len(gradient_edges(flow.stages, stage.index)) - 1)
+    conv = conv_config(stage)
+    if conv is not None and stage.head is not None and reach.passes(stage.head):
+        mul += int(conv.fold) + int(conv.gradient is Gradient.FXP and machine.mac is Mac.FXP)
+    if stage.kind is Head.BATCH_NORM:
+        mul, add = mul + 1, add + 2
+    elements = row_elements(stage.out_shape)
+    return mul * elements, add * elements
+
+
+def _weight_bits(flow: Flow, stage: Stage, line: Line, machine: Machine) -> int:
+    """Weights are read once for each row task that multiplies by them."""
+    reads = {Head.CONV: Phase.FORWARD_HEAD, Head.LINEAR: Phase.FORWARD_CHAIN}.get(stage.kind)
+    if stage.head is None or reads is None or line.phase not in (reads, Phase.BACKWARD_HEAD):
+        return 0
+    conv = conv_config(stage)
+    bits = code_bits(conv.weight_format.bits) if conv and machine.mac is Mac.FXP else 16
+    weights = {summary.name: summary.weights for summary in describe(flow.network)}[stage.head.name]
+    return weights * bits * line.rows
+
+
+def _count_rows(passes: Passes, reach: Reach, flow: Flow, rings: tuple[Ring, ...], machine: Machine) -> None:
+    kept = {ring.index for ring in rings if _kept(reach, flow, ring)}
+    for place, by_line in enumerate(banking.accesses(flow, rings)):
+        line = flow.lines[place]
+        if not _runs(reach, flow, line):
+            continue
+        tally = passes.forward if line.phase in _FORWARD else passes.backward
+        again = read_passes(flow, machine, place)
+        for access in by_line:
+            if access.ring.index in kept:
+                rows = np.maximum(access.last - access.first + 1, 0)
+                tally.add(bank_bits=int((rows * (1 if access.write else again)).sum()) * access.ring.row_bits)
+    for ring in rings:
+        if not ring.banked:
+            passes.forward.add(queue_bits=2 * ring.rows * ring.row_bits)
+
+
+def _kept(reach: Reach, flow: Flow, ring: Ring) -> bool:
+    """The ring is written and read at all: what only the backward pass reads goes where that does."""
+    stage = flow.stages[ring.stage]
+    match ring.kind:
+        case RingKind.MASK | RingKind.DY | RingKind.INDEX:
+            return stage.head is not None and reach.passes(stage.head)
+        case RingKind.RELU:
+            relus = [node for node in stage.chain if isinstance(node.config, ReluConfig)]
+            return any(reach.passes(node) for node in relus if ring.name.endswith(f".{node.name}.mask"))
+        case RingKind.GRADIENT:
+            return next(edge.value for edge in stage.edges if edge.index == ring.edge) in reach.values
+    return True
+
+
+def _count_branch(passes: Passes, reach: Reach, branch: Branch) -> None:
+    """A branch's layers: FP16 products, FP32 sums; each of its maps is written once and read once, and its
+    weights are read once for each of its rows.
+    """
+    (start, end), (pooled, hidden, small) = (
+        map(math.prod, (branch.start_shape, branch.end_shape)),
+        map(math.prod, (branch.pooled, branch.hidden, branch.small)),
+    )
+    down = hidden * branch.pooled[2]
+    up = small * branch.rank
+    weights = branch.rank * (branch.pooled[2] + branch.small[2]) * 16 * branch.pooled[0]
+    pool_add, pool_mul = (pooled * 4, pooled) if branch.pools else (0, 0)
+    ahead, back = passes.forward, passes.backward
+    ahead.add(fp_mul=pool_mul + down + up, fp32_add=pool_add + down + up, fp_add=hidden + end)
+    maps = pooled * branch.pools + hidden + small
+    ahead.add(bank_bits=2 * 16 * (start + maps), weight_bits=weights)
+    back.add(fp32_add=end * (small != end) + up, fp_mul=up)
+    back.add(bank_bits=16 * end + 2 * 16 * (small + hidden) + _saved_read(branch), weight_bits=weights)
+    if branch.start in reach.values:  # something before it is trained, so its input needs a gradient, too
+        back.add(fp_mul=down + (start if branch.pools else 0), fp32_add=down, fp_add=start)
+        back.add(bank_bits=2 * 16 * start)
+    if f"branches/{branch.end}/down" in reach.trained:
+        back.add(host_macs=down, gradient_bits=16 * (pooled + hidden))
+    if f"branches/{branch.end}/up" in reach.trained:
+        back.add(host_macs=up, gradient_bits=16 * (hidden + small))
+
+
+def _saved_read(branch: Branch) -> int:
+    """Bits of a branch's ReLU mask, written and read."""
+    return 2 * math.prod(branch.hidden[:1]) * -(-row_elements(branch.hidden) // 8) * 8
+
+
+def _count_ends(passes: Passes, reach: Reach) -> None:
+    """The image comes from the host; with a prompt it is added to, and its gradient goes back."""
+    elements = math.prod(reach.network.input_shape)
+    passes.forward.add(host_bits=16 * elements, fp_add=elements * reach.prompt)
+    if INPUT in reach.values:
+        passes.backward.add(host_bits=16 * elements)
+
+
+def _count_host(tally: Tally, reach: Reach, node: Node) -> None:
+    """Products of the host's weight gradients, and the bits of the two maps that each is made of."""
+    trained = reach.fields(node)
+    if not trained:
+        return
+    sizes = shapes(reach.network)
+    inputs, outputs = math.prod(sizes[node.inputs[0]]), math.prod(sizes[node.name])
+    tally.add(gradient_bits=16 * outputs)
+    if trained & {"weight"}:
+        macs = {summary.name: summary.macs for summary in describe(reach.network)}[node.name]
+        bits = code_bits(node.config.x_format.bits) if isinstance(node.config, ConvConfig) else 16
+        tally.add(host_macs=macs, gradient_bits=bits * inputs)
+    if trained & {"scale", "gamma"}:
+        tally.add(host_macs=inputs, gradient_bits=16 * inputs)
+
+
+def map_bits(shape: Shape, bits: int) -> int:
+    """Bits of a map whose rows start on a byte (SPEC.md Q5)."""
+    return shape[0] * -(-row_elements(shape) * bits // 8) * 8
+
+
+def saved(reach: Reach) -> Iterator[tuple[str, str, int, int]]:
+    """(layer, what, bits, bytes of a JAX program) of all that one image keeps for its backward pass.
+
+    Bits are the accelerator's: masks 1 bit, codes packed, rows on whole bytes. A JAX program gives a byte to each
+    mask, code and winner.
+    """
+    sizes = shapes(reach.network)
+    for node in reach.network.nodes:
+        shape, trained, passes = sizes[node.inputs[0]], reach.fields(node), reach.passes(node)
+        yield from ((node.name, *item) for item in _saved_of(node, shape, sizes[node.name], trained, passes))
+    for branch in reach.branches:
+        name = f"branches/{branch.end}"
+        maps = {"input": branch.pooled, "hidden": branch.hidden}
+        for what, shape in maps.items():
+            if what == "hidden" or f"{name}/down" in reach.trained:
+                yield name, what, map_bits(shape, 16), 2 * math.prod(shape)
+        yield name, "relu mask", map_bits(branch.hidden, 1), math.prod(branch.hidden)
+
+
+def _saved_of(
+    node: Node, shape: Shape, out: Shape, trained: frozenset[str], passes: bool
+) -> Iterator[tuple[str, int, int]]:
+    elements = math.prod(shape)
+    match type(node.config).__name__:
+        case "ConvConfig":
+            assert isinstance(node.config, ConvConfig)
+            if passes:
+                yield "mask", map_bits(shape, 1), elements
+            if "weight" in trained:
+                yield "codes", map_bits(shape, code_bits(node.config.x_format.bits)), elements
+        case "ReluConfig" if passes:
+            yield "mask", map_bits(shape, 1), elements
+        case "MaxPoolConfig" if passes:
+            places = max(1, (getattr(node.config, "kernel", 1) ** 2 - 1).bit_length())
+            yield "winners", map_bits(out, places), math.prod(out)
+        case "BatchNormConfig" if "scale" in trained or "gamma" in trained or (passes and _batch(node)):
+            yield "input", map_bits(shape, 16), 2 * elements
+        case "LinearConfig" if isinstance(node.config, LinearConfig) and "weight" in trained:
+            yield "input", 16 * elements, 2 * elements
+
+
+def _batch(node: Node) -> bool:
+    return isinstance(node.config, BatchNormConfig) and node.config.statistics.value == "batch"
