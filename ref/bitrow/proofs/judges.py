@@ -108,9 +108,22 @@ def flushed(words: np.ndarray) -> np.ndarray:
     return np.where((words & 0x7FFF) < LEAST_NORMAL, words & SIGN, words)
 
 
-def signed(value: np.ndarray, mode: FloatMode, error: np.ndarray | None = None) -> np.ndarray:
-    """Finite float64 values of either sign (see `bracket`), rounded under `mode`, as words; -0.0 gives -0."""
+class Signed(NamedTuple):
+    """Numbers of either sign: where they are negative, and the brackets of their magnitudes."""
+
+    negative: np.ndarray
+    magnitude: Bracket
+
+    def rounded(self, mode: FloatMode) -> np.ndarray:
+        """Words under a mode; the zero of a negative number is -0."""
+        plus, minus = (direction_of(mode.rounding, negative) for negative in (False, True))
+        up = self.magnitude.rounded(plus, mode.overflow, mode.flush)
+        if plus == minus:
+            return up | (self.negative * SIGN)
+        return np.where(self.negative, self.magnitude.rounded(minus, mode.overflow, mode.flush) | SIGN, up)
+
+
+def signed(value: np.ndarray, error: np.ndarray | None = None) -> Signed:
+    """Finite float64 values of either sign (see `bracket`); -0.0 counts as negative."""
     negative = np.signbit(value)
-    inside = bracket(np.abs(value), None if error is None else np.where(negative, -error, error))
-    ways = [inside.rounded(direction_of(mode.rounding, sign), mode.overflow, mode.flush) for sign in (False, True)]
-    return np.where(negative, ways[1] | SIGN, ways[0])
+    return Signed(negative, bracket(np.abs(value), None if error is None else np.where(negative, -error, error)))

@@ -3,6 +3,6 @@
 from __future__ import annotations
 
 from bitrow.proofs.claim import Claim
-from bitrow.proofs.exhaustive import pairs
+from bitrow.proofs.exhaustive import pairs, words
 
-CLAIMS: tuple[Claim, ...] = (*pairs.CLAIMS,)
+CLAIMS: tuple[Claim, ...] = (*pairs.CLAIMS, *words.CLAIMS)

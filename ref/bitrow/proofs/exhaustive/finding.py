@@ -84,11 +84,19 @@ class Tally:
         self._digest = hashlib.sha256()
 
     def compare(
-        self, found: np.ndarray, expected: np.ndarray, explain: Callable[[np.ndarray], Counterexample]
+        self,
+        found: np.ndarray,
+        expected: np.ndarray,
+        explain: Callable[[np.ndarray], Counterexample],
+        counted: bool = False,
     ) -> bool:
-        """Count and hash `found`; where it differs, `explain` the flat indices of the wrong elements. True if equal."""
-        self.cases += found.size
-        self._digest.update(np.ascontiguousarray(found, found.dtype.newbyteorder("<")).data)
+        """Count and hash `found` (unless `counted` before); `explain` is given flat indices of wrong elements.
+
+        True if there are none.
+        """
+        if not counted:
+            self.cases += found.size
+            self._digest.update(np.ascontiguousarray(found, found.dtype.newbyteorder("<")).data)
         if np.array_equal(found, expected):
             return True
         if self.counterexample is None:
