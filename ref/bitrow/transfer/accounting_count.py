@@ -199,18 +199,21 @@ def _count_ends(passes: Passes, reach: Reach) -> None:
 
 
 def _count_host(tally: Tally, reach: Reach, node: Node) -> None:
-    """Products of the host's weight gradients, and the bits of the two maps that each is made of."""
-    trained = reach.fields(node)
+    """Products of the host's weight gradients, and the bits of the two maps that each is made of.
+
+    Gamma and beta of batch statistics are not among them: their gradients are the accelerator's (SPEC.md B3).
+    """
+    trained = reach.fields(node) - {"gamma", "beta"}
     if not trained:
         return
     sizes = shapes(reach.network)
     inputs, outputs = math.prod(sizes[node.inputs[0]]), math.prod(sizes[node.name])
     tally.add(gradient_bits=16 * outputs)
-    if trained & {"weight"}:
+    if "weight" in trained:
         macs = {summary.name: summary.macs for summary in describe(reach.network)}[node.name]
         bits = code_bits(node.config.x_format.bits) if isinstance(node.config, ConvConfig) else 16
         tally.add(host_macs=macs, gradient_bits=bits * inputs)
-    if trained & {"scale", "gamma"}:
+    if "scale" in trained:
         tally.add(host_macs=inputs, gradient_bits=16 * inputs)
 
 
@@ -254,7 +257,7 @@ def _saved_of(
         case "MaxPoolConfig" if passes:
             places = max(1, (getattr(node.config, "kernel", 1) ** 2 - 1).bit_length())
             yield "winners", map_bits(out, places), math.prod(out)
-        case "BatchNormConfig" if "scale" in trained or "gamma" in trained or (passes and _batch(node)):
+        case "BatchNormConfig" if "scale" in trained or (_batch(node) and (passes or trained)):
             yield "input", map_bits(shape, 16), 2 * elements
         case "LinearConfig" if isinstance(node.config, LinearConfig) and "weight" in trained:
             yield "input", 16 * elements, 2 * elements

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
@@ -104,6 +105,7 @@ def reach(network: Network, trained: Iterable[str]) -> Reach:
     return Reach(network, names)
 
 
+@functools.lru_cache(maxsize=64)
 def all_branches(network: Network) -> tuple[Branch, ...]:
     """The branch beside every block that can have one."""
     sizes, found = shapes(network), []
