@@ -150,9 +150,9 @@ def _layer(
         case AddConfig(), _:
             return x + inputs[1], None
         case MaxPoolConfig() as config, _:
-            return _max_pool(config, x), None
+            return max_pool(config, x), None
         case AvgPoolConfig() as config, _:
-            return _avg_pool(config, x), None
+            return avg_pool(config, x), None
         case LinearConfig(), Weights(weight, bias) if bias is not None:
             y = x.reshape(x.shape[0], -1) @ weight
             return (y + jnp.broadcast_to(bias, y.shape))[:, None, None, :], None
@@ -193,13 +193,15 @@ def _running(old: Array, new: Array) -> Array:
     return _MOMENTUM * old + (1 - _MOMENTUM) * new
 
 
-def _max_pool(config: MaxPoolConfig, x: Array) -> Array:
+def max_pool(config: MaxPoolConfig, x: Float32[Array, "n h w c"]) -> Float32[Array, "n oh ow c"]:
+    """Max pool in float32."""
     window, stride = (1, config.kernel, config.kernel, 1), (1, config.stride, config.stride, 1)
     padding = ((0, 0), (config.padding, config.padding), (config.padding, config.padding), (0, 0))
     return lax.reduce_window(x, -jnp.inf, lax.max, window, stride, padding)
 
 
-def _avg_pool(config: AvgPoolConfig, x: Array) -> Array:
+def avg_pool(config: AvgPoolConfig, x: Float32[Array, "n h w c"]) -> Float32[Array, "n oh ow c"]:
+    """Average pool in float32."""
     n, h, w, c = x.shape
     kh, kw = (h, w) if config.kernel is None else (config.kernel, config.kernel)
     cropped = x[:, : h // kh * kh, : w // kw * kw, :]

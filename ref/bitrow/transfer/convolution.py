@@ -1,0 +1,262 @@
+"""A convolution that trains: the layer's bits or their simulation, and the host's weight gradient.
+
+The weights are float32 masters; their codes are made in the program, exactly as the host's calibration makes
+them. What the backward pass saves depends on what is trained: a frozen convolution saves its mask and nothing
+else, and one whose input needs no gradient saves nothing (SPEC.md C2, C4).
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+from dataclasses import dataclass, replace
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax import Array, lax
+from jax.custom_derivatives import SymbolicZero
+from jaxtyping import Bool, Float16, Float32, Int8, Integer, UInt16
+
+from bitrow.config import ConvConfig
+from bitrow.errors import BitrowError
+from bitrow.formats import Fxp, Gradient, QuantRounding
+from bitrow.layers import conv
+from bitrow.layers.conv import ConvParams
+from bitrow.ops import fp16, fxp, lfsr, mac
+from bitrow.transfer import ordered
+from bitrow.transfer.numerics import AXIS, ROW_BITS, Numerics, Scaling
+
+
+@dataclass(frozen=True)
+class ConvPlan:
+    """How a convolution is run: its configuration, the numerics, and where its gradient's scale comes from.
+
+    `sharded`: the batch is split over the mesh axis AXIS, so stochastic rounding starts at the device's first
+    element (SPEC.md Q3).
+    """
+
+    config: ConvConfig
+    numerics: Numerics
+    scaling: Scaling = Scaling.STATIC
+    sharded: bool = False
+
+
+class ForwardScales(NamedTuple):
+    """Scales of the forward pass. `w_scale` and `scale` are scalars or one for each output channel."""
+
+    x_scale: Float16[Array, ""]
+    x_inv_scale: Float16[Array, ""]
+    w_scale: Float16[Array, "..."]
+    scale: Float16[Array, "..."]
+
+
+class GradientScales(NamedTuple):
+    """Scales of the backward pass, and the seed of its stochastic rounding; they change between steps only."""
+
+    dy_scale: Float16[Array, ""]
+    dy_inv_scale: Float16[Array, ""]
+    dx_scale: Float16[Array, ""] | None
+    seed: UInt16[Array, ""]
+
+
+def weight_codes(
+    weight: Float32[Array, "kh kw c_in c_out"], w_scale: Float16[Array, "..."], fmt: Fxp
+) -> tuple[Integer[Array, "kh kw c_in c_out"], Bool[Array, "kh kw c_in c_out"]]:
+    """`clip(rint(weight / w_scale))` of the exact quotient, and where it is not clipped.
+
+    A quotient rounded to float32 finds the code or its neighbour; the comparisons with the codes' midpoints,
+    which float32 holds exactly, find which.
+    """
+    scale = jnp.broadcast_to(fp16.widen(w_scale), weight.shape)
+    near = jnp.rint(jnp.clip(weight / scale, fmt.min - 2, fmt.max + 2))
+    odd = near != 2 * jnp.floor(near * jnp.float32(0.5))
+    above, below = (near + jnp.float32(0.5)) * scale, (near - jnp.float32(0.5)) * scale
+    up = (weight > above) | ((weight == above) & odd)
+    down = (weight < below) | ((weight == below) & odd)
+    code = near + up.astype(jnp.float32) - down.astype(jnp.float32)
+    inside = (code >= fmt.min) & (code <= fmt.max)
+    return jnp.clip(code, fmt.min, fmt.max).astype(fxp.code_dtype(fmt)), inside
+
+
+def conv_params(
+    config: ConvConfig, weight: Array, bias: Array | None, forward: ForwardScales, gradient: GradientScales
+) -> ConvParams:
+    """The layer's parameters as `layers.conv` reads them."""
+    return ConvParams(
+        weight_code=weight_codes(weight, forward.w_scale, config.weight_format)[0],
+        x_inv_scale=forward.x_inv_scale,
+        scale=forward.scale,
+        w_scale=forward.w_scale,
+        dy_inv_scale=gradient.dy_inv_scale,
+        dx_scale=gradient.dx_scale,
+        bias=None if bias is None else ordered.half(bias),
+        seed=gradient.seed,
+    )
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
+def convolve(
+    plan: ConvPlan,
+    weight: Float32[Array, "kh kw c_in c_out"],
+    bias: Float32[Array, " c_out"] | None,
+    forward: ForwardScales,
+    gradient: GradientScales,
+    probe: Float32[Array, ""],
+    x: Float16[Array, "n h w c_in"],
+) -> Float16[Array, "n oh ow c_out"]:
+    """The convolution's output (SPEC.md C1), differentiable in x as the accelerator does it (C2, C3).
+
+    The gradients of weight and bias are the host's, in float32 and straight through their rounding (C4). The
+    "gradient" of `probe` is the largest magnitude that the gradient's quantizer saw, for delayed scales.
+
+    Raises:
+        BitrowError: another channel count, or a map smaller than the kernel.
+    """
+    return _run(plan, conv_params(plan.config, weight, bias, forward, gradient), forward, x)[0]
+
+
+def _run(plan: ConvPlan, params: ConvParams, forward: ForwardScales, x: Array) -> tuple[Array, Array, Array]:
+    """Output, codes of the input and their mask."""
+    config = plan.config
+    conv.check_input(config, params, x.shape)
+    code, mask = conv.quantize_input(config, params, x)
+    if plan.numerics is Numerics.BIT_ACCURATE:
+        kernel = conv.forward_kernel(config, params)
+        return conv.multiply(config, params, kernel, code, mac.forward_padding(config.padding)), code, mask
+    value = code.astype(jnp.float32) * fp16.widen(forward.x_scale)
+    y = fp16.round_once(float_conv(config, value, _value(params)), config.mode)
+    return (y if params.bias is None else fp16.add(y, params.bias, config.mode)), code, mask
+
+
+def _value(params: ConvParams) -> Float32[Array, "kh kw c_in c_out"]:
+    code = params.weight_code.astype(jnp.float32)
+    return code * jnp.broadcast_to(fp16.widen(params.w_scale), code.shape)
+
+
+def float_conv(config: ConvConfig, x: Array, weight: Array) -> Float32[Array, "n oh ow c_out"]:
+    """Plain float32 convolution, its sums in any order."""
+    return lax.conv_general_dilated(
+        x, weight, (config.stride,) * 2, [(config.padding,) * 2] * 2,
+        dimension_numbers=("NHWC", "HWIO", "NHWC"), feature_group_count=config.groups,
+        precision=lax.Precision.HIGHEST,
+    )  # fmt: skip
+
+
+class _Saved(NamedTuple):
+    weight: Any
+    bias: Any
+    forward: ForwardScales
+    gradient: GradientScales
+    mask: Bool[Array, "n h w c"] | None  # where the input needs a gradient
+    code: Int8[Array, "n h w c"] | None  # where the weights do
+    shape: Array  # no elements: the input's rows and columns
+    probed: Array | None
+
+
+def _forward(plan: ConvPlan, weight: Any, bias: Any, forward: Any, gradient: Any, probe: Any, x: Any) -> Any:
+    plain = jax.tree.map(lambda leaf: leaf.value, (bias, forward, gradient), is_leaf=_is_primal)
+    params = conv_params(plan.config, weight.value, *plain)
+    y, code, mask = _run(plan, params, plain[1], x.value)
+    shape = jnp.zeros((0, *x.value.shape[1:3]))
+    probed = probe.value if probe.perturbed else None
+    kept = mask if x.perturbed else None, code if weight.perturbed else None
+    return y, _Saved(weight.value, plain[0], plain[1], plain[2], *kept, shape, probed)
+
+
+def _is_primal(leaf: Any) -> bool:
+    return hasattr(leaf, "perturbed")
+
+
+def _backward(plan: ConvPlan, saved: _Saved, dy: Any) -> tuple[Any, ...]:
+    if isinstance(dy, SymbolicZero):
+        return None, None, None, None, None, None
+    params = conv_params(plan.config, saved.weight, saved.bias, saved.forward, saved.gradient)
+    dx = None
+    if saved.mask is not None:
+        dx = _input_gradient(plan, params, saved, dy)
+    dweight = None
+    if saved.code is not None:
+        value = saved.code.astype(jnp.float32) * fp16.widen(saved.forward.x_scale)
+        dweight = weight_gradient(plan.config, value, fp16.widen(dy), saved.weight, params)
+    dbias = None if saved.bias is None else ordered.channel_sum(dy)
+    amax = None if saved.probed is None else _largest(plan, params, dy)
+    return dweight, dbias, None, None, amax, dx
+
+
+convolve.defvjp(_forward, _backward, symbolic_zeros=True)
+
+
+def weight_gradient(config: ConvConfig, value: Array, dy: Array, weight: Array, params: ConvParams) -> Array:
+    """The host's float32 gradient of the weights, straight through their rounding, zero where it clips."""
+    _, pull = jax.vjp(lambda w: float_conv(config, value, w), weight)
+    inside = weight_codes(weight, params.w_scale, config.weight_format)[1]
+    return jnp.where(inside, pull(dy)[0], jnp.float32(0))
+
+
+def _largest(plan: ConvPlan, params: ConvParams, dy: Array) -> Float32[Array, ""]:
+    if plan.config.fold:
+        dy = fp16.mul(dy, params.w_scale, plan.config.mode)
+    word = jnp.max(fp16.bits(dy) & jnp.uint16(0x7FFF))
+    return fp16.widen(lax.bitcast_convert_type(word, jnp.float16))
+
+
+def _input_gradient(plan: ConvPlan, params: ConvParams, saved: _Saved, dy: Array) -> Array:
+    config = plan.config
+    assert saved.mask is not None
+    hw = saved.shape.shape[1], saved.shape.shape[2]
+    padding = mac.gradient_padding(dy.shape[1:3], hw, params.weight_code.shape[:2], config.stride, config.padding)
+    start = lax.axis_index(AXIS).astype(jnp.uint32) * jnp.uint32(math.prod(dy.shape)) if plan.sharded else 0
+    if plan.scaling is Scaling.ROW:
+        ready = row_codes(config, params, dy, start)
+    else:
+        ready = conv.prepare_gradient(config, params, dy, start)
+    if plan.numerics is Numerics.BIT_ACCURATE:
+        kernel = conv.gradient_kernel(config, params)
+        return conv.multiply_gradient(config, params, kernel, ready, saved.mask, padding)
+    return _simulated_gradient(config, params, saved, ready)
+
+
+def _simulated_gradient(config: ConvConfig, params: ConvParams, saved: _Saved, ready: Array) -> Array:
+    if config.gradient is Gradient.FP16:
+        value = fp16.widen(ready, config.mode)
+    else:
+        value = ready.astype(jnp.float32) * fp16.widen(saved.gradient.dy_scale)
+    weight = params.weight_code.astype(jnp.float32) if config.fold else _value(params)
+    assert saved.mask is not None
+    zeros = jnp.zeros(saved.mask.shape, jnp.float32)
+    _, pull = jax.vjp(lambda x: float_conv(config, x, weight), zeros)
+    return jnp.where(saved.mask, fp16.round_once(pull(value)[0], config.mode), jnp.float16(0))
+
+
+def row_codes(
+    config: ConvConfig, params: ConvParams, dy: Float16[Array, "n oh ow co"], start: int | Array
+) -> Integer[Array, "n oh ow co"]:
+    """Codes of dy under a scale for each row: the tensor's times 2^k, k from 0 to ROW_BITS.
+
+    k is the least for which the row's largest magnitude rounds to a code that is not clipped. A row's codes have
+    ROW_BITS fewer bits than `config.dy_format`; shifted left by k they are codes of the tensor's scale, which the
+    accumulator takes as any other (SPEC.md C2, M1).
+
+    Raises:
+        BitrowError: a per-channel weight scale without `fold` (C2).
+    """
+    if params.w_scale.ndim and not config.fold:
+        raise BitrowError("convolution gradient: found a weight scale per channel, expected one per tensor or fold")
+    if config.fold:
+        dy = fp16.mul(dy, params.w_scale, config.mode)
+    narrow = replace(config.dy_format, bits=config.dy_format.bits - ROW_BITS)
+    t = fp16.mul(dy, params.dy_inv_scale, config.mode)
+    largest = jnp.max(jnp.where(jnp.isnan(t), jnp.float16(0), jnp.abs(t)), axis=(2, 3), keepdims=True)
+    shift = jnp.zeros(largest.shape, jnp.int32)
+    for k in range(ROW_BITS):
+        shift = shift + (fp16.widen(largest) >= jnp.float32((narrow.max + 0.5) * 2.0**k)).astype(jnp.int32)
+    # 2^-k by its exponent field; the product may leave FP16's normal range, where it rounds to subnormals.
+    inverse = lax.bitcast_convert_type(((15 - shift) << 10).astype(jnp.uint16), jnp.float16)
+    inverse = jnp.broadcast_to(inverse, dy.shape)
+    if config.dy_rounding is QuantRounding.NEAREST_EVEN:
+        code = fxp.quantize(t, inverse, narrow, config.mode)[0]
+    else:
+        words = lfsr.words(params.seed, start, dy.shape)
+        code = fxp.quantize_stochastic(t, inverse, words, narrow, config.mode)[0]
+    return (code.astype(jnp.int32) << jnp.broadcast_to(shift, code.shape)).astype(fxp.code_dtype(config.dy_format))

@@ -1,0 +1,291 @@
+"""A network of `bitrow.graph` as one nnx module, with the branches and prompt that a policy adds.
+
+In simulated and bit-accurate numerics its gradients reach a value with several consumers in the order of SPEC.md
+A5, a branch counting as the last reader of its block's input.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import nnx
+from jax import Array
+
+from bitrow import calibrate
+from bitrow.config import (
+    AddConfig,
+    AvgPoolConfig,
+    BatchNormConfig,
+    ConvConfig,
+    LinearConfig,
+    MaxPoolConfig,
+    ReluConfig,
+    Statistics,
+)
+from bitrow.errors import BitrowError
+from bitrow.float_model import ConvScales, FloatModel
+from bitrow.graph import INPUT, Network, Node, consumers, shapes
+from bitrow.layers import residual
+from bitrow.layers.batch_norm import BatchParams, FrozenParams
+from bitrow.layers.conv import ConvParams
+from bitrow.layers.linear import LinearParams
+from bitrow.ops import fp16
+from bitrow.parameters import LayerParams, Params, check_params
+from bitrow.transfer import ordered
+from bitrow.transfer.branches import LiteResidual, Place, Prompt, blocks
+from bitrow.transfer.convolution import conv_params
+from bitrow.transfer.modules import (
+    Add,
+    BatchNorm,
+    Constant,
+    Conv,
+    FrozenBatchNorm,
+    GradientState,
+    Head,
+    Layer,
+    Pool,
+    Probe,
+    Relu,
+)
+from bitrow.transfer.numerics import Arithmetic, GradientNumerics, Numerics, with_gradient
+
+
+class NetworkModule(Layer):
+    """The network's layers by name, called in its order."""
+
+    def __init__(self, network: Network, layers: Mapping[str, Layer]) -> None:
+        super().__init__()
+        self.network = network
+        self.layers = nnx.Dict(dict(layers))
+        self.branches = nnx.Dict({})
+        self.places: tuple[Place, ...] = ()
+        self.prompt: Prompt | None = nnx.data(None)
+
+    def __call__(self, x: Array) -> Array:
+        """Logits [n, classes] (or the output map) of images f32 or f16 [n,h,w,c]: f32 in float32, else f16."""
+        values = _Values(self.network, self.places, self.in_float)
+        x = x.astype(jnp.float32) if self.in_float else _as_half(x)
+        values.put(INPUT, x if self.prompt is None else self.prompt(x))
+        by_end = {place.end: place for place in self.places}
+        for node in self.network.nodes:
+            y = self.layers[node.name](*(values.take(name) for name in node.inputs))
+            if isinstance(node.config, LinearConfig):
+                y = y[:, None, None, :]
+            place = by_end.get(node.name)
+            if place is not None:
+                extra = self.branches[node.name](values.take(place.start))
+                y = y + extra if self.in_float else residual.apply(AddConfig(self.network.mode), y, extra)
+            values.put(node.name, y)
+        output = values.take(self.network.output)
+        head = isinstance(self.network.node(self.network.output).config, LinearConfig)
+        return output.reshape(output.shape[0], -1) if head else output
+
+    def add_branches(self, seed: int) -> None:
+        """A lite residual branch beside every block but the first, drawn by numpy from `seed`."""
+        sizes, rng = shapes(self.network), np.random.default_rng(seed)
+        self.places = tuple(blocks(self.network))
+        for place in self.places:
+            branch = LiteResidual(sizes[place.start], sizes[place.end], rng)
+            branch.set_attributes(numerics=self.numerics)
+            self.branches[place.end] = branch
+
+    def add_prompt(self) -> None:
+        """A trainable perturbation of the input."""
+        self.prompt = nnx.data(Prompt(self.network.input_shape))
+        self.prompt.set_attributes(numerics=self.numerics)
+
+
+def _as_half(x: Array) -> Array:
+    return x if x.dtype == jnp.float16 else ordered.half(x)
+
+
+class _Values:
+    """Values under way to their readers, each reader's its own copy (SPEC.md A5)."""
+
+    def __init__(self, network: Network, places: tuple[Place, ...], in_float: bool) -> None:
+        self._network, self._in_float = network, in_float
+        self._readers = {name: len(readers) for name, readers in consumers(network).items()}
+        self._readers[network.output] = 1
+        for place in places:
+            self._readers[place.start] += 1
+        self._copies: dict[str, list[Array]] = {}
+
+    def put(self, name: str, value: Array) -> None:
+        count = self._readers[name]
+        if self._in_float or count == 1:
+            self._copies[name] = [value] * count
+        else:
+            self._copies[name] = list(ordered.copies(self._network.mode, count, value))
+
+    def take(self, name: str) -> Array:
+        return self._copies[name].pop(0)
+
+
+class Parts(NamedTuple):
+    """A module taken apart: its structure, which is static, and its arrays by name ("layers/stem_conv/weight").
+
+    `params` are the float32 masters, `probes` the zeros of `modules.Probe`, `gradient` the convolutions'
+    GradientScales by layer, `constants` their ForwardScales.
+    """
+
+    structure: Any
+    params: dict[str, Array]
+    probes: dict[str, Array]
+    gradient: dict[str, Any]
+    constants: dict[str, Any]
+
+    def join(self) -> Any:
+        """The module again."""
+        graph, trees = self.structure
+        values = (self.params, self.probes, self.gradient, self.constants)
+        states = [jax.tree.unflatten(tree, jax.tree.leaves(_in_order(value, names)))
+                  for (tree, names), value in zip(trees, values, strict=True)]  # fmt: skip
+        return nnx.merge(graph, *states)
+
+
+def _in_order(values: Mapping[str, Any], names: tuple[str, ...]) -> list[Any]:
+    return [values[name] for name in names]
+
+
+def take_apart(module: nnx.Module) -> Parts:
+    """The module's structure and arrays; `Parts.join` puts them together again, in or out of a program."""
+    graph, *states = nnx.split(module, nnx.Param, Probe, GradientState, Constant)
+    found, trees = [], []
+    for state in states:
+        flat = {"/".join(map(str, path)): variable.get_value() for path, variable in nnx.to_flat_state(state)}
+        found.append(flat)
+        trees.append((jax.tree.structure(state), tuple(flat)))
+    return Parts((graph, tuple(trees)), *found)
+
+
+def from_params(
+    network: Network,
+    params: Params,
+    arithmetic: Arithmetic,
+    model: FloatModel | None = None,
+    scales: Mapping[str, ConvScales] | None = None,
+) -> NetworkModule:
+    """A module of bit-accurate parameters, and of the float32 model and scales that they were made of if known.
+
+    Its bit-accurate forward pass is `network.forward`'s. With `arithmetic` of float32 and a model, the masters
+    are that model's; batch norms are folded. The network's convolutions must have the gradient that `arithmetic`
+    names (`numerics.with_gradient`), unless it is float32.
+
+    Raises:
+        BitrowError: parameters that `parameters.check_params` refuses, or of another gradient format.
+    """
+    check_params(network, params)
+    _check_gradient(network, arithmetic)
+    layers = {}
+    for node in network.nodes:
+        weights = None if model is None else model.params.get(node.name)
+        scale = None if scales is None else scales.get(node.name)
+        layers[node.name] = _layer(network, node, params.get(node.name), weights, model, scale, arithmetic.gradient)
+    module = NetworkModule(network, layers)
+    module.set_attributes(numerics=arithmetic.numerics)
+    return module
+
+
+def _check_gradient(network: Network, arithmetic: Arithmetic) -> None:
+    if arithmetic.numerics is not Numerics.FLOAT32 and with_gradient(network, arithmetic.gradient) != network:
+        raise BitrowError(
+            f"{network.name}: found convolutions with another gradient, expected {arithmetic.gradient.name}"
+        )
+
+
+def _layer(
+    network: Network,
+    node: Node,
+    params: LayerParams | None,
+    weights: Any,
+    model: FloatModel | None,
+    scale: ConvScales | None,
+    gradient: GradientNumerics,
+) -> Layer:
+    match node.config, params:
+        case ConvConfig() as config, ConvParams():
+            weight = bias = x_scale = None
+            if weights is not None and scale is not None:
+                w_scale = np.asarray(params.w_scale, np.float32)
+                gain = float(w_scale.reshape(-1)[0] / np.asarray(scale.w_scale).reshape(-1)[0])  # a power of two
+                weight, x_scale = weights.weight * jnp.float32(gain), float(scale.x_scale)
+                bias = None if weights.bias is None else weights.bias * jnp.float32(gain)
+            where = f"{network.name} {node.name}"
+            return Conv(config, params, weight, bias, x_scale, scaling=gradient.scaling, name=where)
+        case BatchNormConfig(statistics=Statistics.FROZEN) as config, FrozenParams(a, b):
+            if weights is None or model is None:
+                return FrozenBatchNorm(config, fp16.widen(a), fp16.widen(b))
+            return FrozenBatchNorm(config, *_fold_masters(model, node.name, params))
+        case BatchNormConfig() as config, BatchParams(gamma, beta, eps):
+            return BatchNorm(config, gamma, beta, float(eps))
+        case LinearConfig() as config, LinearParams(weight, bias):
+            return Head(config, fp16.widen(weight) if weights is None else weights.weight, bias)
+        case ReluConfig() as config, None:
+            return Relu(config)
+        case (MaxPoolConfig() | AvgPoolConfig()) as config, None:
+            return Pool(config)
+        case AddConfig() as config, None:
+            return Add(config)
+    raise BitrowError(f"{network.name} {node.name}: found no such layer, expected one of bitrow.config")
+
+
+def _fold_masters(model: FloatModel, name: str, params: FrozenParams) -> tuple[Array, Array]:
+    """The fold of B1 as float32, rounded to odd, so that rounding it to FP16 is rounding the binary64 value once.
+
+    Where calibration moved a power of two into the fold, the FP16 coefficients say which.
+    """
+    gamma, beta = (np.asarray(v, np.float64) for v in model.params[name])
+    mean, var = (np.asarray(v, np.float64) for v in model.stats[name])
+    a64 = gamma / np.sqrt(var + np.float64(np.float32(calibrate.EPS)))
+    b64 = beta - mean * a64
+    for gain in (1.0, *(2.0**k for k in range(1, 15))):
+        a, b = _odd(a64 / gain), _odd(b64)
+        if np.array_equal(a.astype(np.float16), np.asarray(params.a)):
+            return jnp.asarray(a), jnp.asarray(b)
+    return fp16.widen(params.a), fp16.widen(params.b)
+
+
+def _odd(value: np.ndarray) -> np.ndarray:
+    near = value.astype(np.float32)
+    word = near.view(np.int32)
+    away = np.abs(value) > np.abs(near.astype(np.float64))
+    inexact = near.astype(np.float64) != value
+    word = np.where(inexact & (word & 1 == 0), word + np.where(away, 1, -1), word)
+    return word.astype(np.int32).view(np.float32)
+
+
+def to_params(module: NetworkModule) -> dict[str, LayerParams]:
+    """Parameters for `network.forward` and the model file, as the module's masters round now.
+
+    Raises:
+        BitrowError: a module with branches or a prompt, which the network does not have.
+    """
+    if module.places or module.prompt is not None:
+        what = "a prompt" if module.prompt is not None else f"{len(module.places)} branches"
+        raise BitrowError(f"{module.network.name}: found {what} beside the network, expected its layers only")
+    params: dict[str, LayerParams] = {}
+    for node in module.network.nodes:
+        found = layer_params(module.layers[node.name])
+        if found is not None:
+            params[node.name] = found
+    return params
+
+
+def layer_params(layer: Layer) -> LayerParams | None:
+    """The parameters of one module as its layer reads them, None where it has none."""
+    match layer:
+        case Conv():
+            bias = None if layer.bias is None else layer.bias.get_value()
+            forward, gradient = layer.scales.get_value(), layer.gradient.get_value()
+            return conv_params(layer.config, layer.weight.get_value(), bias, forward, gradient)
+        case FrozenBatchNorm():
+            return FrozenParams(ordered.half(layer.scale.get_value()), ordered.half(layer.shift.get_value()))
+        case BatchNorm():
+            return BatchParams(layer.gamma.get_value(), layer.beta.get_value(), jnp.float32(layer.eps))
+        case Head():
+            return LinearParams(ordered.half(layer.weight.get_value()), layer.bias.get_value())
+    return None

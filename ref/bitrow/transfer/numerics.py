@@ -1,0 +1,143 @@
+"""Which arithmetic a network trains in, chosen by one value, and how its gradients are quantized.
+
+Standard library only. The names on the command line are those of the values here, joined by hyphens, as in
+`bit_accurate-fxp4-stochastic-delayed`.
+"""
+
+from __future__ import annotations
+
+import enum
+from dataclasses import dataclass, replace
+
+from bitrow.config import ConvConfig
+from bitrow.errors import BitrowError
+from bitrow.formats import FXP4, FXP8, Fxp, Gradient, QuantRounding
+from bitrow.graph import Network, Node
+
+ROW_BITS = 4  # how many powers of two the scales of a tensor's rows may span
+AXIS = "batch"  # the name of the mesh axis over which a batch is split
+
+
+class Numerics(enum.Enum):
+    """Arithmetic of the forward and backward pass.
+
+    FLOAT32 is plain float32. SIMULATED convolves `scale * code` in float32 and rounds to FP16 where the contract
+    rounds (SPEC.md E2, E3). BIT_ACCURATE is the contract.
+    """
+
+    FLOAT32 = "float32"
+    SIMULATED = "simulated"
+    BIT_ACCURATE = "bit_accurate"
+
+
+class Scaling(enum.Enum):
+    """Where the scale of an output gradient's codes comes from.
+
+    STATIC is calibrated once. DELAYED follows the largest magnitudes of the last steps and changes between steps
+    only. ROW gives each row (n, h) a power of two times the tensor's scale, up to 2^ROW_BITS, from the row's own
+    largest magnitude.
+    """
+
+    STATIC = "static"
+    DELAYED = "delayed"
+    ROW = "row"
+
+
+@dataclass(frozen=True)
+class GradientNumerics:
+    """Output gradients of convolutions: codes of `fmt`, or FP16 where it is None (SPEC.md C2, C3).
+
+    Raises:
+        BitrowError: stochastic rounding or a scaling of FP16 gradients, or row scales of more than 4 bits.
+    """
+
+    fmt: Fxp | None = FXP4
+    rounding: QuantRounding = QuantRounding.NEAREST_EVEN
+    scaling: Scaling = Scaling.STATIC
+
+    def __post_init__(self) -> None:
+        default = (QuantRounding.NEAREST_EVEN, Scaling.STATIC)
+        if self.fmt is None and (self.rounding, self.scaling) != default:
+            raise BitrowError(f"gradient fp16: found {self.rounding.value} and {self.scaling.value}, expected neither")
+        if self.scaling is Scaling.ROW and self.fmt is not None and self.fmt.bits + ROW_BITS > FXP8.bits:
+            raise BitrowError(f"gradient row scales: found codes of {self.fmt.bits} bits, expected at most 4")
+
+    @property
+    def name(self) -> str:
+        """As the command line writes it."""
+        if self.fmt is None:
+            return "fp16"
+        rounding = "nearest" if self.rounding is QuantRounding.NEAREST_EVEN else "stochastic"
+        return f"fxp{self.fmt.bits}-{rounding}-{self.scaling.value}"
+
+
+@dataclass(frozen=True)
+class Arithmetic:
+    """The numerics of a run: its passes and, unless they are float32, its gradients."""
+
+    numerics: Numerics
+    gradient: GradientNumerics = GradientNumerics()
+
+    @property
+    def name(self) -> str:
+        """As the command line writes it: `float32`, or as in `simulated-fxp4-nearest-static`."""
+        if self.numerics is Numerics.FLOAT32:
+            return self.numerics.value
+        return f"{self.numerics.value}-{self.gradient.name}"
+
+
+_FORMATS: dict[str, Fxp | None] = {"fxp4": FXP4, "fxp8": FXP8, "fp16": None}
+_ROUNDINGS = {"nearest": QuantRounding.NEAREST_EVEN, "stochastic": QuantRounding.STOCHASTIC}
+_SCALINGS = {scaling.value: scaling for scaling in Scaling}
+SWEEP = (
+    "fxp4-nearest-static", "fxp4-nearest-delayed", "fxp4-nearest-row",
+    "fxp4-stochastic-static", "fxp4-stochastic-delayed", "fxp4-stochastic-row",
+    "fxp8-nearest-static", "fxp8-nearest-delayed", "fxp8-stochastic-static", "fxp8-stochastic-delayed", "fp16",
+)  # fmt: skip
+
+
+def parse(name: str) -> Arithmetic:
+    """The arithmetic called `name`; what is left out is FXP4, nearest, static.
+
+    Raises:
+        BitrowError: an unknown word, a word of a kind twice, or a combination that GradientNumerics refuses.
+    """
+    first, *rest = name.split("-")
+    kinds = {kind.value: kind for kind in Numerics}
+    if first not in kinds:
+        raise BitrowError(f"numerics: found {name!r}, expected it to begin with one of {', '.join(kinds)}")
+    if rest and kinds[first] is Numerics.FLOAT32:
+        raise BitrowError(f"numerics: found {name!r}, expected nothing after float32, whose gradients are float32")
+    found: dict[str, object] = {}
+    for word in rest:
+        for field, choices in (("fmt", _FORMATS), ("rounding", _ROUNDINGS), ("scaling", _SCALINGS)):
+            if word in choices and field not in found:
+                found[field] = choices[word]
+                break
+        else:
+            known = ", ".join([*_FORMATS, *_ROUNDINGS, *_SCALINGS])
+            raise BitrowError(f"numerics {name!r}: found {word!r}, expected once each of {known}")
+    return Arithmetic(kinds[first], replace(GradientNumerics(), **found))  # type: ignore[arg-type]
+
+
+def with_gradient(network: Network, gradient: GradientNumerics) -> Network:
+    """The network with every convolution's gradient as `gradient` says (SPEC.md C2, C3).
+
+    Under row scales the codes of the tensor are `ROW_BITS` wider than those of a row.
+
+    Raises:
+        BitrowError: naming the layer; an accumulator too small for the wider codes (M2).
+    """
+    return replace(network, nodes=tuple(_with_gradient(node, gradient) for node in network.nodes))
+
+
+def _with_gradient(node: Node, gradient: GradientNumerics) -> Node:
+    if not isinstance(node.config, ConvConfig):
+        return node
+    if gradient.fmt is None:
+        return replace(node, config=replace(node.config, gradient=Gradient.FP16))
+    fmt = gradient.fmt
+    if gradient.scaling is Scaling.ROW:
+        fmt = replace(fmt, bits=fmt.bits + ROW_BITS)
+    config = replace(node.config, gradient=Gradient.FXP, dy_format=fmt, dy_rounding=gradient.rounding)
+    return replace(node, config=config)

@@ -1,0 +1,169 @@
+"""What the host computes beside the accelerator, in a stated order, so that its bits are fixed, too.
+
+The operands are FP16, so every product is exact in float32 and a contraction into a fused multiply-add changes
+nothing. Sums over a batch are pairwise trees over its images: the halves of a batch are its subtrees, so that a
+batch split over 2^k devices adds up to the same bits (SPEC.md B2 has the tree). Gradients of the trainable
+parameters are float32 and the host's (SPEC.md A4, C4).
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Sequence
+
+import jax
+import jax.numpy as jnp
+from jax import Array, lax
+from jaxtyping import Float16, Float32
+
+from bitrow.formats import FloatMode
+from bitrow.layers import residual
+from bitrow.ops import fp16, reduce
+
+_UNROLLED = 32  # inputs of a pointwise layer that are added in one piece of the program
+
+
+def tree_sum(x: Float32[Array, "..."], axes: Sequence[int]) -> Float32[Array, "..."]:
+    """Pairwise trees over `axes`, one after another; the axes are dropped."""
+    for axis in sorted(axes, reverse=True):
+        x = reduce.tree(x, axis, lambda a, b: a + b)
+    return x
+
+
+def channel_sum(x: Float16[Array, "n h w c"]) -> Float32[Array, " c"]:
+    """Sum over w, then h, then n, by pairwise trees."""
+    return tree_sum(fp16.widen(x), (0, 1, 2))
+
+
+def outer_sum(x: Float16[Array, "n *s c"], dy: Float16[Array, "n *s r"]) -> Float32[Array, "c r"]:
+    """Sum of x[c] * dy[r]: over an image's positions one after another, over the images by a pairwise tree."""
+    n, c, r = x.shape[0], x.shape[-1], dy.shape[-1]
+    left = jnp.moveaxis(fp16.widen(x).reshape(n, -1, c), 1, 0)
+    right = jnp.moveaxis(fp16.widen(dy).reshape(n, -1, r), 1, 0)
+
+    def step(total: Array, term: tuple[Array, Array]) -> tuple[Array, None]:
+        a, b = term
+        return total + a[:, :, None] * b[:, None, :], None
+
+    total, _ = lax.scan(step, jnp.zeros((n, c, r), jnp.float32), (left, right))
+    return tree_sum(total, (0,))
+
+
+def _mix(x: Float16[Array, "*s c"], weight: Float16[Array, "c r"]) -> Float16[Array, "*s r"]:
+    """x times weight over c: FP32 sums in the order of c (padded to a multiple of 32), one rounding to FP16."""
+    c, r = weight.shape
+    wide, factors = fp16.widen(x), fp16.widen(weight)
+    if c <= _UNROLLED:
+        return fp16.round_once(_chain(wide, factors, None))
+    pad = -c % _UNROLLED
+    wide = jnp.pad(wide, [(0, 0)] * (wide.ndim - 1) + [(0, pad)])
+    factors = jnp.pad(factors, ((0, pad), (0, 0))).reshape(-1, _UNROLLED, r)
+    pieces = jnp.moveaxis(wide.reshape(*wide.shape[:-1], -1, _UNROLLED), -2, 0)
+    start = jnp.zeros((*x.shape[:-1], r), jnp.float32)
+    total, _ = lax.scan(lambda total, piece: (_chain(*piece, total), None), start, (pieces, factors))
+    return fp16.round_once(total)
+
+
+def _chain(x: Array, factors: Array, total: Array | None) -> Array:
+    for c in range(x.shape[-1]):
+        term = x[..., c : c + 1] * factors[c].reshape((1,) * (x.ndim - 1) + (-1,))
+        total = term if total is None else total + term
+    assert total is not None
+    return total
+
+
+def half(value: Float32[Array, "*s"]) -> Float16[Array, "*s"]:
+    """The FP16 number that stands for a float32 master value: nearest, ties to even."""
+    return fp16.from_float32(value)
+
+
+@jax.custom_vjp
+def pointwise(x: Float16[Array, "n h w c"], weight: Float32[Array, "c r"]) -> Float16[Array, "n h w r"]:
+    """A 1x1 convolution of FP16 values with the FP16 roundings of trainable weights."""
+    return _mix(x, half(weight))
+
+
+def _pointwise_forward(x: Array, weight: Array) -> tuple[Array, tuple[Array, Array]]:
+    rounded = half(weight)
+    return _mix(x, rounded), (x, rounded)
+
+
+def _pointwise_backward(saved: tuple[Array, Array], dy: Array) -> tuple[Array, Array]:
+    x, rounded = saved
+    return _mix(dy, rounded.T), outer_sum(x, dy)
+
+
+pointwise.defvjp(_pointwise_forward, _pointwise_backward)
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(1,))
+def upsample(x: Float16[Array, "n h w c"], size: tuple[int, int]) -> Float16[Array, "n oh ow c"]:
+    """Every element repeated to fill `size`; +0 in the rows and columns that are left over."""
+    (h, w), (rows, columns) = x.shape[1:3], size
+    x = jnp.repeat(jnp.repeat(x, rows // h, axis=1), columns // w, axis=2)
+    return lax.pad(x, jnp.float16(0), ((0, 0, 0), (0, rows % h, 0), (0, columns % w, 0), (0, 0, 0)))
+
+
+def _upsample_forward(x: Array, size: tuple[int, int]) -> tuple[Array, Array]:
+    return upsample(x, size), jnp.zeros((0, *x.shape[1:3]))
+
+
+def _upsample_backward(size: tuple[int, int], shape: Array, dy: Array) -> tuple[Array]:
+    (_, h, w), (rows, columns) = shape.shape, size
+    dy = fp16.widen(dy[:, : rows // h * h, : columns // w * w])
+    blocks = dy.reshape(dy.shape[0], h, rows // h, w, columns // w, dy.shape[3])
+    return (fp16.round_once(tree_sum(blocks, (2, 4))),)
+
+
+upsample.defvjp(_upsample_forward, _upsample_backward)
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(0, 1))
+def copies(mode: FloatMode, count: int, x: Float16[Array, "*s"]) -> tuple[Float16[Array, "*s"], ...]:
+    """x for each of `count` readers; their gradients are added by `fp16_add`, the last reader's first (SPEC.md A5)."""
+    return (x,) * count
+
+
+def _copies_forward(mode: FloatMode, count: int, x: Array) -> tuple[tuple[Array, ...], None]:
+    return (x,) * count, None
+
+
+def _copies_backward(mode: FloatMode, count: int, saved: None, dys: tuple[Array, ...]) -> tuple[Array]:
+    return (residual.accumulate(dys[::-1], mode),)
+
+
+copies.defvjp(_copies_forward, _copies_backward)
+
+
+@jax.custom_vjp
+def to_host(logits: Float16[Array, "*s"]) -> Float32[Array, "*s"]:
+    """Logits as the host reads them; the gradient that it sends back is rounded once to FP16."""
+    return fp16.widen(logits)
+
+
+def _to_host_forward(logits: Array) -> tuple[Array, None]:
+    return fp16.widen(logits), None
+
+
+def _to_host_backward(saved: None, dy: Array) -> tuple[Array]:
+    return (half(dy),)
+
+
+to_host.defvjp(_to_host_forward, _to_host_backward)
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
+def per_image(count: int, value: Float32[Array, "*s"]) -> Float16[Array, "n *s"]:
+    """The FP16 rounding of a master value for each of `count` images; its gradient is a tree over them."""
+    return jnp.broadcast_to(half(value), (count, *value.shape))
+
+
+def _per_image_forward(count: int, value: Array) -> tuple[Array, None]:
+    return per_image(count, value), None
+
+
+def _per_image_backward(count: int, saved: None, dy: Array) -> tuple[Array]:
+    return (tree_sum(fp16.widen(dy), (0,)),)
+
+
+per_image.defvjp(_per_image_forward, _per_image_backward)
