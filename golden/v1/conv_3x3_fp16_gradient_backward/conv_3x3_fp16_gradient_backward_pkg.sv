@@ -78,7 +78,7 @@ package conv_3x3_fp16_gradient_backward_pkg;
   localparam int W_SCALE_BITS = 16;
   localparam int W_SCALE_DEPTH = 1;
   localparam W_SCALE_HEX = "w_scale.hex";
-  localparam logic [15:0] W_SCALE_WORD = 16'h2c00;
+  localparam logic [15:0] W_SCALE_WORD = 16'h2c96;
   localparam int DX_SUM_RUNNING_BITS = 32;
   localparam int DX_SUM_RUNNING_DEPTH = 576;
   localparam int DX_SUM_RUNNING_DIM_K = 18;

@@ -10,13 +10,13 @@ package conv_3x3_stride2_groups_backward_pkg;
   localparam int CONFIG_GROUPS = 2;
   localparam int CONFIG_X_FORMAT_BITS = 4;
   localparam int CONFIG_X_FORMAT_SIGNED = 1;
-  localparam int CONFIG_X_FORMAT_NARROW = 0;
+  localparam int CONFIG_X_FORMAT_NARROW = 1;
   localparam int CONFIG_WEIGHT_FORMAT_BITS = 4;
   localparam int CONFIG_WEIGHT_FORMAT_SIGNED = 1;
   localparam int CONFIG_WEIGHT_FORMAT_NARROW = 0;
   localparam int CONFIG_DY_FORMAT_BITS = 4;
   localparam int CONFIG_DY_FORMAT_SIGNED = 1;
-  localparam int CONFIG_DY_FORMAT_NARROW = 0;
+  localparam int CONFIG_DY_FORMAT_NARROW = 1;
   localparam int CONFIG_ACCUMULATOR_BITS = 24;
   typedef enum int {
     CONFIG_ACCUMULATOR_OVERFLOW_ERROR = 0,

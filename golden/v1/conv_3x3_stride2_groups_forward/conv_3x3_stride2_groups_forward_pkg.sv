@@ -10,13 +10,13 @@ package conv_3x3_stride2_groups_forward_pkg;
   localparam int CONFIG_GROUPS = 2;
   localparam int CONFIG_X_FORMAT_BITS = 4;
   localparam int CONFIG_X_FORMAT_SIGNED = 1;
-  localparam int CONFIG_X_FORMAT_NARROW = 0;
+  localparam int CONFIG_X_FORMAT_NARROW = 1;
   localparam int CONFIG_WEIGHT_FORMAT_BITS = 4;
   localparam int CONFIG_WEIGHT_FORMAT_SIGNED = 1;
   localparam int CONFIG_WEIGHT_FORMAT_NARROW = 0;
   localparam int CONFIG_DY_FORMAT_BITS = 4;
   localparam int CONFIG_DY_FORMAT_SIGNED = 1;
-  localparam int CONFIG_DY_FORMAT_NARROW = 0;
+  localparam int CONFIG_DY_FORMAT_NARROW = 1;
   localparam int CONFIG_ACCUMULATOR_BITS = 24;
   typedef enum int {
     CONFIG_ACCUMULATOR_OVERFLOW_ERROR = 0,
@@ -76,6 +76,10 @@ package conv_3x3_stride2_groups_forward_pkg;
   localparam int SCALE_DEPTH = 1;
   localparam SCALE_HEX = "scale.hex";
   localparam logic [15:0] SCALE_WORD = 16'h23f1;
+  localparam int BIAS_BITS = 16;
+  localparam int BIAS_DEPTH = 4;
+  localparam int BIAS_DIM_C_OUT = 4;
+  localparam BIAS_HEX = "bias.hex";
   localparam int T_BITS = 16;
   localparam int T_DEPTH = 168;
   localparam int T_DIM_N = 1;

@@ -17,8 +17,8 @@ from bitrow.config import (
     Statistics,
     output_size,
 )
-from bitrow.formats import FloatMode
-from bitrow.vectors import operations
+from bitrow.formats import FP32, FloatMode
+from bitrow.vectors import aim, exact, operations
 from bitrow.vectors.operations import Words
 from bitrow.vectors.problems import Problem, pair_words
 from bitrow.vectors.stimulus import FINITE_WORDS, SPECIAL_WORDS, Stream, spread, sprinkle
@@ -66,12 +66,26 @@ def _norm_map(stream: Stream, shape: tuple[int, int, int, int]) -> np.ndarray:
         flat = part.reshape(-1)
         flat[np.arange(len(put)) * flat.size // max(1, len(put))] = put
         y[..., c] = part
+    if w & (w - 1) == 0:  # no tree pads its row with +0: its sum is -0, and that of the first row +0
+        y[0, 0, :, -1] = 0x8000
     return y
+
+
+def _constant_word(config: BatchNormConfig, shape: tuple[int, int, int, int]) -> int | None:
+    """A word whose variance B2 makes negative, in a channel that holds nothing else; None where none is found."""
+    words = np.arange(0x3C01, 0x3C01 + 256, dtype=np.uint16)
+    ones = np.full(words.shape, 0x3F800000, np.uint32)
+    given = {"y": np.broadcast_to(words, (*shape[:3], words.size)), "gamma": ones, "beta": ones, "eps": ones[0]}
+    variance = operations.find("batch_norm.forward", config).oracle(config, given)["var_raw"]
+    found = words[exact.decode(variance, config.accumulator).negative & (variance != config.accumulator.sign_mask)]
+    return int(found[0]) if found.size else None
 
 
 def _norm_host(stream: Stream, channels: int) -> Words:
     """gamma, beta and eps as FP32 words."""
     gamma = spread(stream, (channels,), -1, 1).view(np.float16).astype(np.float32)
+    if channels > 5:
+        gamma[5] = np.uint32(0x00400001).view(np.float32)  # subnormal in FP32, and so is a (F9)
     beta = spread(stream, (channels,), -3, 1).view(np.float16).astype(np.float32)
     return {
         "gamma": gamma.view(np.uint32) ^ stream.below(256, channels).astype(np.uint32),
@@ -87,6 +101,9 @@ def norm_batch(
     cancellation."""
     assert config.statistics is Statistics.BATCH
     y = _norm_map(stream, shape)
+    constant = _constant_word(config, shape)
+    if constant is not None and shape[3] > 6:
+        y[..., 6] = constant
     host = _norm_host(stream, shape[3])
     if not backward:
         return Problem(name, "batch_norm.forward", config, {"y": y, **host})
@@ -108,7 +125,8 @@ def relu(stream: Stream, name: str, config: ReluConfig, backward: bool, shape=(1
     pool = np.concatenate([SPECIAL_WORDS, np.array([0x4600, 0x4601, 0x45FF, 0xC600], np.uint16)])
     given = {"x": sprinkle(stream, spread(stream, shape, -3, 3), pool, 3)}
     if backward:
-        given["dy"] = sprinkle(stream, spread(stream, shape, -12, 0), SPECIAL_WORDS, 3)
+        # the other way round, so that special words of x and dy do not meet their own kind
+        given["dy"] = sprinkle(stream, spread(stream, shape, -12, 0), SPECIAL_WORDS[::-1], 3)
     return Problem(name, "relu.backward" if backward else "relu.forward", config, given)
 
 
@@ -137,12 +155,18 @@ def max_pool(stream: Stream, name: str, config: MaxPoolConfig, backward: bool, s
         stream, stream.choice(np.array([0x3C00, 0x4000, 0xBC00], np.uint16), shape), SPECIAL_WORDS, 6
     )
     x[..., 0] = stream.choice(np.array([0x0000, 0x8000, 0xBC00], np.uint16), shape[:3])
+    shared = backward and (config.kernel, config.stride, config.padding) == (3, 2, 1) and min(oh, ow) > 2
+    if shared:  # the four windows around (3, 3) have one winner
+        x[..., 1] = x[..., 1] & 0x3FFF
+        x[:, 3, 3, 1] = 0x7BFF
     if not backward:
         return Problem(name, "max_pool.forward", config, {"x": x})
     index = operations.find("max_pool.forward", config).oracle(config, {"x": x})["index"]
     dy = sprinkle(stream, spread(stream, (n, oh, ow, c), -4, 0), SPECIAL_WORDS, 5)
     dy[..., 1] = stream.choice(np.array([0x7BFF, 0x7B00, 0xFBFF], np.uint16), dy.shape[:3])
     dy[..., 2] = stream.choice(np.array([0x0401, 0x8400, 0x0003, 0x87FF], np.uint16), dy.shape[:3])
+    if shared:  # whose sum overflows on the side of what comes first
+        dy[:, 1, 1:3, 1], dy[:, 2, 1:3, 1] = 0x7BFF, 0xFBFF
     x[..., 1] = sprinkle(stream, x[..., 1] & 0x7FFF, np.array([0x7BFF], np.uint16), 4)
     return Problem(
         name, "max_pool.backward", config, {"dy": dy, "index": index, "input_hw": np.array([h, w], np.int32)}
@@ -157,8 +181,25 @@ def avg_pool(stream: Stream, name: str, config: AvgPoolConfig, backward: bool, s
     for channel in range(1, c):
         x[..., channel] = _kind(stream, channel - 1, x.shape[:3])
     if not backward:
+        _aim_average(stream, x[0, : kernel[0], : kernel[1], 0])
         return Problem(name, "avg_pool.forward", config, {"x": x})
     return Problem(name, "avg_pool.backward", config, {"dy": x, "input_hw": np.array([h, w], np.int32)})
+
+
+def _aim_average(stream: Stream, window: np.ndarray) -> None:
+    """Make the product of a window's sum and 1/n round otherwise through FP32 (SPEC.md A3), where words do."""
+    if window.size < 3:
+        return
+    first, second = (spread(stream, (many,), 0, 3) & 0x7FFF for many in (256, 1024))
+    units = [(w & 0x3FF | 0x400).astype(np.int64) << ((w >> 10).astype(np.int64) - 15) for w in (first, second)]
+    inverse = (np.float32(1) / np.float32(window.size)).view(np.uint32)
+    significand = int(exact.decode(inverse, FP32).sig)
+    rest = (window.size - 2) << 10  # ones, in units of 2^-10
+    total = units[0][:, None] + units[1] + rest
+    hits = np.argwhere(aim.rounds_twice(total * significand))
+    if hits.size and total.max() < 1 << 24:
+        window[:] = 0x3C00
+        window[0, 0], window[-1, -1] = first[hits[0, 0]], second[hits[0, 1]]
 
 
 _SMALL = np.array([0x0000, 0x8000, 0x0001, 0x83FF, 0x0400, 0x03FF, 0x3C00, 0xBC00, 0x3800], np.uint16)
@@ -210,5 +251,8 @@ def linear(
         bias = spread(stream, (outputs,), -4, 2).view(np.float16).astype(np.float32).view(np.uint32)
         bias ^= (stream.below(4, outputs) * stream.below(4096, outputs)).astype(np.uint32)
         bias[:2] = 0  # so that subnormal and tied sums reach the rounding
+        if outputs > 2 and inputs > 1:  # a tie that a bias of 2^-60 moves off its place, unless FP32 drops it
+            bias[2], weight[:, 2] = 0x21800000, 0
+            weight[:2, 2], x[0, :2] = 0x3400, (0x3C00, 0x1000)
         given["bias"] = bias
     return Problem(name, "linear.backward" if backward else "linear.forward", config, given)

@@ -15,7 +15,7 @@ from bitrow.config import (
 )
 from bitrow.formats import FloatMode, Fxp, Gradient, QuantRounding
 from bitrow.host import check_scale, inverse_scale, product_scale
-from bitrow.vectors import operations, stimulus
+from bitrow.vectors import aim, operations, stimulus
 from bitrow.vectors.coverage import PLANS
 from bitrow.vectors.operations import Words
 from bitrow.vectors.stimulus import FINITE_WORDS, SPECIAL_WORDS, Stream, spread, sprinkle
@@ -69,11 +69,11 @@ def _candidates(stream: Stream, operands: tuple[str, ...]) -> Words:
     return {"a": np.concatenate([a, special_a]), "b": np.concatenate([b, special_b])}
 
 
-def unit(stream: Stream, name: str, kind: str, mode: FloatMode, count: int = 192) -> Problem:
-    """`fp16.KIND` on `count` elements chosen to hit every bin that 8,192 candidates hit."""
+def unit(stream: Stream, name: str, kind: str, mode: FloatMode, count: int = 192, per_bin: int = 4) -> Problem:
+    """`fp16.KIND` on `count` elements chosen to hit every bin that 8,192 candidates hit, `per_bin` times."""
     operation = f"fp16.{kind}"
     operands = tuple(operations.find(operation, mode).inputs)
-    given = _selected(operation, mode, _candidates(stream, operands), count, per_bin=4)
+    given = _selected(operation, mode, _candidates(stream, operands), count, per_bin)
     return Problem(name, operation, mode, given)
 
 
@@ -238,12 +238,33 @@ def conv_backward(
         "weight_code": _extreme_weights(stream, size.weight_shape(config.groups), config.weight_format, 2),
         "w_scale": _scale_words(scales.w),
     }
-    if config.gradient is Gradient.FXP:
+    if config.gradient is Gradient.FP16:
+        _aim_gradient(stream, config, given)
+    else:
         given["dy_inv_scale"] = half(inverse)
         given["dx_scale"] = half(scales.dy) if config.fold else _product(scales.dy, scales.w)
         if config.dy_rounding is QuantRounding.STOCHASTIC:
             given["seed"] = np.array(seed, np.uint16)
     return Problem(name, "conv.backward", config, given)
+
+
+def _aim_gradient(stream: Stream, config: ConvConfig, given: Words) -> None:
+    """Aim a sum of FP16 gradients (SPEC.md C3): an infinite dy, which lies first, meets a weight code of 0; and in
+    the last corner of a 3x3 window two of dy are such that the sum's product with a single scale rounds otherwise
+    through FP32."""
+    dy, weight, scale = given["dy"], given["weight_code"], given["w_scale"]
+    weight[config.padding, config.padding, :, 0] = 0
+    if config.fold or scale.size > 1 or weight.shape[:2] != (3, 3) or (config.stride, config.padding) != (1, 1):
+        return
+    near, far = int(weight[1, 1, 0, -1]), int(weight[2, 2, 0, -1])
+    first, second = spread(stream, (256,), 0, 0) & 0x7FFF, spread(stream, (1024,), -10, -8) & 0x7FFF
+    # in units of 2^-20, of which words from 2^-10 up are multiples
+    units = [(w & 0x3FF | 0x400).astype(np.int64) << ((w >> 10).astype(np.int64) - 5) for w in (first, second)]
+    total = np.abs(units[0][:, None] * near + units[1] * far)
+    hits = np.argwhere(aim.rounds_twice(total * aim.significand(int(scale))[0]) & (total < 1 << 24))
+    if hits.size:
+        dy[-1, -2:, -2:] = 0
+        dy[-1, -1, -1, -1], dy[-1, -2, -2, -1] = first[hits[0, 0]], second[hits[0, 1]]
 
 
 def quantize(
@@ -257,7 +278,12 @@ def quantize(
         noise = sprinkle(
             stream, stream.words(16, shape), np.array([1, 0xFFFF, 0x8000, 0x7FFF], np.uint16), 16
         )
-        given["words"] = np.maximum(noise, 1)  # no LFSR state is 0
+        with np.errstate(all="ignore"):
+            carry = aim.carries((given["x"].view(np.float16) * np.float16(inverse)).astype(np.float64))
+        place = np.arange(noise.size).reshape(shape) % 8
+        noise = np.where((place == 3) & (carry > 1), carry, noise)
+        noise = np.where((place == 5) & (carry > 1), carry - 1, noise)
+        given["words"] = np.maximum(noise, 1).astype(np.uint16)  # no LFSR state is 0
     return Problem(name, "fxp.quantize_stochastic" if stochastic else "fxp.quantize", config, given)
 
 
@@ -271,6 +297,10 @@ def dequantize(
     ends = np.array([register.min, register.max, register.min + 1, register.max - 1, 0, 65520, -65520])
     acc = sprinkle(stream, stream.choice(values, (1, 2, width, len(scales))), ends, 16)
     scale = np.array([half(s) for s in scales], np.uint16)
+    for channel, word in enumerate(scale.tolist()):
+        largest = min(int(65000 / scales[channel]), register.max)
+        for at, aimed in enumerate(aim.accumulators(aim.significand(word)[0], largest, 2)):
+            acc[0, at, width // 2, channel] = aimed
     return Problem(name, "fxp.dequantize", config, {"acc": acc.astype(np.int32), "scale": scale})
 
 

@@ -1,9 +1,9 @@
-// Constants of the vector case fp16_fma_up_flush; hex file names are relative to its folder.
+// Constants of the vector case fp16_fma_toward_zero; hex file names are relative to its folder.
 /* verilator lint_off UNUSEDPARAM */
-package fp16_fma_up_flush_pkg;
+package fp16_fma_toward_zero_pkg;
   localparam int SCHEMA = 1;
   localparam int SPEC_VERSION = 1;
-  localparam CASE_NAME = "fp16_fma_up_flush";
+  localparam CASE_NAME = "fp16_fma_toward_zero";
   localparam OPERATION = "fp16.fma";
   typedef enum int {
     CONFIG_ROUNDING_NEAREST_EVEN = 0,
@@ -12,28 +12,28 @@ package fp16_fma_up_flush_pkg;
     CONFIG_ROUNDING_DOWN = 3,
     CONFIG_ROUNDING_NEAREST_AWAY = 4
   } config_rounding_e;
-  localparam int CONFIG_ROUNDING = CONFIG_ROUNDING_UP;
+  localparam int CONFIG_ROUNDING = CONFIG_ROUNDING_TOWARD_ZERO;
   typedef enum int {
     CONFIG_OVERFLOW_INFINITY = 0,
     CONFIG_OVERFLOW_SATURATE = 1
   } config_overflow_e;
   localparam int CONFIG_OVERFLOW = CONFIG_OVERFLOW_INFINITY;
-  localparam int CONFIG_FLUSH = 1;
+  localparam int CONFIG_FLUSH = 0;
   localparam int A_BITS = 16;
-  localparam int A_DEPTH = 72;
-  localparam int A_DIM_ELEMENT = 72;
+  localparam int A_DEPTH = 56;
+  localparam int A_DIM_ELEMENT = 56;
   localparam A_HEX = "a.hex";
   localparam int B_BITS = 16;
-  localparam int B_DEPTH = 72;
-  localparam int B_DIM_ELEMENT = 72;
+  localparam int B_DEPTH = 56;
+  localparam int B_DIM_ELEMENT = 56;
   localparam B_HEX = "b.hex";
   localparam int C_BITS = 16;
-  localparam int C_DEPTH = 72;
-  localparam int C_DIM_ELEMENT = 72;
+  localparam int C_DEPTH = 56;
+  localparam int C_DIM_ELEMENT = 56;
   localparam C_HEX = "c.hex";
   localparam int Y_BITS = 16;
-  localparam int Y_DEPTH = 72;
-  localparam int Y_DIM_ELEMENT = 72;
+  localparam int Y_DEPTH = 56;
+  localparam int Y_DIM_ELEMENT = 56;
   localparam Y_HEX = "y.hex";
-endpackage : fp16_fma_up_flush_pkg
+endpackage : fp16_fma_toward_zero_pkg
 /* verilator lint_on UNUSEDPARAM */
