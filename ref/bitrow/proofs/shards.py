@@ -220,6 +220,8 @@ def merge(paths: Sequence[Path]) -> Results:
         BitrowError: a shard is missing, there twice, unfinished, holds a chunk that is not its own, or was made
             by another version; each with its number.
     """
+    if not paths:
+        raise BitrowError("merge: found no file, expected the result files of all shards")
     parts = [load(path) for path in paths]
     of = _check_together(paths, parts)
     by_number: dict[int, Path] = {}
@@ -243,7 +245,7 @@ def merge(paths: Sequence[Path]) -> Results:
         gaps = [job for job in part.left() if whole.counterexample(job.claim) is None]
         if gaps:
             raise BitrowError(
-                f"{path}: shard {part.shard[0]} of {of} lacks {gaps[0].claim} chunk {gaps[0].index} "
+                f"{path}: shard {part.shard[0]} of {of} lacks {gaps[0].claim} chunk {gaps[0].chunk} "
                 f"({len(gaps)} in all), expected a finished run"
             )
     return whole

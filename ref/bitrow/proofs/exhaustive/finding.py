@@ -36,9 +36,9 @@ def simplest_words() -> np.ndarray:
 
 
 def tuple_key(words: Sequence[int]) -> Key:
-    """Orders operand tuples by the sums of what makes each word complicated."""
+    """Orders operand tuples by the sums of what makes each word complicated, then by the first operand, and so on."""
     keys = [simplicity(word) for word in words]
-    return (*(sum(key[i] for key in keys) for i in range(4)), *words)
+    return (*(sum(key[i] for key in keys) for i in range(4)), *(part for key in keys for part in key))
 
 
 def mode_text(mode: FloatMode) -> str:

@@ -1,0 +1,127 @@
+"""The exhaustive claims: judges that agree with the oracle, kernels made wrong on purpose and what is said of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from fractions import Fraction
+
+import numpy as np
+import pytest
+
+from bitrow.formats import FP16, FloatMode, Overflow, Rounding
+from bitrow.ops import softfloat
+from bitrow.oracle import fp16 as oracle
+from bitrow.oracle import softfloat as exact
+from bitrow.proofs import judges
+from bitrow.proofs.claim import Effort
+from bitrow.proofs.exhaustive import finding, kernels, pairs, words
+
+DEFAULT = kernels.GROUPS[0]
+
+
+@pytest.fixture
+def only_default_modes(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """One program for an operation instead of four, forgotten afterwards."""
+    monkeypatch.setattr(kernels, "GROUPS", (DEFAULT,))
+    kernels._program.cache_clear()
+    yield
+    kernels._program.cache_clear()
+
+
+def ties_away_lost(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One rounding bit flipped: nearest_away drops its ties."""
+    right = softfloat._increment
+
+    def wrong(rounding, sign, quotient, rest, half):
+        if rounding is Rounding.NEAREST_AWAY:
+            return rest > half
+        return right(rounding, sign, quotient, rest, half)
+
+    monkeypatch.setattr(softfloat, "_increment", wrong)
+
+
+def test_brackets_round_as_the_oracle_does() -> None:
+    """SPEC.md F3, F5, F6: bracketed float64 values in every mode equal exact rationals rounded once."""
+    draw = np.random.default_rng(5)
+    every = judges.VALUES[: judges.INFINITY]
+    middles = (every[1:] + every[:-1]) / 2
+    values = np.concatenate([every[::97], middles[::89], middles[::83] * (1 + 2.0**-40), middles[::79] * (1 - 2.0**-40),
+                             draw.uniform(0, 70000, 200), [65504, 65519.999, 65520, 65535.9, 65536, 1e300, 2.0**-30]])
+    values = np.concatenate([values, -values])
+    for mode in kernels.MODES:
+        found = judges.signed(values).rounded(mode).tolist()
+        expected = [exact.from_fraction(FP16, Fraction(v), mode, int(np.signbit(v))) for v in values.tolist()]
+        assert found == expected, mode
+
+
+def test_brackets_with_an_error() -> None:
+    """SPEC.md F2, F3: a float64 sum and its error stand for the exact sum, also where the sum is a midpoint."""
+    middles = (judges.VALUES[1 : judges.INFINITY] + judges.VALUES[: judges.INFINITY - 1]) / 2
+    value = np.concatenate([middles[::61], judges.VALUES[1:31744:67]])
+    for error in (2.0**-80, -(2.0**-80), 0.0):
+        for mode in DEFAULT:
+            found = judges.signed(value, np.full_like(value, error)).rounded(mode).tolist()
+            expected = [exact.from_fraction(FP16, Fraction(v) + Fraction(error), mode) for v in value.tolist()]
+            assert found == expected, (error, mode)
+
+
+@pytest.mark.parametrize("name", ["add", "sub", "mul", "div"])
+def test_pair_judge_is_the_oracle(name: str) -> None:
+    """SPEC.md F2, F3, F4, F5, F6: expected words of drawn and special pairs, all four signs, in every mode."""
+    block = np.array([0, 1, 0x3FF, 0x400, 0x3C01, 0x7BFF, 0x7C00, 0x7E01], np.uint16)
+    draw = np.random.default_rng(7)
+    second = np.concatenate([[0, 1, 0x3FF, 0x400, 0x7BFF, 0x7C00, 0x7C01, 0x3C01], draw.integers(0, 1 << 15, 4)])
+    judge = pairs.PairJudge(name, block)
+    both = {False: judge, True: judge.flushed()}
+    for mode in kernels.MODES:
+        found = both[mode.flush].expected(mode)
+        for k, a in enumerate(block.tolist()):
+            for b in second.tolist():
+                for sa, sb in ((0, 0), (0, 1), (1, 0), (1, 1)):
+                    expected = getattr(oracle, name)(a | sa << 15, b | sb << 15, mode)
+                    assert found[sa, k, sb, b] == expected, (hex(a), hex(b), sa, sb, mode)
+
+
+def test_domains_are_whole() -> None:
+    """SPEC.md F1: the chunks of the pairs' full domain hold each first magnitude once, quick ones are among them."""
+    claim = pairs.CLAIMS[0]
+    assert claim.chunks(Effort.FULL) * pairs.PER_CHUNK == 1 << 15
+    assert len(np.unique(pairs.QUICK)) == pairs.PER_CHUNK and pairs.QUICK.max() < 1 << 15
+    assert sorted(finding.simplest_words().tolist()) == list(range(1 << 16))
+    assert {mode for group in kernels.GROUPS for mode in group} == {
+        FloatMode(r, o, f) for r in Rounding for o in Overflow for f in (False, True)
+    }
+
+
+@pytest.mark.usefixtures("only_default_modes")
+def test_a_flipped_rounding_bit_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    """SPEC.md F3: the claim is false, and its counterexample is the simplest: 1 + 2^-11, a tie."""
+    ties_away_lost(monkeypatch)
+    false = pairs.check("add", Effort.FULL, 240).counterexample
+    assert false is not None
+    assert false.operands == (
+        ("a", "0x3c00", "1"), ("b", "0x1000", "0.00048828125"), ("mode", "nearest_away/infinity", ""),
+    )  # fmt: skip
+    assert (false.found, false.expected, false.judge) == ("0x3c00 (1)", "0x3c01 (1.0009765625)", "oracle")
+    a, b = 0x3C00, 0x1000
+    assert oracle.add(a, b, FloatMode(Rounding.NEAREST_AWAY)) == 0x3C01
+
+
+@pytest.mark.usefixtures("only_default_modes")
+def test_words_made_wrong_are_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    """SPEC.md F10: conversions, too; the simplest integer and FP32 number that are ties."""
+    ties_away_lost(monkeypatch)
+    false = words._check_int32(Effort.QUICK, 0).counterexample
+    assert false is not None and false.operands[0] == ("x", "0x00000801", "2049") and false.judge == "oracle"
+    false = words._check_float32(Effort.QUICK, 3).counterexample
+    assert false is not None and false.operands[0] == ("x", "0x3f801000", "1.00048828125") and false.judge == "oracle"
+
+
+@pytest.mark.usefixtures("only_default_modes")
+def test_right_words_pass() -> None:
+    """SPEC.md F10, A1: a chunk of each claim of one operand holds, and counts what it covers."""
+    outcome = words._check_int32(Effort.FULL, 513)
+    assert outcome.counterexample is None and outcome.cases == 5 * words.PER_CHUNK and len(outcome.digest) == 64
+    assert words._check_relu(Effort.FULL, 0).counterexample is None
+    wide = words._check_every(words.TO_FLOAT32, ((FloatMode(), FloatMode(flush=True)),), Effort.FULL, 0)
+    assert wide.counterexample is None and wide.cases == 1 << 17
