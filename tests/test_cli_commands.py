@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 import signal
@@ -291,7 +292,9 @@ def test_stopping_generate(tmp_path: Path, how: signal.Signals) -> None:
     out = write(tmp_path / "set", frozen_case())
     before = {p: p.read_bytes() for p in out.rglob("*") if p.is_file()}
     command = [sys.executable, "-m", "bitrow", "generate", "--out", str(out), "--suite", "smoke", "--force"]
-    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
+    # a shell starts background jobs with interrupts ignored, and children inherit that
+    heed = functools.partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, preexec_fn=heed) as process:
         deadline = time.monotonic() + 60
         while not list(tmp_path.glob(".set.bitrow-partial-*/*/case.json")) and time.monotonic() < deadline:
             time.sleep(0.02)
