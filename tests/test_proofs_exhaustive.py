@@ -5,16 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterator
 from fractions import Fraction
 
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from bitrow.formats import FP16, FloatMode, Overflow, Rounding
-from bitrow.ops import softfloat
+from bitrow.ops import fp16, fxp, softfloat
 from bitrow.oracle import fp16 as oracle
 from bitrow.oracle import softfloat as exact
 from bitrow.proofs import judges
 from bitrow.proofs.claim import Effort
-from bitrow.proofs.exhaustive import finding, kernels, pairs, words
+from bitrow.proofs.exhaustive import dequantize, finding, fixed, fma, kernels, pairs, words
 
 DEFAULT = kernels.GROUPS[0]
 
@@ -125,3 +126,50 @@ def test_right_words_pass() -> None:
     assert words._check_relu(Effort.FULL, 0).counterexample is None
     wide = words._check_every(words.TO_FLOAT32, ((FloatMode(), FloatMode(flush=True)),), Effort.FULL, 0)
     assert wide.counterexample is None and wide.cases == 1 << 17
+
+
+def test_fma_judge_is_the_oracle() -> None:
+    """SPEC.md F2, F3: sums that float64 cannot hold, cancellation, and zeros of both signs."""
+    a = np.array([0x3C01, 0x0001, 0x7BFF, 0x8000, 0x3BFF], np.uint16)[:, None]
+    b = np.array([0x3FFF, 0x8001, 0x0400, 0x3C01], np.uint16)[:, None, None]
+    c = np.array([0x0000, 0x8000, 0x0001, 0x83FF, 0xBC01, 0x7BFF, 0x3FFF, 0xC000], np.uint16)
+    a, b, c = (np.ascontiguousarray(x).reshape(-1) for x in np.broadcast_arrays(a, b, c))
+    for mode in kernels.MODES:
+        operands = [judges.flushed(x) if mode.flush else x for x in (a, b, c)]
+        found = fma.FmaJudge(*operands).expected(mode).tolist()
+        triples = zip(a.tolist(), b.tolist(), c.tolist(), strict=True)
+        assert found == [oracle.fma(*triple, mode) for triple in triples], mode
+
+
+@pytest.mark.usefixtures("only_default_modes")
+def test_a_double_rounding_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    """SPEC.md F2, D1: without the round to odd, fma and the dequantizer round twice somewhere."""
+    monkeypatch.setattr(fp16, "add_odd", lambda a, b, a_leads=False: a + b)
+    dequantize._program.cache_clear()
+    false = fma.check(Effort.QUICK, 1).counterexample
+    assert false is not None and false.judge == "oracle"
+    false = dequantize.check(Effort.QUICK, 5).counterexample
+    dequantize._program.cache_clear()
+    assert false is not None and false.judge == "oracle" and ("method", "fused", "") in false.operands
+
+
+@pytest.mark.usefixtures("only_default_modes")
+def test_a_clip_one_too_far_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    """SPEC.md Q1: the simplest word whose code is clipped one too low, and its tap."""
+    monkeypatch.setattr(fxp, "_clip", lambda value, fmt: jnp.clip(value, fmt.min, fmt.max - 1).astype(jnp.int8))
+    fixed._quantizers.cache_clear()
+    tally = finding.Tally()
+    fixed._check_scales([1.0], fixed.FXP4, ((FloatMode(),),), tally)
+    fixed._quantizers.cache_clear()
+    assert tally.counterexample is not None
+    assert tally.counterexample.operands[:2] == (("x", "0x4800", "8"), ("x_inv_scale", "0x3c00", "1"))
+    assert (tally.counterexample.found, tally.counterexample.expected) == ("0x6 (6)", "0x7 (7)")
+
+
+def test_codes_and_accumulators_of_the_full_domains() -> None:
+    """SPEC.md D1, Q1, F8: chunks cover each accumulator significand and each scale once, and a chunk of each holds."""
+    assert len(fixed.every_scale()) == 28673 and fixed.every_scale()[-1] == 2.0**14
+    assert fixed._check_products(Effort.QUICK, 0).counterexample is None
+    chunks = dequantize.CLAIMS[0].chunks(Effort.FULL) - 4 - dequantize.STEPPED_CHUNKS
+    assert chunks * dequantize.PER_CHUNK == dequantize.LAST - dequantize.FIRST
+    assert dequantize.STEPPED_CHUNKS << 20 == 2 * dequantize.LAST

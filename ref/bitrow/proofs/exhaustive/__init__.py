@@ -3,6 +3,6 @@
 from __future__ import annotations
 
 from bitrow.proofs.claim import Claim
-from bitrow.proofs.exhaustive import pairs, words
+from bitrow.proofs.exhaustive import dequantize, fixed, fma, pairs, words
 
-CLAIMS: tuple[Claim, ...] = (*pairs.CLAIMS, *words.CLAIMS)
+CLAIMS: tuple[Claim, ...] = (*pairs.CLAIMS, *fma.CLAIMS, *words.CLAIMS, *fixed.CLAIMS, *dequantize.CLAIMS)
