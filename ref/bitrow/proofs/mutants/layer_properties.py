@@ -1,0 +1,467 @@
+"""Properties of the layers: each formula of the contract once more in numpy, on drawn problems.
+
+FP16 results come from numpy's float16, which rounds sums and products of float16 once, FP32 ones from float32, and
+single roundings of wide products from float64, which holds them exactly. Sums run in loops written from the clauses.
+The problems are those of the vector suites under another seed; they hold special words, ties, and words aimed at
+double roundings.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from fractions import Fraction
+from typing import Any
+
+import numpy as np
+
+from bitrow.config import (
+    AddConfig,
+    AvgPoolConfig,
+    BatchNormConfig,
+    ConvConfig,
+    LinearConfig,
+    MaxPoolConfig,
+    ReluConfig,
+    Statistics,
+)
+from bitrow.formats import FP16, UFXP4, AccOverflow, Accumulator, Dequantize, FloatMode, Fxp, Gradient, QuantRounding
+from bitrow.proofs.mutants.judge import first_difference
+from bitrow.proofs.mutants.properties import Property
+from bitrow.proofs.mutants.word_properties import MINUS, lfsr_sequence, registers, rounded
+from bitrow.vectors import judge, layer_problems, problems
+from bitrow.vectors.problems import GENERAL_SCALES, POWER_SCALES, ConvSize, Problem, Scales
+from bitrow.vectors.stimulus import Stream
+
+Words = dict[str, np.ndarray]
+_PER_CHANNEL = Scales(0.25, (0.0625, 0.0716552734375, 0.109375, 0.03125), 0.015625)
+
+
+def words(array: np.ndarray) -> np.ndarray:
+    """The words of float16 or float32, every NaN the canonical one."""
+    if array.dtype == np.float16:
+        return np.where(np.isnan(array), np.uint16(0x7E00), array.view(np.uint16)).astype(np.uint16)
+    return np.where(np.isnan(array), np.uint32(0x7FC00000), array.view(np.uint32)).astype(np.uint32)
+
+
+def half(array: np.ndarray) -> np.ndarray:
+    """FP16 words as float16."""
+    return np.ascontiguousarray(array).view(np.float16)
+
+
+def _wide(array: np.ndarray) -> np.ndarray:
+    """FP16 or FP32 words as float64."""
+    return np.ascontiguousarray(array).view(np.float16 if array.dtype == np.uint16 else np.float32).astype(np.float64)
+
+
+# Convolutions (SPEC.md Q, M, D, C)
+
+
+def _codes(t: np.ndarray, fmt: Fxp, noise: np.ndarray | None = None) -> np.ndarray:
+    """int64 codes of float16 t: to nearest even, or floored after a word is added."""
+    number = np.where(np.isnan(t), 0, t).astype(np.float64)
+    number = np.clip(number, -1e6, 1e6)
+    code = np.rint(number) if noise is None else np.floor(number + np.where(np.isnan(t), 0, noise) / 65536)
+    return np.clip(code, fmt.min, fmt.max).astype(np.int64)
+
+
+def _products(codes: np.ndarray, weight: np.ndarray, config: ConvConfig) -> list[np.ndarray]:
+    """Each product of M1 as a map `[n, oh, ow, c_out]`, in M2's order."""
+    kh, kw, c_in, c_out = weight.shape
+    pad, step = config.padding, config.stride
+    padded = np.pad(codes, ((0, 0), (pad, pad), (pad, pad), (0, 0)))
+    rows, columns = ((size - k) // step + 1 for size, k in zip(padded.shape[1:3], (kh, kw), strict=True))
+    group = np.arange(c_out) // (c_out // config.groups)
+    return [
+        padded[:, i : i + step * rows : step, j : j + step * columns : step][..., group * c_in + c] * weight[i, j, c]
+        for i in range(kh)
+        for j in range(kw)
+        for c in range(c_in)
+    ]
+
+
+def _spread(codes: np.ndarray, weight: np.ndarray, config: ConvConfig, hw: tuple[int, int]) -> np.ndarray:
+    """C2's sum the other way round: every code of dy adds its products to the inputs that its window read."""
+    kh, kw, c_in, c_out = weight.shape
+    pad, step, (n, rows, columns, _) = config.padding, config.stride, codes.shape
+    padded = np.zeros((n, hw[0] + 2 * pad, hw[1] + 2 * pad, c_in * config.groups), np.int64)
+    for out in range(c_out):
+        channels = slice((first := out // (c_out // config.groups) * c_in), first + c_in)
+        for i in range(kh):
+            for j in range(kw):
+                target = padded[:, i : i + step * rows : step, j : j + step * columns : step, channels]
+                target += codes[..., out, None] * weight[i, j, :, out]
+    return padded[:, pad : pad + hw[0], pad : pad + hw[1]]
+
+
+def _accumulated(products: list[np.ndarray], register: Accumulator, bound: int) -> Words:
+    if bound <= register.max or register.overflow is AccOverflow.ERROR:
+        return {"acc": sum(products[1:], products[0])}
+    flat = np.stack(products).reshape(len(products), -1)
+    values = np.array([registers(column.tolist(), register) for column in flat.T]).T
+    running = values.reshape(len(products), *products[0].shape)
+    saturating = register.overflow is AccOverflow.SATURATE
+    return {"acc": running[-1]} | ({"acc_running": running} if saturating else {})
+
+
+def _dequantized(acc: np.ndarray, scale: np.ndarray, config: ConvConfig) -> np.ndarray:
+    if config.dequantize is Dequantize.TWO_STEP:
+        return acc.astype(np.float64).astype(np.float16) * half(scale)
+    return (acc * _wide(scale)).astype(np.float16)
+
+
+def conv_forward(config: ConvConfig, given: Words) -> Words:
+    """C1 in numpy."""
+    t = half(given["x"]) * half(given["x_inv_scale"])
+    nearest, fmt = np.rint(t.astype(np.float64)), config.x_format
+    codes, weight = _codes(t, fmt), given["weight_code"].astype(np.int64)
+    sums = _accumulated(_products(codes, weight, config), config.accumulator, config.bounds(weight.shape)[0])
+    deq = _dequantized(sums["acc"], given["scale"], config)
+    y = deq + half(given["bias"]) if "bias" in given else deq
+    mask = (nearest >= fmt.min) & (nearest <= fmt.max)
+    return {"t": words(t), "x_code": codes, "mask": mask, **sums, "deq": words(deq), "y": words(y)}
+
+
+def conv_backward(config: ConvConfig, given: Words) -> Words:
+    """C2 and C3 in numpy."""
+    dy, mask, weight = half(given["dy"]), given["mask"], given["weight_code"].astype(np.int64)
+    taps: Words = {}
+    if config.fold:
+        dy = dy * half(given["w_scale"])
+        taps["dy_folded"] = words(dy)
+    if config.gradient is Gradient.FP16:
+        total = _float_sums(dy, weight, config, mask.shape[1:3])
+        scale = 1.0 if config.fold else _wide(given["w_scale"])
+        deq = (total.astype(np.float64) * scale).astype(np.float16)
+        taps["dx_sum"] = words(total)
+    else:
+        t = dy * half(given["dy_inv_scale"])
+        noise = None
+        if config.dy_rounding is QuantRounding.STOCHASTIC:
+            noise = np.array(lfsr_sequence(int(given["seed"]), t.size)).reshape(t.shape)
+        codes = _codes(t, config.dy_format, noise)
+        acc = _spread(codes, weight, config, (mask.shape[1], mask.shape[2]))
+        deq = _dequantized(acc, given["dx_scale"], config)
+        taps |= {"dy_t": words(t), "dy_code": codes, "dx_acc": acc}
+    return taps | {"dx_deq": words(deq), "dx": np.where(mask == 1, words(deq), 0)}
+
+
+def _float_sums(dy: np.ndarray, weight: np.ndarray, config: ConvConfig, hw: tuple[int, ...]) -> np.ndarray:
+    """dx_sum of C3 at stride 1 in one group: rotated kernel in order, c_out fastest, float32 after each product."""
+    kh, kw, c_in, c_out = weight.shape
+    fill = [(0, 0), *((k - 1 - config.padding,) * 2 for k in (kh, kw)), (0, 0)]
+    padded = np.pad(dy.astype(np.float32), fill)
+    total = np.zeros((len(dy), *hw, c_in), np.float32)
+    for i in range(kh):
+        for j in range(kw):
+            inside = np.pad(np.ones(dy.shape[1:3], bool), fill[1:3])[i : i + hw[0], j : j + hw[1], None]
+            for out in range(c_out):
+                code = weight[kh - 1 - i, kw - 1 - j, :, out].astype(np.float32)
+                term = padded[:, i : i + hw[0], j : j + hw[1], out, None] * code
+                total = np.where(inside, total + term, total)
+    return total
+
+
+# Batch norm (SPEC.md B)
+
+
+def _levels(x: np.ndarray, axis: int) -> list[np.ndarray]:
+    """x and every level above it of its pairwise tree along an axis."""
+    x = np.moveaxis(x, axis, 0)
+    many = 1
+    while many < len(x):
+        many *= 2
+    x = np.concatenate([x, np.zeros((many - len(x), *x.shape[1:]), x.dtype)])
+    found = [x]
+    while len(x) > 1:
+        x = np.stack([x[at] + x[at + 1] for at in range(0, len(x), 2)])
+        found.append(x)
+    return [np.moveaxis(level, 0, axis) for level in found]
+
+
+def _running(terms: np.ndarray) -> np.ndarray:
+    total, found = np.zeros_like(terms[0]), []
+    for term in terms:
+        total = total + term
+        found.append(total)
+    return np.stack(found)
+
+
+def _sums(row: str, name: str, x: np.ndarray) -> dict[str, np.ndarray]:
+    levels = _levels(x, 2)
+    running = _running(levels[-1].reshape(-1, x.shape[3]))
+    taps = {f"{row}_level{place}": level for place, level in enumerate(levels) if place}
+    return taps | {f"{name}_running": running, name: running[-1]}
+
+
+def _as_words(taps: dict[str, np.ndarray]) -> Words:
+    return {name: words(tap) for name, tap in taps.items()}
+
+
+def norm_forward(config: BatchNormConfig, given: Words) -> Words:
+    """B1 and B2 in numpy."""
+    y = half(given["y"])
+    if config.statistics is Statistics.FROZEN:
+        return _affine(config, y, half(given["a"]), half(given["b"]))
+    kind: Any = np.float16 if config.accumulator == FP16 else np.float32
+    wide, m = y.astype(kind), kind(1) / kind(y.size // y.shape[3])
+    gamma, beta, eps = (given[name].view(np.float32).astype(kind) for name in ("gamma", "beta", "eps"))
+    t = {"yy": wide * wide}
+    t |= _sums("r1", "s1", wide) | _sums("r2", "s2", t["yy"])
+    t["mean"], t["s2m"] = t["s1"] * m, t["s2"] * m
+    t["mean_sq"] = t["mean"] * t["mean"]
+    t["var_raw"] = t["s2m"] - t["mean_sq"]
+    t["var"] = np.where(np.isnan(t["var_raw"]) | (t["var_raw"] > 0), t["var_raw"], kind(0))
+    t["var_eps"] = t["var"] + eps
+    t["std"] = np.sqrt(t["var_eps"])
+    t["r"] = kind(1) / t["std"]
+    t["a"] = gamma * t["r"]
+    t["mean_a"] = t["mean"] * t["a"]
+    t["b"] = beta - t["mean_a"]
+    t["a16"], t["b16"] = t["a"].astype(np.float16), t["b"].astype(np.float16)
+    return _as_words(t) | _affine(config, y, t["a16"], t["b16"])
+
+
+def _affine(config: BatchNormConfig, y: np.ndarray, a: np.ndarray, b: np.ndarray) -> Words:
+    if config.fma:
+        wide = a.astype(np.float64) * y + b  # exact, or far from half way
+        return {"z": words(wide.astype(np.float16))}
+    ay = a * y
+    return {"ay": words(ay), "z": words(ay + b)}
+
+
+def norm_backward(config: BatchNormConfig, given: Words) -> Words:
+    """B1 and B3 in numpy."""
+    dz = half(given["dz"])
+    if config.statistics is Statistics.FROZEN:
+        return {"dy": words(half(given["a"]) * dz)}
+    kind: Any = np.float16 if config.accumulator == FP16 else np.float32
+    y, a16, m = half(given["y"]), half(given["a16"]), kind(1) / kind(dz.size // dz.shape[3])
+    mean, r, a = (given[name].view(kind) for name in ("mean", "r", "a"))
+    t = {"dzy": dz.astype(kind) * y.astype(kind)}
+    t |= _sums("t1", "t1", dz.astype(kind)) | _sums("t2", "t2", t["dzy"])
+    t["mean_t1"] = mean * t["t1"]
+    t["centered"] = t["t2"] - t["mean_t1"]
+    t["dgamma"], t["dbeta"] = r * t["centered"], t["t1"]
+    t["ar"] = a * r
+    t["ar_dgamma"] = t["ar"] * t["dgamma"]
+    t["p"] = -t["ar_dgamma"] * m
+    t["at1"] = a * t["t1"]
+    t["at1_m"] = -t["at1"] * m
+    t["p_mean"] = t["p"] * mean
+    t["q"] = t["at1_m"] - t["p_mean"]
+    t["p16"], t["q16"] = t["p"].astype(np.float16), t["q"].astype(np.float16)
+    t["adz"], t["py"] = a16 * dz, t["p16"] * y
+    t["adz_py"] = t["adz"] + t["py"]
+    t["dy"] = t["adz_py"] + t["q16"]
+    return _as_words(t)
+
+
+# The other layers (SPEC.md A)
+
+
+def _relu(config: ReluConfig, given: Words) -> Words:
+    x = half(given["x"])
+    if "dy" in given:
+        passes = (x > 0) & ((x < 6) | (not config.six))
+        return {"dx": np.where(passes, words(half(given["dy"])), 0)}
+    y = np.where(np.isnan(x) | (x > 0), x, np.float16(0))
+    return {"y": words(np.minimum(y, np.float16(6)) if config.six else y)}
+
+
+def _max_forward(config: MaxPoolConfig, given: Words) -> Words:
+    x, k, step, pad = half(given["x"]), config.kernel, config.stride, config.padding
+    n, h, w, c = x.shape
+    shape = (n, (h + 2 * pad - k) // step + 1, (w + 2 * pad - k) // step + 1, c)
+    y, index = np.zeros(shape, np.float16), np.zeros(shape, np.uint8)
+    for place in np.ndindex(*shape):
+        best = None
+        for i, j in np.ndindex(k, k):
+            row, column = place[1] * step - pad + i, place[2] * step - pad + j
+            if not (0 <= row < h and 0 <= column < w):
+                continue
+            found = float(x[place[0], row, column, place[3]])
+            if best is None or found > best or (np.isnan(found) and not np.isnan(best)):
+                best, y[place], index[place] = found, x[place[0], row, column, place[3]], i * k + j
+    return {"y": words(y), "index": index}
+
+
+def _max_backward(config: MaxPoolConfig, given: Words) -> Words:
+    dy, index = half(given["dy"]), given["index"]
+    dx = np.zeros((dy.shape[0], *given["input_hw"].tolist(), dy.shape[3]), np.float16)
+    won = np.zeros(dx.shape, bool)
+    for place in np.ndindex(*dy.shape):
+        i, j = divmod(int(index[place]), config.kernel)
+        row, column = (place[1] * config.stride - config.padding + i, place[2] * config.stride - config.padding + j)
+        at = (place[0], row, column, place[3])
+        dx[at] = dx[at] + dy[place] if won[at] else dy[place]
+        won[at] = True
+    return {"dx": words(dx)}
+
+
+def _avg_forward(config: AvgPoolConfig, given: Words) -> Words:
+    x, k = half(given["x"]).astype(np.float32), config.kernel
+    assert k is not None
+    n, h, w, c = x.shape
+    windows = x[:, : h // k * k, : w // k * k].reshape(n, h // k, k, w // k, k, c)
+    running = _running(np.moveaxis(_levels(windows, 4)[-1][:, :, :, :, 0], 2, 0))
+    inverse = np.float64(np.float32(1) / np.float32(k * k))
+    y = (running[-1] * inverse).astype(np.float16)
+    return {"sum_running": words(running), "sum": words(running[-1]), "y": words(y)}
+
+
+def _avg_backward(config: AvgPoolConfig, given: Words) -> Words:
+    k = config.kernel
+    assert k is not None
+    scaled = (_wide(given["dy"]) * np.float64(np.float32(1) / np.float32(k * k))).astype(np.float16)
+    n, oh, ow, c = scaled.shape
+    dx = np.zeros((n, *given["input_hw"].tolist(), c), np.float16)
+    for i, j in np.ndindex(k, k):
+        dx[:, i : oh * k : k, j : ow * k : k] = scaled
+    return {"dx": words(dx)}
+
+
+def _linear(config: LinearConfig, given: Words) -> Words:
+    weight = half(given["weight"]).astype(np.float32)
+    if "dy" in given:
+        products = half(given["dy"]).astype(np.float32)[:, None, :] * weight
+        total = _levels(products, 2)[-1][:, :, 0]
+        return {"sum": words(total), "dx": words(total.astype(np.float16))}
+    products = half(given["x"]).astype(np.float32)[:, :, None] * weight
+    total, bias = _levels(products, 1)[-1][:, 0], given["bias"].view(np.float32)
+    y = words((total + bias).astype(np.float16))
+    for at in zip(*np.nonzero(np.isfinite(total)), strict=True):  # where float64 may not hold the sum
+        exact = Fraction(float(total[at])) + Fraction(float(bias[at[1]]))
+        y[at] = rounded(exact, zero=MINUS if np.signbit(total[at]) and np.signbit(bias[at[1]]) else 0)
+    return {"sum": words(total), "y": y}
+
+
+def _add(config: AddConfig, given: Words) -> Words:
+    return {"y": words(half(given["x"]) + half(given["shortcut"]))}
+
+
+def _accumulate(mode: FloatMode, given: Words) -> Words:
+    dys = half(given["dys"])
+    total, taps = dys[0], {}
+    for place, dy in enumerate(dys[1:], start=1):
+        total = total + dy
+        taps[f"sum_{place}"] = words(total)
+    return taps | {"dx": words(total)}
+
+
+# The problems, and the properties
+
+
+def _drawn(name: str) -> Stream:
+    return Stream("property", name)
+
+
+def _convolutions() -> list[Problem]:
+    size, small = ConvSize(1, 7, 6, 4, 3, 2, 4), ConvSize(1, 4, 4)
+    narrow = Fxp(4, narrow=True)
+    strided = ConvConfig(stride=2, padding=1, groups=2, x_format=narrow, dy_format=narrow)
+    unsigned = ConvConfig(padding=2, x_format=UFXP4, accumulator=Accumulator(11, AccOverflow.WRAP))
+    saturating = ConvConfig(padding=1, accumulator=Accumulator(9, AccOverflow.SATURATE))
+    two_step = ConvConfig(padding=1, dequantize=Dequantize.TWO_STEP)
+    return [
+        problems.conv_forward(_drawn("strided"), "strided", strided, size, GENERAL_SCALES, bias=True),
+        problems.conv_forward(_drawn("channels"), "channels", ConvConfig(padding=1), small, _PER_CHANNEL),
+        problems.conv_forward(_drawn("unsigned"), "unsigned", unsigned, ConvSize(1, 6, 6, 2, 5, 5, 2)),
+        problems.conv_forward(_drawn("saturating"), "saturating", saturating, ConvSize(1, 4, 4, 2, c_out=2)),
+        problems.conv_forward(_drawn("two_step"), "two_step", two_step, small, GENERAL_SCALES),
+    ]
+
+
+def _gradients() -> list[Problem]:
+    narrow = Fxp(4, narrow=True)
+    strided = ConvConfig(stride=2, padding=1, groups=2, x_format=narrow, dy_format=narrow)
+    drawn = ConvConfig(padding=1, fold=True, dy_rounding=QuantRounding.STOCHASTIC)
+    floats = ConvConfig(padding=1, gradient=Gradient.FP16)
+    small, tiny = ConvSize(1, 4, 4), ConvSize(1, 4, 4, 2, c_out=2)
+    strided_size = ConvSize(1, 7, 6, 4, 3, 2, 4)
+    return [
+        problems.conv_backward(_drawn("strided"), "strided", strided, strided_size, GENERAL_SCALES),
+        problems.conv_backward(_drawn("plain"), "plain", ConvConfig(padding=1), small, POWER_SCALES),
+        problems.conv_backward(_drawn("drawn"), "drawn", drawn, small, _PER_CHANNEL),
+        problems.conv_backward(_drawn("floats"), "floats", floats, tiny, GENERAL_SCALES),
+    ]
+
+
+def _norms() -> list[Problem]:
+    found = []
+    for accumulator, shape in ((FP16, (1, 3, 2, 8)), (BatchNormConfig().accumulator, (1, 2, 5, 8))):
+        config = BatchNormConfig(Statistics.BATCH, accumulator=accumulator)
+        for backward in (False, True):
+            found.append(layer_problems.norm_batch(_drawn("batch"), "batch", config, backward, shape))
+    for config in (BatchNormConfig(), BatchNormConfig(fma=True)):
+        found.append(layer_problems.norm_frozen(_drawn("frozen"), "frozen", config, False, (1, 3, 5, 6)))
+    found.append(layer_problems.norm_frozen(_drawn("frozen"), "frozen", BatchNormConfig(), True, (1, 3, 5, 6)))
+    return found
+
+
+def _others() -> list[Problem]:
+    found = [
+        layer_problems.add(_drawn("add"), "add", AddConfig(), (1, 4, 4, 6)),
+        layer_problems.accumulate(_drawn("accumulate"), "accumulate", FloatMode(), 3, (1, 4, 4, 6)),
+    ]
+    for backward in (False, True):
+        for six in (False, True):
+            found.append(layer_problems.relu(_drawn("relu"), "relu", ReluConfig(six), backward, (1, 3, 8, 4)))
+        pool = MaxPoolConfig(3, 2, 1)
+        found.append(layer_problems.max_pool(_drawn("max"), "max_pool", pool, backward, (1, 7, 6, 4)))
+        for kernel, shape in ((3, (1, 3, 7, 9)), (2, (1, 4, 4, 3))):
+            average = AvgPoolConfig(kernel)
+            found.append(layer_problems.avg_pool(_drawn("avg"), "avg_pool", average, backward, shape))
+            if kernel == 2 and not backward:
+                found[-1].given["x"][0, 0, :, 1] = MINUS  # rows of -0, whose sums start from +0
+        found.append(layer_problems.linear(_drawn("linear"), "linear", LinearConfig(), backward, inputs=5, outputs=4))
+    return found
+
+
+_MODELS: dict[str, Callable[..., Words]] = {
+    "conv.forward": conv_forward,
+    "conv.backward": conv_backward,
+    "batch_norm.forward": norm_forward,
+    "batch_norm.backward": norm_backward,
+    "relu.forward": _relu,
+    "relu.backward": _relu,
+    "max_pool.forward": _max_forward,
+    "max_pool.backward": _max_backward,
+    "avg_pool.forward": _avg_forward,
+    "avg_pool.backward": _avg_backward,
+    "linear.forward": _linear,
+    "linear.backward": _linear,
+    "add.forward": _add,
+    "gradient.accumulate": _accumulate,
+}
+
+
+@functools.cache
+def _expected(build: Callable[[], list[Problem]]) -> list[tuple[Problem, Words]]:
+    found = []
+    with np.errstate(all="ignore"):
+        for problem in build():
+            found.append((problem, _MODELS[problem.operation](problem.config, problem.given)))
+    return found
+
+
+def _check(build: Callable[[], list[Problem]]) -> str | None:
+    for problem, expected in _expected(build):
+        results = judge.compute(problem.operation, problem.config, dict(problem.given))
+        wrong = first_difference(f"{problem.operation} {problem.name}", results, expected)
+        if wrong is not None:
+            where = f"{wrong.case} {wrong.tap} element {wrong.element}"
+            return f"{where}: found {wrong.found:#x}, expected {wrong.expected:#x}"
+    return None
+
+
+def _property(name: str, says: str, clause: str, build: Callable[[], list[Problem]]) -> Property:
+    return Property(name, says, clause, lambda: _check(build))
+
+
+LAYER_PROPERTIES = (
+    _property("convolution_by_shifted_maps", "a convolution sums shifted maps times weights", "C1", _convolutions),
+    _property("gradient_by_scattering", "the input gradient is what each dy adds to its window", "C2", _gradients),
+    _property("batch_norm_by_numpy", "batch norm is its named intermediates in numpy", "B2", _norms),
+    _property("layers_by_numpy", "relu, pools, head and sums are their definitions in numpy", "A2", _others),
+)
