@@ -251,16 +251,33 @@ def ablate(networks: Sequence[str], studies: Sequence[str], **options: Any) -> N
 @click.option("--state", type=_SET, default=Path("out/prove"), show_default=True, metavar="DIR", help="Result files.")
 @click.option("--fresh", is_flag=True, help="Do not take up an unfinished run.")
 @click.option("--jobs", type=click.IntRange(1), metavar="N", help="Processes. [default: one for each processor]")
+@click.option("--set", "folder", type=_SET, metavar="DIR", help="mutants: the vector set. [default: golden/v1]")
+@click.option("--markdown", type=_SET, metavar="FILE", help="mutants: the tables as a page.")
 @click.option("--quiet", is_flag=True, help="No progress bar.")
-def prove(claims: Sequence[str], quick: bool, merge: bool, json_file: Path | None, **options: Any) -> None:
+def prove(
+    claims: Sequence[str],
+    quick: bool,
+    merge: bool,
+    json_file: Path | None,
+    folder: Path | None,
+    markdown: Path | None,
+    **options: Any,
+) -> None:
     """Check the claims of the contract again, all or those named: which hold, on which domain, by which method.
 
-    A killed run is taken up where it stopped.
+    A killed run is taken up where it stopped. The word mutants, alone, asks instead which case of a vector set and
+    which property finds each deliberate fault of the datapath.
     """
     from bitrow.proofs import command
     from bitrow.proofs.claim import Effort
 
-    if merge:
+    if tuple(claims) == ("mutants",):
+        from bitrow.proofs.mutants.command import mutants
+
+        holds = mutants(folder, json_file=json_file, markdown=markdown, quiet=options["quiet"])
+    elif folder or markdown:
+        raise BitrowError(f"prove: found --set or --markdown with {' '.join(claims) or 'all claims'}, expected mutants")
+    elif merge:
         holds = command.merge([Path(name) for name in claims], json_file)
     else:
         holds = command.prove(claims, effort=Effort.QUICK if quick else Effort.FULL, json_file=json_file, **options)

@@ -1,0 +1,78 @@
+"""What `bitrow prove mutants` does, as a function of plain arguments; no command-line parsing here."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from bitrow.errors import BitrowError
+from bitrow.proofs.command import write_aside
+from bitrow.proofs.mutants import catalogue, report
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.table import Table
+
+GOLDEN = Path("golden/v1")
+COMMAND = "bitrow prove mutants --markdown docs/mutants.md"
+
+
+def mutants(
+    folder: Path | None = None,
+    *,
+    json_file: Path | None = None,
+    markdown: Path | None = None,
+    quiet: bool = False,
+    console: Console | None = None,
+) -> bool:
+    """Judge every mutant by the set in `folder` and by all properties, and print what finds it.
+
+    `json_file` "-" prints the report as JSON instead of tables. Returns whether every mutant is found by what must
+    find it: one of the datapath by a case of the set, one of the row pipeline by a property.
+
+    Raises:
+        BitrowError: no set at `folder`, or one that differs from the sound oracle; a file that cannot be written.
+    """
+    from bitrow.progress import bar
+
+    folder = folder or GOLDEN
+    if not folder.is_dir():
+        raise BitrowError(f"{folder}: found no vector set, expected one there or at --set DIR")
+    with bar("mutants", len(catalogue.MUTANTS), quiet) as advance:
+        found = report.run(folder, advance=advance)
+    text = json.dumps(report.to_json(found), indent=1) + "\n"
+    if markdown is not None:
+        write_aside(markdown, report.markdown(found, COMMAND))
+    if str(json_file) == "-":
+        print(text, end="")
+    else:
+        if json_file is not None:
+            write_aside(json_file, text)
+        _print(found, console)
+    return not found.survivors
+
+
+def _print(found: report.Report, console: Console | None) -> None:
+    from rich.console import Console
+
+    console = console or Console()
+    if not console.is_terminal:
+        console.width = max(console.width, 160)
+    for title, header, rows in report.TABLES:
+        console.print(_table(title, header, [row for row in rows(found) if title != "Cases" or row[2]]))
+    console.print(report.summary(found), highlight=False, markup=False)
+    if found.survivors:
+        console.print(f"survivors: {', '.join(found.survivors)}", highlight=False, markup=False, style="bold red")
+
+
+def _table(title: str, header: tuple[str, ...], rows: list[tuple[str, ...]]) -> Table:
+    from rich.markup import escape
+    from rich.table import Table
+
+    table = Table(title=title if title != "Cases" else "Cases that alone find a mutant", title_justify="left")
+    for name in header:
+        table.add_column(name, overflow="fold")
+    for row in rows:
+        table.add_row(*map(escape, row), style="bold red" if "SURVIVES" in row else "")
+    return table
