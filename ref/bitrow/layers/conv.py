@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array, lax
-from jaxtyping import Bool, Float16, Integer, UInt16
+from jaxtyping import Bool, Float16, Int32, Integer, UInt16
 
 from bitrow.config import ConvConfig, output_size
 from bitrow.errors import BitrowError
@@ -119,18 +119,22 @@ def forward(
     return multiply(config, params, kernel, code, mac.forward_padding(config.padding), tap), mask
 
 
-def forward_kernel(config: ConvConfig, params: ConvParams) -> mac.Kernel:
-    """The weights ready for `multiply`; made once for many rows."""
+def forward_kernel(config: ConvConfig, params: ConvParams, rows: bool = False) -> mac.Kernel:
+    """The weights ready for `accumulate`, of whole maps or of single `rows`."""
+    if rows:
+        return mac.prepare_row(params.weight_code, config.groups)
     magnitudes = config.x_format.max_magnitude, config.weight_format.max_magnitude
     bound = config.bounds(params.weight_code.shape)[0]
     return mac.prepare(params.weight_code, config.stride, config.groups, magnitudes, bound)
 
 
-def gradient_kernel(config: ConvConfig, params: ConvParams) -> mac.Kernel:
+def gradient_kernel(config: ConvConfig, params: ConvParams, rows: bool = False) -> mac.Kernel:
     """The input gradient's kernel, rotated, channels swapped (SPEC.md C2), ready for `multiply_gradient`."""
-    weight = mac.rotate(params.weight_code, config.groups)
+    if rows:
+        return mac.prepare_row(mac.rotate(params.weight_code, config.groups), config.groups)
     magnitudes = config.dy_format.max_magnitude, config.weight_format.max_magnitude
-    return mac.prepare(weight, 1, config.groups, magnitudes, config.bounds(params.weight_code.shape)[1])
+    bound = config.bounds(params.weight_code.shape)[1]
+    return mac.prepare_gradient(params.weight_code, config.groups, magnitudes, bound)
 
 
 def quantize_input(
@@ -141,6 +145,19 @@ def quantize_input(
     return fxp.quantize(x, params.x_inv_scale, config.x_format, config.mode, inner)
 
 
+def accumulate(
+    config: ConvConfig,
+    params: ConvParams,
+    kernel: mac.Kernel,
+    code: Integer[Array, "n h w c"],
+    padding: mac.Padding,
+    tap: Tap = no_tap,
+) -> Int32[Array, "n oh ow c_out"]:
+    """Accumulators of codes (SPEC.md M). A slab of KH rows, not padded in h, makes one row."""
+    bound = config.bounds(params.weight_code.shape)[0]
+    return mac.accumulate(code, kernel, padding, config.stride, config.groups, config.accumulator, bound, tap)
+
+
 def multiply(
     config: ConvConfig,
     params: ConvParams,
@@ -149,10 +166,15 @@ def multiply(
     padding: mac.Padding,
     tap: Tap = no_tap,
 ) -> Float16[Array, "n oh ow c_out"]:
-    """Accumulate and dequantize codes: `forward`'s second half. A slab of KH rows, not padded in h, makes one row."""
-    bound = config.bounds(params.weight_code.shape)[0]
-    acc = mac.accumulate(code, kernel, padding, config.stride, config.groups, config.accumulator, bound, tap)
-    acc_bound = min(bound, -config.accumulator.min)
+    """Accumulate and dequantize codes: `forward`'s second half."""
+    return dequantize(config, params, accumulate(config, params, kernel, code, padding, tap), tap)
+
+
+def dequantize(
+    config: ConvConfig, params: ConvParams, acc: Int32[Array, "n oh ow c_out"], tap: Tap = no_tap
+) -> Float16[Array, "n oh ow c_out"]:
+    """Accumulators to FP16, and the bias: the end of `forward` (SPEC.md D, C1)."""
+    acc_bound = min(config.bounds(params.weight_code.shape)[0], -config.accumulator.min)
     y = fxp.dequantize(acc, params.scale, acc_bound, config.dequantize, config.mode, tap)
     if params.bias is not None:
         y = fp16.add(y, params.bias, config.mode)

@@ -14,7 +14,7 @@ from bitrow.config import AvgPoolConfig, MaxPoolConfig
 from bitrow.errors import BitrowError
 from bitrow.formats import FP16, FP32
 from bitrow.ops import fp16, softfloat
-from bitrow.ops.mac import Padding, forward_padding, pad_spatial, windows
+from bitrow.ops.mac import forward_padding, pad_spatial, windows
 from bitrow.ops.reduce import fp32_add, running, tree
 from bitrow.ops.tap import Tap, no_tap
 
@@ -39,18 +39,19 @@ def max_forward(
         BitrowError: a map smaller than the window.
     """
     _check_window(config.kernel, x.shape, config.padding)
-    present = jnp.ones((x.shape[1],), bool)
-    return max_rows(config, x, present, forward_padding(config.padding), tap)
+    padding = forward_padding(config.padding)
+    present = jnp.pad(jnp.ones(x.shape[1:3], bool), config.padding)
+    return max_rows(config, pad_spatial(x, padding, jnp.float16(0)), present, tap)
 
 
 def max_rows(
-    config: MaxPoolConfig, x: Float16[Array, "n h w c"], present: Bool[Array, "h"], padding: Padding, tap: Tap = no_tap
+    config: MaxPoolConfig, x: Float16[Array, "n h w c"], present: Bool[Array, "h w"], tap: Tap = no_tap
 ) -> tuple[Float16[Array, "n oh ow c"], UInt8[Array, "n oh ow c"]]:
-    """`max_forward` of a slab: rows that are not `present`, like padding, never win (SPEC.md A2)."""
+    """`max_forward` of a padded slab: elements that are not `present` never win (SPEC.md A2)."""
     size = (config.kernel, config.kernel)
-    key = jnp.where(present[None, :, None, None], _order_key(x), jnp.int32(_PADDING_KEY))
-    values = windows(pad_spatial(fp16.canonical(x), padding, jnp.float16(0)), size, config.stride)
-    keys = windows(pad_spatial(key, padding, jnp.int32(_PADDING_KEY)), size, config.stride)
+    key = jnp.where(present[None, :, :, None], _order_key(x), jnp.int32(_PADDING_KEY))
+    values = windows(fp16.canonical(x), size, config.stride)
+    keys = windows(key, size, config.stride)
     best, y, index = keys[0], values[0], jnp.zeros(keys[0].shape, jnp.uint8)
     for place in range(1, len(keys)):
         better = keys[place] > best

@@ -96,10 +96,14 @@ def _group_columns(parts: list[Array], groups: int) -> Array:
 
 
 class Kernel(NamedTuple):
-    """Weights made ready: as they are, `[kh, kw, c_in, c_out]`, and for F(2, 3) `[4, kh*c_in, c_out]` or None."""
+    """Weights made ready: as they are, `[kh, kw, c_in, c_out]`, and in the form of the product to be used, or None.
+
+    `three_wide`: for F(2, 3), `[4, kh*c_in, c_out]`; `by_output`: for single rows, `[c_out, kw*kh*c_in]`.
+    """
 
     weight: Integer[Array, "kh kw c_in c_out"]
     three_wide: Int8[Array, "4 k c_out"] | None
+    by_output: Integer[Array, "c_out k"] | None = None
 
 
 def prepare(
@@ -109,13 +113,41 @@ def prepare(
 
     `magnitudes`: the largest |code| and |weight_code|; `bound`: the worst-case |acc|, whose double must fit int32.
     """
-    kh, kw, c_in, c_out = weight_code.shape
-    fits = 2 * magnitudes[0] <= 127 and 3 * magnitudes[1] <= 127 and 2 * bound < 1 << 31
-    if kw != 3 or stride != 1 or groups != 1 or not fits:
+    if not _three_wide_applies(weight_code.shape, stride, groups, magnitudes, bound):
         return Kernel(weight_code, None)
-    g0, g1, g2 = (weight_code[:, k].astype(jnp.int8) for k in range(3))
-    four = jnp.stack([g0 + g0, g0 + g1 + g2, g0 - g1 + g2, g2 + g2])
-    return Kernel(weight_code, four.reshape(4, kh * c_in, c_out))
+    four = _transform(weight_code[:, 0], weight_code[:, 1], weight_code[:, 2])
+    return Kernel(weight_code, four.reshape(4, -1, weight_code.shape[3]))
+
+
+def prepare_gradient(
+    weight_code: Integer[Array, "kh kw c_in c_out"], groups: int, magnitudes: tuple[int, int], bound: int
+) -> Kernel:
+    """`prepare` for the rotated weights. Transformed before they are rotated: XLA fuses the two the other way
+    round into code that LLVM takes seconds to compile at 32 channels."""
+    rotated = rotate(weight_code, groups)
+    if not _three_wide_applies(rotated.shape, 1, groups, magnitudes, bound):
+        return Kernel(rotated, None)
+    four = _transform(weight_code[:, 2], weight_code[:, 1], weight_code[:, 0])
+    return Kernel(rotated, four[:, ::-1].transpose(0, 1, 3, 2).reshape(4, -1, rotated.shape[3]))
+
+
+def _three_wide_applies(
+    shape: tuple[int, ...], stride: int, groups: int, magnitudes: tuple[int, int], bound: int
+) -> bool:
+    fits = 2 * magnitudes[0] <= 127 and 3 * magnitudes[1] <= 127 and 2 * bound < 1 << 31
+    return shape[1] == 3 and stride == 1 and groups == 1 and fits
+
+
+def _transform(*columns: Integer[Array, "kh c_in c_out"]) -> Int8[Array, "4 kh c_in c_out"]:
+    """Doubled weights of F(2, 3) from the kernel's three columns."""
+    g0, g1, g2 = (column.astype(jnp.int8) for column in columns)
+    return jnp.stack([g0 + g0, g0 + g1 + g2, g0 - g1 + g2, g2 + g2])
+
+
+def prepare_row(weight_code: Integer[Array, "kh kw c_in c_out"], groups: int) -> Kernel:
+    """Transpose the weights for a row at a time: a product of few columns takes them as they lie, without packing."""
+    c_out = weight_code.shape[3]
+    return Kernel(weight_code, None, weight_code.transpose(3, 1, 0, 2).reshape(c_out, -1) if groups == 1 else None)
 
 
 def _dot(columns: Array, weight: Array) -> Array:
@@ -137,6 +169,16 @@ def _three_wide(padded: Array, four: Array, kh: int) -> Array:
     )
     both = jnp.stack([(m0 + m1 + m2) >> 1, (m1 - m2 - m3) >> 1], axis=3)
     return both.reshape(n, oh, -1, both.shape[-1])[:, :, :ow]
+
+
+def _row(padded: Array, kernel: Kernel, stride: int) -> Array:
+    """The one row of a slab of kh rows: few large copies into one matrix."""
+    assert kernel.by_output is not None
+    kh, kw, _, _ = kernel.weight.shape
+    side_by_side = jnp.concatenate([padded[:, k : k + 1] for k in range(kh)], axis=-1)
+    columns = jnp.concatenate(windows(side_by_side, (1, kw), stride), axis=-1)
+    contract = (((3,), (1,)), ((), ()))
+    return lax.dot_general(columns, kernel.by_output, contract, preferred_element_type=jnp.int32)
 
 
 def _exact(parts: list[Array], weight: Array, groups: int) -> Array:
@@ -179,6 +221,8 @@ def accumulate(
         acc = _saturating(columns, flat, accumulator, tap)
     elif kernel.three_wide is not None and code.dtype == jnp.int8:
         acc = _three_wide(padded, kernel.three_wide, kernel_hw[0])
+    elif kernel.by_output is not None and code.dtype == jnp.int8:
+        acc = _row(padded, kernel, stride)
     else:
         acc = _exact(windows(padded, kernel_hw, stride), weight_code, groups)
     if not fits and accumulator.overflow is AccOverflow.WRAP:

@@ -19,7 +19,7 @@ from bitrow.parameters import Params
 from bitrow.pipeline.emulator import Emulator
 from bitrow.pipeline.memory import Key, Order, Store
 from bitrow.pipeline.rings import RingKind
-from bitrow.pipeline.row_tasks import Geometry
+from bitrow.pipeline.row_regions import Geometry
 from bitrow.pipeline.schedule import Schedule
 from bitrow.pipeline.stages import Head, Phase
 
@@ -89,7 +89,7 @@ def check(schedule: Schedule, params: Params, x: Array, dlogits: Array | None = 
             name = _tap_name(emulator.geometry, access.region, phase)
             if name not in taps:
                 continue
-            rows = np.asarray(result.rows[region.store])[tasks, place, : lanes * region.words]
+            rows = np.asarray(result.rows[region.store])[tasks, place, :, region.lead : region.lead + region.words]
             maps = taps[name].reshape(x.shape[0], region.rows, -1)  # a head's dx is flat
             _compare(emulator, name, maps, rows.reshape(len(tasks), lanes, -1), tasks)
             found = Checked(found.rows + len(tasks) * lanes, found.words + rows.size)

@@ -17,15 +17,16 @@ import numpy as np
 from jax import Array, lax
 from jaxtyping import Float16
 
-from bitrow.config import BatchNormConfig, ConvConfig, LinearConfig
+from bitrow.config import BatchNormConfig, LinearConfig
 from bitrow.errors import BitrowError
 from bitrow.graph import Network, shapes
-from bitrow.layers import conv
 from bitrow.network import BatchNormGrad
 from bitrow.ops import softfloat
 from bitrow.parameters import Params, check_params
-from bitrow.pipeline.memory import DTYPES, Key, Layout, Order, Region, Store, Tables, tables
-from bitrow.pipeline.row_tasks import Geometry, Now, Stores, Task, add_regions, build_tasks
+from bitrow.pipeline.memory import DTYPES, Columns, Key, Layout, Order, Region, Store, table
+from bitrow.pipeline.row_regions import Geometry, add_regions
+from bitrow.pipeline.row_task import Now, Stores, Task, Weights, make_weights
+from bitrow.pipeline.row_tasks import build_tasks
 from bitrow.pipeline.stages import Head, Phase, row_count, stages
 
 
@@ -69,8 +70,9 @@ class Emulator:
         add_regions(self.geometry, self.layout)
         self.tasks = build_tasks(self.geometry, self.layout)
         programs = {key: task.program for key, task in self.tasks.items()}
-        self.tables: Tables = tables(self.layout, programs, order)
+        self.table, self.columns = table(self.layout, programs, order)
         self._run = jax.jit(self.program())
+        self._weights = jax.jit(functools.partial(make_weights, self.geometry))
 
     @property
     def bytes(self) -> int:
@@ -92,8 +94,8 @@ class Emulator:
         return functools.partial(_run, self)
 
     def arguments(self, params: Params, x: Array, dlogits: Array | None = None) -> tuple[Any, ...]:
-        """What `program` takes for these images."""
-        return dict(params), *self._host_arrays(x, dlogits), self.tables
+        """What `program` takes for these images, weights laid out for rows included."""
+        return self._weights(dict(params)), *self._host_arrays(x, dlogits), self.table
 
     def _host_arrays(self, x: Array, dlogits: Array | None) -> tuple[Array, Array]:
         geometry, sizes = self.geometry, shapes(self.network)
@@ -116,33 +118,26 @@ class Emulator:
         return x.reshape(*lead, *self.network.input_shape), dlogits.reshape(*lead, *out)
 
 
-def _run(emulator: Emulator, params: Mapping[str, Any], x: Array, dlogits: Array, table: Tables) -> Emulation:
-    geometry, layout = emulator.geometry, emulator.layout
-    convs = [(n.name, n.config) for n in emulator.network.nodes if isinstance(n.config, ConvConfig)]
-    kernels = {name: conv.forward_kernel(config, params[name]) for name, config in convs}
-    gradient_kernels = {
-        name: conv.gradient_kernel(config, params[name]) for name, config in convs if geometry.training
-    }
+def _run(emulator: Emulator, weights: Weights, x: Array, dlogits: Array, table: Array) -> Emulation:
+    geometry, layout, columns = emulator.geometry, emulator.layout, emulator.columns
 
-    def at(stores: Stores, task: Tables) -> Now:
-        place = (task.reads, task.present, task.image, task.row)
-        return Now(stores, *place, params, kernels, gradient_kernels, x, dlogits)
+    def at(stores: Stores, task: Array) -> Now:
+        return Now(stores, task, columns, weights, x, dlogits)
 
-    branches = [_branch(emulator, task, at, table) for task in emulator.tasks.values()]
+    branches = [_branch(emulator, task, at) for task in emulator.tasks.values()]
 
-    def step(stores: Stores, task: Tables) -> tuple[Stores, tuple[Array, ...] | None]:
-        written = lax.switch(task.program, branches, stores, task)
+    def step(stores: Stores, task: Array) -> tuple[Stores, tuple[Array, ...] | None]:
+        written = lax.switch(task[Columns.PROGRAM], branches, stores, task)
         out = []
-        for store, rows, slots in zip(stores, written, task.writes, strict=True):
-            for place in range(slots.shape[0]):
+        for store, rows, places in zip(stores, written, columns.writes, strict=True):
+            for place, slot in enumerate(task[places]):
                 # Outside the switch the scan updates its carry in place; inside, every branch would copy it.
-                store = lax.dynamic_update_slice(store, rows[place : place + 1], (slots[place], 0))
+                store = lax.dynamic_update_slice(store, rows[place : place + 1], (slot, 0, 0))
             out.append(store)
         return tuple(out), (written if emulator.record else None)
 
-    empty = tuple(
-        jnp.zeros((layout.used[store], geometry.lanes * layout.width[store]), DTYPES[store]) for store in Store
-    )
+    sizes = [(layout.used[store], geometry.lanes, layout.width[store]) for store in Store]
+    empty = tuple(jnp.zeros(size, DTYPES[store]) for store, size in zip(Store, sizes, strict=True))
     stores, rows = lax.scan(step, empty, table)
     network = emulator.network
     logits = _read_maps(emulator, stores, layout.regions["logits", 0], shapes(network)[network.output])
@@ -155,27 +150,28 @@ def _run(emulator: Emulator, params: Mapping[str, Any], x: Array, dlogits: Array
 
 
 def _branch(
-    emulator: Emulator, task: Task, at: Callable[[Stores, Tables], Now], table: Tables
-) -> Callable[[Stores, Tables], tuple[Array, ...]]:
-    """A task's code as a branch of the scan's switch: its rows, by store, padded to the store's width."""
-    geometry, layout = emulator.geometry, emulator.layout
+    emulator: Emulator, task: Task, at: Callable[[Stores, Array], Now]
+) -> Callable[[Stores, Array], tuple[Array, ...]]:
+    """A task's code as a branch of the scan's switch: its rows, by store, as wide as the store."""
+    geometry, layout, columns = emulator.geometry, emulator.layout, emulator.columns
 
-    def run(stores: Stores, now: Tables) -> tuple[Array, ...]:
-        rows = task.body(at(stores, now))
+    def run(stores: Stores, task_row: Array) -> tuple[Array, ...]:
+        now = at(stores, task_row)
+        rows = task.body(now)
         accesses = task.program.writes[0]
         assert len(rows) == len(accesses)
-        filled: dict[Store, list[Array]] = {store: [] for store in Store}
+        written = [
+            jnp.zeros((places.stop - places.start, geometry.lanes, layout.width[store]), DTYPES[store])
+            for store, places in zip(Store, columns.writes, strict=True)
+        ]
+        filled = dict.fromkeys(Store, 0)
         for access, row in zip(accesses, rows, strict=True):
-            store = layout.regions[access.region].store
-            flat = row.reshape(1, -1)
-            spare = geometry.lanes * layout.width[store] - flat.shape[1]
-            filled[store].append(jnp.pad(flat, ((0, 0), (0, spare))))
-        written = []
-        for store, slots in zip(Store, table.writes, strict=True):
-            nothing = jnp.zeros((1, geometry.lanes * layout.width[store]), DTYPES[store])
-            missing = [nothing] * (slots.shape[1] - len(filled[store]))
-            parts = filled[store] + missing
-            written.append(jnp.concatenate(parts) if parts else jnp.zeros((0, nothing.shape[1]), DTYPES[store]))
+            region = layout.regions[access.region]
+            # `zero` keeps the compiler from padding the row instead, which takes ten times as long.
+            place = (filled[region.store], 0, region.lead + now.zero)
+            words = row.reshape(1, geometry.lanes, region.words)
+            written[region.store] = lax.dynamic_update_slice(written[region.store], words, place)
+            filled[region.store] += 1
         return tuple(written)
 
     return run
@@ -184,7 +180,7 @@ def _branch(
 def _read_maps(emulator: Emulator, stores: Stores, region: Region, shape: tuple[int, int, int]) -> Array:
     """A region that keeps every row, as maps `[n, h, w, c]`."""
     images, lanes = emulator.geometry.images, emulator.geometry.lanes
-    rows = stores[region.store][region.base : region.base + region.slots, : lanes * region.words]
+    rows = stores[region.store][region.base : region.base + region.slots, :, region.lead : region.lead + region.words]
     return rows.reshape(images, shape[0], lanes, *shape[1:]).transpose(0, 2, 1, 3, 4).reshape(-1, *shape)
 
 
@@ -195,7 +191,7 @@ def _batch_norm_grads(emulator: Emulator, stores: Stores) -> dict[str, BatchNorm
             continue
         config, region = stage.head.config, emulator.layout.regions["coefficients", stage.index]
         assert isinstance(config, BatchNormConfig)
-        words = stores[Store.WORD][region.base, : region.words].reshape(4, -1)[2:]
+        words = stores[Store.WORD][region.base, 0, : region.words].reshape(4, -1)[2:]
         dgamma, dbeta = (softfloat.from_bits(v, config.accumulator) for v in words)
         grads[stage.head.name] = BatchNormGrad(dgamma, dbeta)
     return grads

@@ -1,8 +1,9 @@
 """The emulator's memory: rings of rows in four flat stores, and the table of what every task reads and writes.
 
-A store is one array `[slots, lanes * words]` of one dtype, so that the scan carries four arrays whatever the
+A store is one array `[slots, lanes, words]` of one dtype, so that the scan carries four arrays whatever the
 network is. Slot 0 of each store is never written and holds zeros (rows outside a map); slot 1 takes the writes
-that a task does not have. Row r of image g of a region lies in slot `base + (g*rows + r) % slots`.
+that a task does not have. Row r of image g of a region lies in slot `base + (g*rows + r) % slots`, columns and
+channels side by side, with the zero columns of its reader's padding around it.
 """
 
 from __future__ import annotations
@@ -10,7 +11,8 @@ from __future__ import annotations
 import enum
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from itertools import pairwise
+from typing import NamedTuple
 
 import numpy as np
 
@@ -45,13 +47,18 @@ class Order(NamedTuple):
 
 @dataclass(frozen=True)
 class Region:
-    """A ring of `slots` rows of `words` words each, `rows` of them to an image."""
+    """A ring of `slots` rows of `words` words each, `rows` of them to an image.
+
+    A row lies behind `lead` words of zeros and fills `span` words with the zeros behind it.
+    """
 
     store: Store
     base: int
     slots: int
     rows: int
     words: int
+    lead: int
+    span: int
 
     def slot(self, image: int, row: int) -> int:
         return self.base + (image * self.rows + row) % self.slots
@@ -67,8 +74,8 @@ class Layout:
     used: dict[Store, int] = field(default_factory=lambda: dict.fromkeys(Store, 2))
     width: dict[Store, int] = field(default_factory=lambda: dict.fromkeys(Store, 1))
 
-    def add(self, key: Key, store: Store, rows: int, words: int) -> None:
-        """A region of rows of `words` words.
+    def add(self, key: Key, store: Store, rows: int, words: int, padding: int = 0) -> None:
+        """A region of rows of `words` words, between `padding` words of zeros on either side.
 
         Raises:
             BitrowError: a ring of no slots.
@@ -76,9 +83,9 @@ class Layout:
         slots = min(self.slots.get(key, rows * self.images), rows * self.images)
         if slots < 1:
             raise BitrowError(f"ring {key[0]} {key[1]}: found {slots} slots, expected 1 or more")
-        self.regions[key] = Region(store, self.used[store], slots, rows, words)
+        self.regions[key] = Region(store, self.used[store], slots, rows, words, padding, words + 2 * padding)
         self.used[store] += slots
-        self.width[store] = max(self.width[store], words)
+        self.width[store] = max(self.width[store], words + 2 * padding)
 
     def bytes(self, lanes: int) -> int:
         """Size of all stores."""
@@ -99,50 +106,53 @@ class Program(NamedTuple):
     writes: tuple[tuple[Access, ...], ...]
 
 
-class Tables(NamedTuple):
-    """The scan's input: for each task its program, its place, and its slots, `[tasks, ...]` int32.
+@dataclass(frozen=True)
+class Columns:
+    """Where the scan's table `[tasks, columns]` int32 holds what a task needs: one row of it is one task.
 
-    numpy arrays here, one task's tracers inside the scan.
+    `reads`: slots; `present`: 1 where the read is a row and not one of zeros; `writes`: slots, by store.
     """
 
-    program: Any
-    image: Any
-    row: Any
-    reads: Any
-    present: Any
-    writes: tuple[Any, ...]  # by store: [tasks, most writes of a task to this store]
+    reads: slice
+    present: slice
+    writes: tuple[slice, ...]
+
+    PROGRAM, IMAGE, ROW, ZERO = range(4)  # ZERO holds 0, which the compiler must not know
 
 
-def tables(layout: Layout, programs: Mapping[tuple[int, Phase], Program], order: Order) -> Tables:
+def table(
+    layout: Layout, programs: Mapping[tuple[int, Phase], Program], order: Order
+) -> tuple[np.ndarray, Columns]:
     """Resolve every task's accesses to slots.
 
     Raises:
         BitrowError: the order holds a task that the network does not have.
     """
     numbers = {key: number for number, key in enumerate(programs)}
-    most_reads = max(_longest(program.reads) for program in programs.values())
-    most_writes = [max(_most_to(layout, p, store) for p in programs.values()) for store in Store]
-    count = len(order.stage)
-    reads = np.full((count, max(most_reads, 1)), ZERO_SLOT, np.int32)
-    present = np.zeros((count, max(most_reads, 1)), bool)
-    writes = tuple(np.full((count, most), TRASH_SLOT, np.int32) for most in most_writes)
-    program = np.zeros(count, np.int32)
-    for task, (stage, phase, image, row) in enumerate(zip(*order, strict=True)):
-        key = (int(stage), Phase(int(phase)))
+    most = [max(_longest(program.reads) for program in programs.values())] * 2
+    most += [max(_most_to(layout, p, store) for p in programs.values()) for store in Store]
+    bounds = [4, *(4 + sum(most[: k + 1]) for k in range(len(most)))]
+    reads, present, *writes = (slice(low, high) for low, high in pairwise(bounds))
+    found = np.zeros((len(order.stage), bounds[-1]), np.int32)
+    found[:, reads] = ZERO_SLOT
+    found[:, writes[0].start :] = TRASH_SLOT
+    found[:, Columns.IMAGE], found[:, Columns.ROW] = order.image, order.row
+    for task, (stage, phase, image, row) in enumerate(zip(*(column.tolist() for column in order), strict=True)):
+        key = (stage, Phase(phase))
         if key not in numbers or row >= len(programs[key].reads):
             raise BitrowError(f"order task {task}: found {key[1].name} row {row} of stage {stage}, expected a task")
-        program[task] = numbers[key]
+        found[task, Columns.PROGRAM] = numbers[key]
         for place, access in enumerate(programs[key].reads[row]):
             if access.row is not None:
-                reads[task, place] = layout.regions[access.region].slot(image, access.row)
-                present[task, place] = True
-        filled = [0] * len(Store)
+                found[task, reads.start + place] = layout.regions[access.region].slot(image, access.row)
+                found[task, present.start + place] = 1
+        filled = [columns.start for columns in writes]
         for access in programs[key].writes[row]:
             region = layout.regions[access.region]
             assert access.row is not None
-            writes[region.store][task, filled[region.store]] = region.slot(image, access.row)
+            found[task, filled[region.store]] = region.slot(image, access.row)
             filled[region.store] += 1
-    return Tables(program, order.image.astype(np.int32), order.row.astype(np.int32), reads, present, writes)
+    return found, Columns(reads, present, tuple(writes))
 
 
 def _longest(rows: Iterable[tuple[Access, ...]]) -> int:
