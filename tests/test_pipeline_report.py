@@ -9,7 +9,6 @@ import subprocess
 import sys
 from html.parser import HTMLParser
 from io import StringIO
-from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -31,7 +30,6 @@ from bitrow.pipeline.policies import POLICIES
 from bitrow.pipeline.report import as_dict, report, to_csv, to_json
 from bitrow.pipeline.schedule import schedule
 from bitrow.pipeline.stalls import idle, stall_table, unit_busy, unit_kinds, utilization
-from bitrow.pipeline.trace import events, write_trace
 from bitrow.pipeline.work import UNIT
 from pipeline_samples import machines, networks
 
@@ -135,42 +133,6 @@ def test_csv_has_a_line_for_every_figure(small, tmp_path):
     assert rows["cycles"] == str(small.schedule.cycles)
     assert float(rows["cost.tflops_per_watt.0"]) == small.cost.tflops_per_watt.low
     assert rows["machine.banks"] == "32"
-
-
-def test_trace_has_every_task_access_and_counter(small, tmp_path):
-    run = small.schedule
-    many = write_trace(run, tmp_path / "trace.json")
-    trace = json.loads((tmp_path / "trace.json").read_text())["traceEvents"]
-    assert len(trace) == many
-    tasks = [e for e in trace if e["ph"] == "X" and e["pid"] == 1]
-    assert len(tasks) == len(run)
-    assert max(e["args"]["cycle"] + e["args"]["cycles"] for e in tasks) == run.cycles
-    lanes = {}
-    for event in trace:
-        if event["ph"] == "X":
-            lanes.setdefault((event["pid"], event["tid"]), []).append((event["ts"], event["ts"] + event["dur"]))
-    for spans in lanes.values():
-        spans.sort()
-        assert all(b[0] >= a[1] - 1e-6 for a, b in pairwise(spans))
-    names = {e["args"]["name"] for e in trace if e["ph"] == "M" and e["name"] == "thread_name"}
-    assert {*run.units, "bank 0", "bank 31"} <= names
-    counters = [e for e in trace if e["ph"] == "C"]
-    assert {e["name"].split(" (")[0] for e in counters} == {ring.name for ring in run.rings}
-    for ring, peak in zip(run.rings, small.peaks, strict=True):
-        mine = [e["args"]["rows"] for e in counters if e["name"].startswith(f"{ring.name} (")]
-        assert max(mine) == peak and mine[-1] == 0
-
-
-@settings(max_examples=20)
-@given(networks(layers=4), machines())
-def test_bank_lanes_of_a_trace_never_overlap(network, machine):
-    found = schedule(network, machine)
-    lanes: dict[int, float] = {}
-    for event in events(found):
-        if event["ph"] == "X" and event["pid"] == 2:
-            lane = int(event["tid"])
-            assert event["ts"] >= lanes.get(lane, 0.0) - 1e-6
-            lanes[lane] = event["ts"] + event["dur"]
 
 
 class _Page(HTMLParser):

@@ -1,13 +1,13 @@
-"""A run as a trace that Perfetto and chrome://tracing open: lanes of units and banks, occupancy of every
-ring.
+"""A run as a trace that Perfetto and chrome://tracing open: lanes of units and banks, occupancy of every ring.
 
 Events are written one after another, so a trace of any length takes little memory. Times are microseconds
-at the machine's clock. Standard library and numpy.
+at the machine's clock, each a whole number of nanoseconds. Standard library and numpy.
 """
 
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterator
 from pathlib import Path
 from typing import IO
@@ -20,6 +20,7 @@ from bitrow.pipeline.schedule import Schedule, task_ids
 from bitrow.pipeline.stages import Phase
 
 _UNITS, _BANKS, _RINGS = 1, 2, 3  # process numbers: Perfetto groups lanes by process
+_FIRST_THREAD = {_UNITS: 1_000, _BANKS: 100_000}  # Perfetto looks names of threads up by number alone
 _PHASES = {
     Phase.FORWARD_HEAD: "forward head",
     Phase.FORWARD_CHAIN: "forward chain",
@@ -64,11 +65,31 @@ def _names(found: Schedule) -> Iterator[dict[str, object]]:
 
 
 def _thread(process: int, thread: int, name: str) -> dict[str, object]:
-    return {"ph": "M", "name": "thread_name", "pid": process, "tid": thread, "args": {"name": name}}
+    tid = _FIRST_THREAD[process] + thread
+    return {"ph": "M", "name": "thread_name", "pid": process, "tid": tid, "args": {"name": name}}
 
 
-def _microseconds(found: Schedule, cycles: np.ndarray | int) -> float:
-    return round(float(cycles) / found.machine.clock_mhz, 6)
+def _nanoseconds(found: Schedule, cycle: int) -> int:
+    return round(cycle * 1000 / found.machine.clock_mhz)
+
+
+def _microseconds(nanoseconds: int) -> float:
+    """The least number that viewers turn back into these nanoseconds: they multiply by 1000 and cut off the rest."""
+    found = nanoseconds / 1000
+    while int(found * 1000) < nanoseconds:
+        found = math.nextafter(found, math.inf)
+    return found
+
+
+def _lane(found: Schedule, process: int, thread: int, start: int, end: int) -> dict[str, object]:
+    """Where and when a task or access is drawn; lanes do not overlap by a nanosecond, or Perfetto drops events."""
+    since, until = _nanoseconds(found, start), _nanoseconds(found, end)
+    return {
+        "pid": process,
+        "tid": _FIRST_THREAD[process] + thread,
+        "ts": _microseconds(since),
+        "dur": _microseconds(until - since),
+    }
 
 
 def _tasks(found: Schedule) -> Iterator[dict[str, object]]:
@@ -80,10 +101,7 @@ def _tasks(found: Schedule) -> Iterator[dict[str, object]]:
             "ph": "X",
             "name": f"{names[stage]} {row}",
             "cat": kind,
-            "pid": _UNITS,
-            "tid": unit,
-            "ts": _microseconds(found, start),
-            "dur": _microseconds(found, end - start),
+            **_lane(found, _UNITS, unit, start, end),
             "args": {"task": kind, "image": image, "row": row, "cycle": start, "cycles": end - start},
         }
 
@@ -118,10 +136,7 @@ def _accesses(found: Schedule) -> Iterator[dict[str, object]]:
                 "ph": "X",
                 "name": f"{'write' if access.write else 'read'} {access.ring.name}",
                 "cat": access.ring.kind.value,
-                "pid": _BANKS,
-                "tid": bank * ports + port,
-                "ts": _microseconds(found, start),
-                "dur": _microseconds(found, end - start),
+                **_lane(found, _BANKS, bank * ports + port, start, end),
             }
 
 
@@ -137,6 +152,6 @@ def _rings(found: Schedule) -> Iterator[dict[str, object]]:
                 "ph": "C",
                 "name": f"{ring.name} ({ring.kind.value})",
                 "pid": _RINGS,
-                "ts": _microseconds(found, time),
+                "ts": _microseconds(_nanoseconds(found, time)),
                 "args": {"rows": value},
             }
