@@ -33,8 +33,8 @@ BANKS = (8, 12, 16, 24, 32, 48, 64)
 class Point:
     """One run: which experiment (`study`) and setting, and its figures.
 
-    `fxp_busy`, `fp_busy`: share of all cycles; `bank_slowdown`: cycles over those of the same machine with
-    ports enough; `buffer_kb`: on chip, weights apart; efficiencies are [low, high] of cost.Cost.
+    `fxp_busy`, `fp_busy`: share of all cycles; `bank_slowdown`: cycles over those of the same machine with ports
+    enough; `buffer_kb`: on chip, weights apart; efficiencies are [low, high] of cost.Cost.
     """
 
     study: str

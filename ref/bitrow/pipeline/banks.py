@@ -1,9 +1,8 @@
-"""Rows in banks: where a ring's slots lie, which ports a task needs, and a proof that a mapping has no
-conflicts.
+"""Rows in banks: where a ring's slots lie, which ports a task needs, and a proof that a mapping has no conflicts.
 
-Slot s of a ring lies in bank `(offset + s) mod B`, so neighbouring rows lie in neighbouring banks. A task
-reads its window and writes its row in the same cycles: with one port to a bank, K rows being read and S
-being written are in different banks if and only if B >= K + S. Standard library and numpy.
+Slot s of a ring lies in bank `(offset + s) mod B`, so neighbouring rows lie in neighbouring banks. A task reads its
+window and writes its row in the same cycles: with one port to a bank, K rows being read and S being written are in
+different banks if and only if B >= K + S. Standard library and numpy.
 """
 
 from __future__ import annotations
@@ -34,8 +33,8 @@ class Clash(NamedTuple):
 def window_clashes(kernel: int, stride: int, slots: int, banks: int, ports: int = 1) -> tuple[Clash, ...]:
     """Clashes of a ring while output row i is made from rows iS to iS+K-1 and the S rows after them arrive.
 
-    Empty is a proof: the mapping repeats after `slots` output rows, and all of them are looked at. `slots`
-    0 is an unbounded ring, whose rows lie in bank `row mod B`.
+    Empty is a proof: the mapping repeats after `slots` output rows, and all of them are looked at. `slots` 0 is an
+    unbounded ring, whose rows lie in bank `row mod B`.
     """
     period = banks if slots == 0 else slots
     found = []
@@ -52,9 +51,7 @@ def window_clashes(kernel: int, stride: int, slots: int, banks: int, ports: int 
 
 
 class Access(NamedTuple):
-    """Rows of a ring that a line's task touches, int64[rows of the line]: `first`..`last`, none if first >
-    last.
-    """
+    """Rows of a ring that a line's task touches, int64[rows of the line]: `first`..`last`, none if first > last."""
 
     ring: Ring
     line: int
@@ -80,8 +77,8 @@ def accesses(flow: Flow, rings: tuple[Ring, ...]) -> list[list[Access]]:
 class Layout(NamedTuple):
     """Where slots lie: slot s of a ring in bank `home + (offset + s mod span) mod banks`, by ring.
 
-    `home` is 0 where all rings share one memory; with own units every ring has `banks` of its own. `total`
-    counts all banks.
+    `home` is 0 where all rings share one memory; with own units every ring has `banks` of its own. `total` counts all
+    banks.
     """
 
     home: tuple[int, ...]
@@ -96,8 +93,8 @@ def make_layout(
 ) -> Layout:
     """A layout with every ring placed behind the one before it.
 
-    A ring spans as many banks as it has slots (a whole map as many as its window and the rows that arrive
-    take); what is kept for the backward pass spans at most `SAVED_SPAN`.
+    A ring spans as many banks as it has slots (a whole map as many as its window and the rows that arrive take); what
+    is kept for the backward pass spans at most `SAVED_SPAN`.
     """
     banks, own = machine.banks, not machine.shared
 
@@ -181,10 +178,10 @@ def best_offsets(
 ) -> tuple[int, ...]:
     """Offsets that keep rings in use at the same time in different banks, where there are enough.
 
-    `together[a, b]` are the cycles in which a task touches ring a while one, perhaps the same, touches ring
-    b. Rings are placed one after another, the most used first, each where it meets least, and moved again
-    in further sweeps. Banks filled unevenly cost, too: as much as `BALANCE` of the run's `cycles` for a
-    bank that is twice as full as the mean.
+    `together[a, b]` are the cycles in which a task touches ring a while one, perhaps the same, touches ring b. Rings
+    are placed one after another, the most used first, each where it meets least, and moved again in further sweeps.
+    Banks filled unevenly cost, too: as much as `BALANCE` of the run's `cycles` for a bank that is twice as full as
+    the mean.
     """
     banks = layout.banks
     presence, bits = np.zeros((len(rings), banks)), np.zeros((len(rings), banks))
@@ -218,11 +215,10 @@ def best_offsets(
 def used_together(
     line: np.ndarray, unit: np.ndarray, start: np.ndarray, end: np.ndarray, lines: int
 ) -> np.ndarray:
-    """Cycles in which tasks of two lines run at once, float64[lines, lines]; a task with itself counts
-    double.
+    """Cycles in which tasks of two lines run at once, float64[lines, lines]; a task with itself counts double.
 
-    A clash within a task doubles its time, a clash between tasks makes one wait for what is left of the
-    other. Tasks are sorted by start.
+    A clash within a task doubles its time, a clash between tasks makes one wait for what is left of the other. Tasks
+    are sorted by start.
     """
     found = np.zeros((lines, lines))
     np.add.at(found, (line, line), 2.0 * (end - start))

@@ -1,8 +1,8 @@
 """The perfectly balanced pipeline: when each row task would start if every stage kept the pace of its input.
 
-One beat is the time of one row of the network's input. A stage of stride S takes S beats of its input for a
-row, so no row ever waits for a unit and every time is a straight line: `offset + image's start + row *
-beat`. Schedules take their order from these lines, and rings their size. Standard library and numpy.
+One beat is the time of one row of the network's input. A stage of stride S takes S beats of its input for a row, so
+no row ever waits for a unit and every time is a straight line: `offset + image's start + row * beat`. Schedules take
+their order from these lines, and rings their size. Standard library and numpy.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ from bitrow.pipeline.stages import Head, Phase
 class Beats(NamedTuple):
     """Times in beats. By line: `offset` of row 0 of image 0, `beat` between rows, `span` of one row.
 
-    `period`: beats from an image to the next; `length`: from an image's first row to the end of its last;
-    `fused`: a convolution's FP row counts as the end of its FXP row and not as a step of its own, the better
-    order where all stages share one array.
+    `period`: beats from an image to the next; `length`: from an image's first row to the end of its last; `fused`: a
+    convolution's FP row counts as the end of its FXP row and not as a step of its own, the better order where all
+    stages share one array.
     """
 
     offset: tuple[int, ...]

@@ -1,6 +1,4 @@
-"""What `bitrow pipeline` and `bitrow ablate` do, as functions of plain arguments; no command-line parsing
-here.
-"""
+"""What `bitrow pipeline` and `bitrow ablate` do, as functions of plain arguments; no command-line parsing here."""
 
 from __future__ import annotations
 
@@ -31,9 +29,8 @@ def find_network(name: str, input_size: int | None = None) -> Network:
     """A named network, or the one of a model file (`*.safetensors`), at an input of `input_size` squared.
 
     Raises:
-        BitrowError: neither a name nor a file; a model file that cannot be read, or whose input has another
-        size;
-            an input too small for the network.
+        BitrowError: neither a name nor a file; a model file that cannot be read, or whose input has another size; an
+            input too small for the network.
     """
     if input_size is not None and input_size < 1:
         raise BitrowError(f"input size: found {input_size}, expected 1 or more")
@@ -55,8 +52,8 @@ def find_network(name: str, input_size: int | None = None) -> Network:
 def check_rows(found: Schedule, name: str) -> str:
     """Emulate a schedule and hold every row against the whole-tensor model; says how much was compared.
 
-    A model file gives its own parameters and images (again from the first where it has too few); a named network
-    gets synthetic ones. Loads JAX.
+    A model file gives its own parameters and images (again from the first where it has too few); a named network gets
+    synthetic ones. Loads JAX.
 
     Raises:
         BitrowError: the first row that differs; a model file that cannot be read or has no images.
@@ -113,8 +110,8 @@ def pipeline(
 ) -> Report:
     """`bitrow pipeline`: schedule, print tables, write the files that are asked for.
 
-    `check` is called with the schedule and raises where emulated rows differ from the whole-tensor model. A
-    file `-` is standard output, for JSON, and then no table is printed.
+    `check` is called with the schedule and raises where emulated rows differ from the whole-tensor model. A file `-`
+    is standard output, for JSON, and then no table is printed.
 
     Raises:
         BitrowError: bad arguments, or a file that cannot be written.
@@ -152,8 +149,7 @@ def ablate(
     """`bitrow ablate`: run the studies, print the table, write the files; `progress` sees each run.
 
     Raises:
-        BitrowError: an unknown network or study, a machine that cannot run one, a file that cannot be
-        written.
+        BitrowError: an unknown network or study, a machine that cannot run one, a file that cannot be written.
     """
     built = load_machine(machine) if machine else DEFAULT_MACHINE
     points: list[ablations.Point] = []

@@ -1,9 +1,9 @@
 """Energy and area of a run, from tables of what one operation costs (ranges, with their sources).
 
-Computed: how often each operation happens, how many bits each memory moves, how many units there are.
-Assumed: what one of each costs, from published 45 nm figures scaled to 28 nm. Nothing is fitted to the
-paper's results. Leakage, clock tree, control and interconnect are in no table, so energies are lower bounds
-of a real chip's and efficiencies upper bounds. Standard library and numpy.
+Computed: how often each operation happens, how many bits each memory moves, how many units there are. Assumed: what
+one of each costs, from published 45 nm figures scaled to 28 nm. Nothing is fitted to the paper's results. Leakage,
+clock tree, control and interconnect are in no table, so energies are lower bounds of a real chip's and efficiencies
+upper bounds. Standard library and numpy.
 """
 
 from __future__ import annotations
@@ -118,8 +118,7 @@ class Cost(NamedTuple):
     """Energy and area of a run.
 
     `energy`: pJ by item; `area`: um2 by item, weight memory apart (`weight_area`); `tflops_per_watt` and
-    `gflops_per_mm2`: achieved in this run; `peak_gflops_per_mm2`: with every MAC lane busy. Bounds are
-    (low, high).
+    `gflops_per_mm2`: achieved in this run; `peak_gflops_per_mm2`: with every MAC lane busy. Bounds are (low, high).
     """
 
     counts: Counts
@@ -146,8 +145,8 @@ def wide_adds(stage: Stage, phase: Phase, work_fxp: bool) -> bool:
 def count(found: Schedule) -> Counts:
     """Operations and traffic of a run.
 
-    A task reads each row of its window once for each pass of the array over it, writes its row once, and
-    reads its weights once; accumulators stay in the lanes.
+    A task reads each row of its window once for each pass of the array over it, writes its row once, and reads its
+    weights once; accumulators stay in the lanes.
     """
     flow, machine, images = found.flow, found.machine, found.images
     total = dict.fromkeys(("macs", "dequantize", "fp_mul", "fp_add", "fp32_add"), 0)
@@ -208,9 +207,7 @@ def _weight_bits(found: Schedule) -> int:
 
 
 def sram_pj_per_bit(size_bytes: float) -> Range:
-    """Energy of a bit from an SRAM of a size at 28 nm: Horowitz's three points, straight between on log
-    scales.
-    """
+    """Energy of a bit from an SRAM of a size at 28 nm: Horowitz's three points, straight between on log scales."""
     sizes = [math.log(size) for size, _ in _SRAM_64_BITS_PJ_45NM]
     energies = [math.log(energy) for _, energy in _SRAM_64_BITS_PJ_45NM]
     at_45nm = math.exp(float(np.interp(math.log(max(size_bytes, 1.0)), sizes, energies))) / 64

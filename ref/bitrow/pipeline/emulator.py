@@ -1,8 +1,8 @@
 """The row pipeline computing real rows: one `lax.scan` over row tasks, with the rings as its carry.
 
-Every row is made by the layer functions that whole tensors use (`row_tasks`), so forward and backward rows must
-equal the whole-tensor model bit for bit, provided that the order respects what each row waits for and that no ring
-is too small. Memory is the rings and the saved masks; it does not grow with the maps.
+Every row is made by the layer functions that whole tensors use (`row_tasks`), so forward and backward rows must equal
+the whole-tensor model bit for bit, provided that the order respects what each row waits for and that no ring is too
+small. Memory is the rings and the saved masks; it does not grow with the maps.
 """
 
 from __future__ import annotations

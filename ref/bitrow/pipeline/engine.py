@@ -1,8 +1,7 @@
 """The timing engine: tasks in order on their units, each once what it waits for has ended and ports are free.
-are free.
 
-It walks through time from start to start, so that ports go to whoever could take them first. Standard
-library and numpy.
+It walks through time from start to start, so that ports go to whoever could take them first. Standard library and
+numpy.
 """
 
 from __future__ import annotations
@@ -33,9 +32,7 @@ class Cause:
 
 
 class Wait(NamedTuple):
-    """A reason to wait: `tasks` (those that wait) must not start before `until` ends (same length), plus
-    `delay`.
-    """
+    """A reason to wait: `tasks` (those that wait) must not start before `until` ends (same length), plus `delay`."""
 
     cause: str
     ring: int
@@ -68,9 +65,9 @@ def uncollected() -> Iterator[None]:
 class Job(NamedTuple):
     """What the engine runs.
 
-    `sequence`: tasks in static order; `unit`, `duration` (cycles, from 1): of each task; `units`: how many.
-    `waits`: what must have ended first; `start`: cycles before which tasks may not start, or None.
-    `touched`: the banks of each task, of `banks` with `ports` each (0: as many as it takes).
+    `sequence`: tasks in static order; `unit`, `duration` (cycles, from 1): of each task; `units`: how many. `waits`:
+    what must have ended first; `start`: cycles before which tasks may not start, or None. `touched`: the banks of
+    each task, of `banks` with `ports` each (0: as many as it takes).
     """
 
     sequence: np.ndarray
@@ -162,8 +159,8 @@ def run(job: Job) -> Timing:
 
 
 def _wait_lists(job: Job) -> tuple[list[list[int]], dict[int, list[tuple[int, int]]], list[int]]:
-    """For each task the tasks or events whose ends it waits for; the events, by the task that they follow
-    with a delay; and all ends, known so far as they are a task's own earliest start.
+    """For each task the tasks or events whose ends it waits for; the events, by the task that they follow with a
+    delay; and all ends, known so far as they are a task's own earliest start.
     """
     count = number = len(job.duration)
     tasks, others = [np.zeros(0, np.int64)], [np.zeros(0, np.int64)]

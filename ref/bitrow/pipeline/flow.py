@@ -1,8 +1,7 @@
-"""All row tasks of a network, grouped into lines, with what each waits for: the pipeline's data flow as
-arrays.
+"""All row tasks of a network, grouped into lines, with what each waits for: the pipeline's data flow as arrays.
 
-A line is one kind of row task of one stage: its rows run in order, image after image. Needs the standard
-library and numpy.
+A line is one kind of row task of one stage: its rows run in order, image after image. Needs the standard library and
+numpy.
 """
 
 from __future__ import annotations

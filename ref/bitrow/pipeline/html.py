@@ -1,5 +1,7 @@
-"""A report as one HTML page that needs nothing else: plots as inline SVG, the timeline as a canvas. Standard
-library and numpy."""
+"""A report as one HTML page that needs nothing else: plots as inline SVG, the timeline as a canvas.
+
+Standard library and numpy.
+"""
 
 from __future__ import annotations
 

@@ -1,8 +1,7 @@
-"""The accelerator as one validated value: lanes, latencies, clock, banks, buffers (a TOML file says the
-same).
+"""The accelerator as one validated value: lanes, latencies, clock, banks, buffers (a TOML file says the same).
 
-The paper publishes none of these numbers; the defaults are a small 28 nm machine of our own choice. Standard
-library only.
+The paper publishes none of these numbers; the defaults are a small 28 nm machine of our own choice. Standard library
+only.
 """
 
 from __future__ import annotations
@@ -37,16 +36,15 @@ class RingRule(enum.Enum):
 class Machine:
     """A row-pipelined accelerator.
 
-    Lanes: `fxp_lanes` multiply-accumulate one product each cycle, an accumulator in each;
-    `dequantizer_lanes` convert one accumulator each; `fp_mul_lanes` and `fp_add_lanes` are FP16
-    (comparisons run on adders). A row task takes the cycles of its busiest kind of lane plus the
-    `*_latency` of its pipeline, in cycles. `shared`: all layers share the arrays in turn (else the same
-    total is divided among the stages). Memory: `banks` of `ports` each, `bank_width` bits wide and
-    `bank_depth` words deep (0: as deep as the network needs); a row lies in one bank, and a task holds a
-    port of every bank it touches. `ring_rule` sizes rings, `handoff_rows` is the queue from FXP to FP
-    array, `images_in_flight` bounds what is kept for backward passes. `input_width`: bits of the image that
-    the host loads each cycle; `loss_latency`: cycles from the last logit to the first gradient;
-    `statistics_latency`: cycles of B2's and B3's per-channel arithmetic.
+    Lanes: `fxp_lanes` multiply-accumulate one product each cycle, an accumulator in each; `dequantizer_lanes` convert
+    one accumulator each; `fp_mul_lanes` and `fp_add_lanes` are FP16 (comparisons run on adders). A row task takes the
+    cycles of its busiest kind of lane plus the `*_latency` of its pipeline, in cycles. `shared`: all layers share the
+    arrays in turn (else the same total is divided among the stages). Memory: `banks` of `ports` each, `bank_width`
+    bits wide and `bank_depth` words deep (0: as deep as the network needs); a row lies in one bank, and a task holds
+    a port of every bank it touches. `ring_rule` sizes rings, `handoff_rows` is the queue from FXP to FP array,
+    `images_in_flight` bounds what is kept for backward passes. `input_width`: bits of the image that the host loads
+    each cycle; `loss_latency`: cycles from the last logit to the first gradient; `statistics_latency`: cycles of B2's
+    and B3's per-channel arithmetic.
 
     Raises:
         BitrowError: a field of another type or outside its range, naming it.
@@ -107,8 +105,7 @@ DEFAULT_MACHINE = Machine()
 
 
 def load_machine(path: str | Path) -> Machine:
-    """Read a machine from a TOML file of `Machine`'s fields at the top level; those left out keep their
-    default.
+    """Read a machine from a TOML file of `Machine`'s fields at the top level; those left out keep their default.
 
     Raises:
         BitrowError: naming file and field: no such file, no TOML, an unknown field, a value out of range.

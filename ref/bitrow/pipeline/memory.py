@@ -1,9 +1,9 @@
 """The emulator's memory: rings of rows in four flat stores, and the table of what every task reads and writes.
 
-A store is one array `[slots, lanes, words]` of one dtype, so that the scan carries four arrays whatever the
-network is. Slot 0 of each store is never written and holds zeros (rows outside a map); slot 1 takes the writes
-that a task does not have. Row r of image g of a region lies in slot `base + (g*rows + r) % slots`, columns and
-channels side by side, with the zero columns of its reader's padding around it.
+A store is one array `[slots, lanes, words]` of one dtype, so that the scan carries four arrays whatever the network
+is. Slot 0 of each store is never written and holds zeros (rows outside a map); slot 1 takes the writes that a task
+does not have. Row r of image g of a region lies in slot `base + (g*rows + r) % slots`, columns and channels side by
+side, with the zero columns of its reader's padding around it.
 """
 
 from __future__ import annotations

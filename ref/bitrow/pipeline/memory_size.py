@@ -23,9 +23,9 @@ BASELINES = {
 class MemorySize(NamedTuple):
     """Bits on chip, weights apart.
 
-    `rows`: rings of rows and the queue (layer by layer: one ping-pong pair of maps and the skips); `saved`:
-    what is kept for the backward pass; `built`: what equal banks must offer for it all (0 with unbounded
-    rings). `baselines`: (rows, saved) of each other way, for one image.
+    `rows`: rings of rows and the queue (layer by layer: one ping-pong pair of maps and the skips); `saved`: what is
+    kept for the backward pass; `built`: what equal banks must offer for it all (0 with unbounded rings). `baselines`:
+    (rows, saved) of each other way, for one image.
     """
 
     rows: int

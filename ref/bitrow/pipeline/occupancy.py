@@ -18,9 +18,7 @@ class Lives(NamedTuple):
 
 
 def row_lives(found: Schedule, ring: Ring) -> Lives:
-    """A row lives from its writer's start to its last reader's end (its writer's end where nothing reads
-    it).
-    """
+    """A row lives from its writer's start to its last reader's end (its writer's end where nothing reads it)."""
     total = np.arange(found.images * ring.rows)
     image, row = np.divmod(total, ring.rows)
     first = found.task_of[task_ids(found.grid, ring.writer, image, row * ring.per)]

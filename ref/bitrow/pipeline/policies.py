@@ -1,9 +1,9 @@
 """Scheduling policies: the static order of row tasks, and which unit runs each.
 
-A policy is a function from a `Grid` of tasks to a `Plan`; `schedule` takes any. The row-pipelined ones
-order tasks as the balanced pipeline (beats.py) would start them, later stages first at the same beat. Then
-every row's needs, and every reader that must free a slot, come earlier in the order, so no order can
-deadlock rings of K slots or more. Standard library and numpy.
+A policy is a function from a `Grid` of tasks to a `Plan`; `schedule` takes any. The row-pipelined ones order tasks as
+the balanced pipeline (beats.py) would start them, later stages first at the same beat. Then every row's needs, and
+every reader that must free a slot, come earlier in the order, so no order can deadlock rings of K slots or more.
+Standard library and numpy.
 """
 
 from __future__ import annotations
@@ -42,10 +42,9 @@ class Grid:
 class Plan(NamedTuple):
     """What a policy decides.
 
-    `sequence`: all tasks in static order; each unit runs its own in this order. `unit`: each task's.
-    `units`: their names. `whole_maps`: buffers hold maps and not rings of rows. `one_queue`: rows of all
-    stages share the queue from FXP to FP array. `start`, where given, are cycles before which tasks may not
-    start.
+    `sequence`: all tasks in static order; each unit runs its own in this order. `unit`: each task's. `units`: their
+    names. `whole_maps`: buffers hold maps and not rings of rows. `one_queue`: rows of all stages share the queue from
+    FXP to FP array. `start`, where given, are cycles before which tasks may not start.
     """
 
     sequence: np.ndarray

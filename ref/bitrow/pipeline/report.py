@@ -39,8 +39,8 @@ _BINS = 100  # of utilization over time
 class Report:
     """All figures of one run.
 
-    `utilization`: kind of array to share of cycles; `lanes_busy`: kind of lane to share of its operations'
-    slots; `peaks`: rows by ring; `bank_peaks`: bits by bank; `fp16_macs`: the same machine with FP16 MACs.
+    `utilization`: kind of array to share of cycles; `lanes_busy`: kind of lane to share of its operations' slots;
+    `peaks`: rows by ring; `bank_peaks`: bits by bank; `fp16_macs`: the same machine with FP16 MACs.
     """
 
     schedule: Schedule
@@ -108,9 +108,7 @@ def _lanes_busy(found: Schedule) -> dict[str, float]:
 
 
 def _ring_clashes(found: Schedule) -> dict[str, int]:
-    """Rings whose own window and arriving rows meet in a bank, with how many such meetings a round of slots
-    has.
-    """
+    """Rings whose own window and arriving rows meet in a bank, with how many such meetings a round of slots has."""
     table = {}
     machine = found.machine
     for ring, slots in zip(found.rings, found.slots, strict=True):

@@ -1,8 +1,8 @@
 """Ring sizes found instead of calculated: run the balanced pipeline with rings without end, take the peak.
 
-The run is the schedule's own, with a unit for each kind of task of each stage that takes exactly the beats
-in which its input arrives; so nothing starves and nothing is overrun, and what lies in a ring at once is
-what it has to hold. Standard library and numpy.
+The run is the schedule's own, with a unit for each kind of task of each stage that takes exactly the beats in which
+its input arrives; so nothing starves and nothing is overrun, and what lies in a ring at once is what it has to hold.
+Standard library and numpy.
 """
 
 from __future__ import annotations

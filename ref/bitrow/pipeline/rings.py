@@ -1,10 +1,10 @@
 """Every buffer of the pipeline as a ring of rows: who writes, who reads, how many slots by formula.
 
-A ring that feeds windows of K rows at stride S needs K + S slots: K are read while S arrive. A ring of
-output gradients needs ceil(K/S) + 1: at most ceil(K/S) of its rows meet in one row of the input gradient,
-and one arrives. Where two paths of different length meet again, the shorter also holds what is under way on
-the longer: its lag in rows, from the balanced pipeline (beats.py). Bits kept for the backward pass have a
-map of slots for each image in flight. Standard library and numpy.
+A ring that feeds windows of K rows at stride S needs K + S slots: K are read while S arrive. A ring of output
+gradients needs ceil(K/S) + 1: at most ceil(K/S) of its rows meet in one row of the input gradient, and one arrives.
+Where two paths of different length meet again, the shorter also holds what is under way on the longer: its lag in
+rows, from the balanced pipeline (beats.py). Bits kept for the backward pass have a map of slots for each image in
+flight. Standard library and numpy.
 """
 
 from __future__ import annotations
@@ -53,12 +53,12 @@ class Reader(NamedTuple):
 class Ring:
     """A buffer of rows.
 
-    `writer`: the line that fills it, `per` of its rows to a ring row. `rows` of each image; `row_bits` of
-    each; `kernel`, `stride`: the window of rows that a reader holds, and the rows that arrive meanwhile;
-    `pace`: a reader's row takes pace[0] ring rows for pace[1] of its own; `least`: slots with which the
-    balanced order of tasks still runs (K of a window); `reach`: ring rows, and rows of the reader, by which
-    the balanced pipeline starts reading after the first row is there. `last_line`, `last_row`: for each
-    ring row the task after which its slot is free, line -1 where no window reads it or a row before it.
+    `writer`: the line that fills it, `per` of its rows to a ring row. `rows` of each image; `row_bits` of each;
+    `kernel`, `stride`: the window of rows that a reader holds, and the rows that arrive meanwhile; `pace`: a reader's
+    row takes pace[0] ring rows for pace[1] of its own; `least`: slots with which the balanced order of tasks still
+    runs (K of a window); `reach`: ring rows, and rows of the reader, by which the balanced pipeline starts reading
+    after the first row is there. `last_line`, `last_row`: for each ring row the task after which its slot is free,
+    line -1 where no window reads it or a row before it.
     """
 
     index: int
@@ -271,8 +271,8 @@ def _relu_rings(build: _Builder, stage: Stage) -> None:
 def lag(ring: Ring, flow: Flow, beats: Beats) -> int | None:
     """Rows that a ring holds beyond its window, because its reader waits for a longer path.
 
-    None where writer and reader do not keep one pace, which unusual padding can bring about: then nothing but
-    the map bounds the rows under way.
+    None where writer and reader do not keep one pace, which unusual padding can bring about: then nothing but the map
+    bounds the rows under way.
     """
     reader = ring.readers[-1]
     beat = beats.beat[ring.writer] * ring.per
@@ -285,9 +285,7 @@ def lag(ring: Ring, flow: Flow, beats: Beats) -> int | None:
 
 
 class Capacity(NamedTuple):
-    """What sizes the rings: the rule, rows of the queue from FXP to FP, images in flight, images of the
-    batch.
-    """
+    """What sizes the rings: the rule, rows of the queue from FXP to FP, images in flight, images of the batch."""
 
     rule: RingRule
     handoff_rows: int
@@ -298,8 +296,8 @@ class Capacity(NamedTuple):
 def slots(ring: Ring, flow: Flow, beats: Beats, capacity: Capacity) -> int:
     """Row slots of a ring by formula; 0 is unbounded.
 
-    Never more than the rows that images in flight can put there: all images of the batch behind a barrier,
-    else those in flight, at least two for a forward pass alone (the tail of one and the head of the next).
+    Never more than the rows that images in flight can put there: all images of the batch behind a barrier, else those
+    in flight, at least two for a forward pass alone (the tail of one and the head of the next).
     """
     in_flight = capacity.images_in_flight if flow.training else 2
     if flow.barrier:

@@ -1,9 +1,9 @@
 """The static schedule: when every row task runs, with rings, queues and bank ports booked (SPEC.md C1, C2).
 
-Each unit runs its tasks in the policy's order. A task starts at the first cycle in which its unit is free,
-all rows that it needs are there, every slot that it writes is free, and every bank that it touches has a
-port left; of several that could start in one cycle, the unit listed first goes first. It then keeps unit
-and ports for all its cycles. Standard library and numpy.
+Each unit runs its tasks in the policy's order. A task starts at the first cycle in which its unit is free, all rows
+that it needs are there, every slot that it writes is free, and every bank that it touches has a port left; of several
+that could start in one cycle, the unit listed first goes first. It then keeps unit and ports for all its cycles.
+Standard library and numpy.
 """
 
 from __future__ import annotations
@@ -34,10 +34,10 @@ _LAYOUT_IMAGES = 2  # enough to see every pair of lines that ever run together
 class Schedule:
     """A timed run of a network on a machine.
 
-    One entry for each task in the arrays, sorted by `start` (then by unit), which is an order of execution:
-    `stage`, `phase` (stages.Phase), `image`, `row`, `unit`, `start`, `end` (cycles, end exclusive),
-    `compute` (cycles without the wait for a bank that the task's own accesses share). `slots` by ring,
-    `layout` their banks; `booked`: banks were; `task_of` turns a grid's task number into a place in the arrays.
+    One entry for each task in the arrays, sorted by `start` (then by unit), which is an order of execution: `stage`,
+    `phase` (stages.Phase), `image`, `row`, `unit`, `start`, `end` (cycles, end exclusive), `compute` (cycles without
+    the wait for a bank that the task's own accesses share). `slots` by ring, `layout` their banks; `booked`: banks
+    were; `task_of` turns a grid's task number into a place in the arrays.
     """
 
     flow: Flow
@@ -88,13 +88,12 @@ def schedule(
 ) -> Schedule:
     """Schedule `images` images of a network, forward and with `training` backward.
 
-    `book_banks` False gives every bank as many ports as it takes. `durations` may replace the cycles that the
-    machine takes for each task of a grid (without `book_banks`).
+    `book_banks` False gives every bank as many ports as it takes. `durations` may replace the cycles that the machine
+    takes for each task of a grid (without `book_banks`).
 
     Raises:
-        BitrowError: `images` below 1; a machine that cannot run the network, naming the resource and how
-        much of
-            it is missing.
+        BitrowError: `images` below 1; a machine that cannot run the network, naming the resource and how much of it
+            is missing.
     """
     if images < 1:
         raise BitrowError(f"images: found {images}, expected 1 or more")
@@ -203,9 +202,7 @@ def _slot_wait(grid: Grid, ring: Ring, capacity: int) -> Wait:
 
 
 def _queue_wait(grid: Grid, plan: Plan) -> Wait:
-    """One queue from FXP to FP array: an FXP row waits until the row that came `handoff_rows` before it has
-    left.
-    """
+    """One queue from FXP to FP array: an FXP row waits until the row that came `handoff_rows` before it has left."""
     flow = grid.flow
     chain = np.full(len(flow.lines), -1)
     for place, line in enumerate(flow.lines):

@@ -1,8 +1,8 @@
 """A network as the stages of a row pipeline, and what every row of a stage waits for (SPEC.md C1, C2, A5).
 
-A stage is a head layer followed by the elementwise layers that only it feeds. The head works by rows on
-its own: an FXP convolution, an average pool that adds rows as they come, a batch norm that must see the whole
-batch. The chain is what the FP array does to a row in one visit. Standard library only.
+A stage is a head layer followed by the elementwise layers that only it feeds. The head works by rows on its own: an
+FXP convolution, an average pool that adds rows as they come, a batch norm that must see the whole batch. The chain is
+what the FP array does to a row in one visit. Standard library only.
 """
 
 from __future__ import annotations
@@ -63,9 +63,9 @@ class Window(NamedTuple):
 class Edge:
     """A value on its way from the stage `producer` to the stage `consumer`, where `node` reads it.
 
-    `operand` is its place among the node's inputs. `window` is how the consumer's rows read it; `skip` marks
-    the other operand of an add inside the consumer's chain. `index` counts the network's edges; `position` is
-    the node's place in the network, which orders the sum of gradients (SPEC.md A5).
+    `operand` is its place among the node's inputs. `window` is how the consumer's rows read it; `skip` marks the
+    other operand of an add inside the consumer's chain. `index` counts the network's edges; `position` is the node's
+    place in the network, which orders the sum of gradients (SPEC.md A5).
     """
 
     index: int
@@ -83,9 +83,9 @@ class Edge:
 class Stage:
     """A head and the chain behind it.
 
-    `head` is None for SOURCE and NONE. `chain` are elementwise nodes, each reading the one before it (the
-    first reads the head, or for NONE the main edge). `output` names the value it makes. `edges`: the main
-    edge first (SOURCE has none), then one for each add of the chain, in its order. Shapes are (h, w, c).
+    `head` is None for SOURCE and NONE. `chain` are elementwise nodes, each reading the one before it (the first reads
+    the head, or for NONE the main edge). `output` names the value it makes. `edges`: the main edge first (SOURCE has
+    none), then one for each add of the chain, in its order. Shapes are (h, w, c).
     """
 
     index: int
@@ -115,9 +115,9 @@ class Stage:
 class Need(NamedTuple):
     """Rows `first`..`last` of another kind of task, read by a task; an empty range where `first > last`.
 
-    Row `last`, and so all before it, must be done first, also where nothing is read. `whole_batch`: of every
-    image of the batch; `loss`: the host's loss stands between. `edge` is the edge that the rows travel on, or
-    -1 inside a stage.
+    Row `last`, and so all before it, must be done first, also where nothing is read. `whole_batch`: of every image of
+    the batch; `loss`: the host's loss stands between. `edge` is the edge that the rows travel on, or -1 inside a
+    stage.
     """
 
     stage: int
@@ -132,8 +132,8 @@ class Need(NamedTuple):
 def stages(network: Network) -> tuple[Stage, ...]:
     """The stages in topological order, the source first.
 
-    An elementwise layer joins the chain of the stage that makes its input, if it is that value's only reader;
-    an add joins the later computed of its operands. A batch norm with batch statistics heads its own stage.
+    An elementwise layer joins the chain of the stage that makes its input, if it is that value's only reader; an add
+    joins the later computed of its operands. A batch norm with batch statistics heads its own stage.
     """
     groups = _groups(network)
     position = {node.name: place for place, node in enumerate(network.nodes)}
@@ -322,8 +322,7 @@ def _backward_head_needs(stage: Stage, row: int) -> tuple[Need, ...]:
 def gradient_edges(network_stages: tuple[Stage, ...], stage: int) -> tuple[Edge, ...]:
     """Edges that read the stage's output, in A5's order of summing their gradients: the last reader first.
 
-    A node that adds a value to itself stands twice. Empty for the network's output, whose gradient is the
-    host's.
+    A node that adds a value to itself stands twice. Empty for the network's output, whose gradient is the host's.
     """
     found = [edge for reader in network_stages for edge in reader.edges if edge.producer == stage]
     return tuple(sorted(found, key=lambda edge: (edge.position, edge.operand), reverse=True))

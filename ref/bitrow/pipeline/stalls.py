@@ -31,8 +31,8 @@ def unit_kinds(found: Schedule) -> tuple[str, ...]:
 def idle(found: Schedule) -> Idle:
     """Every idle cycle between a unit's first possible and its last task, by cause.
 
-    Causes are charged one after another, in `Cause`'s order: each has what it adds to those before it. What
-    then remains is a bank's doing.
+    Causes are charged one after another, in `Cause`'s order: each has what it adds to those before it. What then
+    remains is a bank's doing.
     """
     until = {cause: np.zeros(len(found), np.int64) for cause in CAUSES}
     for wait in found.waits:
@@ -87,11 +87,11 @@ class Clash(NamedTuple):
 
 
 class Conflicts(NamedTuple):
-    """Bank conflicts of a run: `tasks` that waited for a port and the `cycles` of waiting, `by_bank`;
-    `own_cycles` lost to accesses of one task that share a bank; the `first` task that waited.
+    """Bank conflicts of a run: `tasks` that waited for a port and the `cycles` of waiting, `by_bank`; `own_cycles`
+    lost to accesses of one task that share a bank; the `first` task that waited.
 
-    `proved`: every access of the run was booked on a port and none had to wait, so the mapping is free of
-    conflicts for this schedule, which is static.
+    `proved`: every access of the run was booked on a port and none had to wait, so the mapping is free of conflicts
+    for this schedule, which is static.
     """
 
     tasks: int

@@ -1,7 +1,7 @@
 """A run as a trace that Perfetto and chrome://tracing open: lanes of units and banks, occupancy of every ring.
 
-Events are written one after another, so a trace of any length takes little memory. Times are microseconds
-at the machine's clock, each a whole number of nanoseconds. Standard library and numpy.
+Events are written one after another, so a trace of any length takes little memory. Times are microseconds at the
+machine's clock, each a whole number of nanoseconds. Standard library and numpy.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """What a row task costs: operations by kind, and cycles on a machine's lanes (SPEC.md Q, M, D, B, A).
 
-Every element-wise step counts as the contract writes it: a batch norm with frozen statistics is a
-multiplication and an addition, a quantizer a multiplication, a ReLU or one comparison of a pool an
-addition. Rows of padding are skipped, columns of padding are not. Standard library and numpy.
+Every element-wise step counts as the contract writes it: a batch norm with frozen statistics is a multiplication and
+an addition, a quantizer a multiplication, a ReLU or one comparison of a pool an addition. Rows of padding are
+skipped, columns of padding are not. Standard library and numpy.
 """
 
 from __future__ import annotations
@@ -38,9 +38,9 @@ UNIT = Unit()
 class Work:
     """Operations of each row of a line, int64[rows] each.
 
-    `macs`: products of a convolution, FXP (or FP16 by choice of the machine); `outputs`: accumulators that
-    those macs fill; `deq`: dequantized accumulators; `mul`, `add`: FP16 (or FP32, in sums) on the FP array;
-    `moved`: elements that only pass.
+    `macs`: products of a convolution, FXP (or FP16 by choice of the machine); `outputs`: accumulators that those macs
+    fill; `deq`: dequantized accumulators; `mul`, `add`: FP16 (or FP32, in sums) on the FP array; `moved`: elements
+    that only pass.
     """
 
     macs: Rows
@@ -196,8 +196,8 @@ class Lanes(NamedTuple):
 def lanes_of(flow: Flow, machine: Machine) -> tuple[Lanes, ...]:
     """Lanes of every stage.
 
-    Without sharing, each kind is divided by the stages' work, by the largest remainder, at least one for each
-    stage that uses it.
+    Without sharing, each kind is divided by the stages' work, by the largest remainder, at least one for each stage
+    that uses it.
 
     Raises:
         BitrowError: fewer lanes than stages that need one, naming the kind and how many are missing.
