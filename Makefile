@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 OUT ?= out/golden
 
-.PHONY: golden test lint exhaustive bench clean
+.PHONY: golden test slow lint exhaustive bench clean
 
 golden: $(VENV)/.installed
 	mkdir -p $(dir $(OUT))
@@ -14,6 +14,10 @@ golden: $(VENV)/.installed
 
 test: $(VENV)/.installed-dev lint
 	$(BIN)/python -m pytest -n 2 --dist worksteal
+
+# Whole networks at full size.
+slow: $(VENV)/.installed-dev
+	$(BIN)/python -m pytest -m slow
 
 lint: $(VENV)/.installed-dev
 	$(BIN)/ruff check ref tests benchmarks

@@ -25,9 +25,9 @@ ZERO_SLOT, TRASH_SLOT = 0, 1
 class Store(enum.IntEnum):
     """The four stores by what a word is."""
 
-    CODE = 0  # int8 quantizer codes
+    CODE = 0  # int8 codes
     HALF = 1  # float16 rows
-    BYTE = 2  # uint8 masks and indices
+    BYTE = 2  # uint8 masks, indices, unsigned codes
     WORD = 3  # uint32 sums and statistics
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from bitrow.config import ConvConfig, ReluConfig
-from bitrow.formats import Gradient
+from bitrow.formats import Fxp, Gradient
 from bitrow.graph import ConvSize, Network, Node
 from bitrow.pipeline.memory import Layout, Store
 from bitrow.pipeline.stages import Edge, Head, Stage
@@ -55,7 +55,8 @@ def add_regions(geometry: Geometry, layout: Layout) -> None:
 def _forward_regions(geometry: Geometry, layout: Layout, stage: Stage) -> None:
     rows, words, index = stage.out_shape[0], row_words(stage.out_shape), stage.index
     for edge in geometry.out_edges(stage):
-        store = Store.CODE if geometry.conv_reader(edge) else Store.HALF
+        reader = geometry.conv_reader(edge)
+        store = _code_store(_conv(reader).x_format) if reader else Store.HALF
         margin = 0 if edge.skip else edge.window.padding * stage.out_shape[2]
         layout.add(("edge", edge.index), store, rows, words, margin)
     if not geometry.out_edges(stage):
@@ -90,10 +91,16 @@ def _backward_regions(geometry: Geometry, layout: Layout, stage: Stage) -> None:
         layout.slots = {**layout.slots, ("coefficients", index): 1}
         layout.add(("coefficients", index), Store.WORD, 1, 4 * stage.out_shape[2])
     if stage.head:
-        store = Store.CODE if _codes_gradient(stage) else Store.HALF
+        codes = stage.kind is Head.CONV and _conv(stage.head).gradient is Gradient.FXP
+        store = _code_store(_conv(stage.head).dy_format) if codes else Store.HALF
         layout.add(("dy", index), store, rows, words, gradient_margin(stage) * stage.out_shape[2])
 
 
-def _codes_gradient(stage: Stage) -> bool:
-    config = stage.head.config if stage.head else None
-    return isinstance(config, ConvConfig) and config.gradient is Gradient.FXP
+def _conv(node: Node) -> ConvConfig:
+    assert isinstance(node.config, ConvConfig)
+    return node.config
+
+
+def _code_store(fmt: Fxp) -> Store:
+    """Unsigned codes lie with the bytes."""
+    return Store.CODE if fmt.signed else Store.BYTE
