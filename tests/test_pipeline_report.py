@@ -19,6 +19,7 @@ from rich.console import Console
 
 import bitrow.models
 from bitrow import zoo
+from bitrow.config import BatchNormConfig, Statistics
 from bitrow.errors import BitrowError
 from bitrow.pipeline import ablate as ablations
 from bitrow.pipeline import command
@@ -30,7 +31,9 @@ from bitrow.pipeline.policies import POLICIES
 from bitrow.pipeline.report import as_dict, report, to_csv, to_json
 from bitrow.pipeline.schedule import schedule
 from bitrow.pipeline.stalls import idle, stall_table, unit_busy, unit_kinds, utilization
+from bitrow.pipeline.tables import print_report
 from bitrow.pipeline.work import UNIT
+from network_samples import every_layer
 from pipeline_samples import machines, networks
 
 policies = st.sampled_from(list(POLICIES.values()))
@@ -80,6 +83,23 @@ def test_without_banks_and_rings_nothing_is_charged_to_them():
     found = schedule(zoo.resnet8((16, 16, 3)), images=2, book_banks=False)
     table = stall_table(found)
     assert all(by_cause["bank conflict"] == 0 for by_cause in table.values())
+
+
+def test_the_barrier_of_batch_statistics_is_charged_as_such():
+    """SPEC.md B2: the arrays stand still until the batch was seen; with frozen statistics nothing waits for that."""
+    machine = Machine(images_in_flight=3)
+    waits = []
+    for norm in (BatchNormConfig(), BatchNormConfig(Statistics.BATCH)):
+        table = stall_table(schedule(every_layer(norm), machine, images=3))
+        waits.append(sum(by_cause["batch statistics"] for by_cause in table.values()))
+    assert waits[0] == 0 < machine.statistics_latency < waits[1]
+
+
+def test_page_and_terminal_say_the_same_of_conflicts(small):
+    console = _console()
+    print_report(small, console)
+    said = str(small.conflicts)
+    assert small.conflicts.tasks and said in page(small) and said in console.file.getvalue()
 
 
 def test_curve_counts_a_slot_that_passes_on_in_one_cycle_once():

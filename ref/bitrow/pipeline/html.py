@@ -119,7 +119,7 @@ def _figures(found: Report) -> str:
         ("cycles per image", f"{found.cycles_per_image:,.0f}"),
         (f"frames/s at {run.machine.clock_mhz:g} MHz", f"{found.frames_per_second:,.1f}"),
         *((f"{kind} busy", f"{share:.1%}") for kind, share in found.utilization.items()),
-        ("bank conflicts", f"{found.conflicts.tasks:,} tasks, {found.conflicts.cycles:,} cycles of waiting"),
+        ("bank conflicts", str(found.conflicts)),
         ("on-chip buffers", f"{memory.total / KB:,.1f} KB"),
     ]
     return html_table(("figure", "value"), rows)

@@ -101,6 +101,12 @@ class Conflicts(NamedTuple):
     proved: bool
     first: Clash | None
 
+    def __str__(self) -> str:
+        if self.proved:
+            return "none: proved for this schedule"
+        waited = f"{self.tasks:,} tasks, {self.cycles:,} cycles of waiting"
+        return waited + (f"; {self.own_cycles:,} within tasks" if self.own_cycles else "")
+
 
 def conflicts(found: Schedule) -> Conflicts:
     """Count bank conflicts, or prove that there are none."""

@@ -7,7 +7,6 @@ from rich.table import Table
 
 from bitrow.pipeline.cost import PAPER_GFLOPS_PER_MM2, PAPER_TFLOPS_PER_WATT, Range
 from bitrow.pipeline.report import KB, Report
-from bitrow.pipeline.stalls import Conflicts
 
 
 def print_report(found: Report, console: Console | None = None, *, rings: bool = False) -> None:
@@ -50,15 +49,11 @@ def _summary(found: Report) -> Table:
     for key, share in found.lanes_busy.items():
         table.add_row(f"{names[key]} at work", f"{share:.1%}")
     lost = found.conflicts
-    table.add_row("bank conflicts", "none: proved for this schedule" if lost.proved else _lost(lost))
+    table.add_row("bank conflicts", str(lost))
     if lost.first:
         first = lost.first
         table.add_row("first conflict", f"bank {first.bank}, cycle {first.since:,}: {first.stage} {first.phase}")
     return table
-
-
-def _lost(lost: Conflicts) -> str:
-    return f"{lost.tasks:,} tasks, {lost.cycles + lost.own_cycles:,} cycles of waiting"
 
 
 def _stalls(found: Report) -> Table:
