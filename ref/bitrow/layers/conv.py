@@ -119,19 +119,19 @@ def forward(
     return multiply(config, params, kernel, code, mac.forward_padding(config.padding), tap), mask
 
 
-def forward_kernel(config: ConvConfig, params: ConvParams, rows: bool = False) -> mac.Kernel:
-    """The weights ready for `accumulate`, of whole maps or of single `rows`."""
-    if rows:
-        return mac.prepare_row(params.weight_code, config.groups)
+def forward_kernel(config: ConvConfig, params: ConvParams, row: int = 0) -> mac.Kernel:
+    """The weights ready for `accumulate`, of whole maps or of one row with so many columns."""
+    if row:
+        return mac.prepare_row(params.weight_code, config.groups, row)
     magnitudes = config.x_format.max_magnitude, config.weight_format.max_magnitude
     bound = config.bounds(params.weight_code.shape)[0]
     return mac.prepare(params.weight_code, config.stride, config.groups, magnitudes, bound)
 
 
-def gradient_kernel(config: ConvConfig, params: ConvParams, rows: bool = False) -> mac.Kernel:
+def gradient_kernel(config: ConvConfig, params: ConvParams, row: int = 0) -> mac.Kernel:
     """The input gradient's kernel, rotated, channels swapped (SPEC.md C2), ready for `multiply_gradient`."""
-    if rows:
-        return mac.prepare_row(mac.rotate(params.weight_code, config.groups), config.groups)
+    if row:
+        return mac.prepare_row(mac.rotate(params.weight_code, config.groups), config.groups, row)
     magnitudes = config.dy_format.max_magnitude, config.weight_format.max_magnitude
     bound = config.bounds(params.weight_code.shape)[1]
     return mac.prepare_gradient(params.weight_code, config.groups, magnitudes, bound)

@@ -98,11 +98,13 @@ def _group_columns(parts: list[Array], groups: int) -> Array:
 class Kernel(NamedTuple):
     """Weights made ready: as they are, `[kh, kw, c_in, c_out]`, and in the form of the product to be used, or None.
 
-    `three_wide`: for F(2, 3), `[4, kh*c_in, c_out]`; `by_output`: for single rows, `[c_out, kw*kh*c_in]`.
+    `three_wide`: for F(2, 3), `[4, kh*c_in, c_out]`. For single rows: `by_input`, `[kw*kh*c_in, c_out]`, or
+    `by_output`, its transpose.
     """
 
     weight: Integer[Array, "kh kw c_in c_out"]
     three_wide: Int8[Array, "4 k c_out"] | None
+    by_input: Integer[Array, "k c_out"] | None = None
     by_output: Integer[Array, "c_out k"] | None = None
 
 
@@ -144,10 +146,17 @@ def _transform(*columns: Integer[Array, "kh c_in c_out"]) -> Int8[Array, "4 kh c
     return jnp.stack([g0 + g0, g0 + g1 + g2, g0 - g1 + g2, g2 + g2])
 
 
-def prepare_row(weight_code: Integer[Array, "kh kw c_in c_out"], groups: int) -> Kernel:
-    """Transpose the weights for a row at a time: a product of few columns takes them as they lie, without packing."""
-    c_out = weight_code.shape[3]
-    return Kernel(weight_code, None, weight_code.transpose(3, 1, 0, 2).reshape(c_out, -1) if groups == 1 else None)
+_FEW_COLUMNS = 48  # for fewer, packing weights by input channels takes longer than the products
+
+
+def prepare_row(weight_code: Integer[Array, "kh kw c_in c_out"], groups: int, columns: int) -> Kernel:
+    """Lay the weights out for a row of `columns` at a time; by output channels they need no packing."""
+    if groups != 1:
+        return Kernel(weight_code, None)
+    by_input = weight_code.transpose(1, 0, 2, 3).reshape(-1, weight_code.shape[3])
+    if columns < _FEW_COLUMNS:
+        return Kernel(weight_code, None, None, by_input.T)
+    return Kernel(weight_code, None, by_input)
 
 
 def _dot(columns: Array, weight: Array) -> Array:
@@ -173,12 +182,16 @@ def _three_wide(padded: Array, four: Array, kh: int) -> Array:
 
 def _row(padded: Array, kernel: Kernel, stride: int) -> Array:
     """The one row of a slab of kh rows: few large copies into one matrix."""
-    assert kernel.by_output is not None
     kh, kw, _, _ = kernel.weight.shape
     side_by_side = jnp.concatenate([padded[:, k : k + 1] for k in range(kh)], axis=-1)
     columns = jnp.concatenate(windows(side_by_side, (1, kw), stride), axis=-1)
-    contract = (((3,), (1,)), ((), ()))
-    return lax.dot_general(columns, kernel.by_output, contract, preferred_element_type=jnp.int32)
+    flat = columns.reshape(-1, columns.shape[-1])
+    if kernel.by_input is not None:
+        acc = _dot(flat, kernel.by_input)
+    else:
+        assert kernel.by_output is not None
+        acc = lax.dot_general(flat, kernel.by_output, (((1,), (1,)), ((), ())), preferred_element_type=jnp.int32)
+    return acc.reshape(*columns.shape[:3], -1)
 
 
 def _exact(parts: list[Array], weight: Array, groups: int) -> Array:
@@ -221,7 +234,7 @@ def accumulate(
         acc = _saturating(columns, flat, accumulator, tap)
     elif kernel.three_wide is not None and code.dtype == jnp.int8:
         acc = _three_wide(padded, kernel.three_wide, kernel_hw[0])
-    elif kernel.by_output is not None and code.dtype == jnp.int8:
+    elif (kernel.by_input is not None or kernel.by_output is not None) and code.dtype == jnp.int8:
         acc = _row(padded, kernel, stride)
     else:
         acc = _exact(windows(padded, kernel_hw, stride), weight_code, groups)

@@ -79,17 +79,19 @@ def check(schedule: Schedule, params: Params, x: Array, dlogits: Array | None = 
     taps = _whole_tensor_taps(schedule, params, x, dlogits)
     assert result.rows is not None
     found = Checked(0, 0)
+    steps = emulator.steps
     for (stage, phase), task in emulator.tasks.items():
         tasks = np.flatnonzero((emulator.order.stage == stage) & (emulator.order.phase == int(phase)))
         filled = dict.fromkeys(Store, 0)
         for access in task.program.writes[0]:
             region = emulator.layout.regions[access.region]
-            place = filled[region.store]
+            place = filled[region.store] * steps.size[tasks] + steps.member[tasks]
             filled[region.store] += 1
             name = _tap_name(emulator.geometry, access.region, phase)
             if name not in taps:
                 continue
-            rows = np.asarray(result.rows[region.store])[tasks, place, :, region.lead : region.lead + region.words]
+            written = np.asarray(result.rows[region.store])[steps.step[tasks], place]
+            rows = written[:, :, region.lead : region.lead + region.words]
             maps = taps[name].reshape(x.shape[0], region.rows, -1)  # a head's dx is flat
             _compare(emulator, name, maps, rows.reshape(len(tasks), lanes, -1), tasks)
             found = Checked(found.rows + len(tasks) * lanes, found.words + rows.size)

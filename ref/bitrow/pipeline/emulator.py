@@ -23,11 +23,12 @@ from bitrow.graph import Network, shapes
 from bitrow.network import BatchNormGrad
 from bitrow.ops import softfloat
 from bitrow.parameters import Params, check_params
-from bitrow.pipeline.memory import DTYPES, Columns, Key, Layout, Order, Region, Store, table
+from bitrow.pipeline.memory import DTYPES, Key, Layout, Order, Region, Store
 from bitrow.pipeline.row_regions import Geometry, add_regions
 from bitrow.pipeline.row_task import Now, Stores, Task, Weights, make_weights
 from bitrow.pipeline.row_tasks import build_tasks
 from bitrow.pipeline.stages import Head, Phase, row_count, stages
+from bitrow.pipeline.steps import Columns, make_steps
 
 
 class Emulation(NamedTuple):
@@ -70,7 +71,8 @@ class Emulator:
         add_regions(self.geometry, self.layout)
         self.tasks = build_tasks(self.geometry, self.layout)
         programs = {key: task.program for key, task in self.tasks.items()}
-        self.table, self.columns = table(self.layout, programs, order)
+        pairable = {key for key, task in self.tasks.items() if task.pairs}
+        self.steps = make_steps(self.layout, programs, order, pairable)
         self._run = jax.jit(self.program())
         self._weights = jax.jit(functools.partial(make_weights, self.geometry))
 
@@ -95,7 +97,7 @@ class Emulator:
 
     def arguments(self, params: Params, x: Array, dlogits: Array | None = None) -> tuple[Any, ...]:
         """What `program` takes for these images, weights laid out for rows included."""
-        return self._weights(dict(params)), *self._host_arrays(x, dlogits), self.table
+        return self._weights(dict(params)), *self._host_arrays(x, dlogits), self.steps.table
 
     def _host_arrays(self, x: Array, dlogits: Array | None) -> tuple[Array, Array]:
         geometry, sizes = self.geometry, shapes(self.network)
@@ -119,12 +121,12 @@ class Emulator:
 
 
 def _run(emulator: Emulator, weights: Weights, x: Array, dlogits: Array, table: Array) -> Emulation:
-    geometry, layout, columns = emulator.geometry, emulator.layout, emulator.columns
+    geometry, layout, columns = emulator.geometry, emulator.layout, emulator.steps.columns
 
-    def at(stores: Stores, task: Array) -> Now:
-        return Now(stores, task, columns, weights, x, dlogits)
+    def at(stores: Stores, step: Array, size: int) -> Now:
+        return Now(stores, step, columns, size, weights, x, dlogits)
 
-    branches = [_branch(emulator, task, at) for task in emulator.tasks.values()]
+    branches = [_branch(emulator, emulator.tasks[line], size, at) for line, size in emulator.steps.programs]
 
     def step(stores: Stores, task: Array) -> tuple[Stores, tuple[Array, ...] | None]:
         written = lax.switch(task[Columns.PROGRAM], branches, stores, task)
@@ -150,13 +152,13 @@ def _run(emulator: Emulator, weights: Weights, x: Array, dlogits: Array, table: 
 
 
 def _branch(
-    emulator: Emulator, task: Task, at: Callable[[Stores, Array], Now]
+    emulator: Emulator, task: Task, size: int, at: Callable[[Stores, Array, int], Now]
 ) -> Callable[[Stores, Array], tuple[Array, ...]]:
     """A task's code as a branch of the scan's switch: its rows, by store, as wide as the store."""
-    geometry, layout, columns = emulator.geometry, emulator.layout, emulator.columns
+    geometry, layout, columns = emulator.geometry, emulator.layout, emulator.steps.columns
 
-    def run(stores: Stores, task_row: Array) -> tuple[Array, ...]:
-        now = at(stores, task_row)
+    def run(stores: Stores, step: Array) -> tuple[Array, ...]:
+        now = at(stores, step, size)
         rows = task.body(now)
         accesses = task.program.writes[0]
         assert len(rows) == len(accesses)
@@ -169,9 +171,9 @@ def _branch(
             region = layout.regions[access.region]
             # `zero` keeps the compiler from padding the row instead, which takes ten times as long.
             place = (filled[region.store], 0, region.lead + now.zero)
-            words = row.reshape(1, geometry.lanes, region.words)
+            words = row.reshape(size, geometry.lanes, region.words)
             written[region.store] = lax.dynamic_update_slice(written[region.store], words, place)
-            filled[region.store] += 1
+            filled[region.store] += size
         return tuple(written)
 
     return run

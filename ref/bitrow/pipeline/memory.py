@@ -1,4 +1,4 @@
-"""The emulator's memory: rings of rows in four flat stores, and the table of what every task reads and writes.
+"""The emulator's memory: rings of rows in four flat stores, and what every task reads and writes.
 
 A store is one array `[slots, lanes, words]` of one dtype, so that the scan carries four arrays whatever the network
 is. Slot 0 of each store is never written and holds zeros (rows outside a map); slot 1 takes the writes that a task
@@ -9,15 +9,13 @@ side, with the zero columns of its reader's padding around it.
 from __future__ import annotations
 
 import enum
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
 
 from bitrow.errors import BitrowError
-from bitrow.pipeline.stages import Phase
 
 ZERO_SLOT, TRASH_SLOT = 0, 1
 
@@ -104,62 +102,3 @@ class Program(NamedTuple):
 
     reads: tuple[tuple[Access, ...], ...]  # by row
     writes: tuple[tuple[Access, ...], ...]
-
-
-@dataclass(frozen=True)
-class Columns:
-    """Where the scan's table `[tasks, columns]` int32 holds what a task needs: one row of it is one task.
-
-    `reads`: slots; `present`: 1 where the read is a row and not one of zeros; `writes`: slots, by store.
-    """
-
-    reads: slice
-    present: slice
-    writes: tuple[slice, ...]
-
-    PROGRAM, IMAGE, ROW, ZERO = range(4)  # ZERO holds 0, which the compiler must not know
-
-
-def table(
-    layout: Layout, programs: Mapping[tuple[int, Phase], Program], order: Order
-) -> tuple[np.ndarray, Columns]:
-    """Resolve every task's accesses to slots.
-
-    Raises:
-        BitrowError: the order holds a task that the network does not have.
-    """
-    numbers = {key: number for number, key in enumerate(programs)}
-    most = [max(_longest(program.reads) for program in programs.values())] * 2
-    most += [max(_most_to(layout, p, store) for p in programs.values()) for store in Store]
-    bounds = [4, *(4 + sum(most[: k + 1]) for k in range(len(most)))]
-    reads, present, *writes = (slice(low, high) for low, high in pairwise(bounds))
-    found = np.zeros((len(order.stage), bounds[-1]), np.int32)
-    found[:, reads] = ZERO_SLOT
-    found[:, writes[0].start :] = TRASH_SLOT
-    found[:, Columns.IMAGE], found[:, Columns.ROW] = order.image, order.row
-    for task, (stage, phase, image, row) in enumerate(zip(*(column.tolist() for column in order), strict=True)):
-        key = (stage, Phase(phase))
-        if key not in numbers or row >= len(programs[key].reads):
-            raise BitrowError(f"order task {task}: found {key[1].name} row {row} of stage {stage}, expected a task")
-        found[task, Columns.PROGRAM] = numbers[key]
-        for place, access in enumerate(programs[key].reads[row]):
-            if access.row is not None:
-                found[task, reads.start + place] = layout.regions[access.region].slot(image, access.row)
-                found[task, present.start + place] = 1
-        filled = [columns.start for columns in writes]
-        for access in programs[key].writes[row]:
-            region = layout.regions[access.region]
-            assert access.row is not None
-            found[task, filled[region.store]] = region.slot(image, access.row)
-            filled[region.store] += 1
-    return found, Columns(reads, present, tuple(writes))
-
-
-def _longest(rows: Iterable[tuple[Access, ...]]) -> int:
-    return max((len(accesses) for accesses in rows), default=0)
-
-
-def _most_to(layout: Layout, program: Program, store: Store) -> int:
-    return max(
-        (sum(layout.regions[a.region].store is store for a in accesses) for accesses in program.writes), default=0
-    )

@@ -26,7 +26,7 @@ from bitrow.ops import mac, softfloat
 from bitrow.pipeline import row_batch
 from bitrow.pipeline.memory import Access, Layout
 from bitrow.pipeline.row_regions import Geometry, gradient_margin, row_words
-from bitrow.pipeline.row_task import Now, Reads, flat
+from bitrow.pipeline.row_task import Now, Reads
 from bitrow.pipeline.stages import Head, Stage, gradient_edges
 
 
@@ -81,8 +81,7 @@ class Backward:
     def _output_gradient(self, stage: Stage, now: Now, reads: Reads) -> Array:
         edges = gradient_edges(self.geometry.stages, stage.index)
         if not edges:
-            image = lax.dynamic_index_in_dim(now.dlogits, now.image, 0, keepdims=False)
-            return flat(lax.dynamic_slice_in_dim(image, now.row, 1, axis=1))
+            return now.host_rows(now.dlogits)
         gradients = [reads.row(("gradient", edge.index)) for edge in edges]
         return residual.accumulate(gradients, self.geometry.network.mode) if len(edges) > 1 else gradients[0]
 
@@ -94,9 +93,9 @@ class Backward:
         if config.dy_rounding is not QuantRounding.STOCHASTIC or config.gradient is Gradient.FP16:
             return conv.prepare_gradient(config, params, dy, 0)
         lanes = jnp.arange(self.geometry.lanes, dtype=jnp.uint32)
-        image = now.image.astype(jnp.uint32) * jnp.uint32(self.geometry.lanes) + lanes
-        rows = image * jnp.uint32(stage.out_shape[0]) + now.row.astype(jnp.uint32)
-        start = rows * jnp.uint32(row_words(stage.out_shape))
+        image = now.image.astype(jnp.uint32)[:, None] * jnp.uint32(self.geometry.lanes) + lanes[None]
+        rows = image * jnp.uint32(stage.out_shape[0]) + now.row.astype(jnp.uint32)[:, None]
+        start = rows.reshape(-1) * jnp.uint32(row_words(stage.out_shape))
         return jax.vmap(lambda dy, start: conv.prepare_gradient(config, params, dy[None], start)[0])(dy, start)
 
     # Head: a row of the input's gradient.
@@ -153,7 +152,7 @@ class Backward:
                 row = reads.take(dy, *out).reshape(self.geometry.lanes, -1)
                 dx = linear.backward(config, now.weights.params[stage.head.name], row)
                 dx = dx.reshape(self.geometry.lanes, *stage.in_shape)
-                yield lax.dynamic_slice_in_dim(dx, now.row, 1, axis=1)
+                yield lax.dynamic_slice_in_dim(dx, now.row[0], 1, axis=1)
             case BatchNormConfig() as config:
                 yield from row_batch.gradient(self.geometry, self.layout, stage, config, now, reads)
 

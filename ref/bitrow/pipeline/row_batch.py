@@ -35,7 +35,7 @@ def normalise(
         found = batch_norm.statistics(config, params, r1, r2, _count(geometry, stage))
         return _spread(geometry, [found.mean, found.r, found.a, *map(softfloat.float16_bits, found[3:])])
 
-    words = lax.cond((now.image == 0) & (now.row == 0), compute, lambda: kept)
+    words = lax.cond((now.image[0] == 0) & (now.row[0] == 0), compute, lambda: kept)
     found = _statistics(words[0].reshape(5, -1))
     return batch_norm.affine(config, found.a16, found.b16, y), words
 
@@ -56,7 +56,7 @@ def gradient(
         sums = [softfloat.to_bits(value, config.accumulator) for value in made[2:]]
         return _spread(geometry, [*map(softfloat.float16_bits, made[:2]), *sums])
 
-    words = lax.cond((now.image == 0) & (now.row == 0), compute, lambda: kept)
+    words = lax.cond((now.image[0] == 0) & (now.row[0] == 0), compute, lambda: kept)
     p16, q16 = (softfloat.from_bits(v, FP16) for v in words[0].reshape(4, -1)[:2])
     return words, batch_norm.gradient_rows(config, found.a16, p16, q16, dz, y)
 

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 import jax.numpy as jnp
 import numpy as np
-from jax import Array, lax
+from jax import Array
 
 from bitrow.config import (
     AddConfig,
@@ -158,8 +158,7 @@ class Forward:
     def _head_result(self, stage: Stage, now: Now, reads: Reads) -> tuple[Array, list[Array]]:
         """The row that enters the chain, and what the head itself keeps."""
         if stage.kind is Head.SOURCE:
-            image = lax.dynamic_index_in_dim(now.x, now.image, 0, keepdims=False)
-            return lax.dynamic_slice_in_dim(image, now.row, 1, axis=1), []
+            return now.host_rows(now.x), []
         if stage.head is None:
             return reads.row(self._main(stage)), []
         match stage.head.config:

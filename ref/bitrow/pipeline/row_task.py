@@ -1,6 +1,7 @@
 """A row task at run time: what it can read, the weights made ready for rows, and rows as they lie in memory.
 
-Rows go flat from ring to ring, `[lanes, 1, 1, w*c]`: what is elementwise then runs over one long axis, with its
+A step computes `n` images' rows at once: those of its tasks, one after another, and of every task's lanes.
+Rows go flat from ring to ring, `[n, 1, 1, w*c]`: what is elementwise then runs over one long axis, with its
 channel parameters repeated for each column. On small rows the compiler's code for anything else is ten times slower.
 """
 
@@ -15,8 +16,9 @@ from jax import Array, lax
 from bitrow.config import ConvConfig
 from bitrow.layers import batch_norm, conv
 from bitrow.ops import mac
-from bitrow.pipeline.memory import Columns, Key, Layout, Program
+from bitrow.pipeline.memory import Key, Layout, Program
 from bitrow.pipeline.row_regions import Geometry
+from bitrow.pipeline.steps import Columns
 
 Stores = tuple[Array, ...]  # by Store
 
@@ -36,11 +38,13 @@ class Weights(NamedTuple):
 
 def make_weights(geometry: Geometry, params: Mapping[str, Any]) -> Weights:
     """Lay the parameters out once, for any number of rows."""
-    convs = [(node.name, node.config) for node in geometry.network.nodes if isinstance(node.config, ConvConfig)]
-    forward = {name: conv.forward_kernel(config, params[name], rows=True) for name, config in convs}
-    gradient = {
-        name: conv.gradient_kernel(config, params[name], rows=True) for name, config in convs if geometry.training
-    }
+    forward, gradient = {}, {}
+    for stage in geometry.stages:
+        if stage.head and isinstance(stage.head.config, ConvConfig):
+            name, config = stage.head.name, stage.head.config
+            forward[name] = conv.forward_kernel(config, params[name], row=stage.out_shape[1])
+            if geometry.training:
+                gradient[name] = conv.gradient_kernel(config, params[name], row=stage.in_shape[1])
     return Weights(dict(params), _wide(geometry, params), forward, gradient)
 
 
@@ -61,64 +65,79 @@ def _wide(geometry: Geometry, params: Mapping[str, Any]) -> dict[str, Any]:
 
 
 class Now(NamedTuple):
-    """A task at run time: the stores, its row of the table, and what the host gives."""
+    """A step at run time: the stores, its row of the table, how many tasks it has, and what the host gives."""
 
     stores: Stores
-    task: Array
+    step: Array
     columns: Columns
+    size: int
     weights: Weights
     x: Array  # [images, lanes, h, w, c]
     dlogits: Array  # [images, lanes, oh, ow, c]
 
     @property
     def image(self) -> Array:
-        return self.task[Columns.IMAGE]
+        """The image of each task."""
+        return self.step[self.columns.image][: self.size]
 
     @property
     def row(self) -> Array:
-        return self.task[Columns.ROW]
+        """The row of each task."""
+        return self.step[self.columns.row][: self.size]
 
     @property
     def zero(self) -> Array:
         """0, unknown to the compiler."""
-        return self.task[Columns.ZERO]
+        return self.step[Columns.ZERO]
 
     @property
     def present(self) -> Array:
-        """Which of the task's reads are rows, and not rows of zeros."""
-        return self.task[self.columns.present] != 0
+        """Which of the only task's reads are rows, and not rows of zeros."""
+        assert self.size == 1
+        return self.step[self.columns.present] != 0
+
+    def host_rows(self, maps: Array) -> Array:
+        """The tasks' rows, flat, of what the host gives for all images."""
+        rows = [
+            lax.dynamic_slice(maps, (image, 0, row, 0, 0), (1, maps.shape[1], 1, *maps.shape[3:]))
+            for image, row in zip(self.image, self.row, strict=True)
+        ]
+        return flat(jnp.concatenate(rows).reshape(-1, 1, *maps.shape[3:]))
 
 
 Body = Callable[[Now], list[Array]]
 
 
 class Task(NamedTuple):
-    """A program, and the code that returns the rows which it writes."""
+    """A program, the code that returns the rows which it writes, and whether two such tasks may share a step."""
 
     program: Program
     body: Body
+    pairs: bool
 
 
 class Reads:
-    """Takes a task's rows one after another, in the order of its program."""
+    """Takes the tasks' rows one after another, in the order of their program."""
 
     def __init__(self, now: Now, geometry: Geometry, layout: Layout) -> None:
         self._now, self._lanes, self._layout, self._place = now, geometry.lanes, layout, 0
 
     def row(self, key: Key) -> Array:
         """The next row of the region `key`, flat, with the zero columns around it."""
-        region = self._layout.regions[key]
-        slot = self._now.task[self._now.columns.reads][self._place]
+        region, size = self._layout.regions[key], self._now.size
+        slots = self._now.step[self._now.columns.reads][self._place * size : (self._place + 1) * size]
         self._place += 1
-        words = lax.dynamic_slice(self._now.stores[region.store], (slot, 0, 0), (1, self._lanes, region.span))
-        return words.reshape(self._lanes, 1, 1, region.span)
+        store, shape = self._now.stores[region.store], (1, self._lanes, region.span)
+        words = jnp.concatenate([lax.dynamic_slice(store, (slot, 0, 0), shape) for slot in slots])
+        return words.reshape(size * self._lanes, 1, 1, region.span)
 
     def take(self, key: Key, *shape: int) -> Array:
-        """The next row as `[lanes, *shape]`."""
-        return self.row(key).reshape(self._lanes, *shape)
+        """The next row as `[n, *shape]`."""
+        row = self.row(key)
+        return row.reshape(row.shape[0], *shape)
 
     def slab(self, key: Key, rows: int, channels: int) -> Array:
-        """The next rows side by side, `[lanes, rows, columns, channels]`."""
+        """The next rows side by side, `[n, rows, columns, channels]`."""
         return jnp.concatenate([self.take(key, 1, -1, channels) for _ in range(rows)], axis=1)
 
     def present(self) -> Array:
@@ -127,7 +146,7 @@ class Reads:
 
 
 def flat(row: Array) -> Array:
-    """A row `[lanes, 1, w, c]` as it lies in memory, `[lanes, 1, 1, w*c]`."""
+    """A row `[n, 1, w, c]` as it lies in memory, `[n, 1, 1, w*c]`."""
     return row.reshape(row.shape[0], 1, 1, -1)
 
 

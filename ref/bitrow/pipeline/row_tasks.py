@@ -7,7 +7,15 @@ from bitrow.pipeline.row_backward import Backward
 from bitrow.pipeline.row_forward import Forward
 from bitrow.pipeline.row_regions import Geometry
 from bitrow.pipeline.row_task import Reads, Task
-from bitrow.pipeline.stages import Phase, Stage, row_count
+from bitrow.pipeline.stages import Head, Phase, Stage, row_count
+
+# Where two rows may be computed at once: what asks for its own row, or for which rows are there, takes one.
+_PAIRING = {
+    Phase.FORWARD_HEAD: (Head.CONV,),
+    Phase.FORWARD_CHAIN: (Head.SOURCE, Head.CONV, Head.NONE),
+    Phase.BACKWARD_CHAIN: tuple(Head),
+    Phase.BACKWARD_HEAD: (Head.CONV,),
+}
 
 
 def build_tasks(geometry: Geometry, layout: Layout) -> dict[tuple[int, Phase], Task]:
@@ -34,4 +42,5 @@ def _task(geometry: Geometry, layout: Layout, stage: Stage, phase: Phase) -> Tas
     program = Program(
         tuple(tuple(reads(stage, row)) for row in rows), tuple(tuple(writes(stage, row)) for row in rows)
     )
-    return Task(program, lambda now: list(code(stage, now, Reads(now, geometry, layout))))
+    pairs = not any(one.barrier for one in geometry.stages) and stage.kind in _PAIRING[phase]
+    return Task(program, lambda now: list(code(stage, now, Reads(now, geometry, layout))), pairs)
