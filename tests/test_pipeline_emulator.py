@@ -42,7 +42,8 @@ def check_drawn(data: st.DataObject, barrier: bool) -> None:
     images, lanes = data.draw(st.integers(1, 2)), data.draw(st.integers(1, 2))
     try:
         model = synthetic(net, data.draw(st.integers(1, 99)), images * lanes)
-        found = schedule(net, data.draw(machines()), data.draw(st.sampled_from(POLICIES)), images)
+        training = data.draw(st.booleans())
+        found = schedule(net, data.draw(machines()), data.draw(st.sampled_from(POLICIES)), images, training=training)
     except BitrowError:  # a gradient that no loss scale saves, or a machine too small
         assume(False)
     samples = model.samples
@@ -99,6 +100,17 @@ def test_other_convolutions_in_rows(options: dict[str, object]) -> None:
     assert model.samples is not None
     found = schedule(net, images=2)
     assert check(found, model.params, jnp.asarray(model.samples.images), jnp.asarray(model.samples.dlogits)).rows
+
+
+def test_pairs_of_rows_and_lanes_side_by_side() -> None:
+    """A forward pass alone computes two rows in a step, for each of three lanes (SPEC.md C1, A1, A2, A3)."""
+    net = small()
+    model = synthetic(net, 5, 6)
+    assert model.samples is not None
+    found = schedule(net, images=2, training=False)
+    emulator = Emulator(net, order_of(found), images=2, lanes=3, slots=slots_of(found), training=False)
+    assert (emulator.steps.size == 2).sum() > len(found) // 3
+    assert check(found, model.params, jnp.asarray(model.samples.images)).rows
 
 
 def test_a_ring_too_small_shows_in_the_bits() -> None:

@@ -9,12 +9,11 @@ from bitrow.pipeline.row_regions import Geometry
 from bitrow.pipeline.row_task import Reads, Task
 from bitrow.pipeline.stages import Head, Phase, Stage, row_count
 
-# Where two rows may be computed at once: what asks for its own row, or for which rows are there, takes one.
+# Where two rows may be computed at once: what asks for its own row, or for which rows are there, takes one. Forward
+# passes alone gain by it; with backward passes the program would double in size and be no faster.
 _PAIRING = {
     Phase.FORWARD_HEAD: (Head.CONV,),
     Phase.FORWARD_CHAIN: (Head.SOURCE, Head.CONV, Head.NONE),
-    Phase.BACKWARD_CHAIN: tuple(Head),
-    Phase.BACKWARD_HEAD: (Head.CONV,),
 }
 
 
@@ -42,5 +41,7 @@ def _task(geometry: Geometry, layout: Layout, stage: Stage, phase: Phase) -> Tas
     program = Program(
         tuple(tuple(reads(stage, row)) for row in rows), tuple(tuple(writes(stage, row)) for row in rows)
     )
-    pairs = not any(one.barrier for one in geometry.stages) and stage.kind in _PAIRING[phase]
+    # Behind a barrier a task reads more than its program says: the sums of all rows.
+    in_order = geometry.training or any(one.barrier for one in geometry.stages)
+    pairs = not in_order and stage.kind in _PAIRING.get(phase, ())
     return Task(program, lambda now: list(code(stage, now, Reads(now, geometry, layout))), pairs)
