@@ -8,9 +8,10 @@ from bitrow.proofs.mutants.convolution import CONVOLUTION
 from bitrow.proofs.mutants.fixed_point import FIXED_POINT
 from bitrow.proofs.mutants.layers import LAYERS
 from bitrow.proofs.mutants.mutant import Mutant
+from bitrow.proofs.mutants.rounding_points import ROUNDING_POINTS
 from bitrow.proofs.mutants.rows import ROWS
 
-MUTANTS: tuple[Mutant, ...] = (*ARITHMETIC, *FIXED_POINT, *CONVOLUTION, *LAYERS, *ROWS)
+MUTANTS: tuple[Mutant, ...] = (*ARITHMETIC, *ROUNDING_POINTS, *FIXED_POINT, *CONVOLUTION, *LAYERS, *ROWS)
 
 
 def find(name: str) -> Mutant:

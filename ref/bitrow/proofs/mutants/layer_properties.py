@@ -25,7 +25,18 @@ from bitrow.config import (
     ReluConfig,
     Statistics,
 )
-from bitrow.formats import FP16, UFXP4, AccOverflow, Accumulator, Dequantize, FloatMode, Fxp, Gradient, QuantRounding
+from bitrow.formats import (
+    FP16,
+    FP32,
+    UFXP4,
+    AccOverflow,
+    Accumulator,
+    Dequantize,
+    FloatMode,
+    Fxp,
+    Gradient,
+    QuantRounding,
+)
 from bitrow.proofs.mutants.judge import first_difference
 from bitrow.proofs.mutants.properties import Property
 from bitrow.proofs.mutants.word_properties import MINUS, lfsr_sequence, registers, rounded
@@ -389,7 +400,7 @@ def _gradients() -> list[Problem]:
 
 def _norms() -> list[Problem]:
     found = []
-    for accumulator, shape in ((FP16, (1, 3, 2, 8)), (BatchNormConfig().accumulator, (1, 2, 7, 8))):
+    for accumulator, shape in ((FP16, (1, 3, 2, 8)), (FP32, (1, 2, 3, 8)), (FP32, (1, 2, 7, 8))):
         config = BatchNormConfig(Statistics.BATCH, accumulator=accumulator)
         for backward in (False, True):
             found.append(layer_problems.norm_batch(_drawn("batch"), "batch", config, backward, shape))

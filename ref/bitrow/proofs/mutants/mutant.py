@@ -11,6 +11,7 @@ class Family(enum.Enum):
     """The part of the machine that a fault is in."""
 
     ROUNDING = "rounding"
+    POINTS = "rounding points"
     SPECIAL = "special words"
     QUANTIZER = "quantizer"
     STOCHASTIC = "stochastic rounding"
