@@ -122,8 +122,8 @@ def _resolve(layout: Layout, programs: Mapping[Line, Program], order: Order) -> 
 def pair(lines: Sequence[Line], touched: Sequence[Touched], pairable: Collection[Line]) -> list[tuple[int, ...]]:
     """Tasks by step, in a sequence in which every slot sees its reads and writes as in the order.
 
-    Takes pairs as long as there are any, then tasks of lines that have none to wait for, and only then a half. Two tasks
-    of a line that write one slot do so in the same place of their programs, so that the later one's row stays.
+    Takes pairs as long as there are any, then tasks of lines that have none to wait for, and only then a half. Two
+    tasks of a line that write one slot do so in the same place of their programs, so that the later one's row stays.
     """
     before = _before(touched)
     queues: dict[Line, list[int]] = {}
