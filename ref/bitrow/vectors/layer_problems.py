@@ -87,6 +87,8 @@ def _norm_host(stream: Stream, channels: int) -> Words:
     if channels > 5:
         gamma[5] = np.uint32(0x00400001).view(np.float32)  # subnormal in FP32, and so is a (F9)
     beta = spread(stream, (channels,), -3, 1).view(np.float16).astype(np.float32)
+    if channels > 5:
+        beta[5] = np.uint32(0x3F803000).view(np.float32)  # b beside a, above half way between two FP16 numbers
     return {
         "gamma": gamma.view(np.uint32) ^ stream.below(256, channels).astype(np.uint32),
         "beta": beta.view(np.uint32) ^ stream.below(256, channels).astype(np.uint32),
