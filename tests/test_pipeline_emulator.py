@@ -67,7 +67,7 @@ def test_many_drawn_networks_on_drawn_machines(data: st.DataObject) -> None:
     check_drawn(data, barrier=data.draw(st.booleans()))
 
 
-@pytest.mark.parametrize("images", [1, 2])
+@pytest.mark.parametrize("images", [pytest.param(1, marks=pytest.mark.slow), 2])
 def test_batch_statistics_in_rows(images: int) -> None:
     """Sums wait for the whole batch; logits, dx, dgamma and dbeta are the whole-tensor model's (SPEC.md B2, B3, B4)."""
     net = small(batch_norm=BatchNormConfig(Statistics.BATCH))
