@@ -274,6 +274,8 @@ def prove(
     if tuple(claims) == ("mutants",):
         from bitrow.proofs.mutants.command import mutants
 
+        if merge or options["shard"]:
+            raise BitrowError("prove mutants: found --merge or --shard, expected neither: it takes seconds")
         holds = mutants(folder, json_file=json_file, markdown=markdown, quiet=options["quiet"])
     elif folder or markdown:
         raise BitrowError(f"prove: found --set or --markdown with {' '.join(claims) or 'all claims'}, expected mutants")

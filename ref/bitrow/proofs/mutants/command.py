@@ -40,7 +40,7 @@ def mutants(
     if not folder.is_dir():
         raise BitrowError(f"{folder}: found no vector set, expected one there or at --set DIR")
     with bar("mutants", len(catalogue.MUTANTS), quiet) as advance:
-        found = report.run(folder, advance=advance)
+        found = report.run(folder, catalogue.MUTANTS, advance)
     text = json.dumps(report.to_json(found), indent=1) + "\n"
     if markdown is not None:
         write_aside(markdown, report.markdown(found, COMMAND))

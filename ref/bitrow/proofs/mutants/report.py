@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from bitrow.proofs.mutants import catalogue, judge, properties
+from bitrow.proofs.mutants import judge, properties
 from bitrow.proofs.mutants.judge import Judged, Kill
 from bitrow.proofs.mutants.mutant import Family, Mutant
 from bitrow.proofs.mutants.properties import Broken, Property
@@ -63,7 +63,7 @@ class Report:
 
 def run(
     folder: Path,
-    mutants: Sequence[Mutant] = catalogue.MUTANTS,
+    mutants: Sequence[Mutant],
     advance: Callable[[str], object] = lambda name: None,
 ) -> Report:
     """Judge mutants by every case of a set and every property; `advance` is called with each mutant's name.
