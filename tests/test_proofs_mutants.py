@@ -97,7 +97,7 @@ def test_no_shipped_function_knows_of_mutants() -> None:
 
 @pytest.mark.parametrize("family", [family for family in Family if family is not Family.ROWS], ids=lambda f: f.name)
 def test_leaving_a_mutant_restores_the_oracle_exactly(family: Family, cases: list[judge.Judged]) -> None:
-    """SPEC.md V5: a drawn mutant of each family changes words inside the block; code and words are as before after it."""
+    """SPEC.md V5: a drawn mutant of each family changes words; code and words are as before once it is left."""
     mutant = random.Random(family.name).choice([m for m in catalogue.MUTANTS if m.family is family])
     functions = {edit.target: apply.function(edit.target) for edit in mutant.edits}
     before = {target: function.__code__ for target, function in functions.items()}

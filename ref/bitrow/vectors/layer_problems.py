@@ -194,7 +194,7 @@ def _aim_average(stream: Stream, window: np.ndarray) -> None:
         return
     first, second = (spread(stream, (many,), 0, 3) & 0x7FFF for many in (256, 1024))
     units = [(w & 0x3FF | 0x400).astype(np.int64) << ((w >> 10).astype(np.int64) - 15) for w in (first, second)]
-    inverse = (np.float32(1) / np.float32(window.size)).view(np.uint32)
+    inverse = np.asarray((np.float32(1) / np.float32(window.size)).view(np.uint32))
     significand = int(exact.decode(inverse, FP32).sig)
     rest = (window.size - 2) << 10  # ones, in units of 2^-10
     total = units[0][:, None] + units[1] + rest
