@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import json
 import os
 import signal
@@ -292,9 +291,13 @@ def test_stopping_generate(tmp_path: Path, how: signal.Signals) -> None:
     out = write(tmp_path / "set", frozen_case())
     before = {p: p.read_bytes() for p in out.rglob("*") if p.is_file()}
     command = [sys.executable, "-m", "bitrow", "generate", "--out", str(out), "--suite", "smoke", "--force"]
-    # a shell starts background jobs with interrupts ignored, and children inherit that
-    heed = functools.partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
-    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, preexec_fn=heed) as process:
+    # a shell starts background jobs with interrupts ignored, and children inherit that; a handler they do not
+    before_start = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+    finally:
+        signal.signal(signal.SIGINT, before_start)
+    with process:
         deadline = time.monotonic() + 60
         while not list(tmp_path.glob(".set.bitrow-partial-*/*/case.json")) and time.monotonic() < deadline:
             time.sleep(0.02)
