@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 OUT ?= out/golden
 
-.PHONY: golden test slow lint exhaustive bench clean
+.PHONY: golden test slow lint exhaustive mutants bench clean
 
 golden: $(VENV)/.installed
 	mkdir -p $(dir $(OUT))
@@ -27,6 +27,10 @@ lint: $(VENV)/.installed-dev
 # Slow, taken up where it was stopped: every claim on its whole domain.
 exhaustive: $(VENV)/.installed-dev
 	$(BIN)/bitrow prove --full
+
+# Seconds: every deliberate fault of the datapath is found by golden/v1.
+mutants: $(VENV)/.installed
+	$(BIN)/bitrow prove mutants --quiet
 
 bench: $(VENV)/.installed-dev
 	$(BIN)/python benchmarks/bench_layers.py
