@@ -21,7 +21,7 @@ from PIL import Image
 
 from bitrow.errors import BitrowError
 from bitrow.transfer import data
-from bitrow.transfer.data_raw import names_of
+from bitrow.transfer.data_raw import extra, names_of
 from bitrow.transfer.data_split import Choice, hashed, hold_out, source_count
 
 CIFAR = Path(__file__).parents[2] / "shared" / "data" / "cifar10-subset.zip"
@@ -258,6 +258,29 @@ def test_photographs_are_turned_upright(tmp_path: Path) -> None:
     _same(data.load(root, (7, 4, 3), limit=3), upright)
 
 
+def test_transparent_pixels_are_white(tmp_path: Path) -> None:
+    """A picture that is drawn in its transparency alone, as icons are, does not come out black."""
+    pixels = _pixels((4, 3, 5, 5, 1))
+    _fill(tmp_path / "white", 255 - pixels, CLASSES[:4])
+    root = _fill(tmp_path / "clear", pixels, CLASSES[:4])
+    for file in root.rglob("*.png"):
+        alpha = Image.open(file)
+        Image.merge("LA", (Image.new("L", alpha.size), alpha)).save(file)
+    _same(data.load(root), data.load(tmp_path / "white"))
+
+
+def test_digits_resized_and_coloured() -> None:
+    found, plain = data.load("digits", (16, 16, 3), limit=4), data.load("digits", limit=4)
+    assert found.input_shape == (16, 16, 3) and len(found.source.train.x) == 20
+    np.testing.assert_array_equal(found.target.test.y, plain.target.test.y)
+    np.testing.assert_array_equal(found.source.train.x[..., 0], found.source.train.x[..., 2])
+
+
+def test_what_is_not_installed_is_named() -> None:
+    with pytest.raises(BitrowError, match=r"found no pillow, expected it installed: pip install 'bitrow\[transfer\]'"):
+        extra("bitrow.transfer.no_such_module", "pillow")
+
+
 def test_limit(tmp_path: Path) -> None:
     root = _fill(tmp_path, _pixels((4, 12, 3, 3, 1)), CLASSES[:4])
     found = data.load(root, limit=2)
@@ -318,6 +341,7 @@ def test_refused_arguments(tmp_path: Path) -> None:
     _raises("found 4 classes, expected 2 to 3", root, source=4)
     _raises("found 1.0", root, test_share=1.0)
     _raises("limit", root, limit=1)
+    _raises("File name too long", "x" * 5000)
     (tmp_path / "x.bin").write_bytes(b"?")
     _raises("unknown kind", tmp_path / "x.bin")
 
@@ -411,6 +435,18 @@ def test_zip_bombs_and_broken_zips(tmp_path: Path) -> None:
     content[place + 24 : place + 28] = struct.pack("<I", 1000)
     target.write_bytes(content)
     _raises("ant/zz.png: found a corrupt entry", target)
+
+    # every entry small enough, all of them not: 300 entries that say 60 MB each
+    with zipfile.ZipFile(target, "w") as archive:
+        for place in range(300):
+            archive.writestr(f"ant/{place}.png", b"?")
+    content = bytearray(target.read_bytes())
+    place = content.find(b"PK\x01\x02")
+    while place >= 0:
+        content[place + 24 : place + 28] = struct.pack("<I", 60_000_000)
+        place = content.find(b"PK\x01\x02", place + 4)
+    target.write_bytes(content)
+    _raises("found 18,000,000,000 bytes to unpack", target)
 
     whole = _zip(tmp_path / "b.zip", root).read_bytes()
     (tmp_path / "b.zip").write_bytes(whole[: len(whole) // 2])

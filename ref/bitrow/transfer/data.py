@@ -75,9 +75,9 @@ def load(
     """Read a data set and split it into a source and a target task.
 
     Args:
-        spec: "digits" (scikit-learn's, 8x8x1, digits 0-4 the source), or a path: a folder or zip of
-            CLASS/IMAGE files or of train/CLASS/IMAGE and test/CLASS/IMAGE ones, a folder of MNIST-style IDX
-            files or its file of training images (each may be gzipped), or an npz file.
+        spec: "digits" (scikit-learn's, 8x8x1, digits 0-4 the source; a folder of that name is "./digits"), or a path:
+            a folder or zip of CLASS/IMAGE files or of train/CLASS/IMAGE and test/CLASS/IMAGE ones, a folder of
+            MNIST-style IDX files or its file of training images (each may be gzipped), or an npz file.
         input_shape: (h, w, c), c 1 or 3, to resize and convert every image to; None keeps the data's own,
             which must then be one size.
         source: which classes are the source's, by number (the first ones) or by name; None: about 60% of
@@ -102,6 +102,13 @@ def load(
 
 
 def _read(spec: str, input_shape: Size | None, choice: Choice) -> Raw:
+    try:
+        return _read_any(spec, input_shape, choice)
+    except OSError as error:
+        raise BitrowError(f"data {spec}: cannot be read: {error.strerror or error}") from None
+
+
+def _read_any(spec: str, input_shape: Size | None, choice: Choice) -> Raw:
     path = Path(spec)
     if spec != "digits" and not path.exists():
         raise BitrowError(

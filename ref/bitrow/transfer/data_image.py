@@ -56,7 +56,7 @@ class Decoder:
         return np.ascontiguousarray(self._x[..., :1]) if grey else self._x
 
     def _decoded(self, name: str, content: bytes) -> Any:
-        """A Pillow image of mode L or RGB, upright."""
+        """A Pillow image of mode L or RGB, upright, on white where it is transparent."""
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # notes on odd files; what matters is an error
@@ -71,6 +71,10 @@ class Decoder:
                     )
                 grey = image.mode in _GREY
                 upright = self._transpose(image) if "exif" in image.info else image
+                if upright.has_transparency_data:
+                    upright = upright.convert("RGBA")
+                    white = self._library.new("RGBA", upright.size, "white")
+                    upright = self._library.alpha_composite(white, upright)
                 return upright.convert("L" if grey else "RGB")
         except BitrowError:
             raise

@@ -26,6 +26,7 @@ _TRAIN, _TEST = ("train", "training"), ("test", "testing", "val", "valid", "vali
 _MAX_DEPTH = 6
 _MAX_FILES = 1_000_000
 _MAX_FILE_BYTES = 1 << 26  # of one stored image
+_MAX_ZIP_BYTES = 1 << 34  # of all of a zip, unpacked
 
 Parts = tuple[str, ...]
 
@@ -120,6 +121,9 @@ def _zip_tree(path: Path, archive: zipfile.ZipFile) -> _Tree:
     files: dict[Parts, Callable[[], bytes]] = {}
     folders: set[Parts] = set()
     _check_count(str(path), len(archive.infolist()))
+    total = sum(info.file_size for info in archive.infolist())
+    if total > _MAX_ZIP_BYTES:
+        raise BitrowError(f"data {path}: found {total:,} bytes to unpack, expected at most {_MAX_ZIP_BYTES:,}")
     for info in archive.infolist():
         name = info.filename.replace("\\", "/")
         parts = tuple(part for part in name.split("/") if part not in ("", "."))
