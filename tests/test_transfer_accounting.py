@@ -10,7 +10,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from flax import nnx
 from hypothesis import Phase, given, settings
 
 from bitrow import synthetic, zoo
@@ -26,7 +25,6 @@ from bitrow.transfer import network_module
 from bitrow.transfer.accounting import account
 from bitrow.transfer.accounting_count import count
 from bitrow.transfer.accounting_reach import all_branches, parameter_shapes, reach
-from bitrow.transfer.branches import Prompt
 from bitrow.transfer.numerics import Arithmetic, Numerics
 from network_samples import every_layer
 from pipeline_samples import machines, networks
@@ -91,15 +89,28 @@ def test_energy_of_a_prompt_is_the_pipelines() -> None:
     assert found.high == pytest.approx(high + prompt[1], rel=1e-12)
 
 
-def _kept_bytes(network: Network, trained: list[str]) -> int:
-    """Bytes for an image of all arrays that jax.vjp keeps, traced without running, of a module that trains these."""
+def _module(network: Network, trained: list[str]) -> network_module.NetworkModule:
+    """With the branches and the prompt of which something is trained."""
     model = synthetic.synthetic(network, seed=3)
     module = network_module.from_params(model.network, model.params, Arithmetic(Numerics.BIT_ACCURATE))
     if any(name.startswith("branches/") for name in trained):
         module.add_branches(0)
     if "prompt/delta" in trained:
-        module.prompt = nnx.data(Prompt(network.input_shape))
-    parts = network_module.take_apart(module)
+        module.add_prompt()
+    return module
+
+
+@pytest.mark.parametrize("network", [_small(), every_layer(bias=True)], ids=lambda network: network.name)
+def test_parameters_are_the_modules(network: Network) -> None:
+    """Names and shapes of everything that may be trained, as the module has them."""
+    expected = parameter_shapes(network)
+    parts = network_module.take_apart(_module(network, list(expected)))
+    assert {name: value.shape for name, value in parts.params.items()} == expected
+
+
+def _kept_bytes(network: Network, trained: list[str]) -> int:
+    """Bytes for an image of all arrays that jax.vjp keeps, traced without running, of a module that trains these."""
+    parts = network_module.take_apart(_module(network, trained))
 
     def pullback(values: dict[str, jax.Array], x: jax.Array) -> object:
         def logits(values: dict[str, jax.Array]) -> jax.Array:
