@@ -225,3 +225,26 @@ def test_as_dict_is_flat_and_finite() -> None:
     assert found["policy"] == "prompt"
     assert all(np.isfinite(value) and value >= 0 for key, value in found.items() if key != "policy")
     assert 0 < found["energy_per_image_uj_low"] < found["energy_per_image_uj_high"]
+
+
+def test_the_compiled_program_keeps_masks_only() -> None:
+    """SPEC.md C4: measured, not derived: what the compiled forward pass hands to the backward pass for an image."""
+    network = _small()
+    trained = _trained(network, "bias")
+    parts = network_module.take_apart(_module(network, trained))
+    values = {name: parts.params[name] for name in trained}
+
+    def forward(values: dict[str, jax.Array], x: jax.Array) -> object:
+        def logits(values: dict[str, jax.Array]) -> jax.Array:
+            return parts._replace(params={**parts.params, **values}).join()(x)
+
+        return jax.vjp(logits, values)
+
+    def measured(images: int) -> int:
+        x = jnp.zeros((images, *network.input_shape), jnp.float16)
+        return jax.jit(forward).lower(values, x).compile().memory_analysis().output_size_in_bytes
+
+    logits = 3 * 2
+    masks_and_head = 120 * 3 + 120 * 2  # a byte for each mask of c1 and two ReLUs; the head's input in FP16
+    assert measured(12) - measured(4) == 8 * (masks_and_head + logits)
+    assert account(network, trained).program_kib * 1024 == masks_and_head
