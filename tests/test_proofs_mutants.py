@@ -33,9 +33,9 @@ def cases() -> list[judge.Judged]:
 
 
 @pytest.fixture(scope="module")
-def sound() -> list[properties.Sound]:
+def sound() -> tuple[properties.Sound, ...]:
     """Every property, its control run done."""
-    return properties.control(properties.every())
+    return properties.sound()
 
 
 def small_set(out: Path, *names: str, spoil: str = "") -> Path:
@@ -167,9 +167,17 @@ def test_golden_finds_every_fault_of_the_datapath(cases: list[judge.Judged]) -> 
     assert (survivors, raised) == ([], [])
 
 
-def test_properties_find_every_mutant(sound: list[properties.Sound]) -> None:
+def test_properties_find_every_mutant(sound: tuple[properties.Sound, ...]) -> None:
     """SPEC.md C1, F2: those of the row pipeline, too, which change no word of a set."""
     assert [m.name for m in catalogue.MUTANTS if not properties.broken(m, sound, first_only=True)] == []
+
+
+def test_a_property_that_does_not_hold_is_refused() -> None:
+    """SPEC.md V5: a property that is false of the sound oracle can judge nothing."""
+    false = properties.Property("never", "nothing holds", "F1", lambda: "a counterexample")
+    message = "property never: found a counterexample without a mutant, expected it to hold"
+    with pytest.raises(BitrowError, match=message):
+        properties.control([false])
 
 
 def test_a_case_that_is_not_run_could_not_have_found_it(cases: list[judge.Judged]) -> None:
@@ -261,7 +269,9 @@ def test_every_mutant_found(run, tmp_path: Path) -> None:
     }  # fmt: skip
     first = found["mutants"][0]["cases"][0]
     assert (first["case"], first["tap"], first["found"], first["expected"]) == ("relu6_forward", "y", 0, 0x7E00)
-    assert [broken["property"] for broken in found["mutants"][2]["properties"]] == ["reads_find_their_rows"]
+    broken = {one["property"]: one["counterexample"] for one in found["mutants"][2]["properties"]}
+    assert list(broken) == ["reads_find_their_rows", "emulated_rows_equal_whole_tensors"]
+    assert "by rows, expected" in broken["emulated_rows_equal_whole_tensors"]
     assert "| relu6_forward | 1 | relu_drops_nan |" in page.read_text()
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -64,6 +65,16 @@ def control(properties: Iterable[Property]) -> list[Sound]:
             raise BitrowError(f"property {one.name}: found {results[0]} without a mutant, expected it to hold")
         found.append(Sound(one, calls))
     return found
+
+
+@functools.cache
+def sound() -> tuple[Sound, ...]:
+    """The control run of all properties, once in a process.
+
+    Raises:
+        BitrowError: see `control`.
+    """
+    return tuple(control(every()))
 
 
 def broken(mutant: Mutant, properties: Iterable[Sound], first_only: bool = False) -> list[Broken]:

@@ -72,7 +72,7 @@ def run(
         BitrowError: the set cannot be read, or the sound oracle differs from it.
     """
     cases = tuple(judge.load(folder))
-    sound = properties.control(properties.every())
+    sound = properties.sound()
     findings = []
     for mutant in mutants:
         kills = tuple(judge.kills(mutant, cases))

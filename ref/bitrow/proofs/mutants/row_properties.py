@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterable
 
 import numpy as np
 
 from bitrow.config import AddConfig, BatchNormConfig, ConvConfig, ReluConfig
+from bitrow.errors import BitrowError
 from bitrow.graph import INPUT, ConvSize, Network, Node
+from bitrow.model_file import Model
 from bitrow.pipeline import banks, ring_sizes
 from bitrow.pipeline.flow import dataflow
 from bitrow.pipeline.machine import Machine
@@ -15,6 +18,7 @@ from bitrow.pipeline.memory import Layout, Store
 from bitrow.pipeline.rings import RingKind, build_rings
 from bitrow.pipeline.schedule import Schedule, schedule
 from bitrow.proofs.mutants.properties import Property
+from bitrow.synthetic import synthetic
 
 _IMAGES = 2
 
@@ -144,6 +148,34 @@ def ring_sizes_are_found() -> str | None:
     return None
 
 
+@functools.cache
+def _model() -> Model:
+    """Two convolutions, with parameters and images."""
+    conv, size = ConvConfig(padding=1), ConvSize(3, 3, 2)
+    nodes = (
+        Node("first", conv, (INPUT,), size),
+        Node("relu", ReluConfig(), ("first",)),
+        Node("second", ConvConfig(stride=2, padding=1), ("relu",), size),
+    )
+    return synthetic(Network("chain", (14, 3, 2), nodes, "second"), 1, _IMAGES)
+
+
+def emulated_rows_equal_whole_tensors() -> str | None:
+    """The pipeline's own check: rows computed in the schedule's order and rings, bit for bit those of whole tensors."""
+    import jax.numpy as jnp
+
+    from bitrow.pipeline.check import check
+
+    model = _model()
+    assert model.samples is not None
+    found = schedule(model.network, images=_IMAGES, training=False)
+    try:
+        check(found, model.params, jnp.asarray(model.samples.images))
+    except BitrowError as error:
+        return str(error)
+    return None
+
+
 ROW_PROPERTIES = (
     Property("reads_find_their_rows", "every read of a schedule finds its row in its ring", "C1",
              reads_find_their_rows),
@@ -157,4 +189,6 @@ ROW_PROPERTIES = (
              windows_lie_in_banks_of_their_own),
     Property("ring_sizes_are_found", "ring sizes by formula are the peaks of the balanced pipeline", "C1",
              ring_sizes_are_found),
+    Property("emulated_rows_equal_whole_tensors", "rows emulated in a schedule's rings have whole tensors' bits", "C1",
+             emulated_rows_equal_whole_tensors),
 )  # fmt: skip

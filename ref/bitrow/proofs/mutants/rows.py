@@ -8,6 +8,7 @@ from __future__ import annotations
 from bitrow.proofs.mutants.mutant import Edit, Family, Mutant
 
 _MEMORY, _RINGS, _BANKS = "pipeline.memory:", "pipeline.rings:", "pipeline.banks:"
+_STEPS = "pipeline.steps:"
 
 
 def _row(name: str, does: str, clause: str, target: str, old: str, new: str) -> Mutant:
@@ -15,7 +16,14 @@ def _row(name: str, does: str, clause: str, target: str, old: str, new: str) -> 
 
 
 ROWS = (
-    _row("stale_ring_row", "a window still takes the row before its first", "C1",
+    _row("stale_ring_row", "a reader takes the row that lies before its own in the ring", "C1",
+         f"{_STEPS}_resolve", "(region.store, region.slot(image, access.row)))\n        writes",
+         "(region.store, region.slot(image, max(access.row - 1, 0))))\n        writes"),
+    _row("padding_reads_a_slot", "rows outside the map read the first slot of a ring", "M1",
+         f"{_STEPS}make_steps", "table[:, reads] = ZERO_SLOT", "table[:, reads] = TRASH_SLOT + 1"),
+    _row("overwritten_before_its_reader", "a row may be written before the last reader of its slot has run", "C1",
+         f"{_STEPS}_before", "may_share.update(readers.get(slot, ()))", "pass"),
+    _row("window_one_row_more", "a window still takes the row before its first", "C1",
          "pipeline.flow:_columns", "first = np.array([row.first for row in column], np.int64)",
          "first = np.array([max(row.first - 1, 0) for row in column], np.int64)"),
     _row("ring_one_slot_short", "a ring wraps one slot early", "C1",
