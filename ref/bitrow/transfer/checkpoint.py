@@ -1,0 +1,211 @@
+"""Checkpoints of a run under way, and float32 models as safetensors.
+
+A checkpoint is orbax's, complete or absent, and holds the state's arrays by name with the metrics so far; a run
+that goes on from it ends with the same bits. A float32 model file holds "LAYER.weight" (and bias, gamma, beta,
+mean, var), and says of which network in its header.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import shutil
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save as save_tensors
+
+from bitrow.errors import BitrowError
+from bitrow.float_model import FloatModel, Stats, initialize
+from bitrow.graph import Network
+from bitrow.transfer.data_raw import extra
+from bitrow.transfer.files import write_bytes
+from bitrow.transfer.training import State
+
+FLOAT_SCHEMA = "bitrow-float-model"
+
+
+class Found(NamedTuple):
+    """A checkpoint: epochs done, the state after them, their metrics."""
+
+    epochs: int
+    state: State
+    rows: list[dict[str, Any]]
+
+
+def arrays(state: State) -> dict[str, np.ndarray]:
+    """The state's arrays by path, as in ".params['layers/head/bias']"."""
+    leaves = jax.tree.leaves_with_path(state)
+    return {jax.tree_util.keystr(path): np.asarray(leaf) for path, leaf in leaves}
+
+
+def digest(state: State) -> str:
+    """SHA-256 of every array's name, dtype, shape and bits: equal for equal states only."""
+    total = hashlib.sha256()
+    for name, array in sorted(arrays(state).items()):
+        total.update(f"{name} {array.dtype} {array.shape}\n".encode())
+        total.update(np.ascontiguousarray(array).tobytes())
+    return total.hexdigest()
+
+
+class Checkpoints:
+    """The checkpoints of one run in a folder; `identity` says which run, in JSON's values.
+
+    Raises:
+        BitrowError: orbax is not installed.
+    """
+
+    def __init__(self, folder: Path, identity: Mapping[str, Any]) -> None:
+        self.folder = folder.absolute()
+        self.identity = json.loads(json.dumps(identity))
+        self._orbax = extra("orbax.checkpoint", "orbax-checkpoint")
+
+    @contextlib.contextmanager
+    def _manager(self) -> Iterator[Any]:
+        options = self._orbax.CheckpointManagerOptions(max_to_keep=1, enable_async_checkpointing=False)
+        with self._orbax.CheckpointManager(self.folder, options=options) as manager:
+            yield manager
+
+    def save(self, epochs: int, state: State, rows: list[dict[str, Any]]) -> None:
+        """Keep the state after `epochs` epochs; the one before goes when this one is complete.
+
+        Raises:
+            BitrowError: a folder that cannot be written; the checkpoint before stays.
+        """
+        args = self._orbax.args
+        notes = {"identity": self.identity, "epochs": epochs, "rows": rows}
+        try:
+            with self._manager() as manager:
+                content = args.Composite(state=args.StandardSave(arrays(state)), notes=args.JsonSave(notes))
+                manager.save(epochs, args=content, force=True)
+        except Exception as error:  # orbax and tensorstore have no common one
+            raise BitrowError(f"{self.folder}: checkpoint cannot be written: {_reason(error)}") from None
+
+    def latest(self, like: State) -> Found | None:
+        """The last complete checkpoint, None where there is none. `like` has the state's structure.
+
+        Raises:
+            BitrowError: a checkpoint that cannot be read, of another run, or of arrays of other names, dtypes
+                or shapes.
+        """
+        if not self.folder.is_dir():
+            return None
+        args = self._orbax.args
+        try:
+            with self._manager() as manager:
+                step = manager.latest_step()
+                if step is None:
+                    return None
+                wanted = args.Composite(state=args.StandardRestore(arrays(like)), notes=args.JsonRestore())
+                notes = manager.restore(step, args=args.Composite(notes=args.JsonRestore())).notes
+                self._check(notes)
+                found = manager.restore(step, args=wanted)
+        except BitrowError:
+            raise
+        except Exception as error:
+            raise BitrowError(f"{self.folder}: checkpoint cannot be read: {_reason(error)}") from None
+        return Found(notes["epochs"], self._fill(like, found.state), notes["rows"])
+
+    def _check(self, notes: dict[str, Any]) -> None:
+        identity = notes["identity"]
+        for key, value in self.identity.items():
+            if identity.get(key) != value:
+                found, wanted = (str(v)[:60] for v in (identity.get(key), value))
+                raise BitrowError(f"{self.folder}: found a checkpoint of {key} {found}, expected {wanted}")
+
+    def _fill(self, like: State, found: dict[str, np.ndarray]) -> State:
+        leaves = []
+        for name, wanted in arrays(like).items():
+            array = found.get(name)
+            if array is None or (array.dtype, array.shape) != (wanted.dtype, wanted.shape):
+                what = "nothing" if array is None else f"{array.dtype}{list(array.shape)}"
+                raise BitrowError(
+                    f"{self.folder} {name}: found {what}, expected {wanted.dtype}{list(wanted.shape)}"
+                )
+            leaves.append(jnp.asarray(array))
+        return jax.tree.unflatten(jax.tree.structure(like), leaves)
+
+    def clear(self) -> None:
+        """Delete the checkpoints of a run that has ended."""
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
+    lines = str(error).strip().splitlines() or [type(error).__name__]
+    return " ".join(lines[0].split())[:200]
+
+
+def save_float(path: Path, network: Network, model: FloatModel) -> None:
+    """Write a float32 model, whole or not at all.
+
+    Raises:
+        BitrowError: a path that cannot be written.
+    """
+    tensors = {name: np.asarray(array) for name, array in float_tensors(model).items()}
+    header = {"schema": FLOAT_SCHEMA, "network": network.name, "input_shape": list(network.input_shape)}
+    write_bytes(path, save_tensors(tensors, {"bitrow": json.dumps(header, sort_keys=True)}))
+
+
+def float_tensors(model: FloatModel) -> dict[str, jax.Array]:
+    """A float32 model's arrays under the names of its file."""
+    found = {}
+    for layer, group in [*model.params.items(), *model.stats.items()]:
+        found |= {f"{layer}.{field}": value for field, value in group._asdict().items() if value is not None}
+    return found
+
+
+def load_float(path: Path, network: Network) -> FloatModel:
+    """The float32 model of `network` in a safetensors file; its header is optional.
+
+    Raises:
+        BitrowError: naming the file and the tensor; no safetensors, a tensor missing, superfluous, of another
+            shape or not float, or values that are not finite: a checkpoint of another network.
+    """
+    tensors = _read(path)
+    wanted = initialize(network, 0)
+    expected = float_tensors(wanted)
+    for name, array in expected.items():
+        if name not in tensors:
+            raise BitrowError(f"{path}: found no tensor {name}, expected those of {network.name}")
+        found = tensors[name]
+        if found.shape != array.shape or found.dtype.kind != "f":
+            raise BitrowError(
+                f"{path} {name}: found {found.dtype}{list(found.shape)}, expected float32{list(array.shape)} "
+                f"of {network.name}"
+            )
+        if not np.isfinite(found).all():
+            raise BitrowError(f"{path} {name}: found a value that is not finite, expected finite numbers")
+    superfluous = sorted(set(tensors) - set(expected))
+    if superfluous:
+        raise BitrowError(f"{path}: found tensor {superfluous[0]}, expected none of this name in {network.name}")
+
+    def group(layer: str, kind: Any) -> Any:
+        return kind(*(_float(tensors.get(f"{layer}.{field}")) for field in kind._fields))
+
+    params = {layer: group(layer, type(value)) for layer, value in wanted.params.items()}
+    return FloatModel(params, {layer: group(layer, Stats) for layer in wanted.stats})
+
+
+def _float(value: np.ndarray | None) -> jax.Array | None:
+    return None if value is None else jnp.asarray(value, jnp.float32)
+
+
+def _read(path: Path) -> dict[str, np.ndarray]:
+    try:
+        with safe_open(path, framework="numpy") as file:
+            return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118: no dict
+    except SafetensorError as error:
+        reason = str(error).splitlines()[0]
+    except OSError as error:
+        reason = error.strerror or str(error).splitlines()[0]
+    except TypeError as error:  # a dtype that numpy lacks
+        reason = str(error).splitlines()[0]
+    raise BitrowError(f"{path}: found no readable safetensors file ({reason}), expected a float32 model")

@@ -1,0 +1,272 @@
+"""The training loop: one compiled program for an epoch, its batch split over the devices present.
+
+Images, labels and the order of an epoch go in, the state of the next epoch and its metrics come out. A step adds
+up the gradients of a batch's images by a pairwise tree, on each device over its part of the batch and then over
+the devices, so that what the contract and `ordered` fix has the same bits on 1, 2, 4 or 8 devices. The weight
+gradients of unfrozen convolutions are plain float32 sums and have not.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from jax import Array, lax
+from jax.sharding import Mesh, NamedSharding
+from jax.sharding import PartitionSpec as P
+
+from bitrow.config import ConvConfig
+from bitrow.errors import BitrowError
+from bitrow.graph import shapes
+from bitrow.transfer import gradient, ordered, policies
+from bitrow.transfer.augment import Augmentation, augment
+from bitrow.transfer.convolution import GradientScales
+from bitrow.transfer.data import Images
+from bitrow.transfer.network_module import NetworkModule, Parts, take_apart
+from bitrow.transfer.numerics import AXIS
+
+
+class State(NamedTuple):
+    """What an epoch changes: masters, the optimizer's state, gradient scales by convolution, their history."""
+
+    params: dict[str, Array]
+    optimizer: Any
+    gradient: dict[str, GradientScales]
+    history: dict[str, Array]
+
+
+class Metrics(NamedTuple):
+    """Of every step of an epoch: mean loss f32[steps], share of images right f32[steps]."""
+
+    loss: Array
+    accuracy: Array
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How to train. `batch` is a power of two; `loss_scale` multiplies the loss and is taken out of the gradients.
+
+    `power_of_two`: delayed scales are powers of two. `augmentation` None trains on the images as they are.
+
+    Raises:
+        BitrowError: a batch that is no power of two, a rate that is not positive.
+    """
+
+    batch: int = 32
+    learning_rate: float = 1e-3
+    epochs: int = 10
+    seed: int = 0
+    loss_scale: float = 1.0
+    power_of_two: bool = False
+    augmentation: Augmentation | None = None
+
+    def __post_init__(self) -> None:
+        if self.batch < 1 or self.batch & (self.batch - 1):
+            raise BitrowError(f"batch: found {self.batch}, expected a power of two")
+        if not self.learning_rate > 0:
+            raise BitrowError(f"learning rate: found {self.learning_rate}, expected a positive number")
+        if self.epochs < 1:
+            raise BitrowError(f"epochs: found {self.epochs}, expected 1 or more")
+
+
+@dataclass(frozen=True)
+class Program:
+    """Everything static of a compiled epoch."""
+
+    structure: Any
+    trained: frozenset[str]
+    rules: tuple[tuple[str, gradient.Rule], ...]
+    recipe: Recipe
+    steps: int
+    in_float: bool
+    mesh: Mesh
+
+    @property
+    def optimizer(self) -> optax.GradientTransformation:
+        """Adam with a cosine decay, for what is trained."""
+        schedule = optax.cosine_decay_schedule(self.recipe.learning_rate, self.steps * self.recipe.epochs)
+        return optax.adam(schedule)
+
+
+class Trainer:
+    """Trains one module on images f32[n,h,w,c] with labels i32[n] under a policy.
+
+    Raises:
+        BitrowError: fewer images than a batch, a batch that the devices do not divide.
+    """
+
+    def __init__(
+        self,
+        module: NetworkModule,
+        policy: policies.Policy,
+        recipe: Recipe,
+        images: Images,
+        devices: list[jax.Device] | None = None,
+    ) -> None:
+        self.mesh = Mesh(np.array(devices or jax.devices()), (AXIS,))
+        if len(images.y) < recipe.batch:
+            raise BitrowError(f"training images: found {len(images.y)}, expected at least a batch of {recipe.batch}")
+        if recipe.batch % self.mesh.size:
+            raise BitrowError(f"batch: found {recipe.batch}, expected a multiple of {self.mesh.size} devices")
+        conv = [layer for layer in module.layers.values() if hasattr(layer, "sharded")]
+        for layer in conv:
+            layer.set_attributes(sharded=self.mesh.size > 1)
+        self.parts = take_apart(module)
+        self.images = images
+        network = module.network
+        names = policies.trained(network, policy, self.parts.params)
+        sizes = shapes(network)
+        rules = tuple(
+            (f"layers/{node.name}/gradient", gradient.Rule(
+                node.config, module.layers[node.name].scaling, recipe.batch * int(np.prod(sizes[node.name])),
+                recipe.power_of_two,
+            ))
+            for node in network.nodes if isinstance(node.config, ConvConfig)
+        )  # fmt: skip
+        self.program = Program(
+            self.parts.structure, names, rules, recipe, len(images.y) // recipe.batch, module.in_float, self.mesh
+        )
+
+    def start(self) -> State:
+        """The state before the first epoch."""
+        with jax.numpy_dtype_promotion("standard"):  # optax mixes its step count with float32
+            optimizer = _partitioned(self.program, self.parts.params).init(self.parts.params)
+        history = {name: jnp.zeros(gradient.HISTORY, jnp.float32) for name, _ in self.program.rules}
+        return self.place(State(self.parts.params, optimizer, dict(self.parts.gradient), history))
+
+    def place(self, state: State) -> State:
+        """The state on every device of the mesh."""
+        return jax.device_put(state, NamedSharding(self.mesh, P()))
+
+    def epoch(self, state: State, number: int) -> tuple[State, Metrics]:
+        """Train the epoch of this number, from 0: every image at most once, in an order drawn from seed and number."""
+        recipe = self.program.recipe
+        order = np.random.default_rng((recipe.seed, number)).permutation(len(self.images.y))
+        order = order[: self.program.steps * recipe.batch].reshape(-1, recipe.batch).astype(np.int32)
+        fixed = self.parts.probes, self.parts.constants
+        with jax.numpy_dtype_promotion("standard"):
+            return _epoch(
+                self.program, state, fixed, self.images.x, self.images.y, order, np.uint32(number)
+            )
+
+    def accuracy(self, state: State, images: Images) -> float:
+        """Share of images whose largest logit is their label's."""
+        batch = min(256, 1 << max(0, len(images.y) - 1).bit_length())
+        batch = max(batch, self.mesh.size)
+        steps = -(-len(images.y) // batch)
+        order = np.full(steps * batch, -1, np.int32)
+        order[: len(images.y)] = np.arange(len(images.y), dtype=np.int32)
+        fixed = self.parts.probes, self.parts.constants
+        right = _evaluate(self.program, state, fixed, images.x, images.y, order.reshape(steps, batch))
+        return int(right) / len(images.y)
+
+    def module(self, state: State) -> NetworkModule:
+        """The module with the state's parameters and scales."""
+        return self.parts._replace(params=state.params, gradient=state.gradient).join()
+
+
+def _partitioned(program: Program, params: Mapping[str, Array]) -> optax.GradientTransformation:
+    return policies.frozen_but(program.optimizer, policies.labels(params, program.trained))
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def _epoch(
+    program: Program, state: State, fixed: Any, x: Array, y: Array, order: Array, number: Array
+) -> tuple[State, Metrics]:
+    def run(state: State, fixed: Any, x: Array, y: Array, order: Array, number: Array) -> tuple[State, Metrics]:
+        def step(state: State, index: Array) -> tuple[State, Metrics]:
+            batch = x[index]
+            how = program.recipe.augmentation
+            if how is not None:
+                batch = augment(batch, np.uint32(program.recipe.seed), number, index=index, how=how)
+            return _step(program, state, fixed, batch, y[index])
+
+        return lax.scan(step, state, order)
+
+    specs = (P(), P(), P(), P(), P(None, AXIS), P())
+    return jax.shard_map(run, mesh=program.mesh, in_specs=specs, out_specs=P(), check_vma=False)(
+        state, fixed, x, y, order, number
+    )
+
+
+def _step(program: Program, state: State, fixed: Any, x: Array, y: Array) -> tuple[State, Metrics]:
+    probes, constants = fixed
+    trained = {name: value for name, value in state.params.items() if name in program.trained}
+
+    def logits_of(trained: dict[str, Array], probes: dict[str, Array]) -> Array:
+        parts = Parts(program.structure, state.params | trained, probes, state.gradient, constants)
+        return parts.join()(x)
+
+    logits, pull = jax.vjp(logits_of, trained, probes)
+    loss, right, dlogits = _loss(program, logits, y)
+    grads, largest = pull(dlogits)
+    grads, loss, right = _over_devices(program, (grads, loss, right))
+    if program.mesh.size > 1:
+        largest = lax.pmax(largest, AXIS)
+    batch = program.recipe.batch
+    scale = jnp.float32(1 / (batch * (1.0 if program.in_float else program.recipe.loss_scale)))
+    grads = lax.optimization_barrier(jax.tree.map(lambda g: g * scale, grads))
+    return _update(program, state, constants, grads, largest), Metrics(loss / batch, right / batch)
+
+
+def _loss(program: Program, logits: Array, y: Array) -> tuple[Array, Array, Array]:
+    """Summed cross-entropy, images that are right, and the gradient of the logits: the host's work (SPEC.md A4)."""
+    wide = logits.astype(jnp.float32)
+    shifted = wide - jnp.max(wide, axis=1, keepdims=True)
+    odds = jnp.exp(shifted)
+    total = ordered.tree_sum(odds, (1,))[:, None]
+    one_hot = jax.nn.one_hot(y, logits.shape[1], dtype=jnp.float32)
+    of_label = jnp.max(jnp.where(one_hot > 0, shifted, -jnp.inf), axis=1)
+    loss = jnp.log(total[:, 0]) - of_label
+    dlogits = odds / total - one_hot
+    if not program.in_float:
+        dlogits = ordered.half(dlogits * jnp.float32(program.recipe.loss_scale))
+    right = (jnp.argmax(wide, axis=1) == y).astype(jnp.float32)
+    return ordered.tree_sum(loss, (0,)), ordered.tree_sum(right, (0,)), dlogits
+
+
+def _over_devices(program: Program, values: Any) -> Any:
+    """Sums over the devices, by the upper levels of the batch's pairwise tree."""
+    if program.mesh.size == 1:
+        return values
+    return jax.tree.map(lambda v: ordered.tree_sum(lax.all_gather(v, AXIS), (0,)), values)
+
+
+def _update(
+    program: Program, state: State, constants: Any, grads: dict[str, Array], largest: dict[str, Array]
+) -> State:
+    every = {name: grads.get(name, jnp.zeros_like(value)) for name, value in state.params.items()}
+    updates, optimizer = _partitioned(program, state.params).update(every, state.optimizer, state.params)
+    # frozen ones are passed on, not added to: -0 + 0 is +0
+    params = {name: value + updates[name] if name in program.trained else value for name, value in state.params.items()}
+    scales, history = dict(state.gradient), dict(state.history)
+    for name, rule in program.rules:
+        layer = name.removesuffix("gradient")
+        w_scale, probe = constants[f"{layer}scales"].w_scale, largest[f"{layer}probe"]
+        scales[name], history[name] = gradient.advance(rule, scales[name], w_scale, history[name], probe)
+    return State(params, optimizer, scales, history)
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def _evaluate(program: Program, state: State, fixed: Any, x: Array, y: Array, order: Array) -> Array:
+    def run(state: State, fixed: Any, x: Array, y: Array, order: Array) -> Array:
+        probes, constants = fixed
+
+        def step(right: Array, index: Array) -> tuple[Array, None]:
+            parts = Parts(program.structure, state.params, probes, state.gradient, constants)
+            found = jnp.argmax(parts.join()(x[index]), axis=1).astype(jnp.int32)
+            return right + ((found == y[index]) & (index >= 0)).sum(dtype=jnp.int32), None
+
+        right, _ = lax.scan(step, jnp.int32(0), order)
+        return lax.psum(right, AXIS)
+
+    specs = (P(), P(), P(), P(), P(None, AXIS))
+    return jax.shard_map(run, mesh=program.mesh, in_specs=specs, out_specs=P(), check_vma=False)(
+        state, fixed, x, y, order
+    )
