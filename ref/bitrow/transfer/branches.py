@@ -68,7 +68,7 @@ def _cuts(network: Network) -> list[str]:
 
 
 class LiteResidual(Layer):
-    """A branch: 2x2 average pool, pointwise to `rank` channels, ReLU, pointwise to c_out, repeated to the output's size.
+    """A branch: 2x2 average pool, pointwise to `rank` channels, ReLU, pointwise to c_out, repeated to the block's size.
 
     It begins as zero: its second weights are. `rank` is a quarter of the input's channels, at least 4.
     """

@@ -156,7 +156,7 @@ def save_float(path: Path, network: Network, model: FloatModel) -> None:
 
 def float_tensors(model: FloatModel) -> dict[str, jax.Array]:
     """A float32 model's arrays under the names of its file."""
-    found = {}
+    found: dict[str, jax.Array] = {}
     for layer, group in [*model.params.items(), *model.stats.items()]:
         found |= {f"{layer}.{field}": value for field, value in group._asdict().items() if value is not None}
     return found
@@ -201,7 +201,7 @@ def _float(value: np.ndarray | None) -> jax.Array | None:
 def _read(path: Path) -> dict[str, np.ndarray]:
     try:
         with safe_open(path, framework="numpy") as file:
-            return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118: no dict
+            return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except SafetensorError as error:
         reason = str(error).splitlines()[0]
     except OSError as error:

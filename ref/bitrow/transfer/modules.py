@@ -95,7 +95,7 @@ class Conv(Layer):
             bias = fp16.widen(params.bias)
         same = weight_codes(weight, params.w_scale, config.weight_format)[0] == params.weight_code
         if not bool(same.all()):
-            raise BitrowError(f"{name}: found weights that round to other codes than its weight_code, expected the same")
+            raise BitrowError(f"{name}: found weights that do not round to its weight_code, expected the same codes")
         self.weight = nnx.Param(weight)
         self.bias = None if bias is None else nnx.Param(bias)
         scale = jnp.float16(x_scale if x_scale is not None else input_scale(params))

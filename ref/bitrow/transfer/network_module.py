@@ -61,7 +61,7 @@ class NetworkModule(Layer):
         super().__init__()
         self.network = network
         self.layers = nnx.Dict(dict(layers))
-        self.branches = nnx.Dict({})
+        self.branches: nnx.Dict[Any] = nnx.Dict({})
         self.places: tuple[Place, ...] = ()
         self.prompt: Prompt | None = nnx.data(None)
 

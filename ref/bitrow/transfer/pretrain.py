@@ -42,7 +42,12 @@ class Fit:
 
 
 def fit(
-    network: Network, model: FloatModel, images: Images, how: Fit, seed: int, scales: dict[str, ConvScales] | None = None
+    network: Network,
+    model: FloatModel,
+    images: Images,
+    how: Fit,
+    seed: int,
+    scales: dict[str, ConvScales] | None = None,
 ) -> FloatModel:
     """Train `model`, through simulated quantization where `scales` are given.
 
@@ -161,7 +166,9 @@ def ready(
     else:
         images, labels = target.train.x[:CALIBRATION], target.train.y[:CALIBRATION]
         dy_scale, loss_scale = calibrate.gradient_scales(network, model, found.scales, images, labels, rule)
-    scales = found.scales if not in_float else calibrate.forward_scales(network, model, target.train.x[:CALIBRATION], rule)
+    scales = found.scales
+    if in_float:
+        scales = calibrate.forward_scales(network, model, target.train.x[:CALIBRATION], rule)
     params = calibrate.make_params(network, model, scales, dy_scale)
     return Ready(network_module.from_params(network, params, arithmetic, model, scales), loss_scale)
 

@@ -28,8 +28,9 @@ from bitrow.transfer import gradient, ordered, policies
 from bitrow.transfer.augment import Augmentation, augment
 from bitrow.transfer.convolution import GradientScales
 from bitrow.transfer.data import Images
+from bitrow.transfer.modules import Conv
 from bitrow.transfer.network_module import NetworkModule, Parts, take_apart
-from bitrow.transfer.numerics import AXIS
+from bitrow.transfer.numerics import AXIS, Scaling
 
 
 class State(NamedTuple):
@@ -124,7 +125,7 @@ class Trainer:
         sizes = shapes(network)
         rules = tuple(
             (f"layers/{node.name}/gradient", gradient.Rule(
-                node.config, module.layers[node.name].scaling, recipe.batch * int(np.prod(sizes[node.name])),
+                node.config, _scaling(module, node.name), recipe.batch * int(np.prod(sizes[node.name])),
                 recipe.power_of_two,
             ))
             for node in network.nodes if isinstance(node.config, ConvConfig)
@@ -169,6 +170,12 @@ class Trainer:
     def module(self, state: State) -> NetworkModule:
         """The module with the state's parameters and scales."""
         return self.parts._replace(params=state.params, gradient=state.gradient).join()
+
+
+def _scaling(module: NetworkModule, name: str) -> Scaling:
+    layer = module.layers[name]
+    assert isinstance(layer, Conv)
+    return layer.scaling
 
 
 def _partitioned(program: Program, params: Mapping[str, Array]) -> optax.GradientTransformation:
