@@ -1,0 +1,103 @@
+"""One question to the solver: is there a word that violates this? And the answer as an outcome."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import z3
+
+from bitrow.errors import BitrowError
+from bitrow.proofs.claim import Counterexample, Outcome
+from bitrow.proofs.solver.symbols import Symbol, lift
+
+TIMEOUT_S = 300
+
+Words = Mapping[str, int]
+
+
+@dataclass(frozen=True)
+class Query:
+    """A statement about all words that `given` admits: none satisfies `violation`.
+
+    `words` are the free words by name, the most telling first; `points` how many tuples of them `given` admits;
+    `explain` decodes a counterexample.
+    """
+
+    words: Mapping[str, Symbol]
+    given: Sequence[Any]
+    violation: Any
+    points: int
+    explain: Callable[[Words], Counterexample]
+
+
+def value_of(model: Any, symbol: Symbol) -> int:
+    """What a symbol is in a model; words that do not matter are 0."""
+    found = model.eval(symbol.term, model_completion=True)
+    if symbol.dtype.kind == "b":
+        return int(z3.is_true(found))
+    return found.as_signed_long() if symbol.signed else found.as_long()
+
+
+def evaluate(function: Callable[..., Symbol], *words: Any) -> int:
+    """What a symbolic function makes of constants: Python numbers, or numpy scalars, which become words."""
+    found = function(*(lift(value) if isinstance(value, np.generic) else value for value in words))
+    return z3.simplify(found.term).as_long()
+
+
+def _solver(timeout_s: float) -> Any:
+    solver = z3.Solver()
+    solver.set("timeout", int(timeout_s * 1000))
+    return solver
+
+
+def find(formulas: Sequence[Any], timeout_s: float = TIMEOUT_S) -> Any | None:
+    """A model of all the formulas, or None where there is none.
+
+    Raises:
+        BitrowError: the solver gives up, or takes longer than `timeout_s`.
+    """
+    solver = _solver(timeout_s)
+    solver.add(*formulas)
+    verdict = solver.check()
+    if verdict == z3.sat:
+        return solver.model()
+    if verdict == z3.unsat:
+        return None
+    raise BitrowError(f"solver: found no verdict ({solver.reason_unknown()}), expected one within {timeout_s:g} s")
+
+
+def smallest(formulas: Sequence[Any], words: Sequence[Symbol], timeout_s: float = TIMEOUT_S) -> Any | None:
+    """The model whose words are smallest, the first above all: by bits, so a negative word counts as large."""
+    model = find(formulas, timeout_s)
+    if model is None:
+        return None
+    solver = _solver(timeout_s)
+    solver.add(*formulas)
+    for symbol in words:
+        for place in reversed(range(symbol.bits)):
+            bit = z3.Extract(place, place, symbol.term)
+            if model.eval(bit, model_completion=True).as_long() == 1:
+                solver.push()
+                solver.add(bit == 0)
+                if solver.check() == z3.sat:
+                    model = solver.model()
+                    continue
+                solver.pop()
+            solver.add(bit == model.eval(bit, model_completion=True))
+    return model
+
+
+def answer(query: Query, timeout_s: float = TIMEOUT_S) -> Outcome:
+    """The outcome of a query; a counterexample is made as small as possible, and decoded.
+
+    Raises:
+        BitrowError: no verdict in time.
+    """
+    model = smallest([*query.given, query.violation], list(query.words.values()), timeout_s)
+    if model is None:
+        return Outcome(query.points)
+    words = {name: value_of(model, symbol) for name, symbol in query.words.items()}
+    return Outcome(query.points, query.explain(words))
