@@ -5,6 +5,7 @@ by hand.
 from __future__ import annotations
 
 import math
+from pathlib import Path
 
 import jax
 import jax.numpy as jnp
@@ -21,7 +22,7 @@ from bitrow.pipeline.cost import count as pipeline_count
 from bitrow.pipeline.machine import DEFAULT_MACHINE, Machine
 from bitrow.pipeline.memory_size import memory_size
 from bitrow.pipeline.schedule import schedule
-from bitrow.transfer import network_module
+from bitrow.transfer import network_module, policies
 from bitrow.transfer.accounting import account
 from bitrow.transfer.accounting_count import count
 from bitrow.transfer.accounting_reach import all_branches, parameter_shapes, reach
@@ -248,3 +249,21 @@ def test_the_compiled_program_keeps_masks_only() -> None:
     masks_and_head = 120 * 3 + 120 * 2  # a byte for each mask of c1 and two ReLUs; the head's input in FP16
     assert measured(12) - measured(4) == 8 * (masks_and_head + logits)
     assert account(network, trained).program_kib * 1024 == masks_and_head
+
+
+def test_the_guides_table_is_what_the_code_says() -> None:
+    network = zoo.resnet8((32, 32, 3), 4)
+    names = list(parameter_shapes(network))
+    text = (Path(__file__).parents[1] / "docs" / "transfer.md").read_text(encoding="utf-8")
+    for policy in policies.NAMES:
+        own = {"lite_residual": "branches/", "prompt": "prompt/"}.get(policy, "layers/")
+        there = [name for name in names if name.startswith(("layers/", own))]
+        found = account(network, policies.trained(network, policies.parse(policy), there))
+        low, high = found.energy_per_image_uj
+        back = f"{found.macs_backward / 1e6:.2f}" if found.macs_backward else "0"
+        row = (
+            f"| `{policy}` | {found.trainable:,} | {found.saved_kib:.2f} | {found.program_kib:.1f} "
+            f"| {found.macs_forward / 1e6:.2f} + {back} | {found.fp_forward / 1e6:.2f} + {found.fp_backward / 1e6:.2f} "
+            f"| {low:.1f} to {high:.1f} | {found.host_kib:.0f} |"
+        )
+        assert row in text, row
