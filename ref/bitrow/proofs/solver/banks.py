@@ -110,5 +110,5 @@ def against_the_code(kernel: int) -> Outcome:
         return Outcome(cases)
     banks, slots, stride, kernel = min(beside)
     clash = window_clashes(kernel, stride, slots, banks)[0]
-    note = f"K={kernel} S={stride}: B={banks} is K+S or more, but a ring of {slots} slots puts rows {clash.rows} in one bank"
+    note = f"K={kernel} S={stride} B={banks}: a ring of {slots} slots puts rows {clash.rows} in one bank"
     return Outcome(cases, note=note)

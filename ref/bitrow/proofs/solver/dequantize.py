@@ -139,11 +139,11 @@ def _agreement(
         two_step, one_step = _both(acc, scale, mode)
 
     def tell(words: Words) -> Counterexample:
-        methods = [
+        two_step, fused = (
             oracle_fxp.dequantize(words["acc"], words["scale"], method, mode).deq
             for method in (Dequantize.TWO_STEP, Dequantize.FUSED)
-        ]
-        return explain.confirmed(_operand_texts(words), *methods)
+        )
+        return explain.confirmed(_operand_texts(words), two_step, fused)
 
     return Query(
         words={"acc": acc, "scale": scale},

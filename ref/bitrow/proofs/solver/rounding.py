@@ -27,7 +27,9 @@ def _sign_bit(sign: Symbol) -> Any:
     return z3.Extract(0, 0, sign.term)
 
 
-def _explained(function: Callable[..., Any], fmt: Float, mode: FloatMode, lead: int) -> Callable[[Words], Counterexample]:
+def _explained(
+    function: Callable[..., Any], fmt: Float, mode: FloatMode, lead: int
+) -> Callable[[Words], Counterexample]:
     """Decode (sign, exponent, significand) with the significand's leading one at bit `lead`."""
 
     def tell(words: Words) -> Counterexample:

@@ -13,15 +13,12 @@ import inspect
 import sys
 from collections.abc import Callable, Iterator
 from types import FunctionType, ModuleType
-from typing import Any, TypeVar, cast
+from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
 import z3
 from jax import lax
-
-F = TypeVar("F", bound=Callable[..., Any])
-
 
 Multiplier = Callable[[Any, Any], Any]
 
@@ -294,7 +291,17 @@ def _twin(value: Any) -> Any:
         return _LAX
     if inspect.isfunction(value) and value.__module__.startswith("bitrow.ops"):
         return symbolic(value)
+    if inspect.isclass(value) and issubclass(value, tuple) and value.__module__.startswith("bitrow.ops"):
+        return _plain_class(value)
     return value
+
+
+@functools.cache
+def _plain_class(kind: type) -> type:
+    """A named tuple of the kernels, its properties without the checks that tests wrap around them."""
+    properties = {name: part for name, part in vars(kind).items() if isinstance(part, property) and part.fget}
+    plain = {name: property(inspect.unwrap(part.fget)) for name, part in properties.items() if part.fget}
+    return type(kind.__name__, (kind,), plain)
 
 
 class _Globals(dict[str, Any]):
@@ -314,7 +321,7 @@ class _Globals(dict[str, Any]):
 _globals_of = functools.cache(_Globals)
 
 
-def symbolic(function: F, **changed: Any) -> F:
+def symbolic(function: Callable[..., Any], **changed: Any) -> Callable[..., Any]:
     """`function` of `bitrow.ops` on symbols: its own code, and that of all it calls, with symbolic `jnp` and `lax`.
 
     `changed` replaces globals of its module: a fault put in on purpose, which the solver has to find.
@@ -325,4 +332,4 @@ def symbolic(function: F, **changed: Any) -> F:
     names.update(changed)
     made = FunctionType(plain.__code__, names, plain.__name__, plain.__defaults__, plain.__closure__)
     made.__kwdefaults__ = plain.__kwdefaults__
-    return cast(F, made)
+    return made
