@@ -1,4 +1,4 @@
-"""The command line: `bitrow generate`, `verify`, `inspect`, `pipeline` and `ablate`.
+"""The command line: `bitrow generate`, `verify`, `inspect`, `pipeline`, `ablate` and `transfer`.
 
 Exit status: 0 all well, 1 words that differ, 2 bad input or usage, 3 a defect of bitrow itself, 130
 interrupted. An error is one line on standard error. Heavy modules load inside the commands that need them:
@@ -285,6 +285,32 @@ def prove(
         holds = command.prove(claims, effort=Effort.QUICK if quick else Effort.FULL, json_file=json_file, **options)
     if not holds:
         sys.exit(DIFFERS)
+
+
+@cli.command()
+@click.option("--data", "spec", default="digits", show_default=True, metavar="digits|PATH", help="What to learn from.")
+@click.option("--policy", "policies", multiple=True, metavar="NAME", help="Repeatable. [default: six of them]")
+@click.option("--numerics", multiple=True, metavar="NAME", help="Repeatable. [default: float32 simulated bit_accurate]")
+@click.option("--seeds", type=click.IntRange(1), default=3, show_default=True)
+@click.option("--out", type=_SET, metavar="DIR", help="Where results, metrics and plots go.")
+@click.option("--resume", is_flag=True, help="Continue the results in --out.")
+@click.option("--network", default="resnet8", show_default=True, metavar="NAME")
+@click.option("--width", type=float, default=0.5, show_default=True, help="Of the network's channels.")
+@click.option("--epochs", type=click.IntRange(1), default=20, show_default=True, help="On the target task.")
+@click.option("--pretrain-epochs", type=click.IntRange(0), default=30, show_default=True, help="On the source task.")
+@click.option("--tune-epochs", type=click.IntRange(0), default=15, show_default=True, help="Through quantization.")
+@click.option("--batch", type=int, default=32, show_default=True, help="A power of two.")
+@click.option("--model", "model_file", type=_SET, metavar="FILE", help="A float32 model in place of pretraining.")
+@click.option("--input-size", type=int, metavar="N", help="Resize every image to N x N x 3.")
+@click.option("--limit", type=int, metavar="N", help="At most N images of each class.")
+@click.option("--power-of-two", is_flag=True, help="Scales that are powers of two only.")
+@click.option("--quiet", is_flag=True, help="No progress bar.")
+def transfer(spec: str, policies: Sequence[str], numerics: Sequence[str], **options: Any) -> None:
+    """Transfer a network to new classes under freeze policies: accuracy, memory, operations, energy."""
+    from bitrow.transfer import command
+
+    chosen: dict[str, Any] = {name: tuple(v) for name, v in (("policies", policies), ("numerics", numerics)) if v}
+    command.transfer(spec, **chosen, **options)
 
 
 def _terminate(*_: object) -> NoReturn:

@@ -1,0 +1,70 @@
+"""What `bitrow transfer` does, as a function of plain arguments; no command-line parsing here."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+from bitrow.errors import BitrowError
+from bitrow.progress import bar
+from bitrow.transfer import data
+from bitrow.transfer.experiment import Cell, Plan, run
+
+
+def transfer(
+    spec: str = "digits",
+    *,
+    input_size: int | None = None,
+    limit: int | None = None,
+    out: Path | None = None,
+    resume: bool = False,
+    quiet: bool = False,
+    console: Console | None = None,
+    **options: object,
+) -> list[Cell]:
+    """`bitrow transfer`: run the grid that `options` (the fields of `Plan`) describe, print the table, write the files.
+
+    Raises:
+        BitrowError: data that cannot be read, options that cannot be, results that are in the way.
+    """
+    if resume and out is None:
+        raise BitrowError("--resume: found no --out, expected the folder of the results to continue")
+    plan = Plan(**options)  # type: ignore[arg-type]
+    begun = time.monotonic()
+    loaded = data.load(spec, None if input_size is None else (input_size, input_size, 3), limit=limit)
+    total = len(plan.policies) * len(plan.numerics) * plan.seeds
+    with bar("transfer", total, quiet) as advance:
+        cells = run(plan, loaded, out, resume, advance)
+    console = console or Console()
+    if not console.is_terminal:
+        console = Console(width=160)
+    console.print(table(cells, plan.numerics))
+    console.print(f"{total} runs, {time.monotonic() - begun:.0f} s", highlight=False)
+    return cells
+
+
+def table(cells: Sequence[Cell], numerics: Sequence[str]) -> Table:
+    """Policies by numerics: mean and standard deviation of the accuracy, and what an image costs."""
+    found = Table(title="Accuracy on the target, %, mean ± deviation over the seeds", title_justify="left")
+    found.add_column("policy")
+    for name in (*numerics, "trained", "KiB kept", "MMAC forward + back", "MFLOP forward + back", "energy, µJ"):
+        found.add_column(name, justify="right")
+    by_policy: dict[str, dict[str, Cell]] = {}
+    for cell in cells:
+        by_policy.setdefault(cell.policy, {})[cell.numerics] = cell
+    for policy, row in by_policy.items():
+        cost = row[numerics[-1]].cost
+        found.add_row(
+            policy,
+            *(f"{100 * row[name].mean:.1f} ± {100 * row[name].spread:.1f}" for name in numerics),
+            f"{cost['trainable']:,}",
+            f"{cost['saved_kib']:.2f}",
+            f"{cost['macs_forward'] / 1e6:.2f} + {cost['macs_backward'] / 1e6:.2f}",
+            f"{cost['fp_forward'] / 1e6:.2f} + {cost['fp_backward'] / 1e6:.2f}",
+            f"{cost['energy_per_image_uj_low']:.2f} to {cost['energy_per_image_uj_high']:.2f}",
+        )
+    return found

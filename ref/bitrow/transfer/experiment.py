@@ -1,0 +1,246 @@
+"""A grid of transfer runs: policies by numerics by seeds, each pretrained, transferred and measured.
+
+A run's figures lie in `runs/POLICY/NUMERICS/seedN/`; the grid's in `results.json` and `results.csv`. Every file
+appears whole or not at all, and a run that was cut off goes on from its last checkpoint with the same bits.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import statistics
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from bitrow import float_model, zoo
+from bitrow.calibrate import LeastSquares
+from bitrow.errors import BitrowError
+from bitrow.graph import Network
+from bitrow.transfer import checkpoint, policies, pretrain
+from bitrow.transfer.accounting import account
+from bitrow.transfer.augment import usual
+from bitrow.transfer.data import Transfer
+from bitrow.transfer.files import read_json, write_csv, write_json
+from bitrow.transfer.numerics import parse
+from bitrow.transfer.training import Recipe, State, Trainer
+
+CHECKPOINT_SECONDS = 15.0
+RATES = {"full": 3e-3}  # learning rates that are not the usual one, by policy
+RATE = 1e-2
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What to run. `width` scales the network's channels; `power_of_two` chooses such scales only.
+
+    `model_file`: a float32 safetensors model of the source task in place of pretraining.
+
+    Raises:
+        BitrowError: no seeds, an unknown policy or numerics.
+    """
+
+    policies: tuple[str, ...] = policies.NAMES
+    numerics: tuple[str, ...] = ("float32", "simulated", "bit_accurate")
+    seeds: int = 3
+    network: str = "resnet8"
+    width: float = 0.5
+    epochs: int = 20
+    pretrain_epochs: int = 30
+    tune_epochs: int = 15
+    batch: int = 32
+    power_of_two: bool = False
+    model_file: Path | None = None
+
+    def __post_init__(self) -> None:
+        if self.seeds < 1:
+            raise BitrowError(f"seeds: found {self.seeds}, expected 1 or more")
+        for policy in self.policies:
+            policies.parse(policy)
+        for name in self.numerics:
+            parse(name)
+
+
+class Run(NamedTuple):
+    """One finished run: its name, the accuracy on the target's test images, the final state's digest."""
+
+    policy: str
+    numerics: str
+    seed: int
+    accuracy: float
+    digest: str
+    rows: list[dict[str, Any]]
+
+
+class Cell(NamedTuple):
+    """One policy in one numerics: accuracies by seed, and what it costs."""
+
+    policy: str
+    numerics: str
+    accuracy: tuple[float, ...]
+    cost: dict[str, Any]
+
+    @property
+    def mean(self) -> float:
+        return statistics.fmean(self.accuracy)
+
+    @property
+    def spread(self) -> float:
+        """Standard deviation over the seeds, 0 for one."""
+        return statistics.stdev(self.accuracy) if len(self.accuracy) > 1 else 0.0
+
+
+Advance = Callable[[str], None]
+
+
+def run(plan: Plan, data: Transfer, out: Path | None, resume: bool, advance: Advance) -> list[Cell]:
+    """Run the grid; `advance` is called with a run's name after it. Without `out` nothing is written.
+
+    Raises:
+        BitrowError: results of another plan in `out`, or of this one without `resume`; what cannot be written.
+    """
+    identity = _identity(plan, data)
+    if out is not None:
+        _open(out, identity, resume)
+    network = zoo.build(plan.network, data.input_shape, len(data.source.classes), plan.width)
+    runs, costs = [], {}
+    for seed in range(plan.seeds):
+        found = _pretrained(plan, network, data, seed)
+        for numerics in plan.numerics:
+            for policy in plan.policies:
+                done, costs[policy, numerics] = _one(plan, identity, found, data, policy, numerics, seed, out)
+                runs.append(done)
+                advance(f"{policy} {numerics} seed {seed}")
+    cells = [_cell(runs, policy, numerics, costs[policy, numerics])
+             for policy in plan.policies for numerics in plan.numerics]  # fmt: skip
+    if out is not None:
+        _write(out, identity, runs, cells)
+    return cells
+
+
+def _identity(plan: Plan, data: Transfer) -> dict[str, Any]:
+    """What two runs must share to be one: the plan but for its lists, and the data's bits."""
+    total = hashlib.sha256()
+    for task in (data.source, data.target):
+        for images in (task.train, task.test):
+            total.update(images.x.tobytes() + images.y.tobytes())
+    model = None
+    if plan.model_file is not None and plan.model_file.is_file():
+        model = hashlib.sha256(plan.model_file.read_bytes()).hexdigest()
+    named = ("network", "width", "epochs", "pretrain_epochs", "tune_epochs", "batch", "power_of_two")
+    return {name: getattr(plan, name) for name in named} | {"data": total.hexdigest(), "model": model}
+
+
+def _open(out: Path, identity: dict[str, Any], resume: bool) -> None:
+    plan_file = out / "plan.json"
+    if plan_file.exists():
+        if not resume:
+            raise BitrowError(f"{out}: found results there, expected none; --resume continues them")
+        before = read_json(plan_file)
+        for key, value in identity.items():
+            if before.get(key) != value:
+                raise BitrowError(f"{plan_file}: found {key} {before.get(key)!s:.60}, expected {value!s:.60}")
+        return
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise BitrowError(f"{out}: found something there, expected an empty folder or none")
+    write_json(plan_file, identity)
+
+
+def _pretrained(plan: Plan, network: Network, data: Transfer, seed: int) -> pretrain.Pretrained:
+    model: float_model.FloatModel | None = None
+    if plan.model_file is not None:
+        model = checkpoint.load_float(plan.model_file, network)
+    how = usual(data.input_shape)
+    first = pretrain.Fit(plan.pretrain_epochs, 4e-3, augmentation=how)
+    tuning = pretrain.Fit(plan.tune_epochs, 1e-3, augmentation=how)
+    return pretrain.pretrain(network, data.source, seed, first, tuning, LeastSquares(plan.power_of_two), model)
+
+
+def _one(
+    plan: Plan, identity: dict[str, Any], found: pretrain.Pretrained, data: Transfer, policy: str, numerics: str,
+    seed: int, out: Path | None,
+) -> tuple[Run, dict[str, Any]]:  # fmt: skip
+    folder = None if out is None else out / "runs" / policy / numerics / f"seed{seed}"
+    arithmetic, chosen = parse(numerics), policies.parse(policy)
+    module, loss_scale = pretrain.ready(found, data.target, arithmetic, seed, LeastSquares(plan.power_of_two))
+    policies.prepare(module, chosen, seed)
+    recipe = Recipe(
+        plan.batch, RATES.get(policy, RATE), plan.epochs, seed, loss_scale, plan.power_of_two, usual(data.input_shape)
+    )
+    trainer = Trainer(module, chosen, recipe, data.target.train)
+    cost = account(module.network, trainer.program.trained, policy=policy).as_dict()
+    if folder is not None and (folder / "metrics.json").exists():
+        kept = read_json(folder / "metrics.json")
+        return Run(policy, numerics, seed, kept["accuracy"], kept["digest"], kept["rows"]), cost
+    saved = None
+    if folder is not None:
+        saved = checkpoint.Checkpoints(
+            folder / "checkpoints", identity | {"policy": policy, "numerics": numerics, "seed": seed}
+        )
+    state, rows = train(trainer, data, saved)
+    done = Run(policy, numerics, seed, rows[-1]["test_accuracy"], checkpoint.digest(state), rows)
+    if folder is not None and saved is not None:
+        write_csv(folder / "metrics.csv", rows)
+        write_json(folder / "metrics.json", done._asdict())
+        saved.clear()
+    return done, cost
+
+
+def train(
+    trainer: Trainer, data: Transfer, saved: checkpoint.Checkpoints | None, every: float = CHECKPOINT_SECONDS
+) -> tuple[State, list[dict[str, Any]]]:
+    """Train to the recipe's last epoch, from the last checkpoint if there is one; a checkpoint each `every` seconds.
+
+    Raises:
+        BitrowError: a checkpoint of another run, or one that cannot be written.
+    """
+    state, rows, first = trainer.start(), [], 0
+    before = saved.latest(state) if saved is not None else None
+    if before is not None:
+        first, rows, state = before.epochs, before.rows, trainer.place(before.state)
+    last = time.monotonic()
+    for epoch in range(first, trainer.program.recipe.epochs):
+        state, metrics = trainer.epoch(state, epoch)
+        rows.append({
+            "epoch": epoch + 1,
+            "loss": float(metrics.loss.mean()),
+            "train_accuracy": float(metrics.accuracy.mean()),
+            "test_accuracy": trainer.accuracy(state, data.target.test),
+        })
+        if saved is not None and time.monotonic() - last >= every:
+            saved.save(epoch + 1, state, rows)
+            last = time.monotonic()
+    return state, rows
+
+
+def _cell(runs: list[Run], policy: str, numerics: str, cost: dict[str, Any]) -> Cell:
+    found = tuple(r.accuracy for r in runs if (r.policy, r.numerics) == (policy, numerics))
+    return Cell(policy, numerics, found, cost)
+
+
+def _write(out: Path, identity: dict[str, Any], runs: list[Run], cells: list[Cell]) -> None:
+    rows = [
+        {"policy": c.policy, "numerics": c.numerics, "accuracy_mean": c.mean, "accuracy_spread": c.spread}
+        | {key: value for key, value in c.cost.items() if key != "policy"}
+        for c in cells
+    ]
+    write_csv(out / "results.csv", rows)
+    found = [{"seed": r.seed, "policy": r.policy, "numerics": r.numerics, "accuracy": r.accuracy, "digest": r.digest}
+             for r in runs]  # fmt: skip
+    write_json(out / "results.json", {"plan": identity, "cells": rows, "runs": found})
+    _plot(out, runs, cells)
+
+
+def _plot(out: Path, runs: list[Run], cells: list[Cell]) -> None:
+    from bitrow.transfer.plots import Curve, Point, accuracy_memory, learning_curves
+
+    curves = []
+    for cell in cells:
+        rows = [r.rows for r in runs if (r.policy, r.numerics) == (cell.policy, cell.numerics)]
+        loss, right = ([[row[key] for row in each] for each in rows] for key in ("loss", "test_accuracy"))
+        curves.append(Curve(f"{cell.policy} {cell.numerics}", loss, right))
+    learning_curves(curves, out / "learning_curves.svg")
+    accuracy_memory(
+        [Point(c.policy, c.numerics, c.accuracy, c.cost["saved_kib"]) for c in cells], out / "accuracy_memory.svg"
+    )
