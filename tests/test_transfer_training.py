@@ -1,0 +1,193 @@
+"""Transfer training: modules' bits, frozen parameters, masks alone saved, resumed runs, batches split over devices."""
+
+from __future__ import annotations
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from bitrow import calibrate, float_model
+from bitrow import network as run
+from bitrow.calibrate import LeastSquares
+from bitrow.config import BatchNormConfig, ConvConfig
+from bitrow.errors import BitrowError
+from bitrow.formats import Fxp
+from bitrow.graph import Network, Node
+from bitrow.layers import conv
+from bitrow.transfer import checkpoint, convolution, experiment, network_module, numerics, policies
+from bitrow.transfer.data import Images, Task, Transfer
+from bitrow.transfer.numerics import Numerics
+from bitrow.transfer.training import Recipe, Trainer
+from network_samples import assert_same_bits, every_layer
+
+NETWORK = every_layer(BatchNormConfig())
+
+
+def images(count: int = 40) -> Images:
+    rng = np.random.default_rng(3)
+    x = rng.standard_normal((count, *NETWORK.input_shape)).astype(np.float16).astype(np.float32)
+    return Images(x, rng.integers(0, 3, count).astype(np.int32))
+
+
+def module(name: str = "bit_accurate", power_of_two: bool = True) -> network_module.NetworkModule:
+    arithmetic = numerics.parse(name)
+    network = numerics.with_gradient(NETWORK, arithmetic.gradient)
+    model = float_model.initialize(network, 2)
+    head = model.params["head"]
+    weight = np.random.default_rng(5).standard_normal(head.weight.shape) / 4
+    model.params["head"] = head._replace(weight=jnp.asarray(weight, jnp.float32))
+    found, rule = images(), LeastSquares(power_of_two)
+    scales = calibrate.forward_scales(network, model, found.x, rule)
+    dy = calibrate.gradient_scales(network, model, scales, found.x, found.y, rule).dy_scale
+    params = calibrate.make_params(network, model, scales, dy)
+    return network_module.from_params(network, params, arithmetic, model, scales)
+
+
+def trainer(policy: str, name: str = "bit_accurate", devices: int = 1, batch: int = 8) -> Trainer:
+    built, chosen = module(name), policies.parse(policy)
+    policies.prepare(built, chosen, 1)
+    return Trainer(built, chosen, Recipe(batch, 1e-2, 3, loss_scale=16.0), images(), jax.devices()[:devices])
+
+
+def test_a_module_is_the_network_forward_and_backward():
+    """SPEC.md A5, C2: the same bits as the functional network, and its parameters come back."""
+    built = module(power_of_two=False)
+    params = network_module.to_params(built)
+    x = jnp.asarray(images(4).x, jnp.float16)
+    logits, saved = run.forward(built.network, params, x)
+    found, pull = jax.vjp(built, x)
+    assert_same_bits(found, logits)
+    dy = jnp.asarray(np.random.default_rng(0).standard_normal(logits.shape), jnp.float16)
+    assert_same_bits(pull(dy)[0], run.backward(built.network, params, saved, dy)[0])
+    assert_same_bits(network_module.take_apart(built).join()(x), logits)
+    assert_same_bits(network_module.to_params(network_module.from_params(
+        built.network, params, numerics.parse("bit_accurate"))), params)  # fmt: skip
+
+
+def test_simulated_is_bit_accurate_with_powers_of_two():
+    """SPEC.md E2, E3: forward and backward, every image; with general scales some logits differ."""
+    x = jnp.asarray(images().x, jnp.float16)
+    differs = []
+    for power_of_two in (True, False):
+        built = module(power_of_two=power_of_two)
+        bits, pull = jax.vjp(built, x)
+        built.set_attributes(numerics=Numerics.SIMULATED)
+        simulated, simulated_pull = jax.vjp(built, x)
+        differs.append(int((np.asarray(bits).view("u2") != np.asarray(simulated).view("u2")).sum()))
+        if power_of_two:
+            assert_same_bits(simulated_pull(bits)[0], pull(bits)[0])
+    assert differs[0] == 0 and differs[1] > 0
+
+
+def test_weight_codes_are_the_hosts():
+    """SPEC.md F7: the codes made in the program are calibration's, at ties and beside them, too."""
+    scale = np.float16(0.3)
+    midpoints = (np.arange(-10, 10) + 0.5).astype(np.float32) * np.float32(scale)
+    near = [midpoints, np.nextafter(midpoints, np.float32(9)), np.nextafter(midpoints, np.float32(-9))]
+    weight = np.concatenate([*near, np.random.default_rng(0).standard_normal(4)]).astype(np.float32)[None, None, None]
+    found, inside = convolution.weight_codes(jnp.asarray(weight), jnp.float16(scale), Fxp(4))
+    assert_same_bits(found, calibrate.weight_codes(weight, np.float64(scale), Fxp(4)))
+    assert 0 < int(inside.sum()) < inside.size
+
+
+@pytest.mark.parametrize("policy", ["lite_residual", "full"])
+def test_what_is_saved(policy):
+    """SPEC.md C4, Q4: a frozen convolution hands its mask to the backward pass; a trained one its codes as well."""
+    built, chosen = module(), policies.parse(policy)
+    policies.prepare(built, chosen, 1)
+    parts = network_module.take_apart(built)
+    names = policies.trained(built.network, chosen, parts.params)
+    x = jnp.asarray(images(4).x, jnp.float16)
+
+    def logits(trained):
+        return parts._replace(params=parts.params | trained).join()(x)
+
+    _, pull = jax.vjp(logits, {name: parts.params[name] for name in names})
+    saved = [leaf for leaf in jax.tree.leaves(pull) if getattr(leaf, "ndim", 0) == 4 and leaf.shape[0] == 4]
+    maps = [(str(leaf.dtype), leaf.shape) for leaf in saved if leaf.shape[1:3] == (4, 4)]  # of c2's input
+    assert ("int8", (4, 4, 4, 4)) in maps if policy == "full" else not any(kind == "int8" for kind, _ in maps)
+    assert any(kind == "bool" for kind, _ in maps)
+
+
+def test_frozen_parameters_keep_every_bit():
+    """SPEC.md C4: also a zero's sign, which an added zero would change; the trained ones move."""
+    built = trainer("lite_residual")
+    state = built.start()
+    zero = state.params["layers/c1/weight"].at[0, 0, 0, 0].set(-0.0)
+    state = built.place(state._replace(params=state.params | {"layers/c1/weight": zero}))
+    after, metrics = built.epoch(state, 0)
+    moved = {n for n in state.params if np.asarray(state.params[n]).tobytes() != np.asarray(after.params[n]).tobytes()}
+    assert moved <= built.program.trained and any(name.startswith("branches/") for name in moved)
+    assert np.isfinite(np.asarray(metrics.loss)).all()
+
+
+def test_a_resumed_run_ends_with_the_same_bits(tmp_path):
+    """Cut off after an epoch and resumed from the checkpoint; one of another run is refused."""
+    data = Transfer(*(Task("t", ("a", "b", "c"), images(), images(8)) for _ in range(2)))
+    built = trainer("bias", "bit_accurate-fxp4-stochastic-delayed")
+    whole, rows = experiment.train(built, data, None)
+    state, metrics = built.epoch(built.start(), 0)
+    saved = checkpoint.Checkpoints(tmp_path / "c", {"seed": 0})
+    first = {"epoch": 1, "loss": float(metrics.loss.mean())}
+    saved.save(1, state, [first])
+    resumed, more = experiment.train(built, data, saved)
+    assert checkpoint.digest(resumed) == checkpoint.digest(whole) != checkpoint.digest(state)
+    assert more[0] == first and more[1:] == rows[1:]
+    with pytest.raises(BitrowError, match="found a checkpoint of seed 0, expected 1"):
+        checkpoint.Checkpoints(tmp_path / "c", {"seed": 1}).latest(built.start())
+
+
+@pytest.mark.parametrize("name", ["bit_accurate-fxp4-stochastic-row"])
+def test_devices_change_no_bit(name):
+    """SPEC.md Q3, A4: one epoch with the batch whole, halved, and in eighths."""
+    digests = set()
+    for devices in (1, 2, 8):
+        built = trainer("lite_residual", name, devices)
+        digests.add(checkpoint.digest(built.epoch(built.start(), 0)[0]))
+    assert len(digests) == 1
+
+
+def test_row_codes_are_codes_of_the_tensor():
+    """SPEC.md C2: a row under its own power of two is a wider code of the tensor's scale, and none is clipped."""
+    config = ConvConfig(padding=1, dy_format=Fxp(8))
+    params = conv.make_params(config, "c", np.ones((3, 3, 2, 4), np.int8), 0.5, 0.5, 2.0**-4)
+    rng = np.random.default_rng(0)
+    dy = (rng.standard_normal((2, 5, 6, 4)) * 2.0 ** rng.integers(-5, 1, (2, 5, 1, 1))).astype(np.float16)
+    codes = np.asarray(convolution.row_codes(config, params, jnp.asarray(dy), 0), np.float64)
+    t = dy.astype(np.float64) * 16
+    for n in range(2):
+        for h in range(5):
+            k = next(k for k in range(5) if np.abs(np.rint(t[n, h] / 2**k)).max() <= 7 or k == 4)
+            assert np.array_equal(codes[n, h], np.clip(np.rint(t[n, h] / 2**k), -8, 7) * 2**k)
+
+
+@pytest.mark.parametrize(
+    ("what", "message"),
+    [
+        (lambda: policies.parse("tail"), "policy: found 'tail'"),
+        (lambda: numerics.parse("bit_accurate-fxp5"), "found 'fxp5'"),
+        (lambda: numerics.parse("simulated-fxp8-row"), "found codes of 8 bits"),
+        (lambda: trainer("last_9"), "with 2 convolutions"),
+        (lambda: trainer("head", batch=64), "found 40, expected at least a batch of 64"),
+        (lambda: Recipe(batch=12), "batch: found 12"),
+    ],
+)
+def test_bad_arguments_are_one_line(what, message):
+    with pytest.raises(BitrowError) as caught:
+        what()
+    assert message in str(caught.value) and "\n" not in str(caught.value)
+
+
+def test_float_models_travel_in_safetensors(tmp_path):
+    """What is written is read; another network's is refused."""
+    model = float_model.initialize(NETWORK, 0)
+    checkpoint.save_float(tmp_path / "m.safetensors", NETWORK, model)
+    assert_same_bits(checkpoint.load_float(tmp_path / "m.safetensors", NETWORK), model)
+    nodes = tuple(Node("n9", n.config, n.inputs) if n.name == "n2" else n for n in NETWORK.nodes)
+    nodes = tuple(Node(n.name, n.config, tuple("n9" if i == "n2" else i for i in n.inputs), n.size) for n in nodes)
+    with pytest.raises(BitrowError, match=r"m\.safetensors: found no tensor n9"):
+        checkpoint.load_float(tmp_path / "m.safetensors", Network("other", NETWORK.input_shape, nodes, "head"))
+    (tmp_path / "bad").write_bytes(b"no")
+    with pytest.raises(BitrowError, match="no readable safetensors"):
+        checkpoint.load_float(tmp_path / "bad", NETWORK)
