@@ -253,9 +253,11 @@ def ablate(networks: Sequence[str], studies: Sequence[str], **options: Any) -> N
 @click.option("--jobs", type=click.IntRange(1), metavar="N", help="Processes. [default: one for each processor]")
 @click.option("--set", "folder", type=_SET, metavar="DIR", help="mutants: the vector set. [default: golden/v1]")
 @click.option("--markdown", type=_SET, metavar="FILE", help="mutants: the tables as a page.")
+@click.option("--network", metavar="NAME|MODEL", help="Instead, print what is proved of each convolution of it.")
 @click.option("--quiet", is_flag=True, help="No progress bar.")
 def prove(
     claims: Sequence[str],
+    network: str | None,
     quick: bool,
     merge: bool,
     json_file: Path | None,
@@ -271,6 +273,13 @@ def prove(
     from bitrow.proofs import command
     from bitrow.proofs.claim import Effort
 
+    if network is not None:
+        if claims:
+            raise BitrowError(f"prove: found --network with {' '.join(claims)}, expected it alone")
+        from bitrow.proofs.theorems import print_certificates
+
+        print_certificates(network)
+        return
     if tuple(claims) == ("mutants",):
         from bitrow.proofs.mutants.command import mutants
 
