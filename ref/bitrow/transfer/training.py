@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 import jax
@@ -130,8 +130,10 @@ class Trainer:
             ))
             for node in network.nodes if isinstance(node.config, ConvConfig)
         )  # fmt: skip
+        self.recipe = recipe
+        shared = replace(recipe, seed=0, loss_scale=1.0)  # runs that differ in these share their compiled program
         self.program = Program(
-            self.parts.structure, names, rules, recipe, len(images.y) // recipe.batch, module.in_float, self.mesh
+            self.parts.structure, names, rules, shared, len(images.y) // recipe.batch, module.in_float, self.mesh
         )
 
     def start(self) -> State:
@@ -147,14 +149,21 @@ class Trainer:
 
     def epoch(self, state: State, number: int) -> tuple[State, Metrics]:
         """Train the epoch of this number, from 0: every image at most once, in an order drawn from seed and number."""
-        recipe = self.program.recipe
+        recipe = self.recipe
         order = np.random.default_rng((recipe.seed, number)).permutation(len(self.images.y))
         order = order[: self.program.steps * recipe.batch].reshape(-1, recipe.batch).astype(np.int32)
         fixed = self.parts.probes, self.parts.constants
         with jax.numpy_dtype_promotion("standard"):
             return _epoch(
-                self.program, state, fixed, self.images.x, self.images.y, order, np.uint32(number)
+                self.program, state, fixed, self.images.x, self.images.y, order, self._numbers(number)
             )
+
+    def _numbers(self, epoch: int) -> tuple[np.ndarray, np.ndarray]:
+        """Seed and epoch u32[2]; what the loss and then its gradients are multiplied by f32[2]."""
+        recipe = self.recipe
+        loss_scale = 1.0 if self.program.in_float else recipe.loss_scale
+        scales = np.array([loss_scale, 1 / (recipe.batch * loss_scale)], np.float32)
+        return np.array([recipe.seed, epoch], np.uint32), scales
 
     def accuracy(self, state: State, images: Images) -> float:
         """Share of images whose largest logit is their label's."""
@@ -184,25 +193,25 @@ def _partitioned(program: Program, params: Mapping[str, Array]) -> optax.Gradien
 
 @functools.partial(jax.jit, static_argnums=0)
 def _epoch(
-    program: Program, state: State, fixed: Any, x: Array, y: Array, order: Array, number: Array
+    program: Program, state: State, fixed: Any, x: Array, y: Array, order: Array, numbers: Any
 ) -> tuple[State, Metrics]:
-    def run(state: State, fixed: Any, x: Array, y: Array, order: Array, number: Array) -> tuple[State, Metrics]:
+    def run(state: State, fixed: Any, x: Array, y: Array, order: Array, numbers: Any) -> tuple[State, Metrics]:
         def step(state: State, index: Array) -> tuple[State, Metrics]:
             batch = x[index]
             how = program.recipe.augmentation
             if how is not None:
-                batch = augment(batch, np.uint32(program.recipe.seed), number, index=index, how=how)
-            return _step(program, state, fixed, batch, y[index])
+                batch = augment(batch, numbers[0][0], numbers[0][1], index=index, how=how)
+            return _step(program, state, fixed, batch, y[index], numbers[1])
 
         return lax.scan(step, state, order)
 
     specs = (P(), P(), P(), P(), P(None, AXIS), P())
     return jax.shard_map(run, mesh=program.mesh, in_specs=specs, out_specs=P(), check_vma=False)(
-        state, fixed, x, y, order, number
+        state, fixed, x, y, order, numbers
     )
 
 
-def _step(program: Program, state: State, fixed: Any, x: Array, y: Array) -> tuple[State, Metrics]:
+def _step(program: Program, state: State, fixed: Any, x: Array, y: Array, scales: Array) -> tuple[State, Metrics]:
     probes, constants = fixed
     trained = {name: value for name, value in state.params.items() if name in program.trained}
 
@@ -211,18 +220,17 @@ def _step(program: Program, state: State, fixed: Any, x: Array, y: Array) -> tup
         return parts.join()(x)
 
     logits, pull = jax.vjp(logits_of, trained, probes)
-    loss, right, dlogits = _loss(program, logits, y)
+    loss, right, dlogits = _loss(program, logits, y, scales[0])
     grads, largest = pull(dlogits)
     grads, loss, right = _over_devices(program, (grads, loss, right))
     if program.mesh.size > 1:
         largest = lax.pmax(largest, AXIS)
     batch = program.recipe.batch
-    scale = jnp.float32(1 / (batch * (1.0 if program.in_float else program.recipe.loss_scale)))
-    grads = lax.optimization_barrier(jax.tree.map(lambda g: g * scale, grads))
+    grads = lax.optimization_barrier(jax.tree.map(lambda g: g * scales[1], grads))
     return _update(program, state, constants, grads, largest), Metrics(loss / batch, right / batch)
 
 
-def _loss(program: Program, logits: Array, y: Array) -> tuple[Array, Array, Array]:
+def _loss(program: Program, logits: Array, y: Array, loss_scale: Array) -> tuple[Array, Array, Array]:
     """Summed cross-entropy, images that are right, and the gradient of the logits: the host's work (SPEC.md A4)."""
     wide = logits.astype(jnp.float32)
     shifted = wide - jnp.max(wide, axis=1, keepdims=True)
@@ -233,7 +241,7 @@ def _loss(program: Program, logits: Array, y: Array) -> tuple[Array, Array, Arra
     loss = jnp.log(total[:, 0]) - of_label
     dlogits = odds / total - one_hot
     if not program.in_float:
-        dlogits = ordered.half(dlogits * jnp.float32(program.recipe.loss_scale))
+        dlogits = ordered.half(dlogits * loss_scale)
     right = (jnp.argmax(wide, axis=1) == y).astype(jnp.float32)
     return ordered.tree_sum(loss, (0,)), ordered.tree_sum(right, (0,)), dlogits
 
