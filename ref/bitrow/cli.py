@@ -86,9 +86,10 @@ def generate(
 
     store.check_target(out, force)  # before JAX loads: a wrong folder should not cost seconds
     from bitrow.progress import bar
-    from bitrow.vectors import catalog
+    from bitrow.vectors import catalog, identity
     from bitrow.vectors.generate import generate as compute
 
+    identity.require()
     names = tuple(suites) or (() if network else (DEFAULT_SUITE,))
     problems = catalog.problems(names, network, seed)
     label = " ".join([*names, *([network] if network else [])])
@@ -320,6 +321,16 @@ def transfer(spec: str, policies: Sequence[str], numerics: Sequence[str], **opti
 
     chosen: dict[str, Any] = {name: tuple(v) for name, v in (("policies", policies), ("numerics", numerics)) if v}
     command.transfer(spec, **chosen, **options)
+
+
+@cli.command()
+@click.option("--json", "json_file", type=_SET, metavar="FILE", help="The certificate; - is standard output.")
+def certify(json_file: Path | None) -> None:
+    """Check that this machine's kernels give the contract's bits, in every form and under XLA's flags."""
+    from bitrow.proofs.certify import certify as run_checks
+
+    if not run_checks(json_file):
+        sys.exit(DIFFERS)
 
 
 def _terminate(*_: object) -> NoReturn:
