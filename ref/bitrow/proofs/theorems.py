@@ -12,8 +12,10 @@ import numpy as np
 
 from bitrow.config import ConvConfig
 from bitrow.exactness import FLOAT32_INTEGERS, Certificate, certify, gamma
-from bitrow.formats import FXP4, AccOverflow, Accumulator
+from bitrow.formats import FXP4, FXP8, AccOverflow, Accumulator
+from bitrow.host import inverse_scale
 from bitrow.layers import conv
+from bitrow.ops import fxp
 from bitrow.oracle import fxp as oracle
 from bitrow.proofs.claim import Claim, Counterexample, Effort, Method, Outcome
 
@@ -207,7 +209,34 @@ def _search(
     return Claim(f"theorem.{name}", statement, (clause,), Method.SEARCH, lambda _: domain, lambda _: chunks, check)
 
 
+def idempotent(effort: Effort, index: int) -> Outcome:
+    """Every code and scale of F8 by the kernels: a dequantized code quantizes to itself where its value is finite."""
+    fmt = (FXP4, FXP8)[index]
+    scales = np.arange(0x0400, 0x7401, dtype=np.uint16).view(np.float16)
+    inverse = np.array([inverse_scale(float(scale)) for scale in scales], np.float16)
+    codes = np.arange(fmt.min, fmt.max + 1, dtype=np.int32)
+    every = jnp.broadcast_to(jnp.asarray(codes)[:, None], (len(codes), len(scales)))
+    value = fxp.dequantize(every, jnp.asarray(scales)[None, :], fmt.max_magnitude)
+    again = np.asarray(fxp.quantize(value, jnp.asarray(inverse)[None, :], fmt)[0])
+    finite = np.isfinite(np.asarray(value))
+    other = again != codes[:, None]
+    wrong = np.argwhere(other & finite)
+    if len(wrong):
+        at, place = wrong[0]
+        operands = ("code", str(codes[at]), ""), ("scale", str(scales[place]), "")
+        return Outcome(again.size, Counterexample(operands, str(again[at, place]), str(codes[at]), "the code itself"))
+    beside = np.argwhere(other)
+    if not len(beside):
+        return Outcome(again.size)
+    at, place = min(beside.tolist(), key=lambda pair: (scales[pair[1]], abs(codes[pair[0]])))
+    note = f"{fmt.bits} bits, where it overflows: {codes[at]} at scale {scales[place]} comes back as {again[at, place]}"
+    return Outcome(again.size, note=note)
+
+
 CLAIMS: tuple[Claim, ...] = (
+    Claim("theorem.idempotent", "a dequantized code quantizes to itself, unless its value overflows FP16",
+          ("Q1", "D1", "F8"), Method.EXHAUSTIVE, lambda _: "28,673 scales x codes of FXP4 and FXP8", lambda _: 2,
+          idempotent),
     _on_draws("E1", "scales factor out of a convolution", "E1", Method.RATIONAL, _e1),
     _on_draws("E2", "with power-of-two scales float32 is exact in any order", "E2", Method.PROPERTY,
               lambda sums, rng: _float32(sums, rng, True)),
