@@ -110,7 +110,7 @@ def _check_special(tally: finding.Tally) -> None:
     operands = [triples[:, i].copy().view(np.float16) for i in range(3)]
     for group in kernels.GROUPS:
         for mode, found in zip(group, kernels.run("fma", group, *operands), strict=True):
-            expected = np.array([oracle.fma(*words, mode) for words in triples.tolist()], np.uint16)
+            expected = np.array([oracle.fma(a, b, c, mode) for a, b, c in triples.tolist()], np.uint16)
 
             def explain(
                 wrong: np.ndarray, mode: FloatMode = mode, found: np.ndarray = found, expected: np.ndarray = expected
