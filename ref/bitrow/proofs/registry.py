@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import fnmatch
 import importlib
-import importlib.util
 from collections.abc import Sequence
 
 from bitrow.errors import BitrowError
@@ -21,9 +20,7 @@ def claims() -> dict[str, Claim]:
     """
     found: dict[str, Claim] = {}
     for name in MODULES:
-        if importlib.util.find_spec(f"bitrow.proofs.{name}") is None:
-            continue
-        for claim in getattr(importlib.import_module(f"bitrow.proofs.{name}"), "CLAIMS", ()):
+        for claim in importlib.import_module(f"bitrow.proofs.{name}").CLAIMS:
             if claim.name in found:
                 raise BitrowError(f"claims: found {claim.name} twice, expected one claim of a name")
             found[claim.name] = claim

@@ -145,7 +145,11 @@ def _layers(stream: Stream) -> Iterable[Problem]:
     for fma in (False, True):
         yield Problem(f"batch_norm_{'fma' if fma else 'frozen'}", "batch_norm.forward", BatchNormConfig(fma=fma),
                       {"y": y, "a": a, "b": b})  # fmt: skip
-    host = {"gamma": np.float32([1, 1.7, -0.3, 0.9]), "beta": np.float32([0, 0.1, -2, 3]), "eps": np.float32(1e-5)}
+    host = {
+        "gamma": np.array([1, 1.7, -0.3, 0.9], np.float32),
+        "beta": np.array([0, 0.1, -2, 3], np.float32),
+        "eps": np.array(1e-5, np.float32),
+    }
     for accumulator, name in ((BatchNormConfig().accumulator, "fp32"), (FP16, "fp16")):
         config = BatchNormConfig(Statistics.BATCH, accumulator=accumulator)
         words = {key: np.asarray(value).view(np.uint32) for key, value in host.items()}
@@ -154,7 +158,7 @@ def _layers(stream: Stream) -> Iterable[Problem]:
     yield Problem("avg_pool", "avg_pool.forward", AvgPoolConfig(), {"x": y})
     yield Problem("relu6", "relu.forward", ReluConfig(six=True), {"x": y})
     x, weight = moderate(part, (IMAGES, 36)), moderate(part, (36, 10))
-    bias = np.float32(np.arange(10) / 7).view(np.uint32)
+    bias = (np.arange(10) / 7).astype(np.float32).view(np.uint32)
     yield Problem("linear_forward", "linear.forward", LinearConfig(), {"x": x, "weight": weight, "bias": bias})
     yield Problem("linear_backward", "linear.backward", LinearConfig(),
                   {"dy": moderate(part, (IMAGES, 10)), "weight": weight})  # fmt: skip
