@@ -2,7 +2,7 @@
 
 Slot s of a ring lies in bank `(offset + s) mod B`, so neighbouring rows lie in neighbouring banks. A task reads its
 window and writes its row in the same cycles: with one port to a bank, K rows being read and S being written are in
-different banks if and only if B >= K + S. Standard library and numpy.
+different banks if and only if B >= K + S, away from the ring's wrap (docs/proofs.md). Standard library and numpy.
 """
 
 from __future__ import annotations

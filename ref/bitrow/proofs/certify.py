@@ -1,7 +1,7 @@
 """`bitrow certify`: do this machine's kernels give the contract's bits, in whatever form and under whatever flags?
 
 In this process: compiled whole, operation by operation, under vmap, in two halves, sharded over the devices present. In
-processes of their own: XLA's flags, instruction sets, thread counts. Every digest is held against the oracle's.
+processes of their own: XLA's flags and instruction sets. Every digest is held against the oracle's.
 """
 
 from __future__ import annotations
@@ -111,13 +111,13 @@ def check_form(form: str) -> dict[str, Any]:
             "first": first, "seconds": round(time.perf_counter() - start, 2)}  # fmt: skip
 
 
-def run_way(flags: str, folder: Path | None = None) -> dict[str, Any]:
+def run_way(flags: str) -> dict[str, Any]:
     """What `python -m bitrow.vectors.identity` prints in a process with these XLA flags.
 
     Raises:
         BitrowError: the process failed.
     """
-    command = [sys.executable, "-m", "bitrow.vectors.identity", *([str(folder)] if folder else [])]
+    command = [sys.executable, "-m", "bitrow.vectors.identity"]
     environment = {**os.environ, "XLA_FLAGS": flags, "XLA_PYTHON_CLIENT_PREALLOCATE": "false"}
     result = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     if result.returncode:

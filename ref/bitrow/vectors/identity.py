@@ -10,9 +10,7 @@ from __future__ import annotations
 import functools
 import hashlib
 import json
-import sys
 from collections.abc import Callable, Iterable, Mapping
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -260,49 +258,16 @@ def first_difference(problem: Problem, run: Callable[[Problem], Words] = compile
     return f"{problem.name}: found words that differ from the committed digest, expected the oracle's"
 
 
-def set_digest(folder: Path, words: Callable[[Any], Words]) -> str:
-    """SHA-256 of every hex file of a vector set, its outputs and taps replaced by `words` of each case."""
-    from bitrow.vectors import hexfile, store
-
-    found = hashlib.sha256()
-    for name in store.case_names(folder):
-        case = store.read_case(folder, name)
-        operation = operations.find(case.operation, case.config)
-        for tensor in sorted(operation.tensors(case.config, words(case)), key=lambda tensor: tensor.name):
-            found.update(f"{name}/{tensor.name}\n".encode())
-            for chunk in hexfile.hex_chunks(tensor.data, tensor.encoding):
-                found.update(chunk)
-    return found.hexdigest()
-
-
-def recomputed_set_digest(folder: Path) -> str:
-    """`set_digest` with every output and tap made anew by the compiled kernels from the stored inputs."""
-    from bitrow.vectors.generate import run_kernel
-
-    def words(case: Any) -> Words:
-        operation = operations.find(case.operation, case.config)
-        given, _ = operation.split(case)
-        return {**given, **run_kernel(operation, case.config, given, compiled=True)}
-
-    return set_digest(folder, words)
-
-
-def stored_set_digest(folder: Path) -> str:
-    """`set_digest` of the set as it stands."""
-    return set_digest(folder, lambda case: {tensor.name: np.asarray(tensor.data) for tensor in case.tensors})
-
-
-def main(folder: Path | None) -> None:
-    """Print what a process of its own finds, as JSON: its devices, the digests, that of the set in `folder`."""
+def main() -> None:
+    """Print what a process of its own finds, as JSON: its devices and the digests of the compiled kernels."""
     import jax
 
     print(json.dumps({
         "devices": [str(device.device_kind) for device in jax.devices()],
         "platform": jax.default_backend(),
-        "digests": {name: digest(compiled(problem)) for name, problem in problems().items()} if folder is None else {},
-        "set": recomputed_set_digest(folder) if folder else "",
+        "digests": {name: digest(compiled(problem)) for name, problem in problems().items()},
     }))  # fmt: skip
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]) if len(sys.argv) > 1 else None)
+    main()
