@@ -15,7 +15,7 @@ from bitrow.oracle import fp16 as oracle
 from bitrow.oracle import softfloat as exact
 from bitrow.proofs import judges
 from bitrow.proofs.claim import Effort
-from bitrow.proofs.exhaustive import dequantize, finding, fixed, fma, kernels, pairs, words
+from bitrow.proofs.exhaustive import dequantize, finding, fixed, fma, kernels, pairs, smallest_triple, words
 
 DEFAULT = kernels.GROUPS[0]
 
@@ -139,6 +139,32 @@ def test_fma_judge_is_the_oracle() -> None:
         found = fma.FmaJudge(*operands).expected(mode).tolist()
         triples = zip(a.tolist(), b.tolist(), c.tolist(), strict=True)
         assert found == [oracle.fma(*triple, mode) for triple in triples], mode
+
+
+@pytest.mark.usefixtures("only_default_modes")
+def test_a_false_fma_has_the_simplest_triple(monkeypatch: pytest.MonkeyPatch) -> None:
+    """SPEC.md F2, F3: a lost tie is shown on the triple that is simplest in all three operands: half of the least."""
+    ties_away_lost(monkeypatch)
+    false = fma.check(Effort.QUICK, 1).counterexample
+    assert false is not None and false.judge == "oracle"
+    assert false.operands == (
+        ("a", "0x3800", "0.5"), ("b", "0x0001", "5.9604644775390625e-8"), ("c", "0x0000", "0"),
+        ("mode", "nearest_away/infinity", ""),
+    )  # fmt: skip
+    assert oracle.fma(0x3800, 0x0001, 0x0000, FloatMode(Rounding.NEAREST_AWAY)) == 0x0001
+
+
+def test_the_simplest_triple_of_many_bits() -> None:
+    """SPEC.md F1: where no simple triple is wrong, each operand of the one noticed becomes as simple as it can."""
+    length = np.array([finding.simplicity(word)[1] for word in range(1 << 16)])
+    least = (4, 3, 2)
+
+    def evaluate(triples: np.ndarray, mode: FloatMode) -> tuple[np.ndarray, np.ndarray]:
+        return (length[triples] >= least).all(axis=1).astype(np.uint16), np.zeros(len(triples), np.uint16)
+
+    triple, found, expected = smallest_triple.descend((0x7BFF, 0xBABD, 0x0155), evaluate, FloatMode())
+    simplest = [next(w for w in finding.simplest_words().tolist() if length[w] >= bits) for bits in least]
+    assert list(triple) == simplest and (found, expected) == (1, 0)
 
 
 @pytest.mark.usefixtures("only_default_modes")

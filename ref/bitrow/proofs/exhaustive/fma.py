@@ -16,7 +16,8 @@ from bitrow.formats import FloatMode, Rounding
 from bitrow.oracle import fp16 as oracle
 from bitrow.proofs import judges
 from bitrow.proofs.claim import Claim, Counterexample, Effort, Method, Outcome
-from bitrow.proofs.exhaustive import finding, kernels
+from bitrow.proofs.exhaustive import finding, kernels, smallest_triple
+from bitrow.proofs.exhaustive.smallest_triple import Triple
 from bitrow.proofs.judges import SIGN
 
 FRACTIONS = {
@@ -71,32 +72,32 @@ def _check_block(a: int, words: np.ndarray, groups: tuple[kernels.Modes, ...], t
         results = kernels.run("fma", group, *(word.view(np.float16) for word in given))
         for mode, found in zip(group, results, strict=True):
             expected = judge[flush].expected(mode)
-            tally.compare(found, expected, functools.partial(_explain, given, mode, found, expected))
+            tally.compare(found, expected, functools.partial(_explain, given, mode))
             for row, column in zip(rows.tolist(), columns.tolist(), strict=True):
                 b, c, result = int(given[1][row, 0]), int(given[2][0, column]), int(found[row, column])
                 asked = oracle.fma(a, b, c, mode)
                 tally.sample(result, asked, functools.partial(_shown, (a, b, c), mode, result, asked))
 
 
-def _explain(
-    given: tuple[np.ndarray, ...], mode: FloatMode, found: np.ndarray, expected: np.ndarray, wrong: np.ndarray
-) -> Counterexample:
-    """The simplest wrong triple with this first operand, or with 1 in its place."""
-    one = np.array([[0x3C00]], np.uint16)
-    if given[0][0, 0] != one[0, 0]:
-        simple = (one, *given[1:])
-        (again,) = kernels.run("fma", (mode,), *(word.view(np.float16) for word in simple))
-        right = FmaJudge(*(judges.flushed(word) if mode.flush else word for word in simple)).expected(mode)
-        places = np.flatnonzero(again != right)
-        if places.size:
-            return _explain(simple, mode, again, right, places)
+def _explain(given: tuple[np.ndarray, ...], mode: FloatMode, wrong: np.ndarray) -> Counterexample:
+    """The simplest wrong triple of all; else the simplest of the block, with each operand made simpler by itself."""
+    triple, result, right = smallest_triple.search(_evaluated, mode) or _simpler(given, mode, wrong)
+    return _shown(triple, mode, result, right)
 
-    def triple(place: int) -> tuple[int, int, int]:
-        row, column = divmod(place, found.shape[1])
-        return int(given[0][0, 0]), int(given[1][row, 0]), int(given[2][0, column])
 
-    place = min(wrong.tolist(), key=lambda at: finding.tuple_key(triple(at)))
-    return _shown(triple(place), mode, int(found.flat[place]), int(expected.flat[place]))
+def _evaluated(triples: np.ndarray, mode: FloatMode) -> tuple[np.ndarray, np.ndarray]:
+    """Words of the kernel and of the judge for finite triples, uint16 `[n, 3]`."""
+    operands = [triples[:, place].copy() for place in range(3)]
+    (found,) = kernels.run("fma", (mode,), *(word.view(np.float16) for word in operands))
+    return found, FmaJudge(*(judges.flushed(word) if mode.flush else word for word in operands)).expected(mode)
+
+
+def _simpler(given: tuple[np.ndarray, ...], mode: FloatMode, wrong: np.ndarray) -> tuple[Triple, int, int]:
+    """From the block's simplest wrong triple: the simplest word in each place, until none is simpler."""
+    rows, columns = np.divmod(wrong, given[2].size)
+    a = int(given[0][0, 0])
+    pairs = zip(given[1][rows, 0].tolist(), given[2][0, columns].tolist(), strict=True)
+    return smallest_triple.descend(min(((a, b, c) for b, c in pairs), key=finding.tuple_key), _evaluated, mode)
 
 
 def _shown(words: tuple[int, int, int], mode: FloatMode, found: int, expected: int) -> Counterexample:
