@@ -18,10 +18,8 @@ from hypothesis import Phase, settings
 from bitrow.testing import problems_for
 from bitrow.vectors import operations, stepwise
 from bitrow.vectors.generate import run_kernel
-from bitrow.vectors.operations import Operation, Words, to_arrays, to_words
+from bitrow.vectors.operations import Static, Words, to_arrays, to_words
 from bitrow.vectors.problems import Problem
-
-Static = tuple[tuple[str, tuple[int, ...]], ...]
 
 
 def examples(count: int) -> settings:
@@ -61,12 +59,6 @@ def same(who: str, problem: Problem, found: Words, expected: Words) -> None:
         raise AssertionError(f"{who}: {problem.operation} {difference}; {problem.config}; SPEC.md {clauses}")
 
 
-def split_static(operation: Operation, given: Words) -> tuple[Static, Words]:
-    """Values that are shapes, and the words that are not."""
-    static = tuple((name, tuple(given[name].reshape(-1).tolist())) for name in operation.static)
-    return static, {name: words for name, words in given.items() if name not in operation.static}
-
-
 def mapped(name: str, config: Any, static: Static, arrays: Any) -> Any:
     """The kernel under vmap over the first axis of every array."""
     operation = operations.find(name, config)
@@ -80,8 +72,8 @@ def run_mapped(problems: Sequence[Problem], compiled: bool) -> list[Words]:
     """Taps of problems that stack, by one kernel under vmap: compiled whole, or operation by operation."""
     name, config = problems[0].operation, problems[0].config
     operation = operations.find(name, config)
-    static, _ = split_static(operation, problems[0].given)
-    givens = [split_static(operation, problem.given)[1] for problem in problems]
+    static, _ = operation.split_static(problems[0].given)
+    givens = [operation.split_static(problem.given)[1] for problem in problems]
     stacked = {key: np.stack([given[key] for given in givens]) for key in givens[0]}
     arrays = to_arrays(operation, config, stacked)
     if compiled:

@@ -24,7 +24,7 @@ from bitrow.vectors import operations, stepwise
 from bitrow.vectors.generate import run_kernel
 from bitrow.vectors.operations import Words, to_arrays, to_words
 from bitrow.vectors.problems import Problem
-from kernel_judges import drawn, examples, expect, judge, same, split_static
+from kernel_judges import drawn, examples, expect, judge, same
 
 LAYERS = [name for name in operations.OPERATIONS if name.split(".")[0] not in ("fp16", "fxp", "lfsr", "conv")]
 SIMPLE = [name for name in LAYERS if not name.startswith("batch_norm")]
@@ -191,7 +191,7 @@ def run_sharded(problem: Problem) -> Words:
     """Every tap of the compiled kernel, its maps split along n over all devices."""
     operation = operations.find(problem.operation, problem.config)
     mesh = Mesh(np.array(jax.devices()[:8]), ("device",))
-    static, dynamic = split_static(operation, problem.given)
+    static, dynamic = operation.split_static(problem.given)
     placed = {}
     for name, array in to_arrays(operation, problem.config, dynamic).items():
         axes = operation.port(name).layout.split() if array.ndim else []

@@ -18,18 +18,13 @@ import numpy as np
 
 from bitrow.errors import BitrowError
 from bitrow.ops import fp16
+from bitrow.proofs import judges
 
 WORDS = 1 << 16
 FIRST_PER_CHUNK = 64  # 64 first operands x 65,536 second ones: 4M pairs at a time
 
 KERNELS: dict[str, Callable[..., jax.Array]] = {"add": fp16.add, "mul": fp16.mul, "sqrt": fp16.sqrt}
 JUDGES: dict[str, Callable[..., np.ndarray]] = {"add": np.add, "mul": np.multiply, "sqrt": np.sqrt}
-
-
-def canonical(words: np.ndarray) -> np.ndarray:
-    """uint16 words with every NaN as 0x7E00 (SPEC.md F4), in place."""
-    words[(words & 0x7FFF) > 0x7C00] = 0x7E00
-    return words
 
 
 def operands(name: str) -> Iterator[tuple[np.ndarray, ...]]:
@@ -45,7 +40,7 @@ def operands(name: str) -> Iterator[tuple[np.ndarray, ...]]:
 def judge(name: str, chunk: tuple[np.ndarray, ...]) -> np.ndarray:
     """numpy's words for a chunk, flat."""
     with np.errstate(all="ignore"):
-        return canonical(JUDGES[name](*chunk).view(np.uint16).reshape(-1))
+        return judges.canonical(JUDGES[name](*chunk).view(np.uint16).reshape(-1))
 
 
 def first_difference(name: str, chunk: tuple[np.ndarray, ...], found: np.ndarray, expected: np.ndarray) -> str:

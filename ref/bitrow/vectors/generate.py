@@ -22,7 +22,7 @@ import numpy as np
 from bitrow.errors import BitrowError
 from bitrow.vectors import coverage, judge, networks, operations, stepwise, store
 from bitrow.vectors.case import Case
-from bitrow.vectors.operations import Operation, Words, to_arrays, to_words
+from bitrow.vectors.operations import Operation, Static, Words, to_arrays, to_words
 from bitrow.vectors.problems import Problem
 
 ORACLE_BUDGET = 3_000_000  # multiply-accumulates or elements that the oracle recomputes of one case
@@ -68,7 +68,7 @@ class Generated:
     summary: store.SetSummary
 
 
-def _traced(name: str, config: Any, static: tuple[tuple[str, tuple[int, ...]], ...], arrays: Any) -> Any:
+def _traced(name: str, config: Any, static: Static, arrays: Any) -> Any:
     operation = operations.find(name, config)
     return operation.kernel(config, arrays | dict(static))
 
@@ -82,8 +82,7 @@ def run_kernel(operation: Operation, config: Any, given: Mapping[str, np.ndarray
     Raises:
         BitrowError: what the kernel refuses.
     """
-    static = tuple((name, tuple(int(v) for v in given[name].reshape(-1))) for name in operation.static if name in given)
-    dynamic = {name: words for name, words in given.items() if name not in operation.static}
+    static, dynamic = operation.split_static(given)
     arrays = to_arrays(operation, config, dynamic)
     if compiled and operation.name.startswith(operations.NETWORK):
         taps = networks.kernel(operation.name.removeprefix(operations.NETWORK), arrays, compiled=True)

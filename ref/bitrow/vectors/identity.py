@@ -40,7 +40,7 @@ from bitrow.formats import (
 from bitrow.host import inverse_scale
 from bitrow.vectors import operations
 from bitrow.vectors.identity_digests import DIGESTS
-from bitrow.vectors.operations import Words, to_arrays, to_words
+from bitrow.vectors.operations import Static, Words, to_arrays, to_words
 from bitrow.vectors.problems import Problem
 from bitrow.vectors.stimulus import SPECIAL_WORDS, Stream
 
@@ -191,14 +191,10 @@ def oracle_digest(problem: Problem) -> str:
     return digest({name: words[name] for name in outputs(problem)})
 
 
-Static = tuple[tuple[str, tuple[int, ...]], ...]
-
-
 def given_arrays(problem: Problem) -> tuple[Static, dict[str, np.ndarray]]:
     """Inputs that are shapes, and the arrays of the others."""
     operation = operations.find(problem.operation, problem.config)
-    static = tuple((name, tuple(problem.given[name].reshape(-1).tolist())) for name in operation.static)
-    dynamic = {name: words for name, words in problem.given.items() if name not in operation.static}
+    static, dynamic = operation.split_static(problem.given)
     return static, to_arrays(operation, problem.config, dynamic)
 
 

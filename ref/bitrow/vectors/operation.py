@@ -21,6 +21,7 @@ from bitrow.vectors.case import Case, Encoding, Kind, Role, Tensor
 Config = Any
 Words = dict[str, np.ndarray]
 Pick = Encoding | Callable[[Config], Encoding]
+Static = tuple[tuple[str, tuple[int, ...]], ...]
 
 _LEVEL = re.compile(r"(.+)_level(\d+)")
 _STEP = re.compile(r"(sum)_(\d+)")
@@ -134,6 +135,11 @@ class Operation:
             side = given if tensor.role in (Role.INPUT, Role.PARAMETER) else computed
             side[tensor.name] = np.asarray(tensor.data)
         return given, computed
+
+    def split_static(self, given: Mapping[str, np.ndarray]) -> tuple[Static, Words]:
+        """Of what is given, the values of names in `static`, hashable, and the words of the others."""
+        static = tuple((name, tuple(given[name].reshape(-1).tolist())) for name in self.static if name in given)
+        return static, {name: words for name, words in given.items() if name not in self.static}
 
 
 def to_array(words: np.ndarray, encoding: Encoding) -> np.ndarray:

@@ -21,10 +21,11 @@ from bitrow.vectors.case import (
     code_encoding,
     integer_encoding,
 )
-from bitrow.vectors.operation import Config, Operation, Pick, Port, Words, to_array, to_arrays, to_words
+from bitrow.vectors.operation import Config, Operation, Pick, Port, Static, Words, to_array, to_arrays, to_words
 from bitrow.vectors.operation import ports as _ports
 
-__all__ = ["NETWORK", "OPERATIONS", "Operation", "Port", "Words", "find", "to_array", "to_arrays", "to_words"]
+__all__ = ["NETWORK", "OPERATIONS", "Operation", "Port", "Static", "Words", "find", "to_array", "to_arrays",
+           "to_words"]  # fmt: skip
 
 _SIZES = integer_encoding(32)
 
