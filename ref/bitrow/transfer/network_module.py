@@ -6,7 +6,7 @@ A5, a branch counting as the last reader of its block's input.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import jax
@@ -53,6 +53,8 @@ from bitrow.transfer.modules import (
 )
 from bitrow.transfer.numerics import Arithmetic, GradientNumerics, Numerics, with_gradient
 
+Observe = Callable[[str, Array], None]
+
 
 class NetworkModule(Layer):
     """The network's layers by name, called in its order."""
@@ -65,9 +67,12 @@ class NetworkModule(Layer):
         self.places: tuple[Place, ...] = ()
         self.prompt: Prompt | None = nnx.data(None)
 
-    def __call__(self, x: Array) -> Array:
-        """Logits [n, classes] (or the output map) of images f32 or f16 [n,h,w,c]: f32 in float32, else f16."""
-        values = _Values(self.network, self.places, self.in_float)
+    def __call__(self, x: Array, observe: Observe = lambda name, value: None) -> Array:
+        """Logits [n, classes] (or the output map) of images f32 or f16 [n,h,w,c]: f32 in float32, else f16.
+
+        `observe` sees the input, with its prompt, and every layer's output, with its branch.
+        """
+        values = _Values(self.network, self.places, self.in_float, observe)
         x = x.astype(jnp.float32) if self.in_float else _as_half(x)
         values.put(INPUT, x if self.prompt is None else self.prompt(x))
         by_end = {place.end: place for place in self.places}
@@ -106,8 +111,8 @@ def _as_half(x: Array) -> Array:
 class _Values:
     """Values under way to their readers, each reader's its own copy (SPEC.md A5)."""
 
-    def __init__(self, network: Network, places: tuple[Place, ...], in_float: bool) -> None:
-        self._network, self._in_float = network, in_float
+    def __init__(self, network: Network, places: tuple[Place, ...], in_float: bool, observe: Observe) -> None:
+        self._network, self._in_float, self._observe = network, in_float, observe
         self._readers = {name: len(readers) for name, readers in consumers(network).items()}
         self._readers[network.output] = 1
         for place in places:
@@ -115,6 +120,7 @@ class _Values:
         self._copies: dict[str, list[Array]] = {}
 
     def put(self, name: str, value: Array) -> None:
+        self._observe(name, value)
         count = self._readers[name]
         if self._in_float or count == 1:
             self._copies[name] = [value] * count

@@ -149,9 +149,16 @@ class Trainer:
 
     def epoch(self, state: State, number: int) -> tuple[State, Metrics]:
         """Train the epoch of this number, from 0: every image at most once, in an order drawn from seed and number."""
+        return self.advance(state, number, self.order(number))
+
+    def order(self, number: int) -> np.ndarray:
+        """Places of the images of every step of an epoch, i32[steps, batch]."""
         recipe = self.recipe
         order = np.random.default_rng((recipe.seed, number)).permutation(len(self.images.y))
-        order = order[: self.program.steps * recipe.batch].reshape(-1, recipe.batch).astype(np.int32)
+        return order[: self.program.steps * recipe.batch].reshape(-1, recipe.batch).astype(np.int32)
+
+    def advance(self, state: State, number: int, order: np.ndarray) -> tuple[State, Metrics]:
+        """Train some steps of the epoch of this number, on the images at `order` i32[steps, batch]."""
         fixed = self.parts.probes, self.parts.constants
         with jax.numpy_dtype_promotion("standard"):
             return _epoch(
