@@ -67,13 +67,13 @@ def test_a_failed_write_leaves_nothing_behind_and_loses_nothing(tmp_path, monkey
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(os, step, fail)
-    with pytest.raises(BitrowError, match="a: found No space left on device"):
+    with pytest.raises(BitrowError, match="a: cannot be written: No space left on device"):
         save(path, synthetic(NETWORKS["frozen"]), force=True)
     assert [p.name for p in tmp_path.iterdir()] == ["a"] and path.read_text() == "precious"
 
 
 def test_paths_that_cannot_be_written(tmp_path):
-    with pytest.raises(BitrowError, match="found No such file or directory, expected a path"):
+    with pytest.raises(BitrowError, match="cannot be written: No such file or directory"):
         save(tmp_path / "nowhere" / "a", synthetic(NETWORKS["frozen"]))
     (tmp_path / "file").write_text("x")
     with pytest.raises(BitrowError, match="found Not a directory"):

@@ -1,4 +1,4 @@
-"""The command line: `bitrow generate`, `verify`, `inspect`, `pipeline`, `ablate` and `transfer`.
+"""The command line: `bitrow generate`, `verify`, `inspect`, `pipeline`, `ablate`, `prove`, `certify` and `transfer`.
 
 Exit status: 0 all well, 1 words that differ, 2 bad input or usage, 3 a defect of bitrow itself, 130
 interrupted. An error is one line on standard error. Heavy modules load inside the commands that need them:
@@ -7,7 +7,6 @@ help, `inspect` and `verify --no-recompute` work without JAX.
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import sys
@@ -20,6 +19,7 @@ import click
 
 from bitrow import __version__
 from bitrow.errors import BitrowError
+from bitrow.files import write_report
 
 if TYPE_CHECKING:
     from bitrow.vectors.generate import Generated
@@ -44,20 +44,6 @@ def _say(line: str) -> None:
 def _print(lines: Iterable[str]) -> None:
     for line in lines:
         click.echo(line)
-
-
-def _write_json(target: Path | None, value: dict[str, Any]) -> None:
-    """Write the report of `--json`; `-` is standard output."""
-    if target is None:
-        return
-    text = json.dumps(value, indent=1) + "\n"
-    if str(target) == "-":
-        click.echo(text, nl=False)
-        return
-    try:
-        target.write_text(text, encoding="ascii")
-    except OSError as error:
-        raise BitrowError(f"{target}: cannot be written: {error.strerror or error}") from None
 
 
 @cli.command()
@@ -144,13 +130,13 @@ def verify(folder: Path, no_recompute: bool, outputs: Path | None, report: Path 
     found = check(folder)
     result: dict[str, Any] = {"set": str(folder), "findings": [str(finding) for finding in found]}
     if found:
-        _write_json(report, result)
+        write_report(report, result)
         more = f" (and {len(found) - 1} more findings)" if len(found) > 1 else ""
         raise BitrowError(f"{folder}/{found[0]}{more}")
     if outputs is not None:
         _compare(folder, outputs, report, result, quiet)
     elif no_recompute:
-        _write_json(report, result)
+        write_report(report, result)
         click.echo(f"{folder}: files, checksums and words are sound; not recomputed")
     else:
         _recompute(folder, report, result, quiet)
@@ -162,7 +148,7 @@ def _compare(folder: Path, outputs: Path, report: Path | None, result: dict[str,
 
     with bar("compare", None, quiet) as advance:
         compared = dut.compare(folder, outputs, lambda case, number, total: advance(case, total))
-    _write_json(report, result | {"dut": dut.to_json(compared)})
+    write_report(report, result | {"dut": dut.to_json(compared)})
     if str(report) != "-":
         _print(compared.lines())
     wrong = [case.case for case in compared.cases if not case.matches]
@@ -183,7 +169,7 @@ def _recompute(folder: Path, report: Path | None, result: dict[str, Any], quiet:
         for name in names:
             mismatches += [str(mismatch) for mismatch in recompute(store.read_case(folder, name))]
             advance(name)
-    _write_json(report, result | {"recomputed": len(names), "mismatches": mismatches})
+    write_report(report, result | {"recomputed": len(names), "mismatches": mismatches})
     if str(report) != "-":
         _print(mismatches or [f"{folder}: {len(names)} cases, every value recomputed and the same"])
     if mismatches:

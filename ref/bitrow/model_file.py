@@ -8,8 +8,6 @@ that equal models make equal bytes.
 from __future__ import annotations
 
 import json
-import os
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from types import MappingProxyType
@@ -23,6 +21,7 @@ from safetensors.numpy import save as save_tensors
 
 from bitrow.config import LinearConfig
 from bitrow.errors import BitrowError
+from bitrow.files import write_bytes
 from bitrow.graph import Network, shapes
 from bitrow.graph_json import from_json, to_json
 from bitrow.parameters import (
@@ -73,21 +72,7 @@ def save(path: str | Path, model: Model, *, force: bool = False) -> None:
     data = to_bytes(model)
     if path.exists() and not force:
         raise BitrowError(f"{path}: found a file there, expected none; force replaces it")
-    temporary = None
-    try:
-        descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        os.chmod(temporary, 0o644)
-        os.replace(temporary, path)
-        temporary = None
-    except OSError as error:
-        raise BitrowError(f"{path}: found {error.strerror}, expected a path that can be written") from None
-    finally:
-        if temporary is not None:
-            os.unlink(temporary)
+    write_bytes(path, data)
 
 
 def to_bytes(model: Model) -> bytes:

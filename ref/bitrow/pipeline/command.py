@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import json
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
@@ -12,12 +11,13 @@ from rich.table import Table
 
 from bitrow import zoo
 from bitrow.errors import BitrowError
+from bitrow.files import whole, write_report
 from bitrow.graph import Network
 from bitrow.pipeline import ablate as ablations
 from bitrow.pipeline.html import write_html
 from bitrow.pipeline.machine import DEFAULT_MACHINE, Machine, load_machine
 from bitrow.pipeline.policies import policy_named
-from bitrow.pipeline.report import Report, report, to_csv, to_json
+from bitrow.pipeline.report import Report, as_dict, report, to_csv
 from bitrow.pipeline.schedule import Schedule, schedule
 from bitrow.pipeline.tables import print_report
 from bitrow.pipeline.trace import write_trace
@@ -120,14 +120,12 @@ def pipeline(
         find_network(name, input_size), images=images, machine=machine, policy=policy, training=training
     )
     checked = check_rows(found.schedule, name) if check else ""
-    if str(json_file) == "-":
-        print(to_json(found), end="")
-    else:
+    if str(json_file) != "-":
         console = console or Console()
         print_report(found, console, rings=rings)
         if checked:
             console.print(checked)
-        _write(json_file, lambda path: path.write_text(to_json(found), encoding="utf-8"))
+    write_report(json_file, as_dict(found))
     _write(csv_file, lambda path: to_csv(found, path))
     _write(trace_file, lambda path: write_trace(found.schedule, path))
     _write(html_file, lambda path: write_html(found, path))
@@ -158,12 +156,9 @@ def ablate(
             points.append(point)
             if progress:
                 progress(point)
-    if str(json_file) == "-":
-        print(json.dumps(ablations.as_rows(points), indent=1))
-    else:
+    if str(json_file) != "-":
         (console or Console()).print(_ablation_table(points))
-        text = json.dumps(ablations.as_rows(points), indent=1) + "\n"
-        _write(json_file, lambda path: path.write_text(text, encoding="utf-8"))
+    write_report(json_file, ablations.as_rows(points))
     _write(csv_file, lambda path: _write_points(points, path))
     _write(html_file, lambda path: path.write_text(ablations.page(points), encoding="utf-8"))
     return points
@@ -208,13 +203,6 @@ def _write_points(points: Sequence[ablations.Point], path: Path) -> None:
 
 
 def _write(target: Path | None, write: Callable[[Path], object]) -> None:
-    """Write aside, then rename: the file appears whole or not at all."""
-    if target is None or str(target) == "-":
-        return
-    aside = Path(target).with_name(f".{Path(target).name}.partial")
-    try:
-        write(aside)
-        aside.replace(target)
-    except OSError as error:
-        aside.unlink(missing_ok=True)
-        raise BitrowError(f"{target}: cannot be written: {error.strerror or error}") from None
+    if target is not None:
+        with whole(target) as aside:
+            write(aside)

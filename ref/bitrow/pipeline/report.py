@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import csv
 import itertools
-import json
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -227,11 +226,6 @@ def _cost_dict(cost: Cost) -> dict[str, Any]:
         "gflops_per_mm2": list(cost.gflops_per_mm2),
         "peak_gflops_per_mm2": list(cost.peak_gflops_per_mm2),
     }
-
-
-def to_json(found: Report) -> str:
-    """The report as JSON."""
-    return json.dumps(as_dict(found), indent=1) + "\n"
 
 
 def to_csv(found: Report, path: str | Path) -> None:

@@ -22,6 +22,7 @@ import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from bitrow.errors import BitrowError
+from bitrow.files import write_report
 from bitrow.proofs.shards import versions
 from bitrow.vectors import identity, operations, stepwise
 from bitrow.vectors.identity_digests import DIGESTS
@@ -176,15 +177,10 @@ def certify(json_file: Path | None = None) -> bool:
     from rich.console import Console
     from rich.table import Table
 
-    from bitrow.proofs.command import write_aside
-
     found = certificate()
-    text = json.dumps(found, indent=1) + "\n"
+    write_report(json_file, found)
     if str(json_file) == "-":
-        print(text, end="")
         return found["passes"]
-    if json_file is not None:
-        write_aside(json_file, text)
     table = Table(title=f"{found['platform']}: {', '.join(found['devices'])}; {found['cpu']}", title_justify="left")
     for name in ("check", "problems", "verdict", "seconds"):
         table.add_column(name, overflow="fold")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import json
 import re
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -15,6 +14,7 @@ from rich.console import Console
 from rich.table import Table
 
 from bitrow.errors import BitrowError
+from bitrow.files import write_report
 from bitrow.proofs import registry, runner, shards
 from bitrow.proofs.claim import Claim, Counterexample, Effort
 from bitrow.proofs.shards import Results
@@ -188,9 +188,8 @@ def show(
 ) -> bool:
     """Print the table and each counterexample, or the JSON where it goes to standard output; whether all hold."""
     found = report(claims, results)
-    text = json.dumps(found, indent=1) + "\n"
+    write_report(json_file, found)
     if str(json_file) == "-":
-        print(text, end="")
         return found["holds"]
     console = console or Console()
     if not console.is_terminal:
@@ -201,21 +200,4 @@ def show(
             for text_line in counterexample_lines(line):
                 console.print(text_line, highlight=False, markup=False, soft_wrap=True)
     console.print(f"results in {where}", highlight=False, markup=False)
-    if json_file is not None:
-        write_aside(json_file, text)
     return found["holds"]
-
-
-def write_aside(target: Path, text: str) -> None:
-    """Write aside, then rename: the file appears whole or not at all.
-
-    Raises:
-        BitrowError: it cannot be written.
-    """
-    aside = target.with_name(f".{target.name}.partial")
-    try:
-        aside.write_text(text, encoding="utf-8")
-        aside.replace(target)
-    except OSError as error:
-        aside.unlink(missing_ok=True)
-        raise BitrowError(f"{target}: cannot be written: {error.strerror or error}") from None

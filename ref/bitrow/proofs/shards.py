@@ -9,7 +9,6 @@ from __future__ import annotations
 import functools
 import hashlib
 import json
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from importlib import metadata
@@ -18,6 +17,7 @@ from typing import Any, NamedTuple
 
 import bitrow
 from bitrow.errors import BitrowError
+from bitrow.files import write_text
 from bitrow.proofs.claim import Claim, Counterexample, Effort, Outcome
 
 SCHEMA = "bitrow-prove-1"
@@ -127,16 +127,7 @@ def save(results: Results, path: Path) -> None:
         "chunks": dict(results.chunks),
         "done": done,
     }
-    aside = path.with_name(f".{path.name}.aside")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with open(aside, "w", encoding="ascii") as file:
-            file.write(json.dumps(value, separators=(",", ":")) + "\n")
-            file.flush()
-            os.fsync(file.fileno())
-        aside.replace(path)
-    except OSError as error:
-        raise BitrowError(f"{path}: cannot be written: {error.strerror or error}") from None
+    write_text(path, json.dumps(value, separators=(",", ":")) + "\n", parents=True)
 
 
 def _counterexample(value: Any) -> Counterexample | None:

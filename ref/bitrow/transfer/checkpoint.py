@@ -22,10 +22,10 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save as save_tensors
 
 from bitrow.errors import BitrowError
+from bitrow.files import write_bytes
 from bitrow.float_model import FloatModel, Stats, initialize
 from bitrow.graph import Network
 from bitrow.transfer.data_raw import extra
-from bitrow.transfer.files import write_bytes
 from bitrow.transfer.training import State
 
 FLOAT_SCHEMA = "bitrow-float-model"
@@ -151,7 +151,7 @@ def save_float(path: Path, network: Network, model: FloatModel) -> None:
     """
     tensors = {name: np.asarray(array) for name, array in float_tensors(model).items()}
     header = {"schema": FLOAT_SCHEMA, "network": network.name, "input_shape": list(network.input_shape)}
-    write_bytes(path, save_tensors(tensors, {"bitrow": json.dumps(header, sort_keys=True)}))
+    write_bytes(path, save_tensors(tensors, {"bitrow": json.dumps(header, sort_keys=True)}), parents=True)
 
 
 def float_tensors(model: FloatModel) -> dict[str, jax.Array]:

@@ -17,12 +17,12 @@ from typing import Any, NamedTuple
 from bitrow import float_model, zoo
 from bitrow.calibrate import LeastSquares
 from bitrow.errors import BitrowError
+from bitrow.files import read_json, write_csv, write_json
 from bitrow.graph import Network
 from bitrow.transfer import checkpoint, policies, pretrain
 from bitrow.transfer.accounting import account
 from bitrow.transfer.augment import usual
 from bitrow.transfer.data import Transfer
-from bitrow.transfer.files import read_json, write_csv, write_json
 from bitrow.transfer.numerics import parse
 from bitrow.transfer.training import Recipe, State, Trainer
 
@@ -144,7 +144,7 @@ def _open(out: Path, identity: dict[str, Any], resume: bool) -> None:
         return
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise BitrowError(f"{out}: found something there, expected an empty folder or none")
-    write_json(plan_file, identity)
+    write_json(plan_file, identity, parents=True)
 
 
 def _pretrained(plan: Plan, network: Network, data: Transfer, seed: int) -> pretrain.Pretrained:
@@ -181,8 +181,8 @@ def _one(
     state, rows = train(trainer, data, saved)
     done = Run(policy, numerics, seed, rows[-1]["test_accuracy"], checkpoint.digest(state), rows)
     if folder is not None and saved is not None:
-        write_csv(folder / "metrics.csv", rows)
-        write_json(folder / "metrics.json", done._asdict())
+        write_csv(folder / "metrics.csv", rows, parents=True)
+        write_json(folder / "metrics.json", done._asdict(), parents=True)
         saved.clear()
     return done, cost
 

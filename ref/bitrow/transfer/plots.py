@@ -7,8 +7,6 @@ vision (Okabe and Ito's).
 from __future__ import annotations
 
 import contextlib
-import os
-import secrets
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from bitrow.errors import BitrowError
+from bitrow.files import whole
 from bitrow.transfer.data_raw import extra
 
 _COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000", "#8B6F47")
@@ -201,14 +200,7 @@ def save(figure: Any, path: str | Path) -> None:
     if path.suffix not in _METADATA:
         raise BitrowError(f"plot {path}: found suffix {path.suffix!r}, expected .svg or .png")
     matplotlib = extra("matplotlib", "matplotlib")
-    partial = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
-    try:
-        with matplotlib.rc_context():
-            matplotlib.rcdefaults()
-            matplotlib.rcParams.update(_RC)
-            figure.savefig(partial, format=path.suffix[1:], metadata=_METADATA[path.suffix])
-        os.replace(partial, path)
-    except OSError as error:
-        raise BitrowError(f"plot {path}: cannot be written: {error.strerror}") from None
-    finally:
-        partial.unlink(missing_ok=True)
+    with whole(path) as aside, matplotlib.rc_context():
+        matplotlib.rcdefaults()
+        matplotlib.rcParams.update(_RC)
+        figure.savefig(aside, format=path.suffix[1:], metadata=_METADATA[path.suffix])

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bitrow.errors import BitrowError
-from bitrow.proofs.command import write_aside
+from bitrow.files import write_report, write_text
 from bitrow.proofs.mutants import catalogue, report
 
 if TYPE_CHECKING:
@@ -41,14 +40,10 @@ def mutants(
         raise BitrowError(f"{folder}: found no vector set, expected one there or at --set DIR")
     with bar("mutants", len(catalogue.MUTANTS), quiet) as advance:
         found = report.run(folder, catalogue.MUTANTS, advance)
-    text = json.dumps(report.to_json(found), indent=1) + "\n"
     if markdown is not None:
-        write_aside(markdown, report.markdown(found, COMMAND))
-    if str(json_file) == "-":
-        print(text, end="")
-    else:
-        if json_file is not None:
-            write_aside(json_file, text)
+        write_text(markdown, report.markdown(found, COMMAND))
+    write_report(json_file, report.to_json(found))
+    if str(json_file) != "-":
         _print(found, console)
     return not found.survivors
 
