@@ -300,6 +300,7 @@ def prove(
 @click.option("--input-size", type=int, metavar="N", help="Resize every image to N x N x 3.")
 @click.option("--limit", type=int, metavar="N", help="At most N images of each class.")
 @click.option("--power-of-two", is_flag=True, help="Scales that are powers of two only.")
+@click.option("--jobs", type=click.IntRange(1), metavar="N", help="Runs at a time. [default: one for each processor]")
 @click.option("--quiet", is_flag=True, help="No progress bar.")
 def transfer(spec: str, policies: Sequence[str], numerics: Sequence[str], **options: Any) -> None:
     """Transfer a network to new classes under freeze policies: accuracy, memory, operations, energy."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -22,11 +23,14 @@ def transfer(
     limit: int | None = None,
     out: Path | None = None,
     resume: bool = False,
+    jobs: int | None = None,
     quiet: bool = False,
     console: Console | None = None,
     **options: object,
 ) -> list[Cell]:
     """`bitrow transfer`: run the grid that `options` (the fields of `Plan`) describe, print the table, write the files.
+
+    `jobs`: runs at a time, by default one for each processor.
 
     Raises:
         BitrowError: data that cannot be read, options that cannot be, results that are in the way.
@@ -38,7 +42,7 @@ def transfer(
     loaded = data.load(spec, None if input_size is None else (input_size, input_size, 3), limit=limit)
     total = len(plan.policies) * len(plan.numerics) * plan.seeds
     with bar("transfer", total, quiet) as advance:
-        cells = run(plan, loaded, out, resume, advance)
+        cells = run(plan, loaded, out, resume, advance, jobs or os.cpu_count() or 1)
     console = console or Console()
     if not console.is_terminal:
         console = Console(width=160)

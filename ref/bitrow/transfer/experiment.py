@@ -6,13 +6,17 @@ appears whole or not at all, and a run that was cut off goes on from its last ch
 
 from __future__ import annotations
 
+import concurrent.futures
 import hashlib
 import statistics
+import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
+
+import jax
 
 from bitrow import float_model, zoo
 from bitrow.calibrate import LeastSquares
@@ -63,7 +67,7 @@ class Plan:
 
 
 class Run(NamedTuple):
-    """One finished run: its name, the accuracy on the target's test images, the final state's digest."""
+    """One finished run: its name, the accuracy on the target's test images, the final state's digest, its cost."""
 
     policy: str
     numerics: str
@@ -71,15 +75,25 @@ class Run(NamedTuple):
     accuracy: float
     digest: str
     rows: list[dict[str, Any]]
+    cost: dict[str, Any]
 
 
 class Cell(NamedTuple):
-    """One policy in one numerics: accuracies by seed, and what it costs."""
+    """One policy in one numerics: its runs by seed."""
 
     policy: str
     numerics: str
-    accuracy: tuple[float, ...]
-    cost: dict[str, Any]
+    runs: tuple[Run, ...]
+
+    @property
+    def accuracy(self) -> tuple[float, ...]:
+        """By seed."""
+        return tuple(run.accuracy for run in self.runs)
+
+    @property
+    def cost(self) -> dict[str, Any]:
+        """What an image costs; the same for every seed."""
+        return self.runs[0].cost
 
     @property
     def mean(self) -> float:
@@ -94,8 +108,11 @@ class Cell(NamedTuple):
 Advance = Callable[[str], None]
 
 
-def run(plan: Plan, data: Transfer, out: Path | None, resume: bool, advance: Advance) -> list[Cell]:
+def run(plan: Plan, data: Transfer, out: Path | None, resume: bool, advance: Advance, jobs: int = 1) -> list[Cell]:
     """Run the grid; `advance` is called with a run's name after it. Without `out` nothing is written.
+
+    `jobs` cells run at a time, in threads, which changes no bit; one where there are several devices, whose
+    collective operations must keep their order.
 
     Raises:
         BitrowError: results of another plan in `out`, or of this one without `resume`; what cannot be written.
@@ -103,20 +120,83 @@ def run(plan: Plan, data: Transfer, out: Path | None, resume: bool, advance: Adv
     identity = _identity(plan, data)
     if out is not None:
         _open(out, identity, resume)
-    network = zoo.build(plan.network, data.input_shape, len(data.source.classes), plan.width)
-    runs, costs = [], {}
-    for seed in range(plan.seeds):
-        found = _pretrained(plan, network, data, seed)
-        for numerics in plan.numerics:
-            for policy in plan.policies:
-                done, costs[policy, numerics] = _one(plan, identity, found, data, policy, numerics, seed, out)
-                runs.append(done)
-                advance(f"{policy} {numerics} seed {seed}")
-    cells = [_cell(runs, policy, numerics, costs[policy, numerics])
-             for policy in plan.policies for numerics in plan.numerics]  # fmt: skip
+    grid = _Grid(plan, data, out, identity, advance)
+    names = [(policy, numerics) for policy in plan.policies for numerics in plan.numerics]
+    with concurrent.futures.ThreadPoolExecutor(jobs if jax.device_count() == 1 else 1) as pool:
+        try:
+            list(pool.map(grid.pretrain, grid.unfinished(names)))
+            cells = list(pool.map(lambda name: grid.cell(*name), names))
+        except BaseException:
+            grid.stopped.set()
+            pool.shutdown(cancel_futures=True)
+            raise
     if out is not None:
-        _write(out, identity, runs, cells)
+        _write(out, identity, cells)
     return cells
+
+
+class _Grid:
+    """The runs of a plan, and what they share."""
+
+    def __init__(
+        self, plan: Plan, data: Transfer, out: Path | None, identity: dict[str, Any], advance: Advance
+    ) -> None:
+        self.plan, self.data, self.out, self.identity, self.advance = plan, data, out, identity, advance
+        self.network = zoo.build(plan.network, data.input_shape, len(data.source.classes), plan.width)
+        self.pretrained: dict[int, pretrain.Pretrained] = {}
+        self.stopped = threading.Event()
+
+    def unfinished(self, names: list[tuple[str, str]]) -> list[int]:
+        """Seeds with a run still to do."""
+        return [seed for seed in range(self.plan.seeds) if any(self._kept(*name, seed) is None for name in names)]
+
+    def pretrain(self, seed: int) -> None:
+        """Make the network that the seed's runs begin with."""
+        self.pretrained[seed] = _pretrained(self.plan, self.network, self.data, seed)
+
+    def cell(self, policy: str, numerics: str) -> Cell:
+        """Every seed of a policy in a numerics, one after another: they share compiled programs."""
+        runs = []
+        for seed in range(self.plan.seeds):
+            runs.append(self._kept(policy, numerics, seed) or self._run(policy, numerics, seed))
+            self.advance(f"{policy} {numerics} seed {seed}")
+        return Cell(policy, numerics, tuple(runs))
+
+    def _folder(self, policy: str, numerics: str, seed: int) -> Path | None:
+        return None if self.out is None else self.out / "runs" / policy / numerics / f"seed{seed}"
+
+    def _kept(self, policy: str, numerics: str, seed: int) -> Run | None:
+        """A run that was finished before."""
+        folder = self._folder(policy, numerics, seed)
+        if folder is None or not (folder / "metrics.json").exists():
+            return None
+        kept = read_json(folder / "metrics.json")
+        if not isinstance(kept, dict) or set(kept) != set(Run._fields):
+            raise BitrowError(f"{folder / 'metrics.json'}: found other keys, expected {', '.join(Run._fields)}")
+        return Run(**kept)
+
+    def _run(self, policy: str, numerics: str, seed: int) -> Run:
+        plan, data = self.plan, self.data
+        arithmetic, chosen = parse(numerics), policies.parse(policy)
+        module, loss_scale = pretrain.ready(
+            self.pretrained[seed], data.target, arithmetic, seed, LeastSquares(plan.power_of_two)
+        )
+        policies.prepare(module, chosen, seed)
+        how = usual(data.input_shape)
+        recipe = Recipe(plan.batch, RATES.get(policy, RATE), plan.epochs, seed, loss_scale, plan.power_of_two, how)
+        trainer = Trainer(module, chosen, recipe, data.target.train)
+        saved, folder = None, self._folder(policy, numerics, seed)
+        if folder is not None:
+            which = {"policy": policy, "numerics": numerics, "seed": seed}
+            saved = checkpoint.Checkpoints(folder / "checkpoints", self.identity | which)
+        state, rows = train(trainer, data, saved, stopped=self.stopped)
+        cost = account(module.network, trainer.program.trained, policy=policy).as_dict()
+        done = Run(policy, numerics, seed, rows[-1]["test_accuracy"], checkpoint.digest(state), rows, cost)
+        if folder is not None and saved is not None:
+            write_csv(folder / "metrics.csv", rows, parents=True)
+            write_json(folder / "metrics.json", done._asdict(), parents=True)
+            saved.clear()
+        return done
 
 
 def _identity(plan: Plan, data: Transfer) -> dict[str, Any]:
@@ -157,43 +237,14 @@ def _pretrained(plan: Plan, network: Network, data: Transfer, seed: int) -> pret
     return pretrain.pretrain(network, data.source, seed, first, tuning, LeastSquares(plan.power_of_two), model)
 
 
-def _one(
-    plan: Plan, identity: dict[str, Any], found: pretrain.Pretrained, data: Transfer, policy: str, numerics: str,
-    seed: int, out: Path | None,
-) -> tuple[Run, dict[str, Any]]:  # fmt: skip
-    folder = None if out is None else out / "runs" / policy / numerics / f"seed{seed}"
-    arithmetic, chosen = parse(numerics), policies.parse(policy)
-    module, loss_scale = pretrain.ready(found, data.target, arithmetic, seed, LeastSquares(plan.power_of_two))
-    policies.prepare(module, chosen, seed)
-    recipe = Recipe(
-        plan.batch, RATES.get(policy, RATE), plan.epochs, seed, loss_scale, plan.power_of_two, usual(data.input_shape)
-    )
-    trainer = Trainer(module, chosen, recipe, data.target.train)
-    cost = account(module.network, trainer.program.trained, policy=policy).as_dict()
-    if folder is not None and (folder / "metrics.json").exists():
-        kept = read_json(folder / "metrics.json")
-        return Run(policy, numerics, seed, kept["accuracy"], kept["digest"], kept["rows"]), cost
-    saved = None
-    if folder is not None:
-        saved = checkpoint.Checkpoints(
-            folder / "checkpoints", identity | {"policy": policy, "numerics": numerics, "seed": seed}
-        )
-    state, rows = train(trainer, data, saved)
-    done = Run(policy, numerics, seed, rows[-1]["test_accuracy"], checkpoint.digest(state), rows)
-    if folder is not None and saved is not None:
-        write_csv(folder / "metrics.csv", rows, parents=True)
-        write_json(folder / "metrics.json", done._asdict(), parents=True)
-        saved.clear()
-    return done, cost
-
-
 def train(
-    trainer: Trainer, data: Transfer, saved: checkpoint.Checkpoints | None, every: float = CHECKPOINT_SECONDS
+    trainer: Trainer, data: Transfer, saved: checkpoint.Checkpoints | None, every: float = CHECKPOINT_SECONDS,
+    stopped: threading.Event | None = None,
 ) -> tuple[State, list[dict[str, Any]]]:
     """Train to the recipe's last epoch, from the last checkpoint if there is one; a checkpoint each `every` seconds.
 
     Raises:
-        BitrowError: a checkpoint of another run, or one that cannot be written.
+        BitrowError: a checkpoint of another run, or one that cannot be written; `stopped` was set meanwhile.
     """
     state, rows, first = trainer.start(), [], 0
     before = saved.latest(state) if saved is not None else None
@@ -201,6 +252,8 @@ def train(
         first, rows, state = before.epochs, before.rows, trainer.place(before.state)
     last = time.monotonic()
     for epoch in range(first, trainer.program.recipe.epochs):
+        if stopped is not None and stopped.is_set():
+            raise BitrowError("training: stopped")
         state, metrics = trainer.epoch(state, epoch)
         rows.append({
             "epoch": epoch + 1,
@@ -214,31 +267,25 @@ def train(
     return state, rows
 
 
-def _cell(runs: list[Run], policy: str, numerics: str, cost: dict[str, Any]) -> Cell:
-    found = tuple(r.accuracy for r in runs if (r.policy, r.numerics) == (policy, numerics))
-    return Cell(policy, numerics, found, cost)
-
-
-def _write(out: Path, identity: dict[str, Any], runs: list[Run], cells: list[Cell]) -> None:
+def _write(out: Path, identity: dict[str, Any], cells: list[Cell]) -> None:
     rows = [
         {"policy": c.policy, "numerics": c.numerics, "accuracy_mean": c.mean, "accuracy_spread": c.spread}
         | {key: value for key, value in c.cost.items() if key != "policy"}
         for c in cells
     ]
     write_csv(out / "results.csv", rows)
-    found = [{"seed": r.seed, "policy": r.policy, "numerics": r.numerics, "accuracy": r.accuracy, "digest": r.digest}
-             for r in runs]  # fmt: skip
+    found = [{name: getattr(run, name) for name in ("seed", "policy", "numerics", "accuracy", "digest")}
+             for cell in cells for run in cell.runs]  # fmt: skip
     write_json(out / "results.json", {"plan": identity, "cells": rows, "runs": found})
-    _plot(out, runs, cells)
+    _plot(out, cells)
 
 
-def _plot(out: Path, runs: list[Run], cells: list[Cell]) -> None:
+def _plot(out: Path, cells: list[Cell]) -> None:
     from bitrow.transfer.plots import Curve, Point, accuracy_memory, learning_curves
 
     curves = []
     for cell in cells:
-        rows = [r.rows for r in runs if (r.policy, r.numerics) == (cell.policy, cell.numerics)]
-        loss, right = ([[row[key] for row in each] for each in rows] for key in ("loss", "test_accuracy"))
+        loss, right = ([[row[key] for row in run.rows] for run in cell.runs] for key in ("loss", "test_accuracy"))
         curves.append(Curve(f"{cell.policy} {cell.numerics}", loss, right))
     learning_curves(curves, out / "learning_curves.svg")
     accuracy_memory(

@@ -46,7 +46,7 @@ def advance(
         return scales._replace(seed=seed), history
     wanted = _wanted(jnp.max(history), rule.config.dy_format, rule.power_of_two)
     folded = rule.config.fold
-    wanted = jnp.maximum(wanted, jnp.float16(SCALE_MIN) if folded else _least(w_scale, rule.power_of_two))
+    wanted = jnp.maximum(wanted, jnp.float16(SCALE_MIN) if folded else _least(w_scale))
     wanted = jnp.minimum(wanted, jnp.float16(SCALE_MAX))
     known = (jnp.max(history) > 0) & jnp.isfinite(jnp.max(history))
     dy_scale = jnp.where(known, wanted, scales.dy_scale)
@@ -55,13 +55,8 @@ def advance(
 
 
 def _wanted(largest: Array, fmt: Fxp, power_of_two: bool) -> Array:
-    scale = fp16.div(ordered_half(largest), jnp.float16(fmt.max))
+    scale = fp16.div(fp16.round_once(largest), jnp.float16(fmt.max))
     return round_up(scale) if power_of_two else scale
-
-
-def ordered_half(value: Array) -> Array:
-    """A float32 that is an FP16 number, as FP16."""
-    return fp16.round_once(value)
 
 
 def round_up(scale: Array) -> Array:
@@ -70,8 +65,7 @@ def round_up(scale: Array) -> Array:
     return lax.bitcast_convert_type(word & jnp.uint16(0x7C00), jnp.float16)
 
 
-def _least(w_scale: Array, power_of_two: bool) -> Array:
-    """An FP16 scale, at least SCALE_MIN, whose product with w_scale is a normal FP16 number."""
+def _least(w_scale: Array) -> Array:
+    """A power of two, at least SCALE_MIN, whose product with w_scale is a normal FP16 number."""
     least = fp16.div(jnp.float16(FP16_MIN_NORMAL), w_scale)
-    least = jnp.maximum(round_up(jnp.maximum(least, jnp.float16(SCALE_MIN))), jnp.float16(SCALE_MIN))
-    return least
+    return round_up(jnp.maximum(least, jnp.float16(SCALE_MIN)))
