@@ -108,11 +108,14 @@ class Cell(NamedTuple):
 Advance = Callable[[str], None]
 
 
-def run(plan: Plan, data: Transfer, out: Path | None, resume: bool, advance: Advance, jobs: int = 1) -> list[Cell]:
+def run(
+    plan: Plan, data: Transfer, out: Path | None, resume: bool, advance: Advance, jobs: int = 1,
+    every: float = CHECKPOINT_SECONDS,
+) -> list[Cell]:  # fmt: skip
     """Run the grid; `advance` is called with a run's name after it. Without `out` nothing is written.
 
     `jobs` cells run at a time, in threads, which changes no bit; one where there are several devices, whose
-    collective operations must keep their order.
+    collective operations must keep their order. A run is checkpointed after an epoch every `every` seconds.
 
     Raises:
         BitrowError: results of another plan in `out`, or of this one without `resume`; what cannot be written.
@@ -120,7 +123,7 @@ def run(plan: Plan, data: Transfer, out: Path | None, resume: bool, advance: Adv
     identity = _identity(plan, data)
     if out is not None:
         _open(out, identity, resume)
-    grid = _Grid(plan, data, out, identity, advance)
+    grid = _Grid(plan, data, out, identity, advance, every)
     names = [(policy, numerics) for policy in plan.policies for numerics in plan.numerics]
     with concurrent.futures.ThreadPoolExecutor(jobs if jax.device_count() == 1 else 1) as pool:
         try:
@@ -139,9 +142,10 @@ class _Grid:
     """The runs of a plan, and what they share."""
 
     def __init__(
-        self, plan: Plan, data: Transfer, out: Path | None, identity: dict[str, Any], advance: Advance
+        self, plan: Plan, data: Transfer, out: Path | None, identity: dict[str, Any], advance: Advance, every: float
     ) -> None:
         self.plan, self.data, self.out, self.identity, self.advance = plan, data, out, identity, advance
+        self.every = every
         self.network = zoo.build(plan.network, data.input_shape, len(data.source.classes), plan.width)
         self.pretrained: dict[int, pretrain.Pretrained] = {}
         self.stopped = threading.Event()
@@ -152,7 +156,7 @@ class _Grid:
 
     def pretrain(self, seed: int) -> None:
         """Make the network that the seed's runs begin with."""
-        self.pretrained[seed] = _pretrained(self.plan, self.network, self.data, seed)
+        self.pretrained[seed] = pretrained(self.plan, self.network, self.data, seed)
 
     def cell(self, policy: str, numerics: str) -> Cell:
         """Every seed of a policy in a numerics, one after another: they share compiled programs."""
@@ -176,27 +180,33 @@ class _Grid:
         return Run(**kept)
 
     def _run(self, policy: str, numerics: str, seed: int) -> Run:
-        plan, data = self.plan, self.data
-        arithmetic, chosen = parse(numerics), policies.parse(policy)
-        module, loss_scale = pretrain.ready(
-            self.pretrained[seed], data.target, arithmetic, seed, LeastSquares(plan.power_of_two)
-        )
-        policies.prepare(module, chosen, seed)
-        how = usual(data.input_shape)
-        recipe = Recipe(plan.batch, RATES.get(policy, RATE), plan.epochs, seed, loss_scale, plan.power_of_two, how)
-        trainer = Trainer(module, chosen, recipe, data.target.train)
+        data = self.data
+        trainer = make_trainer(self.plan, data, self.pretrained[seed], policy, numerics, seed)
         saved, folder = None, self._folder(policy, numerics, seed)
         if folder is not None:
             which = {"policy": policy, "numerics": numerics, "seed": seed}
             saved = checkpoint.Checkpoints(folder / "checkpoints", self.identity | which)
-        state, rows = train(trainer, data, saved, stopped=self.stopped)
-        cost = account(module.network, trainer.program.trained, policy=policy).as_dict()
+        state, rows = train(trainer, data, saved, self.every, self.stopped)
+        cost = account(trainer.network, trainer.program.trained, policy=policy).as_dict()
         done = Run(policy, numerics, seed, rows[-1]["test_accuracy"], checkpoint.digest(state), rows, cost)
         if folder is not None and saved is not None:
             write_csv(folder / "metrics.csv", rows, parents=True)
             write_json(folder / "metrics.json", done._asdict(), parents=True)
             saved.clear()
         return done
+
+
+def make_trainer(
+    plan: Plan, data: Transfer, found: pretrain.Pretrained, policy: str, numerics: str, seed: int,
+    devices: list[jax.Device] | None = None,
+) -> Trainer:  # fmt: skip
+    """The trainer of one run of a plan, of the network that `found` is."""
+    arithmetic, chosen = parse(numerics), policies.parse(policy)
+    module, loss_scale = pretrain.ready(found, data.target, arithmetic, seed, LeastSquares(plan.power_of_two))
+    policies.prepare(module, chosen, seed)
+    how = usual(data.input_shape)
+    recipe = Recipe(plan.batch, RATES.get(policy, RATE), plan.epochs, seed, loss_scale, plan.power_of_two, how)
+    return Trainer(module, chosen, recipe, data.target.train, devices)
 
 
 def _identity(plan: Plan, data: Transfer) -> dict[str, Any]:
@@ -227,7 +237,8 @@ def _open(out: Path, identity: dict[str, Any], resume: bool) -> None:
     write_json(plan_file, identity, parents=True)
 
 
-def _pretrained(plan: Plan, network: Network, data: Transfer, seed: int) -> pretrain.Pretrained:
+def pretrained(plan: Plan, network: Network, data: Transfer, seed: int) -> pretrain.Pretrained:
+    """The network that a seed's runs begin with."""
     model: float_model.FloatModel | None = None
     if plan.model_file is not None:
         model = checkpoint.load_float(plan.model_file, network)

@@ -120,7 +120,7 @@ class Trainer:
             layer.set_attributes(sharded=self.mesh.size > 1)
         self.parts = take_apart(module)
         self.images = images
-        network = module.network
+        network = self.network = module.network
         names = policies.trained(network, policy, self.parts.params)
         sizes = shapes(network)
         rules = tuple(
