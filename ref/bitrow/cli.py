@@ -300,14 +300,21 @@ def prove(
 @click.option("--input-size", type=int, metavar="N", help="Resize every image to N x N x 3.")
 @click.option("--limit", type=int, metavar="N", help="At most N images of each class.")
 @click.option("--power-of-two", is_flag=True, help="Scales that are powers of two only.")
+@click.option("--compare", is_flag=True, help="Instead, train simulated beside bit-accurate; show where they differ.")
+@click.option("--checkpoint-seconds", type=click.FloatRange(0), metavar="N", help="Least time between. [default: 15]")
 @click.option("--jobs", type=click.IntRange(1), metavar="N", help="Runs at a time. [default: one for each processor]")
 @click.option("--quiet", is_flag=True, help="No progress bar.")
-def transfer(spec: str, policies: Sequence[str], numerics: Sequence[str], **options: Any) -> None:
+def transfer(spec: str, policies: Sequence[str], numerics: Sequence[str], compare: bool, **options: Any) -> None:
     """Transfer a network to new classes under freeze policies: accuracy, memory, operations, energy."""
     from bitrow.transfer import command
 
     chosen: dict[str, Any] = {name: tuple(v) for name, v in (("policies", policies), ("numerics", numerics)) if v}
-    command.transfer(spec, **chosen, **options)
+    if options["checkpoint_seconds"] is None:
+        del options["checkpoint_seconds"]
+    if not compare:
+        command.transfer(spec, **chosen, **options)
+    elif not command.compare(spec, **chosen, **options):
+        sys.exit(DIFFERS)
 
 
 @cli.command()

@@ -12,8 +12,8 @@ from rich.table import Table
 
 from bitrow.errors import BitrowError
 from bitrow.progress import bar
-from bitrow.transfer import data
-from bitrow.transfer.experiment import Cell, Plan, run
+from bitrow.transfer import compare_run, data
+from bitrow.transfer.experiment import CHECKPOINT_SECONDS, Cell, Plan, run
 
 
 def transfer(
@@ -24,13 +24,15 @@ def transfer(
     out: Path | None = None,
     resume: bool = False,
     jobs: int | None = None,
+    checkpoint_seconds: float = CHECKPOINT_SECONDS,
     quiet: bool = False,
     console: Console | None = None,
     **options: object,
 ) -> list[Cell]:
     """`bitrow transfer`: run the grid that `options` (the fields of `Plan`) describe, print the table, write the files.
 
-    `jobs`: runs at a time, by default one for each processor.
+    `jobs`: runs at a time, by default one for each processor. `checkpoint_seconds`: the least time between two
+    checkpoints of a run.
 
     Raises:
         BitrowError: data that cannot be read, options that cannot be, results that are in the way.
@@ -39,16 +41,53 @@ def transfer(
         raise BitrowError("--resume: found no --out, expected the folder of the results to continue")
     plan = Plan(**options)  # type: ignore[arg-type]
     begun = time.monotonic()
-    loaded = data.load(spec, None if input_size is None else (input_size, input_size, 3), limit=limit)
+    loaded = _load(spec, input_size, limit)
     total = len(plan.policies) * len(plan.numerics) * plan.seeds
     with bar("transfer", total, quiet) as advance:
-        cells = run(plan, loaded, out, resume, advance, jobs or os.cpu_count() or 1)
+        cells = run(plan, loaded, out, resume, advance, jobs or os.cpu_count() or 1, checkpoint_seconds)
     console = console or Console()
     if not console.is_terminal:
         console = Console(width=160)
     console.print(table(cells, plan.numerics))
     console.print(f"{total} runs, {time.monotonic() - begun:.0f} s", highlight=False)
     return cells
+
+
+def _load(spec: str, input_size: int | None, limit: int | None) -> data.Transfer:
+    return data.load(spec, None if input_size is None else (input_size, input_size, 3), limit=limit)
+
+
+def compare(
+    spec: str = "digits",
+    *,
+    input_size: int | None = None,
+    limit: int | None = None,
+    out: Path | None = None,
+    resume: bool = False,
+    jobs: int | None = None,
+    checkpoint_seconds: float | None = None,
+    quiet: bool = False,
+    **options: object,
+) -> bool:
+    """`bitrow transfer --compare`: simulated beside bit-accurate training, for each policy, gradient and seed.
+
+    Prints what was found, and says whether it is what SPEC.md E2 promises: no difference where that holds.
+
+    Raises:
+        BitrowError: as `transfer`; `resume`, `jobs` or `checkpoint_seconds`: a comparison runs alone and anew.
+    """
+    for name, value in (("resume", resume), ("jobs", jobs), ("checkpoint-seconds", checkpoint_seconds)):
+        if value:
+            raise BitrowError(f"--compare: found --{name}, expected it without")
+    plan = Plan(**options)  # type: ignore[arg-type]
+    total = len(plan.policies) * plan.seeds * len(compare_run.gradients(plan))
+    loaded = _load(spec, input_size, limit)
+    with bar("compare", total, quiet) as advance:
+        results = compare_run.run(plan, loaded, out, advance)
+    for one in results:
+        first, *more = one.found.lines()
+        print(f"{one.policy} {one.gradient} seed {one.seed}: {first}", *(f"  {line}" for line in more), sep="\n")
+    return all(one.found.holds for one in results)
 
 
 def table(cells: Sequence[Cell], numerics: Sequence[str]) -> Table:

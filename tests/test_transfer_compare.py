@@ -1,0 +1,109 @@
+"""Simulated beside bit-accurate training: no word differs with power-of-two scales, and why one does with others."""
+
+from __future__ import annotations
+
+import json
+from fractions import Fraction
+
+import numpy as np
+import pytest
+
+from bitrow.config import ConvConfig
+from bitrow.errors import BitrowError
+from bitrow.formats import AccOverflow, Accumulator, Dequantize, Fxp
+from bitrow.layers import conv
+from bitrow.oracle import conv as oracle_conv
+from bitrow.transfer.compare import compare
+from bitrow.transfer.compare_cause import Cause, explain
+from transfer_samples import digits, trainer
+
+STEPS = len(digits().target.train.y) // 32
+
+
+@pytest.mark.parametrize(
+    ("policy", "gradient"), [("lite_residual", "fxp4-nearest-static"), ("bias", "fxp8-stochastic-delayed")]
+)
+def test_powers_of_two_keep_every_word_for_an_epoch(policy, gradient):
+    """SPEC.md E2: every word of every layer in every step; and both trainings end with the same bits."""
+    found = compare(trainer(policy, f"bit_accurate-{gradient}"), trainer(policy, f"simulated-{gradient}"))
+    assert found.certified and found.holds
+    assert (found.steps, found.images, found.differing, found.difference) == (STEPS, 32 * STEPS, 0, None)
+    each = 64 + 3 * 64 + 16 + 4 * 16 + 4 + 5  # the input; stem, its norm and ReLU; pool; the block; average; logits
+    assert found.words == found.images * each
+    assert found.parted is None and found.digests[0] == found.digests[1]
+
+
+def test_the_first_difference_of_general_scales_is_explained():
+    """SPEC.md E3, D3: the step, the word and the roundings between its two values, told and counted."""
+    name = "lite_residual", "fxp4-nearest-static"
+    found = compare(*(trainer(name[0], f"{kind}-{name[1]}", False) for kind in ("bit_accurate", "simulated")))
+    first = found.difference
+    assert first is not None and not found.certified and found.holds
+    assert found.differing > 0 and found.parted is not None and found.digests[0] != found.digests[1]
+    assert first.layer in ("stem", "c1") and first.words > 0 and first.why is not None
+    assert first.why.words[0] == first.simulated != first.accurate == first.why.words[-1]
+    assert first.why.causes and Cause.NONE not in first.why.causes
+    assert first.why.product == first.why.acc * first.why.scale
+    told = found.lines()
+    assert f"step {first.step}, image {first.image}, {first.layer}[" in told[1] and "cause: " in told[3]
+    assert json.loads(json.dumps(found.to_json()))["difference"]["why"]["acc"] == first.why.acc
+
+
+def test_trainers_of_other_states_are_refused():
+    with pytest.raises(BitrowError, match="begin in different states"):
+        compare(trainer("bias"), trainer("bias", "simulated", power_of_two=False))
+
+
+def _element(config, weight, codes, x_scale, w_scale, simulated=None):
+    """The explanation of a 1x1 output, a sum of codes times weights [k,1,1,1], by the oracle's word for it.
+
+    `simulated` makes the other word from the one with the products rounded, which it is by default.
+    """
+    params = conv.make_params(config, "c", weight, x_scale, w_scale, 1.0)
+    x = (np.asarray(codes) / np.float64(params.x_inv_scale)).astype(np.float16).view(np.uint16).reshape(-1, 1, 1)
+    words = {name: np.asarray(getattr(params, name)).view(np.uint16) for name in ("x_inv_scale", "scale")}
+    taps = oracle_conv.forward(config, words | {"x": x[None], "weight_code": weight})
+    assert taps["x_code"].ravel().tolist() == list(codes)
+    accurate, scale = int(taps["y"][0, 0, 0, 0]), np.float16(x_scale)
+    once = explain(config, params, scale, x, (0, 0, 0), accurate, accurate).words[1]
+    other = once if simulated is None else simulated(once)
+    return explain(config, params, scale, x, (0, 0, 0), other, accurate)
+
+
+def _column(*values):
+    return np.array(values, np.int8).reshape(-1, 1, 1, 1)
+
+
+def test_each_rounding_is_found():
+    """SPEC.md E2, E3, D2, D3, M2: one sum for each cause, with this cause alone."""
+    plain = _element(ConvConfig(), _column(3, -2), [5, 7], 0.5, 0.25)
+    assert plain.causes == () and plain.acc == plain.total == 1 and plain.exact == Fraction(1, 8)
+
+    host = _element(ConvConfig(), _column(5, 1), [7, 6], 0.262207031250, 0.151733398437500)
+    assert host.acc == 41 and host.causes == (Cause.SCALE,) and host.scale != host.x_scale * host.w_scale
+
+    wide = ConvConfig(x_format=Fxp(8), weight_format=Fxp(8), dequantize=Dequantize.TWO_STEP)
+    twice = _element(wide, _column(127, 4), [127, 1], 0.5, 0.625)
+    assert twice.causes == (Cause.TWO_STEP,) and twice.acc > 2048
+
+    narrow = ConvConfig(accumulator=Accumulator(8, AccOverflow.WRAP))
+    wrapped = _element(narrow, _column(7, 7, 7), [7, 7, 7], 0.5, 0.5)
+    assert wrapped.causes == (Cause.REGISTER,) and (wrapped.acc, wrapped.total) == (147 - 256, 147)
+
+    summed = _element(ConvConfig(), _column(3, -2), [5, 7], 0.5, 0.25, lambda word: word + 1)
+    assert summed.causes == (Cause.SUM,)
+
+
+def test_float32_products_move_a_word():
+    """SPEC.md E3: one product of 28 bits, searched for: float32 rounds it to a tie of FP16 that it is not."""
+    a, b = np.meshgrid(np.arange(1024, 2048), np.arange(1024, 2048))
+    product = a * b * 49
+    unit = 1 << (np.floor(np.log2(product)).astype(int) - 11)  # half an ulp of FP16
+    beside = product % (2 * unit) - unit
+    near = (beside != 0) & (abs(beside) < unit >> 13)
+    causes = set()
+    for left, right in zip(a[near][:40], b[near][:40], strict=True):
+        found = _element(ConvConfig(), _column(7), [7], float(left) / 1024, float(right) / 1024)
+        causes |= set(found.causes)
+        assert found.exact == Fraction(49 * int(left) * int(right), 1 << 20)
+    assert Cause.PRODUCTS in causes and Cause.NONE not in causes
