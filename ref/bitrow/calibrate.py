@@ -8,6 +8,7 @@ is float32 work on the host: what it chooses is a parameter of the contract, how
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -110,8 +111,9 @@ def forward_scales(
 ) -> dict[str, ConvScales]:
     """Scales, FP16 numbers as f32, of every convolution's weights and its input on images f32[n,h,w,c]."""
     convs = {node.name: node for node in network.nodes if isinstance(node.config, ConvConfig)}
-    seen = jax.jit(lambda x: _observed(network, model, x, {node.inputs[0] for node in convs.values()}))
-    values = {name: np.asarray(value) for name, value in seen(jnp.asarray(images, jnp.float32)).items()}
+    inputs = frozenset(node.inputs[0] for node in convs.values())
+    seen = _observed(network, inputs, model, jnp.asarray(images, jnp.float32))
+    values = {name: np.asarray(value) for name, value in seen.items()}
     scales = {}
     for name, node in convs.items():
         assert isinstance(node.config, ConvConfig) and isinstance(node.size, ConvSize)
@@ -228,7 +230,8 @@ def _weight_scale(weight: np.ndarray, fmt: Fxp, per_channel: bool, rule: Rule) -
     return np.array([as_scale(rule(weight[..., c], fmt)) for c in range(weight.shape[3])])
 
 
-def _observed(network: Network, model: FloatModel, x: jax.Array, names: set[str]) -> dict[str, jax.Array]:
+@functools.partial(jax.jit, static_argnums=(0, 1))
+def _observed(network: Network, names: frozenset[str], model: FloatModel, x: jax.Array) -> dict[str, jax.Array]:
     found = {"input": x}
     forward(network, model, x, observe=found.__setitem__)
     return {name: found[name] for name in names}
@@ -242,16 +245,23 @@ def _output_gradients(
     labels: np.ndarray,
 ) -> dict[str, np.ndarray]:
     """Gradient of the summed loss at every convolution's output, f32[n,oh,ow,c_out]."""
-    batch = any(getattr(n.config, "statistics", None) is Statistics.BATCH for n in network.nodes)
-
-    def loss_of(offsets: dict[str, jax.Array], x: jax.Array, y: jax.Array) -> jax.Array:
-        logits, _ = forward(network, model, x, train=batch, scales=scales, offsets=offsets)
-        return cross_entropy(logits, y)
-
     sizes = shapes(network)
     offsets = {name: jnp.zeros((len(images), *sizes[name]), jnp.float32) for name in scales}
-    gradients = jax.jit(jax.grad(loss_of))(offsets, jnp.asarray(images, jnp.float32), jnp.asarray(labels))
+    x, y = jnp.asarray(images, jnp.float32), jnp.asarray(labels)
+    gradients = _loss_gradient(offsets, network, model, dict(scales), x, y)
     return {name: np.asarray(value) for name, value in gradients.items()}
+
+
+def _loss(
+    offsets: dict[str, jax.Array], network: Network, model: FloatModel, scales: dict[str, ConvScales], x: jax.Array,
+    y: jax.Array,
+) -> jax.Array:  # fmt: skip
+    batch = any(getattr(n.config, "statistics", None) is Statistics.BATCH for n in network.nodes)
+    logits, _ = forward(network, model, x, train=batch, scales=scales, offsets=offsets)
+    return cross_entropy(logits, y)
+
+
+_loss_gradient = jax.jit(jax.grad(_loss), static_argnums=1)
 
 
 def _weights(network: Network, model: FloatModel, name: str) -> Weights:

@@ -179,8 +179,8 @@ class Trainer:
         steps = -(-len(images.y) // batch)
         order = np.full(steps * batch, -1, np.int32)
         order[: len(images.y)] = np.arange(len(images.y), dtype=np.int32)
-        fixed = self.parts.probes, self.parts.constants
-        right = _evaluate(self.program, state, fixed, images.x, images.y, order.reshape(steps, batch))
+        parts = self.parts._replace(structure=None, params=state.params, gradient=state.gradient)
+        right = _evaluate(self.parts.structure, self.mesh, parts, images.x, images.y, order.reshape(steps, batch))
         return int(right) / len(images.y)
 
     def module(self, state: State) -> NetworkModule:
@@ -275,20 +275,18 @@ def _update(
     return State(params, optimizer, scales, history)
 
 
-@functools.partial(jax.jit, static_argnums=0)
-def _evaluate(program: Program, state: State, fixed: Any, x: Array, y: Array, order: Array) -> Array:
-    def run(state: State, fixed: Any, x: Array, y: Array, order: Array) -> Array:
-        probes, constants = fixed
+@functools.partial(jax.jit, static_argnums=(0, 1))
+def _evaluate(structure: Any, mesh: Mesh, parts: Parts, x: Array, y: Array, order: Array) -> Array:
+    """Images that are right; one program for all policies of a structure."""
 
+    def run(parts: Parts, x: Array, y: Array, order: Array) -> Array:
         def step(right: Array, index: Array) -> tuple[Array, None]:
-            parts = Parts(program.structure, state.params, probes, state.gradient, constants)
-            found = jnp.argmax(parts.join()(x[index]), axis=1).astype(jnp.int32)
+            logits = parts._replace(structure=structure).join()(x[index])
+            found = jnp.argmax(logits, axis=1).astype(jnp.int32)
             return right + ((found == y[index]) & (index >= 0)).sum(dtype=jnp.int32), None
 
         right, _ = lax.scan(step, jnp.int32(0), order)
         return lax.psum(right, AXIS)
 
-    specs = (P(), P(), P(), P(), P(None, AXIS))
-    return jax.shard_map(run, mesh=program.mesh, in_specs=specs, out_specs=P(), check_vma=False)(
-        state, fixed, x, y, order
-    )
+    specs = (P(), P(), P(), P(None, AXIS))
+    return jax.shard_map(run, mesh=mesh, in_specs=specs, out_specs=P(), check_vma=False)(parts, x, y, order)
