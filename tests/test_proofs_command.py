@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from bitrow import cli
-from bitrow.proofs import registry
+from bitrow.proofs import machine, registry, shards
 from bitrow.proofs.claim import Claim, Counterexample, Effort, Method, Outcome
 
 FALSE = Counterexample((("a", "0x3c00", "1"), ("mode", "up/infinity", "")), "0x3c00 (1)", "0x3c01 (1.001)", "oracle")
@@ -88,6 +88,28 @@ def test_shards_are_merged(run, tmp_path: Path) -> None:
     assert [row["chunks"] for row in json.loads((tmp_path / "all.json").read_text())["claims"]] == [[4, 4], [4, 4]]
     status, out, err = run("--merge", files[0], files[2], state=False)
     assert status == cli.BAD_INPUT and err == ["bitrow: shard 2 of 3: found no file, expected one for each shard"]
+
+
+def test_a_page_of_claims(run, tmp_path: Path) -> None:
+    """Each claim with its statement, domain and what was found; totals, digests, versions, machine, the command."""
+    page = tmp_path / "claims.md"
+    assert run("--full", "fp16.*", "--markdown", page)[0] == 0
+    text = page.read_text()
+    assert "2 of 2 hold" in text and "They took 8 chunks" in text and machine.describe() in text
+    assert f"`bitrow prove 'fp16.one' 'fp16.two' --full --markdown {page}`" in text
+    row = "| fp16.one | F3 Q1 | fp16.one is right | search | the full domain | 400 | holds; smallest K = 33 | 0.0 |"
+    assert row in text.splitlines() and "| total | 2 |  | 0.0 |" in text.splitlines()
+    versions = shards.versions()
+    assert f"| source | `{versions['source']}` |" in text and f"| jax | `{versions['jax']}` |" in text
+    (file,) = (tmp_path / "state").iterdir()
+    again = tmp_path / "again.md"
+    assert run("--merge", file, "--markdown", again, state=False)[0] == 0
+    assert again.read_text() == text.replace(str(page), str(again))
+    status, _, err = run("fp16.one", "--markdown", tmp_path / "none" / "page.md")
+    assert status == cli.BAD_INPUT and len(err) == 1 and "cannot be written" in err[0]
+    run("--markdown", page)
+    assert "2 of 3 hold" in page.read_text() and "| wrong | F3 Q1 | wrong is right |" in page.read_text()
+    assert "`bitrow prove --quick --markdown" in page.read_text()
 
 
 @pytest.mark.parametrize("text", ["0/3", "4/3", "2", "a/b", "1/0", "-1/3"])

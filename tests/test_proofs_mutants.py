@@ -291,7 +291,7 @@ def test_bad_arguments_are_one_line(run, tmp_path: Path) -> None:
     assert run("--shard", "1/2")[2] == [
         "bitrow: prove mutants: found --merge or --shard, expected neither: it takes seconds"
     ]
-    assert cli.run(["prove", "fp16.add", "--markdown", str(tmp_path / "page.md")]) == 2
+    assert cli.run(["prove", "fp16.add", "--set", str(tmp_path)]) == 2
 
 
 def test_the_committed_page_is_current(cases: list[judge.Judged]) -> None:

@@ -239,7 +239,7 @@ def ablate(networks: Sequence[str], studies: Sequence[str], **options: Any) -> N
 @click.option("--fresh", is_flag=True, help="Do not take up an unfinished run.")
 @click.option("--jobs", type=click.IntRange(1), metavar="N", help="Processes. [default: one for each processor]")
 @click.option("--set", "folder", type=_SET, metavar="DIR", help="mutants: the vector set. [default: golden/v1]")
-@click.option("--markdown", type=_SET, metavar="FILE", help="mutants: the tables as a page.")
+@click.option("--markdown", type=_SET, metavar="FILE", help="The tables as a page for the docs.")
 @click.option("--network", metavar="NAME|MODEL", help="Instead, print what is proved of each convolution of it.")
 @click.option("--quiet", is_flag=True, help="No progress bar.")
 def prove(
@@ -273,12 +273,13 @@ def prove(
         if merge or options["shard"]:
             raise BitrowError("prove mutants: found --merge or --shard, expected neither: it takes seconds")
         holds = mutants(folder, json_file=json_file, markdown=markdown, quiet=options["quiet"])
-    elif folder or markdown:
-        raise BitrowError(f"prove: found --set or --markdown with {' '.join(claims) or 'all claims'}, expected mutants")
+    elif folder:
+        raise BitrowError(f"prove: found --set with {' '.join(claims) or 'all claims'}, expected mutants")
     elif merge:
-        holds = command.merge([Path(name) for name in claims], json_file)
+        holds = command.merge([Path(name) for name in claims], json_file, markdown)
     else:
-        holds = command.prove(claims, effort=Effort.QUICK if quick else Effort.FULL, json_file=json_file, **options)
+        effort = Effort.QUICK if quick else Effort.FULL
+        holds = command.prove(claims, effort=effort, json_file=json_file, markdown=markdown, **options)
     if not holds:
         sys.exit(DIFFERS)
 

@@ -23,6 +23,7 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from bitrow.errors import BitrowError
 from bitrow.files import write_report
+from bitrow.proofs import machine
 from bitrow.proofs.shards import versions
 from bitrow.vectors import identity, operations, stepwise
 from bitrow.vectors.identity_digests import DIGESTS
@@ -139,16 +140,6 @@ def check_way(way: str, flags: str) -> dict[str, Any]:
             "seconds": round(time.perf_counter() - start, 2)}  # fmt: skip
 
 
-def _cpu_model() -> str:
-    try:
-        for line in Path("/proc/cpuinfo").read_text().splitlines():
-            if line.startswith("model name"):
-                return line.split(":", 1)[1].strip()
-    except OSError:
-        pass
-    return platform.processor() or platform.machine()
-
-
 def certificate() -> dict[str, Any]:
     """All checks of this machine."""
     forms = [check_form(form) for form in FORMS]
@@ -161,7 +152,7 @@ def certificate() -> dict[str, Any]:
         "versions": versions() | {"python": platform.python_version()},
         "platform": jax.default_backend(),
         "devices": [device.device_kind for device in jax.devices()],
-        "cpu": _cpu_model(),
+        "cpu": machine.cpu_model(),
         "system": platform.platform(),
         "digests": DIGESTS,
         "checks": rows,

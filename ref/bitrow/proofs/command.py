@@ -14,8 +14,8 @@ from rich.console import Console
 from rich.table import Table
 
 from bitrow.errors import BitrowError
-from bitrow.files import write_report
-from bitrow.proofs import registry, runner, shards
+from bitrow.files import write_report, write_text
+from bitrow.proofs import machine, page, registry, runner, shards
 from bitrow.proofs.claim import Claim, Counterexample, Effort
 from bitrow.proofs.shards import Results
 
@@ -41,6 +41,7 @@ def prove(
     effort: Effort = Effort.QUICK,
     shard: str | None = None,
     json_file: Path | None = None,
+    markdown: Path | None = None,
     state: Path = STATE,
     fresh: bool = False,
     jobs: int | None = None,
@@ -66,13 +67,18 @@ def prove(
             shards.save(results, partial)
             advance(job)
 
-        runner.run(claims, results, jobs or runner.available_cpus(), save)
+        runner.run(claims, results, jobs or machine.available_cpus(), save)
     shards.save(results, target)
     partial.unlink(missing_ok=True)
-    return show(claims, results, json_file, console, str(target))
+    return show(claims, results, str(target), json_file, markdown, console)
 
 
-def merge(paths: Sequence[Path], json_file: Path | None = None, console: Console | None = None) -> bool:
+def merge(
+    paths: Sequence[Path],
+    json_file: Path | None = None,
+    markdown: Path | None = None,
+    console: Console | None = None,
+) -> bool:
     """Put the result files of all shards together and print the table; whether every claim holds.
 
     Raises:
@@ -83,7 +89,7 @@ def merge(paths: Sequence[Path], json_file: Path | None = None, console: Console
     for name, count in results.chunks.items():
         if name not in claims or claims[name].chunks(results.effort) != count:
             raise BitrowError(f"{paths[0]}: found {count} chunks of {name}, expected those of this installation")
-    return show(claims, results, json_file, console, f"{len(paths)} shards")
+    return show(claims, results, f"{len(paths)} shards", json_file, markdown, console)
 
 
 @contextlib.contextmanager
@@ -146,6 +152,7 @@ def report(claims: Mapping[str, Claim], results: Results) -> dict[str, Any]:
         "effort": results.effort.value,
         "shard": f"{number}/{of}",
         "versions": dict(results.versions),
+        "machines": list(results.machines),
         "holds": all(row["verdict"] == "holds" for row in rows),
         "claims": rows,
     }
@@ -172,7 +179,7 @@ def _table(found: Mapping[str, Any]) -> Table:
     table.add_column("verdict", overflow="fold")
     table.add_column("seconds", justify="right")
     for line in found["claims"]:
-        verdict = "; ".join([line["verdict"], *line["notes"]])
+        verdict = page.verdict(line)
         style = {"holds": "green", "false": "bold red"}.get(line["verdict"], "yellow")
         clauses = " ".join(line["clauses"])
         table.add_row(line["claim"], clauses, line["method"], line["domain"], f"{line['cases']:,}",
@@ -184,11 +191,20 @@ def _table(found: Mapping[str, Any]) -> Table:
 
 
 def show(
-    claims: Mapping[str, Claim], results: Results, json_file: Path | None, console: Console | None, where: str
+    claims: Mapping[str, Claim],
+    results: Results,
+    where: str,
+    json_file: Path | None,
+    markdown: Path | None,
+    console: Console | None,
 ) -> bool:
     """Print the table and each counterexample, or the JSON where it goes to standard output; whether all hold."""
     found = report(claims, results)
     write_report(json_file, found)
+    if markdown is not None:
+        chosen = [] if list(results.chunks) == list(registry.claims()) else [f"'{name}'" for name in results.chunks]
+        command = " ".join(["bitrow prove", *chosen, f"--{results.effort.value} --markdown {markdown}"])
+        write_text(markdown, page.markdown(found, command))
     if str(json_file) == "-":
         return found["holds"]
     console = console or Console()

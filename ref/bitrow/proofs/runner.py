@@ -24,11 +24,6 @@ from bitrow.proofs.shards import Done, Job, Results
 OnDone = Callable[[Job, Done], None]
 
 
-def available_cpus() -> int:
-    """Processors that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
 def check(claims: Mapping[str, Claim], effort: Effort, job: Job) -> Done:
     """One chunk, timed."""
     start = time.perf_counter()

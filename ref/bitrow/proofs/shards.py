@@ -18,6 +18,7 @@ from typing import Any, NamedTuple
 import bitrow
 from bitrow.errors import BitrowError
 from bitrow.files import write_text
+from bitrow.proofs import machine
 from bitrow.proofs.claim import Claim, Counterexample, Effort, Outcome
 
 SCHEMA = "bitrow-prove-1"
@@ -72,6 +73,7 @@ class Results:
     shard: tuple[int, int] = WHOLE
     versions: Mapping[str, str] = field(default_factory=versions)
     done: dict[str, dict[int, Done]] = field(default_factory=dict)
+    machines: tuple[str, ...] = field(default_factory=lambda: (machine.describe(),))
 
     def add(self, job: Job, done: Done) -> None:
         self.done.setdefault(job.claim, {})[job.chunk] = done
@@ -124,6 +126,7 @@ def save(results: Results, path: Path) -> None:
         "effort": results.effort.value,
         "shard": list(results.shard),
         "versions": dict(results.versions),
+        "machines": list(results.machines),
         "chunks": dict(results.chunks),
         "done": done,
     }
@@ -162,7 +165,8 @@ def load(path: Path) -> Results:
             claim: {int(index): _done(chunk) for index, chunk in chunks.items()}
             for claim, chunks in value["done"].items()
         }
-        return Results(Effort(value["effort"]), value["chunks"], (int(number), int(of)), value["versions"], done)
+        return Results(Effort(value["effort"]), value["chunks"], (int(number), int(of)), value["versions"], done,
+                       tuple(value.get("machines", ())))  # fmt: skip
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         what = f"{type(error).__name__} {error}"
         raise BitrowError(f"{path}: found {what}, expected a result file of bitrow prove") from None
@@ -185,7 +189,13 @@ def resume(path: Path, asked: Results) -> Results:
     _same_versions(path, left.versions, asked.versions, "this installation; --fresh starts over")
     if (left.effort, left.shard, dict(left.chunks)) != (asked.effort, asked.shard, dict(asked.chunks)):
         raise BitrowError(f"{path}: found another choice of claims, expected the one to resume; --fresh starts over")
+    left.machines = _united(left, asked)
     return left
+
+
+def _united(*parts: Results) -> tuple[str, ...]:
+    """The machines of runs, each once."""
+    return tuple(dict.fromkeys(name for part in parts for name in part.machines))
 
 
 def _check_together(paths: Sequence[Path], parts: Sequence[Results]) -> int:
@@ -224,7 +234,7 @@ def merge(paths: Sequence[Path]) -> Results:
     missing = [str(number) for number in range(1, of + 1) if number not in by_number]
     if missing:
         raise BitrowError(f"shard {', '.join(missing)} of {of}: found no file, expected one for each shard")
-    whole = Results(parts[0].effort, parts[0].chunks, WHOLE, parts[0].versions)
+    whole = Results(parts[0].effort, parts[0].chunks, WHOLE, parts[0].versions, machines=_united(*parts))
     for path, part in zip(paths, parts, strict=True):
         own = set(part.jobs())
         for job in (Job(claim, index) for claim, chunks in part.done.items() for index in chunks):

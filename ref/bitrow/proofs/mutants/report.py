@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from bitrow.proofs.markdown import section
 from bitrow.proofs.mutants import judge, properties
 from bitrow.proofs.mutants.judge import Judged, Kill
 from bitrow.proofs.mutants.mutant import Family, Mutant
@@ -197,13 +198,9 @@ properties must find them.
 """
 
 
-def _line(cells: Iterable[str]) -> str:
-    return f"| {' | '.join(cell.replace('|', '/') for cell in cells)} |"
-
-
 def markdown(report: Report, command: str) -> str:
     """The report as a page for the docs, with the command that makes it."""
     lines = [_PAGE.format(summary=summary(report), command=command)]
     for title, header, rows in TABLES:
-        lines += [f"## {title}", "", _line(header), f"|{'---|' * len(header)}", *map(_line, rows(report)), ""]
+        lines += section(title, header, rows(report))
     return "\n".join(lines)
