@@ -29,7 +29,7 @@ from bitrow.config import (
     Statistics,
 )
 from bitrow.errors import BitrowError
-from bitrow.formats import FloatMode
+from bitrow.formats import FloatMode, Fxp
 from bitrow.host import nearest_fp16
 from bitrow.layers import activation, batch_norm, linear, pool, residual
 from bitrow.layers.batch_norm import BatchParams, FrozenParams
@@ -93,7 +93,7 @@ class Conv(Layer):
             weight = jnp.asarray(code * np.asarray(params.w_scale, np.float32))
         if bias is None and params.bias is not None:
             bias = fp16.widen(params.bias)
-        same = weight_codes(weight, params.w_scale, config.weight_format)[0] == params.weight_code
+        same = _codes(weight, params.w_scale, config.weight_format) == params.weight_code
         if not bool(same.all()):
             raise BitrowError(f"{name}: found weights that do not round to its weight_code, expected the same codes")
         self.weight = nnx.Param(weight)
@@ -116,6 +116,11 @@ class Conv(Layer):
         plan = ConvPlan(self.config, self.numerics, self.scaling, self.sharded)
         state = self.gradient.get_value()
         return convolve(plan, weight, bias, self.scales.get_value(), state, self.probe.get_value(), x)
+
+
+@functools.partial(jax.jit, static_argnums=2)
+def _codes(weight: Array, w_scale: Array, fmt: Fxp) -> Array:
+    return weight_codes(weight, w_scale, fmt)[0]
 
 
 def input_scale(params: ConvParams) -> float:
