@@ -27,10 +27,17 @@ def _milliseconds(call: Callable[[], Any]) -> float:
     return (time.perf_counter() - start) * 1e3
 
 
-def race(contenders: dict[str, tuple[Callable[..., Any], tuple[Any, ...]]], rounds: int = 41) -> dict[str, Timing]:
-    """Compile each contender, then run them in turn `rounds` times after three unmeasured rounds."""
-    compiled: dict[str, Callable[[], Any]] = {}
-    compile_ms = {}
+def race(
+    contenders: dict[str, tuple[Callable[..., Any], tuple[Any, ...]]],
+    rounds: int = 41,
+    ready: dict[str, Callable[[], Any]] | None = None,
+) -> dict[str, Timing]:
+    """Compile each contender, then run them in turn `rounds` times after three unmeasured rounds.
+
+    `ready`: contenders of another library, called as they are.
+    """
+    compiled: dict[str, Callable[[], Any]] = dict(ready or {})
+    compile_ms = dict.fromkeys(compiled, 0.0)
     for name, (function, arguments) in contenders.items():
         start = time.perf_counter()
         program = jax.jit(function).lower(*arguments).compile()

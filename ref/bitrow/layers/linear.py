@@ -45,7 +45,7 @@ def backward(
     products = fp16.widen(dy, config.mode)[:, None, :] * fp16.widen(params.weight, config.mode)[None]
     total = tree(products, 2, fp32_add, tap)
     tap("sum", total)
-    dx = softfloat.bits_float16(softfloat.convert(softfloat.float32_bits(total), FP32, FP16, config.mode))
+    dx = fp16.round_once(total, config.mode)
     tap("dx", dx)
     return dx
 

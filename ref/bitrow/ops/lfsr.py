@@ -67,6 +67,11 @@ def jump(state: UInt16[Array, "*s"], steps: int | Array) -> UInt16[Array, "*s"]:
     """The state after `steps` steps, at most 2^32 - 1 if traced; 16 matrix products whatever `steps` is."""
     if isinstance(steps, int):
         steps %= LFSR_PERIOD
+        matrix: Matrix = tuple(1 << bit for bit in range(16))
+        for log2_steps in range(16):
+            if steps >> log2_steps & 1:
+                matrix = tuple(_apply(_power(log2_steps), image) for image in matrix)
+        return _apply_array(matrix, state)
     left = jnp.asarray(steps, jnp.uint32) % jnp.uint32(LFSR_PERIOD)
     for log2_steps in range(16):
         taken = (left >> log2_steps) & jnp.uint32(1) == 1

@@ -24,6 +24,7 @@ from bitrow.formats import Fxp, Gradient, QuantRounding
 from bitrow.layers import conv
 from bitrow.layers.conv import ConvParams
 from bitrow.ops import fp16, fxp, lfsr, mac
+from bitrow.ops.once import once
 from bitrow.transfer import ordered
 from bitrow.transfer.numerics import AXIS, ROW_BITS, Numerics, Scaling
 
@@ -120,6 +121,7 @@ def _run(plan: ConvPlan, params: ConvParams, forward: ForwardScales, x: Array) -
     """Output, codes of the input and their mask."""
     config = plan.config
     conv.check_input(config, params, x.shape)
+    x = once(x)  # else codes and mask each compute anew what x is made of
     code, mask = conv.quantize_input(config, params, x)
     if plan.numerics is Numerics.BIT_ACCURATE:
         kernel = conv.forward_kernel(config, params)

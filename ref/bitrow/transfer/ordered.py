@@ -19,7 +19,9 @@ from jaxtyping import Float16, Float32
 from bitrow.formats import FloatMode
 from bitrow.layers import residual
 from bitrow.ops import fp16, reduce
+from bitrow.ops.once import once
 
+_AT_ONCE = 16  # positions of an image that are added in one step of the loop over them
 _UNROLLED = 32  # inputs of a pointwise layer that are added in one piece of the program
 
 
@@ -38,30 +40,38 @@ def channel_sum(x: Float16[Array, "n h w c"]) -> Float32[Array, " c"]:
 def outer_sum(x: Float16[Array, "n *s c"], dy: Float16[Array, "n *s r"]) -> Float32[Array, "c r"]:
     """Sum of x[c] * dy[r]: over an image's positions one after another, over the images by a pairwise tree."""
     n, c, r = x.shape[0], x.shape[-1], dy.shape[-1]
-    left = jnp.moveaxis(fp16.widen(x).reshape(n, -1, c), 1, 0)
-    right = jnp.moveaxis(fp16.widen(dy).reshape(n, -1, r), 1, 0)
+    left, right = _apart(x).reshape(n, -1, c), _apart(dy).reshape(n, -1, r)
+    count = left.shape[1]
+    each = max(size for size in range(1, _AT_ONCE + 1) if count % size == 0)
 
-    def step(total: Array, term: tuple[Array, Array]) -> tuple[Array, None]:
-        a, b = term
-        return total + a[:, :, None] * b[:, None, :], None
+    def step(first: Array, total: Array) -> Array:
+        a, b = (lax.dynamic_slice_in_dim(v, first * each, each, 1) for v in (left, right))
+        for at in range(each):
+            total = total + a[:, at, :, None] * b[:, at, None, :]
+        return total
 
-    total, _ = lax.scan(step, jnp.zeros((n, c, r), jnp.float32), (left, right))
-    return tree_sum(total, (0,))
+    zeros = jnp.broadcast_to(reduce.opaque(jnp.zeros((), jnp.float32)), (n, c, r))
+    return tree_sum(lax.fori_loop(0, count // each, step, zeros), (0,))
+
+
+def _apart(x: Float16[Array, "*s"]) -> Float32[Array, "*s"]:
+    """x as float32, made once: XLA would fuse all that x is made of into each of its readers, every term again."""
+    return once(fp16.widen(x))
 
 
 def _mix(x: Float16[Array, "*s c"], weight: Float16[Array, "c r"]) -> Float16[Array, "*s r"]:
     """x times weight over c: FP32 sums in the order of c (padded to a multiple of 32), one rounding to FP16."""
     c, r = weight.shape
-    wide, factors = fp16.widen(x), fp16.widen(weight)
+    wide, factors = _apart(x), fp16.widen(weight)
     if c <= _UNROLLED:
-        return fp16.round_once(_chain(wide, factors, None))
+        return once(fp16.round_once(_chain(wide, factors, None)))
     pad = -c % _UNROLLED
     wide = jnp.pad(wide, [(0, 0)] * (wide.ndim - 1) + [(0, pad)])
     factors = jnp.pad(factors, ((0, pad), (0, 0))).reshape(-1, _UNROLLED, r)
     pieces = jnp.moveaxis(wide.reshape(*wide.shape[:-1], -1, _UNROLLED), -2, 0)
     start = jnp.zeros((*x.shape[:-1], r), jnp.float32)
     total, _ = lax.scan(lambda total, piece: (_chain(*piece, total), None), start, (pieces, factors))
-    return fp16.round_once(total)
+    return once(fp16.round_once(total))
 
 
 def _chain(x: Array, factors: Array, total: Array | None) -> Array:
@@ -74,7 +84,7 @@ def _chain(x: Array, factors: Array, total: Array | None) -> Array:
 
 def half(value: Float32[Array, "*s"]) -> Float16[Array, "*s"]:
     """The FP16 number that stands for a float32 master value: nearest, ties to even."""
-    return fp16.from_float32(value)
+    return fp16.round_once(value)
 
 
 @jax.custom_vjp
@@ -121,15 +131,15 @@ upsample.defvjp(_upsample_forward, _upsample_backward)
 @functools.partial(jax.custom_vjp, nondiff_argnums=(0, 1))
 def copies(mode: FloatMode, count: int, x: Float16[Array, "*s"]) -> tuple[Float16[Array, "*s"], ...]:
     """x for each of `count` readers; their gradients are added by `fp16_add`, the last reader's first (SPEC.md A5)."""
-    return (x,) * count
+    return (once(x),) * count
 
 
 def _copies_forward(mode: FloatMode, count: int, x: Array) -> tuple[tuple[Array, ...], None]:
-    return (x,) * count, None
+    return copies(mode, count, x), None
 
 
 def _copies_backward(mode: FloatMode, count: int, saved: None, dys: tuple[Array, ...]) -> tuple[Array]:
-    return (residual.accumulate(dys[::-1], mode),)
+    return (once(residual.accumulate(dys[::-1], mode)),)
 
 
 copies.defvjp(_copies_forward, _copies_backward)

@@ -23,8 +23,10 @@ from jax.sharding import PartitionSpec as P
 
 from bitrow.config import ConvConfig
 from bitrow.errors import BitrowError
+from bitrow.formats import Gradient
 from bitrow.graph import shapes
 from bitrow.transfer import gradient, ordered, policies
+from bitrow.transfer.accounting_reach import reach
 from bitrow.transfer.augment import Augmentation, augment
 from bitrow.transfer.convolution import GradientScales
 from bitrow.transfer.data import Images
@@ -89,6 +91,14 @@ class Program:
     mesh: Mesh
 
     @property
+    def watched(self) -> tuple[str, ...]:
+        """Probes of the convolutions whose scales follow their gradients."""
+        return tuple(
+            f"{name.removesuffix('gradient')}probe" for name, rule in self.rules
+            if rule.scaling is Scaling.DELAYED and rule.config.gradient is not Gradient.FP16
+        )  # fmt: skip
+
+    @property
     def optimizer(self) -> optax.GradientTransformation:
         """Adam with a cosine decay, for what is trained."""
         schedule = optax.cosine_decay_schedule(self.recipe.learning_rate, self.steps * self.recipe.epochs)
@@ -123,10 +133,11 @@ class Trainer:
         network = self.network = module.network
         names = policies.trained(network, policy, self.parts.params)
         sizes = shapes(network)
+        used = reach(network, names)
         rules = tuple(
             (f"layers/{node.name}/gradient", gradient.Rule(
-                node.config, _scaling(module, node.name), recipe.batch * int(np.prod(sizes[node.name])),
-                recipe.power_of_two,
+                node.config, _scaling(module, node.name) if used.passes(node) else Scaling.STATIC,
+                recipe.batch * int(np.prod(sizes[node.name])), recipe.power_of_two,
             ))
             for node in network.nodes if isinstance(node.config, ConvConfig)
         )  # fmt: skip
@@ -221,12 +232,14 @@ def _epoch(
 def _step(program: Program, state: State, fixed: Any, x: Array, y: Array, scales: Array) -> tuple[State, Metrics]:
     probes, constants = fixed
     trained = {name: value for name, value in state.params.items() if name in program.trained}
+    # a probe asks for its output gradient, so that one too many sends the backward pass through frozen layers
+    watched = {name: probes[name] for name in program.watched}
 
-    def logits_of(trained: dict[str, Array], probes: dict[str, Array]) -> Array:
-        parts = Parts(program.structure, state.params | trained, probes, state.gradient, constants)
+    def logits_of(trained: dict[str, Array], watched: dict[str, Array]) -> Array:
+        parts = Parts(program.structure, state.params | trained, probes | watched, state.gradient, constants)
         return parts.join()(x)
 
-    logits, pull = jax.vjp(logits_of, trained, probes)
+    logits, pull = jax.vjp(logits_of, trained, watched)
     loss, right, dlogits = _loss(program, logits, y, scales[0])
     grads, largest = pull(dlogits)
     grads, loss, right = _over_devices(program, (grads, loss, right))
@@ -270,7 +283,7 @@ def _update(
     scales, history = dict(state.gradient), dict(state.history)
     for name, rule in program.rules:
         layer = name.removesuffix("gradient")
-        w_scale, probe = constants[f"{layer}scales"].w_scale, largest[f"{layer}probe"]
+        w_scale, probe = constants[f"{layer}scales"].w_scale, largest.get(f"{layer}probe", jnp.float32(0))
         scales[name], history[name] = gradient.advance(rule, scales[name], w_scale, history[name], probe)
     return State(params, optimizer, scales, history)
 
