@@ -228,10 +228,14 @@ def test_as_dict_is_flat_and_finite() -> None:
     assert 0 < found["energy_per_image_uj_low"] < found["energy_per_image_uj_high"]
 
 
-def test_the_compiled_program_keeps_masks_only() -> None:
-    """SPEC.md C4: measured, not derived: what the compiled forward pass hands to the backward pass for an image."""
+@pytest.mark.parametrize(("policy", "masks"), [("head", 0), ("bias", 120 * 3), ("prompt", 60 + 120 * 3)])
+def test_the_compiled_program_keeps_masks_only(policy: str, masks: int) -> None:
+    """SPEC.md C4: measured, not derived: what the compiled forward pass hands to the backward pass for an image.
+
+    A byte for each element of the masks: of c1's input, of two ReLUs, and with a prompt of the stem's input.
+    """
     network = _small()
-    trained = _trained(network, "bias")
+    trained = _trained(network, policy)
     parts = network_module.take_apart(_module(network, trained))
     values = {name: parts.params[name] for name in trained}
 
@@ -241,14 +245,20 @@ def test_the_compiled_program_keeps_masks_only() -> None:
 
         return jax.vjp(logits, values)
 
-    def measured(images: int) -> int:
-        x = jnp.zeros((images, *network.input_shape), jnp.float16)
-        return jax.jit(forward).lower(values, x).compile().memory_analysis().output_size_in_bytes
+    def compiled(images: int) -> tuple[int, list[jax.ShapeDtypeStruct]]:
+        """Bytes of all that the program returns, and what of it has an entry for each image."""
+        lowered = jax.jit(forward).lower(values, jnp.zeros((images, *network.input_shape), jnp.float16))
+        leaves = [leaf for leaf in jax.tree.leaves(lowered.out_info) if images in leaf.shape]
+        return lowered.compile().memory_analysis().output_size_in_bytes, leaves
 
-    logits = 3 * 2
-    masks_and_head = 120 * 3 + 120 * 2  # a byte for each mask of c1 and two ReLUs; the head's input in FP16
-    assert measured(12) - measured(4) == 8 * (masks_and_head + logits)
-    assert account(network, trained).program_kib * 1024 == masks_and_head
+    (more, leaves), (less, _) = compiled(13), compiled(11)
+    logits, head = 3 * 2, 120 * 2  # in FP16, and the head's input
+    assert more - less == 2 * (masks + head + logits)
+    kept = sorted((leaf.dtype.name, math.prod(leaf.shape) // 13) for leaf in leaves)
+    assert [size for kind, size in kept if kind == "float16"] == [3, 120]
+    assert {kind for kind, _ in kept} <= {"bool", "float16"}
+    assert sum(size for kind, size in kept if kind == "bool") == masks
+    assert account(network, trained).program_kib * 1024 == masks + head
 
 
 def test_the_guides_table_is_what_the_code_says() -> None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
+import logging
 import shutil
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -29,6 +30,7 @@ from bitrow.transfer.data_raw import extra
 from bitrow.transfer.training import State
 
 FLOAT_SCHEMA = "bitrow-float-model"
+_OVERHEAD = 1 << 16  # bytes of a checkpoint beside its arrays, generously
 
 
 class Found(NamedTuple):
@@ -65,6 +67,7 @@ class Checkpoints:
         self.folder = folder.absolute()
         self.identity = json.loads(json.dumps(identity))
         self._orbax = extra("orbax.checkpoint", "orbax-checkpoint")
+        logging.getLogger("absl").setLevel(logging.CRITICAL)  # orbax's tracebacks: errors are told in one line here
 
     @contextlib.contextmanager
     def _manager(self) -> Iterator[Any]:
@@ -80,12 +83,23 @@ class Checkpoints:
         """
         args = self._orbax.args
         notes = {"identity": self.identity, "epochs": epochs, "rows": rows}
+        held = arrays(state)
         try:
+            self._make_room(sum(array.nbytes for array in held.values()) + len(json.dumps(notes)))
             with self._manager() as manager:
-                content = args.Composite(state=args.StandardSave(arrays(state)), notes=args.JsonSave(notes))
+                content = args.Composite(state=args.StandardSave(held), notes=args.JsonSave(notes))
                 manager.save(epochs, args=content, force=True)
         except Exception as error:  # orbax and tensorstore have no common one
             raise BitrowError(f"{self.folder}: checkpoint cannot be written: {_reason(error)}") from None
+
+    def _make_room(self, size: int) -> None:
+        """Find out by a file of zeros whether the disk is full: orbax's threads leave more than one line then."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        room = self.folder / ".room"
+        try:
+            room.write_bytes(bytes(size + _OVERHEAD))
+        finally:
+            room.unlink(missing_ok=True)
 
     def latest(self, like: State) -> Found | None:
         """The last complete checkpoint, None where there is none. `like` has the state's structure.
