@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from fractions import Fraction
 
 import numpy as np
 import pytest
 
+import small_cli  # noqa: F401, which adds a network to the zoo
+from bitrow import cli
 from bitrow.config import ConvConfig
 from bitrow.errors import BitrowError
 from bitrow.formats import AccOverflow, Accumulator, Dequantize, Fxp
 from bitrow.layers import conv
 from bitrow.oracle import conv as oracle_conv
-from bitrow.transfer.compare import compare
+from bitrow.transfer import compare_run
+from bitrow.transfer.compare import Comparison, compare
 from bitrow.transfer.compare_cause import Cause, explain
 from transfer_samples import digits, trainer
 
@@ -52,6 +56,29 @@ def test_the_first_difference_of_general_scales_is_explained():
 def test_trainers_of_other_states_are_refused():
     with pytest.raises(BitrowError, match="begin in different states"):
         compare(trainer("bias"), trainer("bias", "simulated", power_of_two=False))
+
+
+def test_the_command(tmp_path, capsys):
+    """What it prints and writes; exit status 1 where a difference contradicts SPEC.md E2, and 0 for others."""
+    names = ("--network", "small", "--policy", "lite_residual", "--numerics", "simulated", "--seeds", "1")
+    plan = (*names, "--epochs", "2", "--pretrain-epochs", "0", "--tune-epochs", "0", "--quiet", "--compare")
+    assert cli.run(["transfer", *plan, "--out", str(tmp_path / "out")]) == 0
+    told = capsys.readouterr().out.splitlines()
+    assert told[0].startswith(f"lite_residual fxp4-nearest-static seed 0: {2 * STEPS} steps, {64 * STEPS} images, ")
+    assert told[1].startswith("  step 1, image ") and told[3].startswith("  cause: ")
+    (one,) = json.loads((tmp_path / "out" / "compare.json").read_text())["comparisons"]
+    assert one["found"]["difference"]["step"] == 1 and not one["found"]["certified"]
+    assert one["found"]["differing"] > 0 and one["found"]["digests"][0] != one["found"]["digests"][1]
+
+
+def test_a_difference_against_the_proof_is_a_failure(monkeypatch):
+    """SPEC.md E2: certified and yet different is what the command exits for."""
+    wrong = Comparison(1, 1, 1, 1, True, None, None, ("", ""))
+    assert not wrong.holds and replace(wrong, certified=False).holds and replace(wrong, differing=0).holds
+    monkeypatch.setattr(compare_run, "run", lambda *_: [compare_run.Compared("bias", "fp16", 0, wrong)])
+    with pytest.raises(SystemExit) as leave:
+        cli.run(["transfer", "--compare", "--quiet"])
+    assert leave.value.code == cli.DIFFERS
 
 
 def _element(config, weight, codes, x_scale, w_scale, simulated=None):

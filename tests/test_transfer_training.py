@@ -10,10 +10,10 @@ import pytest
 from bitrow import calibrate, float_model
 from bitrow import network as run
 from bitrow.calibrate import LeastSquares
-from bitrow.config import BatchNormConfig, ConvConfig
+from bitrow.config import BatchNormConfig, ConvConfig, LinearConfig, ReluConfig
 from bitrow.errors import BitrowError
 from bitrow.formats import Fxp
-from bitrow.graph import Network, Node
+from bitrow.graph import INPUT, ConvSize, LinearSize, Network, Node
 from bitrow.layers import conv
 from bitrow.transfer import checkpoint, convolution, experiment, network_module, numerics, policies
 from bitrow.transfer.data import Images, Task, Transfer
@@ -22,32 +22,46 @@ from bitrow.transfer.training import Recipe, Trainer
 from network_samples import assert_same_bits, every_layer
 
 NETWORK = every_layer(BatchNormConfig())
+PLAIN = Network(
+    "plain", (3, 4, 1),
+    (
+        Node("c1", ConvConfig(), (INPUT,), ConvSize(1, 1, 2)), Node("n1", BatchNormConfig(), ("c1",)),
+        Node("r1", ReluConfig(), ("n1",)), Node("c2", ConvConfig(), ("r1",), ConvSize(1, 1, 2, bias=True)),
+        Node("n2", BatchNormConfig(), ("c2",)), Node("head", LinearConfig(), ("n2",), LinearSize(3)),
+    ),
+    "head",
+)  # fmt: skip
 
 
-def images(count: int = 40) -> Images:
+def images(count: int = 40, network: Network = NETWORK) -> Images:
     rng = np.random.default_rng(3)
-    x = rng.standard_normal((count, *NETWORK.input_shape)).astype(np.float16).astype(np.float32)
+    x = rng.standard_normal((count, *network.input_shape)).astype(np.float16).astype(np.float32)
     return Images(x, rng.integers(0, 3, count).astype(np.int32))
 
 
-def module(name: str = "bit_accurate", power_of_two: bool = True) -> network_module.NetworkModule:
+def module(
+    name: str = "bit_accurate", power_of_two: bool = True, network: Network = NETWORK
+) -> network_module.NetworkModule:
     arithmetic = numerics.parse(name)
-    network = numerics.with_gradient(NETWORK, arithmetic.gradient)
+    network = numerics.with_gradient(network, arithmetic.gradient)
     model = float_model.initialize(network, 2)
     head = model.params["head"]
     weight = np.random.default_rng(5).standard_normal(head.weight.shape) / 4
     model.params["head"] = head._replace(weight=jnp.asarray(weight, jnp.float32))
-    found, rule = images(), LeastSquares(power_of_two)
+    found, rule = images(network=network), LeastSquares(power_of_two)
     scales = calibrate.forward_scales(network, model, found.x, rule)
     dy = calibrate.gradient_scales(network, model, scales, found.x, found.y, rule).dy_scale
     params = calibrate.make_params(network, model, scales, dy)
     return network_module.from_params(network, params, arithmetic, model, scales)
 
 
-def trainer(policy: str, name: str = "bit_accurate", devices: int = 1, batch: int = 8) -> Trainer:
-    built, chosen = module(name), policies.parse(policy)
+def trainer(
+    policy: str, name: str = "bit_accurate", devices: int = 1, batch: int = 8, network: Network = NETWORK
+) -> Trainer:
+    built, chosen = module(name, network=network), policies.parse(policy)
     policies.prepare(built, chosen, 1)
-    return Trainer(built, chosen, Recipe(batch, 1e-2, 3, loss_scale=16.0), images(), jax.devices()[:devices])
+    recipe = Recipe(batch, 1e-2, 3, loss_scale=16.0)
+    return Trainer(built, chosen, recipe, images(network=network), jax.devices()[:devices])
 
 
 def both(built, x, dy):
@@ -110,25 +124,39 @@ def test_what_is_saved(policy):
     names = policies.trained(built.network, chosen, parts.params)
     x = jnp.asarray(images(4).x, jnp.float16)
 
-    def logits(trained):
-        return parts._replace(params=parts.params | trained).join()(x)
+    def pullback(trained):
+        return jax.vjp(lambda trained: parts._replace(params=parts.params | trained).join()(x), trained)[1]
 
-    _, pull = jax.vjp(logits, {name: parts.params[name] for name in names})
+    pull = jax.eval_shape(pullback, {name: parts.params[name] for name in names})
     saved = [leaf for leaf in jax.tree.leaves(pull) if getattr(leaf, "ndim", 0) == 4 and leaf.shape[0] == 4]
     maps = [(str(leaf.dtype), leaf.shape) for leaf in saved if leaf.shape[1:3] == (4, 4)]  # of c2's input
     assert ("int8", (4, 4, 4, 4)) in maps if policy == "full" else not any(kind == "int8" for kind, _ in maps)
     assert any(kind == "bool" for kind, _ in maps)
 
 
-def test_frozen_parameters_keep_every_bit():
-    """SPEC.md C4: also a zero's sign, which an added zero would change; the trained ones move."""
-    built = trainer("lite_residual")
+@pytest.mark.parametrize("policy", policies.NAMES)
+def test_frozen_parameters_keep_every_bit(policy):
+    """SPEC.md C4: an epoch of every policy, also a zero's sign, which an added zero would change; the others move."""
+    built = trainer(policy, network=PLAIN)
     state = built.start()
-    zero = state.params["layers/c1/weight"].at[0, 0, 0, 0].set(-0.0)
-    state = built.place(state._replace(params=state.params | {"layers/c1/weight": zero}))
+    zeros = {name: value.at[(0,) * value.ndim].set(-0.0) for name, value in state.params.items()}
+    state = built.place(state._replace(params=zeros))
     after, metrics = built.epoch(state, 0)
     moved = {n for n in state.params if np.asarray(state.params[n]).tobytes() != np.asarray(after.params[n]).tobytes()}
-    assert moved <= built.program.trained and any(name.startswith("branches/") for name in moved)
+    expected = {"layers/head/weight", "layers/head/bias"}
+    match policy:
+        case "bias":
+            expected |= {"layers/n1/shift", "layers/n2/shift", "layers/c2/bias"}
+        case "lite_residual":
+            expected |= {name for name in state.params if name.startswith("branches/")}
+        case "prompt":
+            expected |= {"prompt/delta"}
+        case "last_1":
+            expected |= {"layers/c2/weight", "layers/c2/bias", "layers/n2/scale", "layers/n2/shift"}
+        case "full":
+            expected = set(state.params)
+    assert built.program.trained == expected
+    assert moved <= expected and "layers/head/weight" in moved and (policy == "head" or len(moved) > 2)
     assert np.isfinite(np.asarray(metrics.loss)).all()
 
 
