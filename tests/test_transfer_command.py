@@ -1,4 +1,4 @@
-"""`bitrow transfer` as a command: killed and resumed, and one line for everything that can be wrong.
+"""`bitrow transfer` as a command: killed and resumed, by several processes, and one line for all that can be wrong.
 
 An earlier run's results lie in the folder that every refused command names, and must still be there, bit for bit.
 """
@@ -12,6 +12,7 @@ import os
 import resource
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -28,10 +29,10 @@ from bitrow.graph import Network
 from bitrow.transfer import checkpoint
 from network_samples import every_layer
 
-NAMED = ("--policy", "bias", "--numerics", "bit_accurate")
+NAMED = ("--policy", "lite_residual", "--numerics", "bit_accurate")
 UNTRAINED = ("--pretrain-epochs", "0", "--tune-epochs", "0")
 PLAN = ("--network", "small", "--seeds", "1", *UNTRAINED, "--epochs", "25", "--quiet")
-RUN = Path("runs", "bias", "bit_accurate", "seed0")
+RUN = Path("runs", "lite_residual", "bit_accurate", "seed0")
 
 
 @pytest.fixture
@@ -72,42 +73,79 @@ def result(out: Path) -> dict:
     return found
 
 
-def killed(out: Path) -> None:
-    """A run in a process of its own, killed after its second checkpoint; it cleans nothing up."""
-    script = Path(small_cli.__file__)
-    command = [sys.executable, str(script), "transfer", *PLAN, *NAMED, "--out", str(out), "--checkpoint-seconds", "0"]
-    environment = os.environ | {"XLA_FLAGS": "", "JAX_PLATFORMS": "cpu"}
-    with subprocess.Popen(command, cwd=script.parent, env=environment, stderr=subprocess.PIPE) as process:
-        while process.poll() is None and max(complete(out), default=0) < 2:
-            time.sleep(0.005)
-        process.send_signal(signal.SIGKILL)
-        assert process.wait(60) == -signal.SIGKILL, process.stderr and process.stderr.read()
-    assert complete(out)
-
-
 def complete(out: Path) -> list[int]:
     """Epochs of the complete checkpoints there."""
     return [int(path.name) for path in (out / RUN / "checkpoints").glob("*") if path.name.isdigit()]
 
 
-def test_a_killed_run_resumes_to_the_same_bits(run, whole, tmp_path):
-    """SIGKILL between two epochs, then --resume: metrics, digest and pictures of a run that was never stopped."""
-    out = tmp_path / "out"
-    killed(out)
-    assert not (out / RUN / "metrics.json").exists() and not (out / "results.json").exists()
-    other = tmp_path / "other"  # the same checkpoint where another policy's run belongs
-    shutil.copytree(out, other)
-    (other / "runs" / "bias").rename(other / "runs" / "head")
+def begin(*arguments: object) -> subprocess.Popen[str]:
+    """`bitrow transfer` in a process of its own."""
+    script = Path(small_cli.__file__)
+    command = [sys.executable, str(script), "transfer", *PLAN, *NAMED, *map(str, arguments)]
+    environment = os.environ | {"XLA_FLAGS": "", "JAX_PLATFORMS": "cpu"}
+    pipe = subprocess.PIPE
+    return subprocess.Popen(command, cwd=script.parent, env=environment, stdout=pipe, stderr=pipe, text=True)
 
+
+@pytest.fixture(scope="module")
+def killed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What a run leaves that was killed after its second checkpoint; it cleaned nothing up."""
+    out = tmp_path_factory.mktemp("killed") / "out"
+    with begin("--out", out, "--checkpoint-seconds", "0") as process:
+        while process.poll() is None and max(complete(out), default=0) < 2:
+            time.sleep(0.005)
+        process.kill()
+        process.communicate(timeout=60)
+    assert process.returncode == -signal.SIGKILL and complete(out)
+    assert not (out / RUN / "metrics.json").exists() and not (out / "results.json").exists()
+    return out
+
+
+def test_a_killed_run_resumes_to_the_same_bits(run, whole, killed, tmp_path):
+    """SIGKILL between two epochs, then --resume: metrics, digest and pictures of a run that was never stopped."""
+    out = shutil.copytree(killed, tmp_path / "out")
     assert run("--out", out, "--resume")[0] == 0
     assert files(out) == files(whole)
     assert result(out)["digest"] == result(whole)["digest"]
 
-    before = files(other)
+
+def test_a_checkpoint_of_another_run(run, killed, tmp_path):
+    """It lies where another policy's should, and stays there."""
+    out = shutil.copytree(killed, tmp_path / "out")
+    (out / "runs" / "lite_residual").rename(out / "runs" / "head")
+    before = files(out)
     plan = (*PLAN, "--policy", "head", "--numerics", "bit_accurate")
-    refused = run("--out", other, "--resume", plan=plan)
-    assert_refused(refused, "found a checkpoint of policy bias, expected head")
-    assert files(other) == before
+    refused = run("--out", out, "--resume", plan=plan)
+    assert_refused(refused, "found a checkpoint of policy lite_residual, expected head")
+    assert files(out) == before
+
+
+def _together(*arguments: object) -> list[tuple[int, str, list[str]]]:
+    """The command in two processes at once, each with one device."""
+    with socket.socket() as server:
+        server.bind(("127.0.0.1", 0))
+        where = f"127.0.0.1:{server.getsockname()[1]}"
+    meet = ("--coordinator", where, "--processes", "2", "--process")
+    both = [begin(*arguments, *meet, index) for index in range(2)]
+    told = [process.communicate(timeout=300) for process in both]
+    return [(process.returncode, out, err.splitlines()) for process, (out, err) in zip(both, told, strict=True)]
+
+
+def test_two_processes_end_with_the_bits_of_one(whole, killed, tmp_path):
+    """SPEC.md A4, C4: jax.distributed on this machine takes up what one process left, and ends as one would.
+
+    The batch is split over the two from the third epoch on. Then both refuse, in one line, to overwrite the results.
+    """
+    out = shutil.copytree(killed, tmp_path / "out")
+    leader, other = _together("--out", out, "--resume", "--checkpoint-seconds", "0")
+    assert (leader[0], other[0]) == (0, 0), (leader, other)
+    assert "lite_residual" in leader[1] and "lite_residual" not in other[1]
+    assert files(out) == files(whole)
+    for refused in _together("--out", out):
+        lines = [line for line in refused[2] if line.startswith("bitrow: ")]
+        assert refused[0] == 2 and len(lines) == 1 and "found results there" in lines[0], refused
+        assert not any("Traceback" in line for line in refused[2])
+    assert files(out) == files(whole)
 
 
 @contextlib.contextmanager
@@ -236,6 +274,8 @@ def test_results_of_another_plan_stay(run, whole, arguments, text):
         (("--limit", "1"), "limit: found 1"),
         (("--input-size", "16"), "found images of (16, 16, 3)"),
         (("--compare", "--resume"), "--compare: found --resume"),
+        (("--processes", "2"), "found some of --coordinator, --processes and --process"),
+        (("--coordinator", "127.0.0.1:1", "--processes", "2", "--process", "2"), "--process: found 2, expected 0 to 1"),
     ],
 )
 def test_arguments_that_cannot_be(run, arguments, text):
@@ -258,4 +298,4 @@ def test_results_that_are_complete_are_taken_as_they_are(run, whole):
     """--resume of a finished plan trains nothing, and writes the same files again."""
     before = files(whole)
     status, output, _ = run("--out", whole, "--resume")
-    assert status == 0 and "bias" in output and files(whole) == before
+    assert status == 0 and "lite_residual" in output and files(whole) == before

@@ -304,6 +304,9 @@ def prove(
 @click.option("--compare", is_flag=True, help="Instead, train simulated beside bit-accurate; show where they differ.")
 @click.option("--checkpoint-seconds", type=click.FloatRange(0), metavar="N", help="Least time between. [default: 15]")
 @click.option("--jobs", type=click.IntRange(1), metavar="N", help="Runs at a time. [default: one for each processor]")
+@click.option("--coordinator", metavar="HOST:PORT", help="Train with other processes, which meet there.")
+@click.option("--processes", "process_count", type=click.IntRange(1), metavar="N", help="How many there are.")
+@click.option("--process", type=click.IntRange(0), metavar="I", help="Which one this is; 0 writes the results.")
 @click.option("--quiet", is_flag=True, help="No progress bar.")
 def transfer(spec: str, policies: Sequence[str], numerics: Sequence[str], compare: bool, **options: Any) -> None:
     """Transfer a network to new classes under freeze policies: accuracy, memory, operations, energy."""

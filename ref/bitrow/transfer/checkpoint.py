@@ -8,6 +8,7 @@ mean, var), and says of which network in its header.
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import hashlib
 import json
 import logging
@@ -26,6 +27,7 @@ from bitrow.errors import BitrowError
 from bitrow.files import write_bytes
 from bitrow.float_model import FloatModel, Stats, initialize
 from bitrow.graph import Network
+from bitrow.transfer import processes
 from bitrow.transfer.data_raw import extra
 from bitrow.transfer.training import State
 
@@ -72,6 +74,9 @@ class Checkpoints:
     @contextlib.contextmanager
     def _manager(self) -> Iterator[Any]:
         options = self._orbax.CheckpointManagerOptions(max_to_keep=1, enable_async_checkpointing=False)
+        if jax.process_count() > 1:  # one of them is here; the others wait in `processes.agree`
+            alone = self._orbax.options.MultiprocessingOptions(0, {0}, "bitrow")
+            options = dataclasses.replace(options, multiprocessing_options=alone, create=False)
         with self._orbax.CheckpointManager(self.folder, options=options) as manager:
             yield manager
 
@@ -104,10 +109,29 @@ class Checkpoints:
     def latest(self, like: State) -> Found | None:
         """The last complete checkpoint, None where there is none. `like` has the state's structure.
 
+        Of several processes the first one reads it, and every one has it.
+
         Raises:
             BitrowError: a checkpoint that cannot be read, of another run, or of arrays of other names, dtypes
                 or shapes.
         """
+        found: list[Found] = []
+
+        def read() -> tuple[int, list[dict[str, Any]]] | None:
+            last = self._latest(like)
+            if last is None:
+                return None
+            found.append(last)
+            return last.epochs, last.rows
+
+        told = processes.agree(read)
+        if told is None:
+            return None
+        held = arrays(found[0].state if found else like)
+        data = processes.spread(b"".join(array.tobytes() for array in held.values()))
+        return Found(told[0], _from_bytes(like, data), told[1])
+
+    def _latest(self, like: State) -> Found | None:
         if not self.folder.is_dir():
             return None
         args = self._orbax.args
@@ -148,6 +172,16 @@ class Checkpoints:
     def clear(self) -> None:
         """Delete the checkpoints of a run that has ended."""
         shutil.rmtree(self.folder, ignore_errors=True)
+
+
+def _from_bytes(like: State, data: bytes) -> State:
+    """A state of arrays as those of `like`, which lie in `data` one after another."""
+    leaves, place = [], 0
+    for array in arrays(like).values():
+        held = np.frombuffer(data, array.dtype, array.size, place)
+        leaves.append(jnp.asarray(held.reshape(array.shape)))
+        place += array.nbytes
+    return jax.tree.unflatten(jax.tree.structure(like), leaves)
 
 
 def _reason(error: Exception) -> str:

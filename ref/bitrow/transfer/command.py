@@ -12,7 +12,7 @@ from rich.table import Table
 
 from bitrow.errors import BitrowError
 from bitrow.progress import bar
-from bitrow.transfer import compare_run, data
+from bitrow.transfer import compare_run, data, processes
 from bitrow.transfer.experiment import CHECKPOINT_SECONDS, Cell, Plan, run
 
 
@@ -25,6 +25,9 @@ def transfer(
     resume: bool = False,
     jobs: int | None = None,
     checkpoint_seconds: float = CHECKPOINT_SECONDS,
+    coordinator: str | None = None,
+    process_count: int | None = None,
+    process: int | None = None,
     quiet: bool = False,
     console: Console | None = None,
     **options: object,
@@ -32,19 +35,23 @@ def transfer(
     """`bitrow transfer`: run the grid that `options` (the fields of `Plan`) describe, print the table, write the files.
 
     `jobs`: runs at a time, by default one for each processor. `checkpoint_seconds`: the least time between two
-    checkpoints of a run.
+    checkpoints of a run. `coordinator`, `process_count` and `process`: as `processes.join`; every process runs the
+    same command, and process 0 alone writes and prints.
 
     Raises:
         BitrowError: data that cannot be read, options that cannot be, results that are in the way.
     """
     if resume and out is None:
         raise BitrowError("--resume: found no --out, expected the folder of the results to continue")
+    processes.join(coordinator, process_count, process)
     plan = Plan(**options)  # type: ignore[arg-type]
     begun = time.monotonic()
     loaded = _load(spec, input_size, limit)
     total = len(plan.policies) * len(plan.numerics) * plan.seeds
-    with bar("transfer", total, quiet) as advance:
+    with bar("transfer", total, quiet or not processes.leads()) as advance:
         cells = run(plan, loaded, out, resume, advance, jobs or os.cpu_count() or 1, checkpoint_seconds)
+    if not processes.leads():
+        return cells
     console = console or Console()
     if not console.is_terminal:
         console = Console(width=160)
@@ -66,6 +73,9 @@ def compare(
     resume: bool = False,
     jobs: int | None = None,
     checkpoint_seconds: float | None = None,
+    coordinator: str | None = None,
+    process_count: int | None = None,
+    process: int | None = None,
     quiet: bool = False,
     **options: object,
 ) -> bool:
@@ -74,10 +84,14 @@ def compare(
     Prints what was found, and says whether it is what SPEC.md E2 promises: no difference where that holds.
 
     Raises:
-        BitrowError: as `transfer`; `resume`, `jobs` or `checkpoint_seconds`: a comparison runs alone and anew.
+        BitrowError: as `transfer`; `resume`, `jobs`, `checkpoint_seconds` or processes: a comparison runs alone, anew.
     """
-    for name, value in (("resume", resume), ("jobs", jobs), ("checkpoint-seconds", checkpoint_seconds)):
-        if value:
+    refused = {
+        "resume": resume or None, "jobs": jobs, "checkpoint-seconds": checkpoint_seconds, "coordinator": coordinator,
+        "processes": process_count, "process": process,
+    }  # fmt: skip
+    for name, value in refused.items():
+        if value is not None:
             raise BitrowError(f"--compare: found --{name}, expected it without")
     plan = Plan(**options)  # type: ignore[arg-type]
     total = len(plan.policies) * plan.seeds * len(compare_run.gradients(plan))

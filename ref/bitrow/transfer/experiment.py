@@ -23,7 +23,7 @@ from bitrow.calibrate import LeastSquares
 from bitrow.errors import BitrowError
 from bitrow.files import read_json, write_csv, write_json
 from bitrow.graph import Network
-from bitrow.transfer import checkpoint, policies, pretrain
+from bitrow.transfer import checkpoint, policies, pretrain, processes
 from bitrow.transfer.accounting import account
 from bitrow.transfer.augment import usual
 from bitrow.transfer.data import Transfer
@@ -122,7 +122,7 @@ def run(
     """
     identity = _identity(plan, data)
     if out is not None:
-        _open(out, identity, resume)
+        processes.agree(_open, out, identity, resume)
     grid = _Grid(plan, data, out, identity, advance, every)
     names = [(policy, numerics) for policy in plan.policies for numerics in plan.numerics]
     with concurrent.futures.ThreadPoolExecutor(jobs if jax.device_count() == 1 else 1) as pool:
@@ -134,7 +134,7 @@ def run(
             pool.shutdown(cancel_futures=True)
             raise
     if out is not None:
-        _write(out, identity, cells)
+        processes.agree(_write, out, identity, cells)
     return cells
 
 
@@ -172,12 +172,8 @@ class _Grid:
     def _kept(self, policy: str, numerics: str, seed: int) -> Run | None:
         """A run that was finished before."""
         folder = self._folder(policy, numerics, seed)
-        if folder is None or not (folder / "metrics.json").exists():
-            return None
-        kept = read_json(folder / "metrics.json")
-        if not isinstance(kept, dict) or set(kept) != set(Run._fields):
-            raise BitrowError(f"{folder / 'metrics.json'}: found other keys, expected {', '.join(Run._fields)}")
-        return Run(**kept)
+        kept = None if folder is None else processes.agree(_metrics, folder / "metrics.json")
+        return None if kept is None else Run(**kept)
 
     def _run(self, policy: str, numerics: str, seed: int) -> Run:
         data = self.data
@@ -190,10 +186,23 @@ class _Grid:
         cost = account(trainer.network, trainer.program.trained, policy=policy).as_dict()
         done = Run(policy, numerics, seed, rows[-1]["test_accuracy"], checkpoint.digest(state), rows, cost)
         if folder is not None and saved is not None:
-            write_csv(folder / "metrics.csv", rows, parents=True)
-            write_json(folder / "metrics.json", done._asdict(), parents=True)
-            saved.clear()
+            processes.agree(_keep, folder, done, saved)
         return done
+
+
+def _metrics(file: Path) -> dict[str, Any] | None:
+    if not file.exists():
+        return None
+    kept = read_json(file)
+    if not isinstance(kept, dict) or set(kept) != set(Run._fields):
+        raise BitrowError(f"{file}: found other keys, expected {', '.join(Run._fields)}")
+    return kept
+
+
+def _keep(folder: Path, done: Run, saved: checkpoint.Checkpoints) -> None:
+    write_csv(folder / "metrics.csv", done.rows, parents=True)
+    write_json(folder / "metrics.json", done._asdict(), parents=True)
+    saved.clear()
 
 
 def make_trainer(
@@ -272,10 +281,14 @@ def train(
             "train_accuracy": float(metrics.accuracy.mean()),
             "test_accuracy": trainer.accuracy(state, data.target.test),
         })
-        if saved is not None and time.monotonic() - last >= every:
-            saved.save(epoch + 1, state, rows)
+        if saved is not None and processes.agree(_due, last + every):
+            processes.agree(saved.save, epoch + 1, state, rows)
             last = time.monotonic()
     return state, rows
+
+
+def _due(moment: float) -> bool:
+    return time.monotonic() >= moment
 
 
 def _write(out: Path, identity: dict[str, Any], cells: list[Cell]) -> None:
