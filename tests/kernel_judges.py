@@ -16,6 +16,7 @@ import numpy as np
 from hypothesis import Phase, settings
 
 from bitrow.testing import problems_for
+from bitrow.vectors import found as found_words
 from bitrow.vectors import operations, stepwise
 from bitrow.vectors.generate import run_kernel
 from bitrow.vectors.operations import Static, Words, to_arrays, to_words
@@ -56,7 +57,11 @@ def same(who: str, problem: Problem, found: Words, expected: Words) -> None:
     if difference:
         operation = operations.find(problem.operation, problem.config)
         clauses = ", ".join(operation.clauses(problem.config))
-        raise AssertionError(f"{who}: {problem.operation} {difference}; {problem.config}; SPEC.md {clauses}")
+        line = found_words.line(problem, "a property test of the kernels", f"{who}: {difference}")
+        raise AssertionError(
+            f"{who}: {problem.operation} {difference}; {problem.config}; SPEC.md {clauses}\n"
+            f"name it, say why, and add it to ref/bitrow/vectors/found.jsonl:\n{line}"
+        )
 
 
 def mapped(name: str, config: Any, static: Static, arrays: Any) -> Any:

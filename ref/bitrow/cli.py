@@ -240,6 +240,7 @@ def ablate(networks: Sequence[str], studies: Sequence[str], **options: Any) -> N
 @click.option("--jobs", type=click.IntRange(1), metavar="N", help="Processes. [default: one for each processor]")
 @click.option("--set", "folder", type=_SET, metavar="DIR", help="mutants: the vector set. [default: golden/v1]")
 @click.option("--markdown", type=_SET, metavar="FILE", help="The tables as a page for the docs.")
+@click.option("--record", type=_SET, metavar="FILE", help="Append counterexamples, as lines of vectors/found.jsonl.")
 @click.option("--network", metavar="NAME|MODEL", help="Instead, print what is proved of each convolution of it.")
 @click.option("--quiet", is_flag=True, help="No progress bar.")
 def prove(
@@ -250,6 +251,7 @@ def prove(
     json_file: Path | None,
     folder: Path | None,
     markdown: Path | None,
+    record: Path | None,
     **options: Any,
 ) -> None:
     """Check the claims of the contract again, all or those named: which hold, on which domain, by which method.
@@ -276,10 +278,12 @@ def prove(
     elif folder:
         raise BitrowError(f"prove: found --set with {' '.join(claims) or 'all claims'}, expected mutants")
     elif merge:
-        holds = command.merge([Path(name) for name in claims], json_file, markdown)
+        holds = command.merge([Path(name) for name in claims], json_file, markdown, record)
     else:
         effort = Effort.QUICK if quick else Effort.FULL
-        holds = command.prove(claims, effort=effort, json_file=json_file, markdown=markdown, **options)
+        holds = command.prove(
+            claims, effort=effort, json_file=json_file, markdown=markdown, record_file=record, **options
+        )
     if not holds:
         sys.exit(DIFFERS)
 

@@ -15,7 +15,7 @@ from rich.table import Table
 
 from bitrow.errors import BitrowError
 from bitrow.files import write_report, write_text
-from bitrow.proofs import machine, page, registry, runner, shards
+from bitrow.proofs import machine, page, record, registry, runner, shards
 from bitrow.proofs.claim import Claim, Counterexample, Effort
 from bitrow.proofs.shards import Results
 
@@ -42,6 +42,7 @@ def prove(
     shard: str | None = None,
     json_file: Path | None = None,
     markdown: Path | None = None,
+    record_file: Path | None = None,
     state: Path = STATE,
     fresh: bool = False,
     jobs: int | None = None,
@@ -70,13 +71,14 @@ def prove(
         runner.run(claims, results, jobs or machine.available_cpus(), save)
     shards.save(results, target)
     partial.unlink(missing_ok=True)
-    return show(claims, results, str(target), json_file, markdown, console)
+    return show(claims, results, str(target), json_file, markdown, record_file, console)
 
 
 def merge(
     paths: Sequence[Path],
     json_file: Path | None = None,
     markdown: Path | None = None,
+    record_file: Path | None = None,
     console: Console | None = None,
 ) -> bool:
     """Put the result files of all shards together and print the table; whether every claim holds.
@@ -89,7 +91,7 @@ def merge(
     for name, count in results.chunks.items():
         if name not in claims or claims[name].chunks(results.effort) != count:
             raise BitrowError(f"{paths[0]}: found {count} chunks of {name}, expected those of this installation")
-    return show(claims, results, f"{len(paths)} shards", json_file, markdown, console)
+    return show(claims, results, f"{len(paths)} shards", json_file, markdown, record_file, console)
 
 
 @contextlib.contextmanager
@@ -196,6 +198,7 @@ def show(
     where: str,
     json_file: Path | None,
     markdown: Path | None,
+    record_file: Path | None,
     console: Console | None,
 ) -> bool:
     """Print the table and each counterexample, or the JSON where it goes to standard output; whether all hold."""
@@ -205,6 +208,7 @@ def show(
         chosen = [] if list(results.chunks) == list(registry.claims()) else [f"'{name}'" for name in results.chunks]
         command = " ".join(["bitrow prove", *chosen, f"--{results.effort.value} --markdown {markdown}"])
         write_text(markdown, page.markdown(found, command))
+    recorded = record.append(found["claims"], record_file) if record_file is not None else []
     if str(json_file) == "-":
         return found["holds"]
     console = console or Console()
@@ -215,5 +219,6 @@ def show(
         if line["counterexample"]:
             for text_line in counterexample_lines(line):
                 console.print(text_line, highlight=False, markup=False, soft_wrap=True)
-    console.print(f"results in {where}", highlight=False, markup=False)
+    for text_line in (*recorded, f"results in {where}"):
+        console.print(text_line, highlight=False, markup=False, soft_wrap=True)
     return found["holds"]

@@ -8,6 +8,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any, NamedTuple
 
 from bitrow.config import (
@@ -38,6 +39,7 @@ from bitrow.formats import (
 )
 from bitrow.vectors import layer_problems as layer
 from bitrow.vectors import problems as make
+from bitrow.vectors.found import load as load_found
 from bitrow.vectors.problems import GENERAL_SCALES, POWER_SCALES, ConvSize, Problem, Scales
 from bitrow.vectors.stimulus import Stream
 
@@ -80,6 +82,11 @@ def mode_name(mode: FloatMode) -> str:
     """A mode as a suffix of names: "nearest_even", "up_saturate_flush"."""
     saturate = "_saturate" if mode.overflow is Overflow.SATURATE else ""
     return f"{mode.rounding.value}{saturate}{'_flush' if mode.flush else ''}"
+
+
+def _given(problem: Problem, stream: Stream, name: str) -> Problem:
+    """The builder of a problem whose words do not come from the stream."""
+    return problem
 
 
 def _unit(kind: str, mode: FloatMode, count: int, per_bin: int = 4) -> Entry:
@@ -341,6 +348,7 @@ def standard() -> list[Entry]:
     entries += _norms("batch_fp32_single_column", _BATCH, (2, 5, 1, 8))
     entries += itertools.chain.from_iterable(map(_convs, _standard_convs()))
     entries += [_entry(f"lfsr_words_seed_{seed:04x}", make.lfsr, seed, 64) for seed in (0x0001, 0xFFFF)]
+    entries += [Entry(record.problem.name, partial(_given, record.problem)) for record in load_found()]
     return list({entry.name: entry for entry in entries}.values())
 
 

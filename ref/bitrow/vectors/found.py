@@ -1,0 +1,120 @@
+"""Words on which something was once wrong, kept as directed vectors (SPEC.md V4): `found.jsonl`, one record a line.
+
+A record is a problem, the oracle's outputs, who found it and why it matters. `bitrow prove --record FILE` appends
+one for a false claim, and a failing test of the kernels prints one; a line added to `found.jsonl` is a case of the
+suite `standard`, and the tests replay it. Standard library and numpy only.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from bitrow.errors import BitrowError
+from bitrow.vectors import operations
+from bitrow.vectors.case import Encoding
+from bitrow.vectors.operations import Operation, Words
+from bitrow.vectors.problems import Problem
+from bitrow.vectors.schema import check_name, decode_config, encode_config
+
+CORPUS = Path(__file__).with_suffix(".jsonl")
+PREFIX = "found_"
+_FIELDS = ("name", "operation", "config", "given", "expected", "by", "why")
+
+
+class Found(NamedTuple):
+    """A record: the problem, named `found_NAME`, its expected outputs, what found it, and why it is kept."""
+
+    problem: Problem
+    expected: Words
+    by: str
+    why: str
+
+
+def _encode(words: np.ndarray, encoding: Encoding) -> list[Any]:
+    mask = (1 << 4 * encoding.hex_digits) - 1
+    flat = " ".join(f"{word & mask:0{encoding.hex_digits}x}" for word in words.reshape(-1).tolist())
+    return [list(words.shape), flat]
+
+
+def _decode(value: list[Any], encoding: Encoding) -> np.ndarray:
+    shape, flat = value
+    words = [int(text, 16) for text in flat.split()]
+    if encoding.signed:
+        half = 1 << (4 * encoding.hex_digits - 1)
+        words = [word - 2 * half if word >= half else word for word in words]
+    return np.array(words, encoding.dtype).reshape([int(size) for size in shape])
+
+
+def _texts(operation: Operation, config: Any, words: Mapping[str, np.ndarray]) -> dict[str, list[Any]]:
+    return {name: _encode(words[name], operation.port(name).encode(config)) for name in operation.order(words)}
+
+
+def outputs(problem: Problem) -> Words:
+    """The oracle's outputs, without its taps."""
+    operation = operations.find(problem.operation, problem.config)
+    words = operation.oracle(problem.config, problem.given)
+    return {name: words[name] for name in operation.outputs}
+
+
+def line(problem: Problem, by: str, why: str) -> str:
+    """A problem as a line of the corpus, its outputs computed by the oracle.
+
+    Raises:
+        BitrowError: the oracle refuses the problem.
+    """
+    operation, config = operations.find(problem.operation, problem.config), problem.config
+    record = {
+        "name": problem.name.removeprefix(PREFIX),
+        "operation": problem.operation,
+        "config": encode_config(config),
+        "given": _texts(operation, config, problem.given),
+        "expected": _texts(operation, config, outputs(problem)),
+        "by": by,
+        "why": why,
+    }
+    return json.dumps(record)
+
+
+def _record(text: str, where: str) -> Found:
+    try:
+        value = json.loads(text)
+    except ValueError:
+        raise BitrowError(f"{where}: found no JSON, expected a record") from None
+    if not isinstance(value, dict) or set(value) != set(_FIELDS):
+        found = sorted(value) if isinstance(value, dict) else type(value).__name__
+        raise BitrowError(f"{where}: found {found}, expected {', '.join(_FIELDS)}")
+    config = decode_config(value["config"], f"{where}: config")
+    operation = operations.find(value["operation"], config)
+    try:
+        given, expected = (
+            {name: _decode(words, operation.port(name).encode(config)) for name, words in value[role].items()}
+            for role in ("given", "expected")
+        )
+    except (ValueError, TypeError, AttributeError, OverflowError) as error:
+        raise BitrowError(f"{where}: found words that cannot be read: {error}") from None
+    name = check_name(f"{PREFIX}{value['name']}", where)
+    return Found(Problem(name, value["operation"], config, given), expected, str(value["by"]), str(value["why"]))
+
+
+def load(path: Path = CORPUS) -> tuple[Found, ...]:
+    """The records of a corpus, in order.
+
+    Raises:
+        BitrowError: naming file and line: it cannot be read, holds no record, or a name twice.
+    """
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except OSError as error:
+        raise BitrowError(f"{path}: cannot be read: {error.strerror or error}") from None
+    records: dict[str, Found] = {}
+    for number, text in enumerate(lines, 1):
+        record = _record(text, f"{path} line {number}")
+        if record.problem.name in records:
+            raise BitrowError(f"{path} line {number}: found {record.problem.name} again, expected another name")
+        records[record.problem.name] = record
+    return tuple(records.values())
