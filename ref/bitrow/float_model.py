@@ -27,6 +27,7 @@ from bitrow.config import (
     ReluConfig,
 )
 from bitrow.errors import BitrowError
+from bitrow.float_conv import float_conv
 from bitrow.formats import Fxp
 from bitrow.graph import INPUT, Network, Node, kernel_shape, linear_shape, shapes
 
@@ -167,14 +168,7 @@ def _conv(config: ConvConfig, weights: Weights, x: Array, scale: ConvScales | No
         x = fake_quantize(x, scale.x_scale, config.x_format)
         w_scale = jnp.broadcast_to(scale.w_scale, weight.shape)
         weight = fake_quantize(weight, w_scale, config.weight_format)
-    y = lax.conv_general_dilated(
-        x,
-        weight,
-        (config.stride, config.stride),
-        [(config.padding, config.padding)] * 2,
-        dimension_numbers=("NHWC", "HWIO", "NHWC"),
-        feature_group_count=config.groups,
-    )
+    y = float_conv(config, x, weight)
     return y if weights.bias is None else y + jnp.broadcast_to(weights.bias, y.shape)
 
 

@@ -18,6 +18,7 @@ from jax import Array, lax
 from jax.custom_derivatives import SymbolicZero
 from jaxtyping import Bool, Float16, Float32, Int8, Integer, UInt16
 
+from bitrow import float_conv
 from bitrow.config import ConvConfig
 from bitrow.errors import BitrowError
 from bitrow.formats import Fxp, Gradient, QuantRounding
@@ -127,22 +128,13 @@ def _run(plan: ConvPlan, params: ConvParams, forward: ForwardScales, x: Array) -
         kernel = conv.forward_kernel(config, params)
         return conv.multiply(config, params, kernel, code, mac.forward_padding(config.padding)), code, mask
     value = code.astype(jnp.float32) * fp16.widen(forward.x_scale)
-    y = fp16.round_once(float_conv(config, value, _value(params)), config.mode)
+    y = fp16.round_once(float_conv.float_conv(config, value, _value(params)), config.mode)
     return (y if params.bias is None else fp16.add(y, params.bias, config.mode)), code, mask
 
 
 def _value(params: ConvParams) -> Float32[Array, "kh kw c_in c_out"]:
     code = params.weight_code.astype(jnp.float32)
     return code * jnp.broadcast_to(fp16.widen(params.w_scale), code.shape)
-
-
-def float_conv(config: ConvConfig, x: Array, weight: Array) -> Float32[Array, "n oh ow c_out"]:
-    """Plain float32 convolution, its sums in any order."""
-    return lax.conv_general_dilated(
-        x, weight, (config.stride,) * 2, [(config.padding,) * 2] * 2,
-        dimension_numbers=("NHWC", "HWIO", "NHWC"), feature_group_count=config.groups,
-        precision=lax.Precision.HIGHEST,
-    )  # fmt: skip
 
 
 class _Saved(NamedTuple):
@@ -191,9 +183,8 @@ convolve.defvjp(_forward, _backward, symbolic_zeros=True)
 
 def weight_gradient(config: ConvConfig, value: Array, dy: Array, weight: Array, params: ConvParams) -> Array:
     """The host's float32 gradient of the weights, straight through their rounding, zero where it clips."""
-    _, pull = jax.vjp(lambda w: float_conv(config, value, w), weight)
     inside = weight_codes(weight, params.w_scale, config.weight_format)[1]
-    return jnp.where(inside, pull(dy)[0], jnp.float32(0))
+    return jnp.where(inside, float_conv.weight_gradient(config, value, dy, weight.shape[:2]), jnp.float32(0))
 
 
 def _largest(plan: ConvPlan, params: ConvParams, dy: Array) -> Float32[Array, ""]:
@@ -226,9 +217,8 @@ def _simulated_gradient(config: ConvConfig, params: ConvParams, saved: _Saved, r
         value = ready.astype(jnp.float32) * fp16.widen(saved.gradient.dy_scale)
     weight = params.weight_code.astype(jnp.float32) if config.fold else _value(params)
     assert saved.mask is not None
-    zeros = jnp.zeros(saved.mask.shape, jnp.float32)
-    _, pull = jax.vjp(lambda x: float_conv(config, x, weight), zeros)
-    return jnp.where(saved.mask, fp16.round_once(pull(value)[0], config.mode), jnp.float16(0))
+    dx = float_conv.input_gradient(config, weight, value, saved.mask.shape[1:3])
+    return jnp.where(saved.mask, fp16.round_once(dx, config.mode), jnp.float16(0))
 
 
 def row_codes(

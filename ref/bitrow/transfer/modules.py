@@ -29,6 +29,7 @@ from bitrow.config import (
     Statistics,
 )
 from bitrow.errors import BitrowError
+from bitrow.float_conv import float_conv
 from bitrow.formats import FloatMode, Fxp
 from bitrow.host import nearest_fp16
 from bitrow.layers import activation, batch_norm, linear, pool, residual
@@ -37,7 +38,7 @@ from bitrow.layers.conv import ConvParams
 from bitrow.layers.linear import LinearParams
 from bitrow.ops import fp16
 from bitrow.transfer import ordered
-from bitrow.transfer.convolution import ConvPlan, ForwardScales, GradientScales, convolve, float_conv, weight_codes
+from bitrow.transfer.convolution import ConvPlan, ForwardScales, GradientScales, convolve, weight_codes
 from bitrow.transfer.numerics import Numerics, Scaling
 
 
