@@ -1,7 +1,8 @@
 """`bitrow certify`: do this machine's kernels give the contract's bits, in whatever form and under whatever flags?
 
 In this process: compiled whole, operation by operation, under vmap, in two halves, sharded over the devices present. In
-processes of their own: XLA's flags and instruction sets. Every digest is held against the oracle's.
+processes of their own: XLA's flags and instruction sets, one thread, eight devices. Every digest is held against the
+oracle's; the certificate says of each form which problems it does not apply to, and why.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
@@ -30,20 +31,28 @@ from bitrow.vectors.identity_digests import DIGESTS
 from bitrow.vectors.operations import Words, to_words
 from bitrow.vectors.problems import Problem
 
+
+class Way(NamedTuple):
+    """A process of its own: XLA's flags, the form that runs there, and whether it has one thread on one processor."""
+
+    flags: str = ""
+    form: str = "jit"
+    one_thread: bool = False
+
+
 CPU_WAYS = {
-    "default": "",
-    "sse4_2": "--xla_cpu_max_isa=SSE4_2",
-    "avx2": "--xla_cpu_max_isa=AVX2",
-    "unoptimized": "--xla_backend_optimization_level=0",
-    "no_excess_precision": "--xla_allow_excess_precision=false",
-    "eight_devices": "--xla_force_host_platform_device_count=8",
+    "sse4_2": Way("--xla_cpu_max_isa=SSE4_2"),
+    "avx2": Way("--xla_cpu_max_isa=AVX2"),
+    "unoptimized": Way("--xla_backend_optimization_level=0"),
+    "no_excess_precision": Way("--xla_allow_excess_precision=false"),
+    "one_thread": Way("--xla_cpu_multi_thread_eigen=false", one_thread=True),
+    "eight_devices": Way("--xla_force_host_platform_device_count=8", "sharded"),
 }
 GPU_WAYS = {
-    "default": "",
-    "no_excess_precision": "--xla_allow_excess_precision=false",
-    "unoptimized": "--xla_backend_optimization_level=0",
-    "no_autotune": "--xla_gpu_autotune_level=0",
-    "no_triton": "--xla_gpu_enable_triton_gemm=false",
+    "no_excess_precision": Way("--xla_allow_excess_precision=false"),
+    "unoptimized": Way("--xla_backend_optimization_level=0"),
+    "no_autotune": Way("--xla_gpu_autotune_level=0"),
+    "no_triton": Way("--xla_gpu_enable_triton_gemm=false"),
 }
 _LEADING = ("n", "element", "run")
 
@@ -54,9 +63,13 @@ def _batched(problem: Problem) -> list[str]:
     return [name for name in operation.inputs if operation.port(name).layout.split(" ")[0] in _LEADING]
 
 
-def _divisible(problem: Problem) -> bool:
-    """Whether parts of the leading axis may be computed apart: no batch statistics, no place in a generator's run."""
-    return "gamma" not in problem.given and not (problem.operation == "conv.backward" and "seed" in problem.given)
+def not_divisible(problem: Problem) -> str:
+    """Why parts of the leading axis may not be computed apart; "" where they may."""
+    if "gamma" in problem.given:
+        return "its statistics are those of the whole batch"
+    if problem.operation == "conv.backward" and "seed" in problem.given:
+        return "an element's random word depends on its place in the whole batch"
+    return ""
 
 
 def _words(found: dict[str, Any]) -> Words:
@@ -102,52 +115,66 @@ FORMS: dict[str, Callable[[Problem], Words]] = {
 }  # fmt: skip
 
 
+def applicable(form: str) -> tuple[list[str], dict[str, str]]:
+    """The problems that a form computes, and why it does not compute the others."""
+    cut = form in ("vmap", "split")
+    reasons = {name: not_divisible(problem) if cut else "" for name, problem in identity.problems().items()}
+    return [name for name, why in reasons.items() if not why], {name: why for name, why in reasons.items() if why}
+
+
+def _row(check: str, flags: str, form: str, differ: list[str], first: str, start: float) -> dict[str, Any]:
+    names, others = applicable(form)
+    return {"check": check, "flags": flags, "form": form, "problems": len(names), "not_applicable": others,
+            "differ": differ, "first": first, "seconds": round(time.perf_counter() - start, 2)}  # fmt: skip
+
+
 def check_form(form: str) -> dict[str, Any]:
     """One form of execution in this process, as a row of the certificate."""
     start = time.perf_counter()
-    chosen = identity.problems() if form == "jit" else identity.SHORT  # the other forms: one problem of each kind
-    names = [name for name in chosen if form not in ("vmap", "split") or _divisible(identity.problems()[name])]
-    wrong = identity.differing(names, FORMS[form])
+    wrong = identity.differing(applicable(form)[0], FORMS[form])
     first = identity.first_difference(identity.problems()[next(iter(wrong))], FORMS[form]) if wrong else ""
-    return {"check": form, "flags": os.environ.get("XLA_FLAGS", ""), "problems": len(names), "differ": sorted(wrong),
-            "first": first, "seconds": round(time.perf_counter() - start, 2)}  # fmt: skip
+    return _row(form, os.environ.get("XLA_FLAGS", ""), form, sorted(wrong), first, start)
 
 
-def run_way(flags: str) -> dict[str, Any]:
-    """What `python -m bitrow.vectors.identity` prints in a process with these XLA flags.
+def run_way(way: Way) -> dict[str, str]:
+    """Digests that a process of its own prints.
 
     Raises:
         BitrowError: the process failed.
     """
-    command = [sys.executable, "-m", "bitrow.vectors.identity"]
-    environment = {**os.environ, "XLA_FLAGS": flags, "XLA_PYTHON_CLIENT_PREALLOCATE": "false"}
+    command = [sys.executable, "-m", "bitrow.proofs.certify", way.form, *(["one_processor"] if way.one_thread else [])]
+    environment = {**os.environ, "XLA_FLAGS": way.flags, "XLA_PYTHON_CLIENT_PREALLOCATE": "false"}
+    if way.one_thread:
+        environment["NPROC"] = "1"
     result = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     if result.returncode:
         last = (result.stderr.strip().splitlines() or ["no message"])[-1]
-        raise BitrowError(f"XLA_FLAGS={flags!r}: found a process that failed: {last[:200]}")
+        raise BitrowError(f"XLA_FLAGS={way.flags!r}: found a process that failed: {last[:200]}")
     return json.loads(result.stdout)
 
 
-def check_way(way: str, flags: str) -> dict[str, Any]:
-    """The compiled kernels under flags, as a row of the certificate."""
+def check_way(name: str, way: Way) -> dict[str, Any]:
+    """A form under flags, as a row of the certificate."""
     start = time.perf_counter()
+    expected, first = applicable(way.form)[0], ""
     try:
-        found = run_way(flags)["digests"]
-        differ, first = sorted(name for name in DIGESTS if found[name] != DIGESTS[name]), ""
+        found = run_way(way)
+        differ = sorted(problem for problem in expected if found.get(problem) != DIGESTS[problem])
     except BitrowError as error:
-        differ, first = sorted(DIGESTS), str(error)
-    return {"check": f"flags: {way}", "flags": flags, "problems": len(DIGESTS), "differ": differ, "first": first,
-            "seconds": round(time.perf_counter() - start, 2)}  # fmt: skip
+        differ, first = sorted(expected), str(error)
+    return _row(f"flags: {name}", way.flags, way.form, differ, first, start)
 
 
 def certificate() -> dict[str, Any]:
     """All checks of this machine."""
-    forms = [check_form(form) for form in FORMS]
     ways = CPU_WAYS if jax.default_backend() == "cpu" else GPU_WAYS
+    forms = [form for form in FORMS if form != "sharded" or len(jax.devices()) > 1]
     with ThreadPoolExecutor(2) as pool:
-        rows = forms + list(pool.map(lambda way: check_way(way, ways[way]), ways))
+        apart = [pool.submit(check_way, name, way) for name, way in ways.items()]
+        here = [pool.submit(check_form, form) for form in forms]
+        rows = [task.result() for task in (*here, *apart)]
     return {
-        "schema": "bitrow-certificate-1",
+        "schema": "bitrow-certificate-2",
         "passes": not any(row["differ"] for row in rows),
         "versions": versions() | {"python": platform.python_version()},
         "platform": jax.default_backend(),
@@ -177,8 +204,21 @@ def certify(json_file: Path | None = None) -> bool:
         table.add_column(name, overflow="fold")
     for row in found["checks"]:
         verdict = f"{len(row['differ'])} differ: {row['first'] or row['differ'][0]}" if row["differ"] else "same bits"
-        table.add_row(row["check"], str(row["problems"]), verdict, f"{row['seconds']:.1f}")
+        count = f"{row['problems']} of {row['problems'] + len(row['not_applicable'])}"
+        table.add_row(row["check"], count, verdict, f"{row['seconds']:.1f}")
     console = Console()
     console.print(table)
     console.print("certified" if found["passes"] else "not certified: the kernels do not give the contract's bits here")
     return found["passes"]
+
+
+def main(arguments: list[str]) -> None:
+    """What a process of its own does: the digests of one form, as JSON."""
+    form, *rest = arguments
+    if rest and hasattr(os, "sched_setaffinity"):  # before XLA starts its threads
+        os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
+    print(json.dumps({name: identity.digest(FORMS[form](identity.problems()[name])) for name in applicable(form)[0]}))
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

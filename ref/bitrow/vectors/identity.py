@@ -1,15 +1,13 @@
 """Whether this machine's JAX gives the contract's bits: a fixed stimulus through the kernels, digests by the oracle.
 
 The stimulus is words of SHA-256 and depends on no suite of vectors. Each problem's outputs are hashed; the digests
-that the oracle gives stand in `identity_digests`. `python -m bitrow.vectors.identity` prints those of the compiled
-kernels as JSON, for a process with flags of its own.
+that the oracle gives stand in `identity_digests`.
 """
 
 from __future__ import annotations
 
 import functools
 import hashlib
-import json
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
@@ -252,18 +250,3 @@ def first_difference(problem: Problem, run: Callable[[Problem], Words] = compile
             words = f"found {int(found[name][at]):#x}, expected {int(expected[name][at]):#x}"
             return f"{problem.name} {name}{list(at)}: {words}"
     return f"{problem.name}: found words that differ from the committed digest, expected the oracle's"
-
-
-def main() -> None:
-    """Print what a process of its own finds, as JSON: its devices and the digests of the compiled kernels."""
-    import jax
-
-    print(json.dumps({
-        "devices": [str(device.device_kind) for device in jax.devices()],
-        "platform": jax.default_backend(),
-        "digests": {name: digest(compiled(problem)) for name, problem in problems().items()},
-    }))  # fmt: skip
-
-
-if __name__ == "__main__":
-    main()
