@@ -7,15 +7,27 @@ import numpy as np
 import pytest
 import z3
 
-from bitrow.formats import FP16, AccOverflow, Accumulator, FloatMode
+from bitrow.formats import FP16, AccOverflow, Accumulator, FloatMode, Rounding
 from bitrow.ops import lfsr, mac, softfloat
 from bitrow.proofs.claim import Effort
 from bitrow.proofs.solver import CLAIMS, accumulator, dequantize, query, rounding
 from bitrow.proofs.solver import lfsr as lfsr_claims
+from bitrow.proofs.solver.modes import modes
 from bitrow.proofs.solver.symbols import lift, symbolic
 
 CLAIM = {claim.name: claim for claim in CLAIMS}
 WORDS = np.random.default_rng(5)
+
+
+def test_quick_and_full_ask_every_query() -> None:
+    """SPEC.md F3, M2, D1, D2, Q3: each claim is in either run; --quick has every rounding, --full every mode."""
+    assert {"round_pack", "wrap", "two_step_short", "two_step_powers", "two_step_differs", "lfsr_step", "lfsr_jump",
+            "lfsr_period", "banks", "banks_code"} <= {name.removeprefix("solver.") for name in CLAIM}  # fmt: skip
+    assert len(set(modes(Effort.FULL))) == 20 and set(modes(Effort.QUICK)) < set(modes(Effort.FULL))
+    assert {(m.rounding, m.flush) for m in modes(Effort.QUICK)} == {(r, f) for r in Rounding for f in (False, True)}
+    for claim in CLAIMS:
+        quick, full = claim.chunks(Effort.QUICK), claim.chunks(Effort.FULL)
+        assert quick == full or (quick, full) == (len(modes(Effort.QUICK)), 20), claim.name
 
 
 @pytest.mark.parametrize("name", sorted(set(CLAIM) - {"solver.two_step_differs", "solver.saturate_order"}))
