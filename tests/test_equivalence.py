@@ -6,7 +6,8 @@ the kernels. Exact values are Fractions.
 
 from __future__ import annotations
 
-import math
+import itertools
+from collections.abc import Iterable, Sequence
 from fractions import Fraction
 from typing import NamedTuple
 
@@ -19,6 +20,7 @@ from hypothesis import given, settings
 from bitrow.config import ConvConfig
 from bitrow.formats import FXP4, FXP8, Fxp
 from bitrow.layers import conv
+from bitrow.testing import codes, scales
 
 U = Fraction(1, 1 << 24)  # unit roundoff of float32
 
@@ -48,29 +50,36 @@ def sim_conv(config: ConvConfig, x: jax.Array, weight: jax.Array) -> jax.Array:
 
 
 def powers_of_two() -> st.SearchStrategy[float]:
-    return st.integers(-6, 3).map(lambda e: math.ldexp(1.0, e))
+    """Words of powers of two from 2^-6 to 2^3."""
+    return scales(True, (9, 18)).map(lambda word: float(np.uint16(word).view(np.float16)))
 
 
 def general_scales() -> st.SearchStrategy[float]:
-    return st.integers(0x2400, 0x4200).map(lambda b: float(np.uint16(b).view(np.float16)))
+    """Words from 2^-6 to 4 that are no power of two."""
+    return scales(False, (9, 16)).map(lambda word: float(np.uint16(word).view(np.float16)))
 
 
 @st.composite
-def problems(draw: st.DrawFn, scales: st.SearchStrategy[float], per_channel: bool = False) -> Problem:
-    fmt: Fxp = draw(st.sampled_from([FXP4, FXP8, Fxp(4, narrow=True)]))
+def problems(
+    draw: st.DrawFn,
+    scales: st.SearchStrategy[float],
+    per_channel: bool = False,
+    formats: Sequence[Fxp] = (FXP4, FXP8, Fxp(4, narrow=True)),
+) -> Problem:
+    """Convolutions of drawn codes, scales and shapes; codes of int64, so that tests may compute with them."""
+    fmt: Fxp = draw(st.sampled_from(formats))
     groups = draw(st.sampled_from([1, 2]))
     kernel = draw(st.sampled_from([1, 3]))
     config = ConvConfig(
         stride=draw(st.sampled_from([1, 2])), padding=draw(st.integers(0, kernel // 2)), groups=groups,
         x_format=fmt, weight_format=fmt, dy_format=fmt, fold=per_channel,
     )
-    rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
     c_in, c_out = 2 * groups, 2 * groups
-    x = rng.integers(fmt.min, fmt.max + 1, (1, 5, 4, c_in))
-    weight = rng.integers(fmt.min, fmt.max + 1, (kernel, kernel, 2, c_out))
+    x, weight = draw(codes(fmt, (1, 5, 4, c_in))), draw(codes(fmt, (kernel, kernel, 2, c_out)))
     w_scale = np.array([draw(scales) for _ in range(c_out)]) if per_channel else draw(scales)
     oh, ow = ((s + 2 * config.padding - kernel) // config.stride + 1 for s in (5, 4))
-    dy = rng.integers(fmt.min, fmt.max + 1, (1, oh, ow, c_out))
+    dy = draw(codes(fmt, (1, oh, ow, c_out)))
+    x, weight, dy = (array.astype(np.int64) for array in (x, weight, dy))
     return Problem(config, x, weight, draw(scales), w_scale, dy, draw(scales))
 
 
@@ -98,6 +107,42 @@ def exact_gradient(p: Problem, dy: np.ndarray, weight: np.ndarray) -> np.ndarray
         first = c // (c_out // g) * cig
         dx[0, i * s : i * s + kh, j * s : j * s + kw, first : first + cig] += dy[0, i, j, c] * weight[:, :, :, c]
     return dx[:, pad : pad + h, pad : pad + w]
+
+
+Tap = tuple[int, int, int]  # row and column of the window, and a channel of the group
+
+
+def taps_of(p: Problem) -> tuple[list[Tap], list[Tap]]:
+    """The terms of each result, forward and of the input gradient."""
+    kh, kw, c_in, c_out = p.weight_code.shape
+    each = (range(kh), range(kw))
+    return list(itertools.product(*each, range(c_in))), list(itertools.product(*each, range(c_out // p.config.groups)))
+
+
+def ordered_conv(p: Problem, x: np.ndarray, weight: np.ndarray, order: Iterable[Tap]) -> np.ndarray:
+    """The convolution by its definition in the dtype of `x` and `weight`: each product and sum is rounded, in order."""
+    s, pad, cig, c_out = p.config.stride, p.config.padding, weight.shape[2], weight.shape[3]
+    x = np.pad(x, ((0, 0), (pad, pad), (pad, pad), (0, 0)))
+    oh, ow = p.dy_code.shape[1:3]
+    first = np.arange(c_out) // (c_out // p.config.groups) * cig
+    total = np.zeros((1, oh, ow, c_out), x.dtype)
+    for a, b, k in order:
+        window = x[:, a : a + s * oh : s, b : b + s * ow : s][:, :oh, :ow]
+        total += window[..., first + k] * weight[a, b, k]
+    return total
+
+
+def ordered_gradient(p: Problem, dy: np.ndarray, weight: np.ndarray, order: Iterable[Tap]) -> np.ndarray:
+    """The input gradient in the same way."""
+    s, pad, cig, g = p.config.stride, p.config.padding, weight.shape[2], p.config.groups
+    _, h, w, c_in = p.x_code.shape
+    oh, ow, c_out = dy.shape[1:]
+    total = np.zeros((1, h + 2 * pad, w + 2 * pad, c_in), dy.dtype)
+    for a, b, j in order:
+        chosen = np.arange(g) * (c_out // g) + j  # one output channel of each group
+        terms = dy[..., chosen][..., None] * weight[a, b].T[chosen]
+        total[:, a : a + s * oh : s, b : b + s * ow : s] += terms.reshape(1, oh, ow, g * cig)
+    return total[:, pad : pad + h, pad : pad + w]
 
 
 def fractions(code: np.ndarray, scale: float | np.ndarray) -> np.ndarray:
@@ -149,10 +194,10 @@ def test_decomposition_per_channel(p: Problem) -> None:
     assert (gradient == np.asarray(backward["dx_acc"]).astype(object) * Fraction(p.dy_scale)).all()
 
 
-@given(problems(powers_of_two()))
+@given(problems(powers_of_two()), st.data())
 @settings(max_examples=25)
-def test_power_of_two_scales_are_bit_identical(p: Problem) -> None:
-    """SPEC.md E2: float32 simulated quantization equals acc*scale exactly, forward and input gradient."""
+def test_power_of_two_scales_are_bit_identical(p: Problem, data: st.DataObject) -> None:
+    """SPEC.md E2: float32 simulated quantization equals acc*scale exactly, in any order, forward and input gradient."""
     forward, backward, params = run_kernel(p)
     x = jnp.asarray(p.x_code, jnp.float32) * p.x_scale
     weight = jnp.asarray(p.weight_code, jnp.float32) * p.w_scale
@@ -164,19 +209,23 @@ def test_power_of_two_scales_are_bit_identical(p: Problem) -> None:
     with np.errstate(over="ignore"):
         assert (bits(np.asarray(y).astype(np.float16) + np.float16(0)) == bits(forward["deq"])).all()
         assert (bits(np.asarray(dx).astype(np.float16) + np.float16(0)) == bits(backward["dx_deq"])).all()
+    orders = [data.draw(st.permutations(taps)) for taps in taps_of(p)]
+    assert (ordered_conv(p, np.asarray(x), np.asarray(weight), orders[0]) == np.asarray(y)).all()
+    scaled = p.dy_code.astype(np.float32) * np.float32(p.dy_scale)
+    assert (ordered_gradient(p, scaled, np.asarray(weight), orders[1]) == np.asarray(dx)).all()
 
 
-@given(st.integers(0, 2**32 - 1), powers_of_two(), powers_of_two())
+@given(codes(FXP8, 1024), codes(FXP8, 1024), powers_of_two(), powers_of_two(), st.integers(0, 2**32 - 1))
 @settings(max_examples=20)
-def test_summation_order_is_free_up_to_2_24(seed: int, sx: float, sw: float) -> None:
+def test_summation_order_is_free_up_to_2_24(a: np.ndarray, b: np.ndarray, sx: float, sw: float, seed: int) -> None:
     """SPEC.md E2: any permutation of the terms gives the same float32, up to a sum of magnitudes of 2^24."""
-    rng = np.random.default_rng(seed)
-    products = rng.integers(-(2**14), 2**14, 1024).astype(np.int64)
+    products = a.astype(np.int64) * b
     assert np.abs(products).sum() <= 2**24
     terms = (products * np.float64(sx) * np.float64(sw)).astype(np.float32)
+    orders = np.random.default_rng(seed)
     for _ in range(4):
         total = np.float32(0)
-        for term in rng.permutation(terms):
+        for term in orders.permutation(terms):
             total = np.float32(total + term)
         assert float(total) == products.sum() * sx * sw
 
@@ -212,7 +261,24 @@ def test_general_scales_differ_by_rounding_alone(p: Problem) -> None:
     # acc * fp16 scale has at most 24 + 11 bits, so binary64 holds it and numpy rounds it once.
     with np.errstate(over="ignore"):
         correct = (np.asarray(forward["acc"], np.float64) * float(params.scale)).astype(np.float16)
+        assert params.dx_scale is not None
+        gradient = (np.asarray(backward["dx_acc"], np.float64) * float(params.dx_scale)).astype(np.float16)
     assert (bits(correct) == bits(forward["deq"])).all()
+    assert (bits(gradient) == bits(backward["dx_deq"])).all()
+
+
+@given(problems(powers_of_two(), formats=(FXP4, Fxp(4, narrow=True))), st.data())
+@settings(max_examples=15)
+def test_fp16_accumulation_of_a_convolution_is_exact(p: Problem, data: st.DataObject) -> None:
+    """SPEC.md E4: 18 products of FXP4 codes are at most 2^11: FP16 sums of them, in any order, both directions."""
+    forward, backward, _ = run_kernel(p)
+    half = [array.astype(np.float16) for array in (p.x_code, p.weight_code, p.dy_code)]
+    orders = [data.draw(st.permutations(taps)) for taps in taps_of(p)]
+    assert max(map(len, orders)) * FXP4.max_magnitude**2 <= 2**11
+    y, dx = ordered_conv(p, half[0], half[1], orders[0]), ordered_gradient(p, half[2], half[1], orders[1])
+    assert y.dtype == dx.dtype == np.float16
+    assert (y.astype(np.int64) == np.asarray(forward["acc"])).all()
+    assert (dx.astype(np.int64) == np.asarray(backward["dx_acc"])).all()
 
 
 def fp16_running_sum(products: list[int]) -> float:
@@ -245,7 +311,7 @@ def test_fp16_accumulation_holds_to_k_32_and_fails_at_33() -> None:
     assert fp16_running_sum(counterexample) != sum(counterexample)
 
 
-@given(st.lists(st.tuples(st.integers(-8, 7), st.integers(-8, 7)), min_size=1, max_size=32))
+@given(st.lists(st.tuples(st.integers(FXP4.min, FXP4.max), st.integers(FXP4.min, FXP4.max)), min_size=1, max_size=32))
 def test_fp16_accumulation_of_short_sums_is_exact(pairs: list[tuple[int, int]]) -> None:
     """SPEC.md E4, within the bound: any 32 FXP4 products."""
     products = [a * b for a, b in pairs]
