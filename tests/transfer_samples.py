@@ -46,14 +46,12 @@ def pretrained(power_of_two: bool) -> pretrain.Pretrained:
     return pretrain.pretrain(network, digits().source, 0, none, none, LeastSquares(power_of_two), model)
 
 
-def trainer(
-    policy: str, name: str = "bit_accurate", power_of_two: bool = True, devices: list[jax.Device] | None = None
-) -> Trainer:
-    """A trainer on the digits 5-9, on one device or those given, in steps of 32 images, for two epochs."""
+def trainer(policy: str, name: str, power_of_two: bool) -> Trainer:
+    """A trainer on the digits 5-9, on one device, in steps of 32 images, for two epochs."""
     found, target = pretrained(power_of_two), digits().target
     module, loss_scale = pretrain.ready(found, target, numerics.parse(name), 0, LeastSquares(power_of_two))
     chosen = policies.parse(policy)
     policies.prepare(module, chosen, 0)
-    delayed = power_of_two and "delayed" in name  # for others it has no effect, and they share compiled programs
-    recipe = Recipe(32, 1e-2, 2, 0, loss_scale, delayed, usual(found.network.input_shape))
-    return Trainer(module, chosen, recipe, target.train, devices or jax.devices()[:1])
+    # delayed scales are powers of two for both: the two then share compiled programs
+    recipe = Recipe(32, 1e-2, 2, 0, loss_scale, True, usual(found.network.input_shape))
+    return Trainer(module, chosen, recipe, target.train, jax.devices()[:1])
