@@ -174,6 +174,12 @@ def test_a_resumed_run_ends_with_the_same_bits(tmp_path):
     assert more[0] == first and more[1:] == rows[1:]
     with pytest.raises(BitrowError, match="found a checkpoint of seed 0, expected 1"):
         checkpoint.Checkpoints(tmp_path / "c", {"seed": 1}).latest(built.start())
+    with pytest.raises(BitrowError, match=r"found (no|an) array of this name, expected") as caught:
+        saved.latest(trainer("bias", network=PLAIN).start())
+    assert "\n" not in str(caught.value)
+    wider = built.start()._replace(history={name: jnp.zeros(3) for name in built.start().history})
+    with pytest.raises(BitrowError, match=r"found float32\[16\], expected float32\[3\]"):
+        saved.latest(wider)
 
 
 @pytest.mark.parametrize("name", ["bit_accurate-fxp4-stochastic-row"])

@@ -140,7 +140,7 @@ class Checkpoints:
                 step = manager.latest_step()
                 if step is None:
                     return None
-                wanted = args.Composite(state=args.StandardRestore(arrays(like)), notes=args.JsonRestore())
+                wanted = args.Composite(state=args.StandardRestore(), notes=args.JsonRestore())
                 notes = manager.restore(step, args=args.Composite(notes=args.JsonRestore())).notes
                 self._check(notes)
                 found = manager.restore(step, args=wanted)
@@ -157,16 +157,21 @@ class Checkpoints:
                 found, wanted = (str(v)[:60] for v in (identity.get(key), value))
                 raise BitrowError(f"{self.folder}: found a checkpoint of {key} {found}, expected {wanted}")
 
-    def _fill(self, like: State, found: dict[str, np.ndarray]) -> State:
+    def _fill(self, like: State, found: Mapping[str, Any]) -> State:
+        wanted = arrays(like)
+        other = sorted(set(found) ^ set(wanted))
+        if other:
+            word, expected = ("an array", "none") if other[0] in found else ("no array", "one")
+            raise BitrowError(f"{self.folder} {other[0]}: found {word} of this name, expected {expected}")
         leaves = []
-        for name, wanted in arrays(like).items():
-            array = found.get(name)
-            if array is None or (array.dtype, array.shape) != (wanted.dtype, wanted.shape):
-                what = "nothing" if array is None else f"{array.dtype}{list(array.shape)}"
+        for name, array in wanted.items():
+            held = np.asarray(found[name])
+            if (held.dtype, held.shape) != (array.dtype, array.shape):
                 raise BitrowError(
-                    f"{self.folder} {name}: found {what}, expected {wanted.dtype}{list(wanted.shape)}"
+                    f"{self.folder} {name}: found {held.dtype}{list(held.shape)}, "
+                    f"expected {array.dtype}{list(array.shape)}"
                 )
-            leaves.append(jnp.asarray(array))
+            leaves.append(jnp.asarray(held))
         return jax.tree.unflatten(jax.tree.structure(like), leaves)
 
     def clear(self) -> None:
