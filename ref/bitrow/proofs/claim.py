@@ -13,7 +13,7 @@ class Method(enum.Enum):
     EXHAUSTIVE = "exhaustive"  # every point of the stated domain, on the jitted kernels, against another judge
     SOLVER = "solver"  # z3 finds no counterexample among all bit patterns
     RATIONAL = "rational"  # exact arithmetic over Fractions, on stated or drawn points
-    PROPERTY = "property"  # Hypothesis draws bit patterns
+    PROPERTY = "property"  # on drawn codes and scales; the tests draw them by Hypothesis, too
     SEARCH = "search"  # looks for the smallest counterexample, which has to exist
 
 
