@@ -56,6 +56,8 @@ def test_the_first_difference_of_general_scales_is_explained():
     assert first.why.words[0] == first.simulated != first.accurate == first.why.words[-1]
     assert first.why.causes and Cause.NONE not in first.why.causes
     assert first.why.product == first.why.acc * first.why.scale
+    counted = dict(first.tally)
+    assert "none" not in counted and max(counted.values()) <= min(first.words, 256) <= sum(counted.values())
     told = found.lines()
     assert f"step {first.step}, image {first.image}, {first.layer}[" in told[1] and "cause: " in told[3]
     assert json.loads(json.dumps(found.to_json()))["difference"]["why"]["acc"] == first.why.acc

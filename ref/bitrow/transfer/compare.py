@@ -8,6 +8,7 @@ SPEC.md E2 says when there is none; `compare_cause` says what a difference comes
 from __future__ import annotations
 
 import functools
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -24,12 +25,13 @@ from bitrow.formats import Dequantize
 from bitrow.graph import Network
 from bitrow.transfer.augment import augment
 from bitrow.transfer.checkpoint import arrays, digest
-from bitrow.transfer.compare_cause import Explanation, explain
+from bitrow.transfer.compare_cause import Cause, Explanation, explain
 from bitrow.transfer.modules import Conv
 from bitrow.transfer.network_module import NetworkModule, Parts, layer_params
 from bitrow.transfer.training import Program, State, Trainer
 
 Maps = dict[str, np.ndarray]
+EXPLAINED = 256  # words whose causes are counted
 
 
 @dataclass(frozen=True)
@@ -38,7 +40,7 @@ class Difference:
 
     `step` counts from 1 through all epochs, `image` is its place in the training set, `element` the place in the
     layer's output. `words` of that layer's and `logits` of the step's words differ. `why` is None where the layer
-    is no convolution.
+    is no convolution. `tally` counts the causes of the layer's first EXPLAINED words that differ.
     """
 
     step: int
@@ -50,6 +52,7 @@ class Difference:
     words: int
     logits: int
     why: Explanation | None
+    tally: tuple[tuple[str, int], ...]
 
     def lines(self) -> list[str]:
         """The report: where, the arithmetic, the causes."""
@@ -61,13 +64,15 @@ class Difference:
         )
         if self.why is None:
             return [first, "cause: no convolution, and its inputs are the same: a defect"]
-        return [first, self.why.line(), "cause: " + "; ".join(cause.value for cause in self.why.causes)]
+        tally = ", ".join(f"{name} {count}" for name, count in self.tally)
+        causes = "; ".join(cause.value for cause in self.why.causes)
+        return [first, self.why.line(), f"cause: {causes}", f"of the layer's first {EXPLAINED} such words: {tally}"]
 
     def to_json(self) -> dict[str, Any]:
         """For a report."""
         words = {name: f"0x{getattr(self, name):04x}" for name in ("simulated", "accurate")}
         why = None if self.why is None else self.why.to_json()
-        return vars(self) | words | {"element": list(self.element), "why": why}
+        return vars(self) | words | {"element": list(self.element), "why": why, "tally": dict(self.tally)}
 
 
 @dataclass(frozen=True)
@@ -181,20 +186,29 @@ def _difference(
 ) -> Difference:
     layer, output = different[0], module.network.output
     unequal = here[layer] != there[layer]
-    image, *element = (int(place) for place in np.argwhere(unequal)[0])
-    simulated, accurate = (int(maps[layer][(image, *element)]) for maps in (there, here))
-    why = None
-    node, conv = module.network.node(layer), module.layers[layer]
-    if isinstance(node.config, ConvConfig) and isinstance(conv, Conv):
-        params: Any = layer_params(conv)
-        x = here[node.inputs[0]][image]
-        place = element[0], element[1], element[2]
-        x_scale = np.asarray(conv.scales.get_value().x_scale)
-        why = explain(node.config, params, x_scale, x, place, simulated, accurate)
+    places = [tuple(map(int, place)) for place in np.argwhere(unequal)]
     logits = int((here[output] != there[output]).sum())
+    why = [_explained(module, layer, here, there, place) for place in places[:EXPLAINED]]
+    causes = Counter(cause for one in why if one is not None for cause in one.causes)
+    tally = tuple((cause.name.lower(), causes[cause]) for cause in Cause if causes[cause])
+    image, *element = places[0]
+    simulated, accurate = (int(maps[layer][places[0]]) for maps in (there, here))
     return Difference(
-        step, int(index[image]), layer, tuple(element), simulated, accurate, int(unequal.sum()), logits, why
+        step, int(index[image]), layer, tuple(element), simulated, accurate, len(places), logits, why[0], tally
     )
+
+
+def _explained(
+    module: NetworkModule, layer: str, here: Maps, there: Maps, place: tuple[int, ...]
+) -> Explanation | None:
+    node, conv = module.network.node(layer), module.layers[layer]
+    if not (isinstance(node.config, ConvConfig) and isinstance(conv, Conv)):
+        return None
+    params: Any = layer_params(conv)
+    image, row, column, channel = place
+    x, x_scale = here[node.inputs[0]][image], np.asarray(conv.scales.get_value().x_scale)
+    words = int(there[layer][place]), int(here[layer][place])
+    return explain(node.config, params, x_scale, x, (row, column, channel), *words)
 
 
 def _certified(module: NetworkModule) -> bool:
