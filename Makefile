@@ -43,6 +43,8 @@ bench: $(VENV)/.installed-dev
 	$(BIN)/python benchmarks/bench_generate.py
 	$(BIN)/python benchmarks/bench_schedule.py
 	$(BIN)/python benchmarks/bench_pipeline.py
+	$(BIN)/python benchmarks/bench_transfer.py
+	$(BIN)/python benchmarks/bench_transfer.py 8 1 0.5
 
 clean:
 	rm -rf $(VENV) out

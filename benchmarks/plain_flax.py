@@ -76,7 +76,9 @@ class ResNet8(nnx.Module):
 
 def _conv(c_in: int, c_out: int, kernel: int, stride: int, rngs: nnx.Rngs) -> tuple[nnx.Conv, nnx.BatchNorm]:
     pad = kernel // 2
-    conv = nnx.Conv(c_in, c_out, (kernel, kernel), stride, [(pad, pad)] * 2, use_bias=False, rngs=rngs)
+    conv = nnx.Conv(
+        c_in, c_out, (kernel, kernel), strides=stride, padding=[(pad, pad)] * 2, use_bias=False, rngs=rngs
+    )
     return conv, nnx.BatchNorm(c_out, use_running_average=True, rngs=rngs)
 
 

@@ -8,6 +8,7 @@ the accelerator to even, so that a few words differ.
 from __future__ import annotations
 
 import math
+import os
 from typing import Any
 
 import numpy as np
@@ -19,6 +20,7 @@ from bitrow.transfer.network_module import NetworkModule
 
 def missing() -> str | None:
     """Why QPyTorch cannot be timed here, None where it can."""
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # else its idle threads spin in the next contender's time
     try:
         import qtorch.quant  # noqa: F401
     except (ImportError, OSError, RuntimeError) as error:  # it compiles its kernels on import

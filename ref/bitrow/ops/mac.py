@@ -14,6 +14,7 @@ from jax import Array, lax
 from jaxtyping import Int8, Int32, Integer
 
 from bitrow.formats import AccOverflow, Accumulator
+from bitrow.ops import dilated
 from bitrow.ops.tap import Tap, no_tap
 
 Padding = tuple[tuple[int, int, int], tuple[int, int, int]]  # (low, high, interior) for h and w, as lax.pad
@@ -146,6 +147,7 @@ def _transform(*columns: Integer[Array, "kh c_in c_out"]) -> Int8[Array, "4 kh c
     return jnp.stack([g0 + g0, g0 + g1 + g2, g0 - g1 + g2, g2 + g2])
 
 
+_FEW_CHANNELS = 16  # up to so many, four products are one that is more than four times as long
 _FEW_COLUMNS = 48  # for fewer, packing weights by input channels takes longer than the products
 
 
@@ -164,6 +166,12 @@ def _dot(columns: Array, weight: Array) -> Array:
     return lax.dot_general(columns, weight, contract, preferred_element_type=jnp.int32)
 
 
+def _dots(columns: Array, weights: Array) -> Array:
+    """A product for each of the first axis."""
+    contract = (((2,), (1,)), ((0,), (0,)))
+    return lax.dot_general(columns, weights, contract, preferred_element_type=jnp.int32)
+
+
 def _three_wide(padded: Array, four: Array, kh: int) -> Array:
     """Columns 2t and 2t+1 of the output from columns 2t to 2t+3 of the input, by F(2, 3) with doubled weights."""
     n, h, w, c = padded.shape
@@ -172,10 +180,17 @@ def _three_wide(padded: Array, four: Array, kh: int) -> Array:
     pairs = padded.reshape(n, h, -1, 2, c)
     even, odd = pairs[:, :, :, 0], pairs[:, :, :, 1]
     d0, d1, d2, d3 = even[:, :, :-1], odd[:, :, :-1], even[:, :, 1:], odd[:, :, 1:]
-    m0, m1, m2, m3 = (
-        _dot(jnp.concatenate([v[:, k : k + oh] for k in range(kh)], axis=-1), four[place])
-        for place, v in enumerate((d0 - d2, d1 + d2, d2 - d1, d1 - d3))
-    )
+    parts = (d0 - d2, d1 + d2, d2 - d1, d1 - d3)
+    if c <= _FEW_CHANNELS:
+        together = jnp.stack(parts)
+        columns = jnp.concatenate([together[:, :, k : k + oh] for k in range(kh)], axis=-1)
+        products = _dots(columns.reshape(4, -1, kh * c), four).reshape(*columns.shape[:4], -1)
+        m0, m1, m2, m3 = products
+    else:
+        m0, m1, m2, m3 = (
+            _dot(jnp.concatenate([v[:, k : k + oh] for k in range(kh)], axis=-1), four[place])
+            for place, v in enumerate(parts)
+        )
     both = jnp.stack([(m0 + m1 + m2) >> 1, (m1 - m2 - m3) >> 1], axis=3)
     return both.reshape(n, oh, -1, both.shape[-1])[:, :, :ow]
 
@@ -211,6 +226,10 @@ def _exact(parts: list[Array], weight: Array, groups: int) -> Array:
     return jnp.moveaxis(acc, 0, 3).reshape(*parts[0].shape[:3], c_out)
 
 
+def _undilated(padded: Array, weight: Array) -> Array:
+    return _exact(windows(padded, weight.shape[:2], 1), weight, 1)
+
+
 def accumulate(
     code: Integer[Array, "n h w c"],
     kernel: Kernel,
@@ -226,8 +245,12 @@ def accumulate(
     if code.dtype != jnp.int8:  # unsigned codes: up to 255, too wide for an int8 product
         code, weight_code = code.astype(jnp.int16), weight_code.astype(jnp.int16)
     kernel_hw = weight_code.shape[:2]
-    padded = pad_spatial(code, padding, jnp.zeros((), code.dtype))
     fits = bound <= accumulator.max
+    if dilated.applies(padding) and stride == 1 and groups == 1 and fits:
+        acc = dilated.convolve(code, weight_code, padding, _undilated)
+        tap("acc", acc)
+        return acc
+    padded = pad_spatial(code, padding, jnp.zeros((), code.dtype))
     if not fits and accumulator.overflow is AccOverflow.SATURATE:
         flat = weight_code.reshape(-1, groups, weight_code.shape[3] // groups)
         columns = _group_columns(windows(padded, kernel_hw, stride), groups)

@@ -44,10 +44,11 @@ def outer_sum(x: Float16[Array, "n *s c"], dy: Float16[Array, "n *s r"]) -> Floa
     count = left.shape[1]
     each = max(size for size in range(1, _AT_ONCE + 1) if count % size == 0)
 
-    def step(first: Array, total: Array) -> Array:
-        a, b = (lax.dynamic_slice_in_dim(v, first * each, each, 1) for v in (left, right))
+    def step(turn: Array, total: Array) -> Array:
         for at in range(each):
-            total = total + a[:, at, :, None] * b[:, at, None, :]
+            place = turn.astype(jnp.uint32) * jnp.uint32(each) + jnp.uint32(at)
+            a, b = (lax.dynamic_index_in_dim(v, place, 1, False) for v in (left, right))
+            total = total + a[:, :, None] * b[:, None, :]
         return total
 
     zeros = jnp.broadcast_to(reduce.opaque(jnp.zeros((), jnp.float32)), (n, c, r))
@@ -143,23 +144,6 @@ def _copies_backward(mode: FloatMode, count: int, saved: None, dys: tuple[Array,
 
 
 copies.defvjp(_copies_forward, _copies_backward)
-
-
-@jax.custom_vjp
-def to_host(logits: Float16[Array, "*s"]) -> Float32[Array, "*s"]:
-    """Logits as the host reads them; the gradient that it sends back is rounded once to FP16."""
-    return fp16.widen(logits)
-
-
-def _to_host_forward(logits: Array) -> tuple[Array, None]:
-    return fp16.widen(logits), None
-
-
-def _to_host_backward(saved: None, dy: Array) -> tuple[Array]:
-    return (half(dy),)
-
-
-to_host.defvjp(_to_host_forward, _to_host_backward)
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
