@@ -31,10 +31,12 @@ def race(
     contenders: dict[str, tuple[Callable[..., Any], tuple[Any, ...]]],
     rounds: int = 41,
     ready: dict[str, Callable[[], Any]] | None = None,
+    warm: bool = False,
 ) -> dict[str, Timing]:
     """Compile each contender, then run them in turn `rounds` times after three unmeasured rounds.
 
-    `ready`: contenders of another library, called as they are.
+    `ready`: contenders of another library, called as they are. `warm`: each runs unmeasured just before it is
+    measured, so that its neighbour's caches and idle threads are not in its time.
     """
     compiled: dict[str, Callable[[], Any]] = dict(ready or {})
     compile_ms = dict.fromkeys(compiled, 0.0)
@@ -46,6 +48,8 @@ def race(
     runs: dict[str, list[float]] = {name: [] for name in compiled}
     for turn in range(rounds + 3):
         for name, call in compiled.items():
+            if warm:
+                _milliseconds(call)
             elapsed = _milliseconds(call)
             if turn >= 3:
                 runs[name].append(elapsed)
