@@ -127,7 +127,11 @@ def _together(*arguments: object) -> list[tuple[int, str, list[str]]]:
         where = f"127.0.0.1:{server.getsockname()[1]}"
     meet = ("--coordinator", where, "--processes", "2", "--process")
     both = [begin(*arguments, *meet, index) for index in range(2)]
-    told = [process.communicate(timeout=300) for process in both]
+    try:
+        told = [process.communicate(timeout=300) for process in both]
+    finally:
+        for process in both:
+            process.kill()
     return [(process.returncode, out, err.splitlines()) for process, (out, err) in zip(both, told, strict=True)]
 
 
