@@ -7,6 +7,8 @@ operations: without a stop, one loop computes a layer's values dozens of times, 
 
 from __future__ import annotations
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 from jax import Array, lax
@@ -20,4 +22,5 @@ def once(x: Array) -> Array:
     if not isinstance(x, jax.core.Tracer):
         return x
     never = lax.optimization_barrier(jnp.bool_(False))
-    return lax.while_loop(lambda value: never, jnp.zeros_like, x)
+    value: Any = x
+    return lax.while_loop(lambda value: never, jnp.zeros_like, value)
