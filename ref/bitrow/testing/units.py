@@ -29,6 +29,7 @@ from bitrow.testing.parameters import (
     seeds,
 )
 from bitrow.testing.words import (
+    CORNERS,
     fp16_bits,
     fp16_pairs,
     fp16_triples,
@@ -52,6 +53,7 @@ def operand_words(draw: DrawFn, names: tuple[str, ...], count: int) -> Words:
     if names == ("a",):
         return {"a": draw(patched(noise.special(noise.any((count,)), 8), fp16_bits()))}
     make, drawn = (stimulus.pairs, fp16_pairs()) if len(names) == 2 else (stimulus.triples, fp16_triples())
+    drawn |= st.tuples(*[st.sampled_from(CORNERS)] * len(names))  # specials meet each other
     columns = [noise.calm(column[:count]) for column in make(noise.stream, count)]
     if draw(st.booleans()):
         columns = [noise.special(column, 4) for column in columns]

@@ -24,7 +24,7 @@ _LARGEST, _INFINITY = FP16.max_finite_bits, FP16.infinity_bits
 _NORMAL = 1 << FP16.fraction_bits  # the smallest normal number
 _OFF = st.sampled_from((0, 0, 1, -1, 2, -2))
 _MAX_PATCHES = 6
-_CORNERS = (0x0000, 0x8000, _LARGEST, _NORMAL, _INFINITY, _INFINITY | FP16.sign_mask, FP16.nan_bits)
+CORNERS = (0x0000, 0x8000, _LARGEST, _NORMAL, _INFINITY, _INFINITY | FP16.sign_mask, FP16.nan_bits)
 
 
 def _value(word: int) -> float:
@@ -46,7 +46,7 @@ def _beside(word: int, offset: int) -> int:
 def fp16_bits(finite: bool = False) -> SearchStrategy[int]:
     """FP16 words: zeros, subnormals and their edge, powers of two and the words beside them, short fractions
     (which make ties), the largest number, any word; unless `finite`, infinities and NaNs with payloads."""
-    corners = st.sampled_from(_CORNERS[:4] if finite else _CORNERS)
+    corners = st.sampled_from(CORNERS[:4] if finite else CORNERS)
     special = (stimulus.FINITE_WORDS if finite else stimulus.SPECIAL_WORDS).tolist()
     fields, off = st.integers(1, 30 if finite else 31), st.sampled_from((0, 1, -1))
     powers = st.builds(lambda field, off: (field << 10) + off, fields, off)
@@ -63,7 +63,7 @@ def _independent(draw: DrawFn) -> tuple[int, int]:
 
 def _corners(draw: DrawFn) -> tuple[int, int]:
     """Infinity less infinity, 0 * infinity, 0 / 0 and their like."""
-    return draw(st.sampled_from(_CORNERS)), draw(st.sampled_from(_CORNERS))
+    return draw(st.sampled_from(CORNERS)), draw(st.sampled_from(CORNERS))
 
 
 def _cancelling(draw: DrawFn) -> tuple[int, int]:
