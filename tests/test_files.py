@@ -40,7 +40,7 @@ def test_a_full_disk_leaves_the_older_file(tmp_path: Path) -> None:
 
 def test_missing_folders_are_made_only_when_asked(tmp_path: Path) -> None:
     target = tmp_path / "new" / "a.json"
-    with pytest.raises(BitrowError, match="a.json: cannot be written: No such file or directory"):
+    with pytest.raises(BitrowError, match=r"a\.json: cannot be written: No such file or directory"):
         files.write_json(target, {"a": 1})
     assert not target.parent.exists()
     files.write_json(target, {"a": 1}, parents=True)

@@ -49,7 +49,10 @@ float_conv.defvjp(_forward, _backward)
 
 
 def input_gradient(
-    config: ConvConfig, weight: Float32[Array, "kh kw c c_out"], dy: Float32[Array, "n oh ow c_out"], hw: tuple[int, ...]
+    config: ConvConfig,
+    weight: Float32[Array, "kh kw c c_out"],
+    dy: Float32[Array, "n oh ow c_out"],
+    hw: tuple[int, ...],
 ) -> Float32[Array, "n h w c_in"]:
     """Gradient of an input of `hw` rows and columns."""
     kh, kw, c, c_out = weight.shape
