@@ -58,7 +58,7 @@ def test_lfsr_of_the_registry(problems: list[Problem]) -> None:
     judge(problems, compiled=True, vmap=False)
 
 
-BOUNDS = (fxp.EXACT_PRODUCT, fxp.EXACT_SPLIT, 1 << 31)  # where the kernel changes its path
+BOUNDS = (fxp.EXACT_PRODUCT, fxp.EXACT_INTEGER, fxp.EXACT_SPLIT, 1 << 31)  # where the kernel changes its path
 
 
 @examples(25)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from fractions import Fraction
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -180,6 +181,22 @@ def test_a_double_rounding_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("only_default_modes")
+def test_an_integer_product_rounded_twice_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    """SPEC.md D1: the int32 product of 31 bits, rounded to float32's 24 and then to FP16's 11."""
+
+    def twice(acc: jax.Array, scale: jax.Array, mode: FloatMode) -> jax.Array:
+        return fp16.round_once(acc.astype(jnp.float32) * fp16.widen(scale), mode)
+
+    monkeypatch.setattr(fxp, "_scale_integer", twice)
+    dequantize._program.cache_clear()
+    tally = finding.Tally()
+    dequantize._check_significands(dequantize.INTEGER, np.arange(1 << 19, 1 << 20, 1021), tally)
+    dequantize._program.cache_clear()
+    assert tally.counterexample is not None and tally.counterexample.judge == "oracle"
+    assert ("acc_bound", str(1 << 20), "") in tally.counterexample.operands
+
+
+@pytest.mark.usefixtures("only_default_modes")
 def test_a_clip_one_too_far_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
     """SPEC.md Q1: the simplest word whose code is clipped one too low, and its tap."""
     monkeypatch.setattr(fxp, "_clip", lambda value, fmt: jnp.clip(value, fmt.min, fmt.max - 1).astype(jnp.int8))
@@ -197,5 +214,5 @@ def test_codes_and_accumulators_of_the_full_domains() -> None:
     assert len(fixed.every_scale()) == 28673 and fixed.every_scale()[-1] == 2.0**14
     assert fixed._check_products(Effort.QUICK, 0).counterexample is None
     chunks = dequantize.CLAIMS[0].chunks(Effort.FULL) - 4 - dequantize.STEPPED_CHUNKS
-    assert chunks * dequantize.PER_CHUNK == dequantize.LAST - dequantize.FIRST
+    assert chunks * dequantize.PER_CHUNK == dequantize.LAST - dequantize.FIRST + dequantize.INTEGER
     assert dequantize.STEPPED_CHUNKS << 20 == 2 * dequantize.LAST

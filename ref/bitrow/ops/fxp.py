@@ -14,6 +14,7 @@ RNE = FloatMode()
 EXACT_PRODUCT = 1 << 13  # an accumulator up to here times an 11-bit significand fits float32
 _MAGIC = 1.5 * 2**23
 _MAGIC_BITS = 0x4B400000
+EXACT_INTEGER = 1 << 20  # an accumulator up to here times an 11-bit significand fits int32
 EXACT_SPLIT = (1 << 24) - 1  # an accumulator up to here splits into two 12-bit halves
 
 
@@ -95,6 +96,19 @@ def scale_once(
     return fp16.round_once(fp16.add_odd(high * factor, low * factor, a_leads=True), mode)
 
 
+def _scale_integer(acc: Int32[Array, "*s"], scale: Float16[Array, "*s"], mode: FloatMode) -> Float16[Array, "*s"]:
+    """`acc * scale` rounded once to FP16, by the exact int32 product with the scale's significand.
+
+    A product of more than 24 bits is rounded to odd in its last 24 of 31, which float32 holds.
+    """
+    word = softfloat.float16_bits(scale).astype(jnp.int32)
+    product = acc * (word & 0x3FF | 0x400)
+    odd = (product | ((product & 127) + 127)) & ~127
+    value = jnp.where(jnp.abs(product) < 1 << 24, product, odd).astype(jnp.float32)
+    unit = softfloat.bits_float32((((word >> 10) + 102) << 23).astype(jnp.uint32))
+    return fp16.round_once(value * unit, mode)
+
+
 def dequantize(
     acc: Int32[Array, "*s"],
     scale: Float16[Array, "*b"],
@@ -114,6 +128,8 @@ def dequantize(
         deq = fp16.mul(acc_fp16, scale, mode)
     elif acc_bound <= EXACT_PRODUCT:
         deq = fp16.round_once(acc.astype(jnp.float32) * fp16.widen(scale, mode), mode)
+    elif acc_bound <= EXACT_INTEGER:
+        deq = _scale_integer(acc, scale, mode)
     elif acc_bound <= EXACT_SPLIT:
         deq = scale_once(acc.astype(jnp.float32), scale, mode)
     else:

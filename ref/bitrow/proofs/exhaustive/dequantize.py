@@ -1,8 +1,10 @@
 """Dequantizers: every accumulator times every scale significand (SPEC.md D1, D2).
 
-`fused` has three kernels, by the accumulator's bound. What is covered of each, and why it is enough:
+`fused` has four kernels, by the accumulator's bound. What is covered of each, and why it is enough:
 
 - `acc_bound` up to 2^13: every accumulator times every significand.
+- up to 2^20: the same. The kernel multiplies in int32 by the scale's significand alone, whatever its exponent; each
+  magnitude has one sign.
 - up to 2^24 - 1: the kernel converts the accumulator to float32, cuts its 24-bit significand in two, multiplies each
   half by the scale and adds, rounding to odd. Nothing in there under- or overflows (a product of these is 0 or
   between 2^-14 and 2^40, an error of the sum at least 2^-24). So 2^i * acc and 2^j * scale give 2^(i+j) times what
@@ -38,7 +40,7 @@ from bitrow.proofs.exhaustive.words import structured_int32
 from bitrow.vectors.case import integer_encoding
 from bitrow.vectors.operations import to_words
 
-SHORT, MIDDLE, WIDE = fxp.EXACT_PRODUCT, (1 << 23), (1 << 31) - 1
+SHORT, INTEGER, MIDDLE, WIDE = fxp.EXACT_PRODUCT, fxp.EXACT_INTEGER, (1 << 23), (1 << 31) - 1
 SIGNIFICANDS = np.arange(0x3C00, 0x4000, dtype=np.uint16)  # scales from 1 to 2
 NORMAL = np.arange(0x0400, 0x7C00, dtype=np.uint16)  # every scale that D3 allows
 SIXTEENTH = np.uint16(10 << 10)  # takes a scale of 1 to 2 to 2^-10 to 2^-9: products stay below FP16's largest
@@ -46,6 +48,8 @@ FIRST, LAST = 1 << 22, 1 << 23
 PER_CHUNK = 1 << 13  # accumulators, each with 1,024 significands
 PER_BLOCK = 1 << 9
 STEPPED_CHUNKS = 16
+MIDDLE_CHUNKS = (LAST - FIRST) // PER_CHUNK
+INTEGER_CHUNKS = INTEGER // PER_CHUNK
 SAMPLE = 4
 STEPPED = np.array([0x0400, 0x1001, 0x2BFF, 0x3555, 0x3C00, 0x3C01, 0x4248, 0x7BFF], np.uint16)
 
@@ -135,10 +139,11 @@ def _check_boundary(effort: Effort, tally: finding.Tally) -> None:
     ends = np.broadcast_to([0, 1, 2, 3, LAST - 2, LAST - 1], (len(scales), 6))
     accs = np.clip(np.concatenate([accs.reshape(len(scales), -1), ends], axis=1), 0, LAST - 1)
     accs = np.concatenate([accs, -accs, np.full((len(scales), 1), -LAST)], axis=1).astype(np.int32)
-    for path in (Path(Dequantize.FUSED, MIDDLE), Path(Dequantize.FUSED, WIDE)):
+    for bound in (INTEGER, MIDDLE, WIDE):
+        within = np.clip(accs, -bound, bound) if bound < LAST else accs
         for start in range(0, len(scales), 1024):
             rows = slice(start, start + 1024)
-            _compare(path, accs[rows], scales[rows, None], kernels.GROUPS, tally)
+            _compare(Path(Dequantize.FUSED, bound), within[rows], scales[rows, None], kernels.GROUPS, tally)
 
 
 def _check_symmetry(tally: finding.Tally) -> None:
@@ -148,7 +153,9 @@ def _check_symmetry(tally: finding.Tally) -> None:
     accs = draw.integers(1 << (lengths - 1), 1 << lengths).astype(np.int32)
     scales = np.concatenate([draw.choice(NORMAL[e << 10 : (e + 1) << 10], 32) for e in range(30)])
     for sign in (1, -1):
-        _compare(Path(Dequantize.FUSED, MIDDLE), sign * accs[:, None], scales[None, :], kernels.GROUPS[:1], tally)
+        for bound in (INTEGER, MIDDLE):
+            within = sign * accs[accs <= bound, None]
+            _compare(Path(Dequantize.FUSED, bound), within, scales[None, :], kernels.GROUPS[:1], tally)
 
 
 def _check_wide(tally: finding.Tally) -> None:
@@ -165,17 +172,17 @@ def _check_stepped(accs: np.ndarray, tally: finding.Tally) -> None:
         _compare(path, accs[start : start + (1 << 15), None], STEPPED[None, :], kernels.GROUPS[:1], tally)
 
 
-def _check_middle(accs: np.ndarray, tally: finding.Tally) -> None:
+def _check_significands(bound: int, accs: np.ndarray, tally: finding.Tally) -> None:
     """Accumulators times every significand; the sign is that of the accumulator's parity of ones."""
     odd = np.bitwise_count(accs) % 2 == 1
     accs = np.where(odd, -accs, accs).astype(np.int32)
     for start in range(0, len(accs), PER_BLOCK):
         block = accs[start : start + PER_BLOCK, None]
-        _compare(Path(Dequantize.FUSED, MIDDLE), block, SIGNIFICANDS[None, :] - SIXTEENTH, kernels.GROUPS[:1], tally)
+        _compare(Path(Dequantize.FUSED, bound), block, SIGNIFICANDS[None, :] - SIXTEENTH, kernels.GROUPS[:1], tally)
 
 
 def check(effort: Effort, index: int) -> Outcome:
-    """Chunks 0 to 3 parts of the module's list; then 2^20 accumulators each of two_step, 2^13 of the middle path."""
+    """Chunks 0 to 3 parts of the module's list; then 2^20 accumulators each of two_step, 2^13 of the other paths."""
     tally = finding.Tally()
     if index == 0:
         _check_short(effort, tally)
@@ -188,27 +195,35 @@ def check(effort: Effort, index: int) -> Outcome:
     elif effort is Effort.QUICK and index == 4:
         _check_stepped(np.arange(-LAST, LAST, 97, dtype=np.int32), tally)
     elif effort is Effort.QUICK:
-        _check_middle(FIRST + np.arange(0, LAST - FIRST, 2053), tally)
+        _check_significands(MIDDLE, FIRST + np.arange(0, LAST - FIRST, 2053), tally)
+        _check_significands(INTEGER, np.arange(1, INTEGER + 1, 1021), tally)
     elif index < 4 + STEPPED_CHUNKS:
         first = (index - 4 - STEPPED_CHUNKS // 2) << 20
         _check_stepped(np.arange(first, first + (1 << 20), dtype=np.int32), tally)
-    else:
+    elif index < 4 + STEPPED_CHUNKS + MIDDLE_CHUNKS:
         first = FIRST + (index - 4 - STEPPED_CHUNKS) * PER_CHUNK
-        _check_middle(np.arange(first, first + PER_CHUNK), tally)
+        _check_significands(MIDDLE, np.arange(first, first + PER_CHUNK), tally)
+    else:
+        first = 1 + (index - 4 - STEPPED_CHUNKS - MIDDLE_CHUNKS) * PER_CHUNK
+        _check_significands(INTEGER, np.arange(first, first + PER_CHUNK), tally)
     return tally.outcome()
 
 
 def _domain(effort: Effort) -> str:
     if effort is Effort.QUICK:
         return (
-            "fused: a slice of short, middle and wide accumulators x 1,024 significands, and beside overflow at every "
-            "16th scale; two_step: every 97th accumulator x 8 scales"
+            "fused: a slice of short, int32, middle and wide accumulators x 1,024 significands, and beside overflow at "
+            "every 16th scale; two_step: every 97th accumulator x 8 scales"
         )
     return (
         "fused, 5 modes: every 24-bit accumulator x every scale (2^22 significands x 1,024, by symmetry of sign and "
-        "exponent; |acc| to 2^13 apart); 20 modes: beside overflow at all 30,720 scales; structured 32-bit "
+        "exponent; |acc| to 2^13 and to 2^20 apart); 20 modes: beside overflow at all 30,720 scales; structured 32-bit "
         "accumulators; two_step: every 24-bit accumulator x 8 scales"
     )
+
+
+def _chunks(effort: Effort) -> int:
+    return 6 if effort is Effort.QUICK else 4 + STEPPED_CHUNKS + MIDDLE_CHUNKS + INTEGER_CHUNKS
 
 
 CLAIMS = (
@@ -218,7 +233,7 @@ CLAIMS = (
         clauses=("D1", "D2", "F3", "F6"),
         method=Method.EXHAUSTIVE,
         domain=_domain,
-        chunks=lambda effort: 6 if effort is Effort.QUICK else 4 + STEPPED_CHUNKS + (LAST - FIRST) // PER_CHUNK,
+        chunks=_chunks,
         check=check,
     ),
 )
