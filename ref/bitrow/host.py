@@ -61,6 +61,16 @@ def product_scales(layer: str, name: str, first: float, second: Iterable[float])
     return np.array([product_scale(f"{layer} channel {c}", name, first, s) for c, s in enumerate(second)], np.float16)
 
 
+def exact_fold(
+    gamma: np.ndarray, beta: np.ndarray, mean: np.ndarray, var: np.ndarray, eps: float
+) -> tuple[np.ndarray, np.ndarray]:
+    """Frozen batch norm's `a`, `b` `[c]` in binary64, not yet rounded (SPEC.md B1). Inputs are float32 `[c]`."""
+    gamma64, beta64, mean64, var64 = (np.asarray(v, np.float32).astype(np.float64) for v in (gamma, beta, mean, var))
+    with np.errstate(all="ignore"):
+        a64 = gamma64 / np.sqrt(var64 + np.float64(np.float32(eps)))
+        return a64, beta64 - mean64 * a64
+
+
 def fold_batch_norm(
     layer: str, gamma: np.ndarray, beta: np.ndarray, mean: np.ndarray, var: np.ndarray, eps: float
 ) -> tuple[np.ndarray, np.ndarray]:
@@ -69,10 +79,8 @@ def fold_batch_norm(
     Raises:
         BitrowError: naming `layer` and the channel; a coefficient that FP16 cannot hold.
     """
-    gamma64, beta64, mean64, var64 = (np.asarray(v, np.float32).astype(np.float64) for v in (gamma, beta, mean, var))
+    a64, b64 = exact_fold(gamma, beta, mean, var, eps)
     with np.errstate(all="ignore"):
-        a64 = gamma64 / np.sqrt(var64 + np.float64(np.float32(eps)))
-        b64 = beta64 - mean64 * a64
         a, b = a64.astype(np.float16), b64.astype(np.float16)
     bad = np.flatnonzero(~(np.isfinite(a) & np.isfinite(b)))
     if bad.size:

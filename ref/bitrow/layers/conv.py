@@ -216,6 +216,22 @@ def backward(
     return multiply_gradient(config, params, gradient_kernel(config, params), ready, mask, padding, tap)
 
 
+def fold_gradient(
+    config: ConvConfig, params: ConvParams, dy: Float16[Array, "n oh ow co"], tap: Tap = no_tap
+) -> Float16[Array, "n oh ow co"]:
+    """dy, times the weight scale where `fold` says so (SPEC.md C2). Taps dy_folded.
+
+    Raises:
+        BitrowError: a per-channel weight scale without `fold`.
+    """
+    if params.w_scale.ndim and not config.fold:
+        raise BitrowError("convolution gradient: found a weight scale per channel, expected one per tensor or fold")
+    if config.fold:
+        dy = fp16.mul(dy, params.w_scale, config.mode)
+        tap("dy_folded", dy)
+    return dy
+
+
 def prepare_gradient(
     config: ConvConfig, params: ConvParams, dy: Float16[Array, "n oh ow co"], start: int | Array, tap: Tap = no_tap
 ) -> Array:
@@ -226,11 +242,7 @@ def prepare_gradient(
     Raises:
         BitrowError: a per-channel weight scale without `fold` (C2).
     """
-    if params.w_scale.ndim and not config.fold:
-        raise BitrowError("convolution gradient: found a weight scale per channel, expected one per tensor or fold")
-    if config.fold:
-        dy = fp16.mul(dy, params.w_scale, config.mode)
-        tap("dy_folded", dy)
+    dy = fold_gradient(config, params, dy, tap)
     if config.gradient is Gradient.FP16:
         return dy
     inner = renamed(prefixed(tap, "dy_"), {"mask": None})  # the gradient of a gradient is not taken

@@ -20,7 +20,6 @@ from jaxtyping import Bool, Float16, Float32, Int8, Integer, UInt16
 
 from bitrow import float_conv
 from bitrow.config import ConvConfig
-from bitrow.errors import BitrowError
 from bitrow.formats import Fxp, Gradient, QuantRounding
 from bitrow.layers import conv
 from bitrow.layers.conv import ConvParams
@@ -188,9 +187,8 @@ def weight_gradient(config: ConvConfig, value: Array, dy: Array, weight: Array, 
 
 
 def _largest(plan: ConvPlan, params: ConvParams, dy: Array) -> Float32[Array, ""]:
-    if plan.config.fold:
-        dy = fp16.mul(dy, params.w_scale, plan.config.mode)
-    word = jnp.max(fp16.bits(dy) & jnp.uint16(0x7FFF))
+    folded = conv.fold_gradient(plan.config, params, dy)
+    word = jnp.max(fp16.bits(folded) & jnp.uint16(0x7FFF))
     return fp16.widen(lax.bitcast_convert_type(word, jnp.float16))
 
 
@@ -233,10 +231,7 @@ def row_codes(
     Raises:
         BitrowError: a per-channel weight scale without `fold` (C2).
     """
-    if params.w_scale.ndim and not config.fold:
-        raise BitrowError("convolution gradient: found a weight scale per channel, expected one per tensor or fold")
-    if config.fold:
-        dy = fp16.mul(dy, params.w_scale, config.mode)
+    dy = conv.fold_gradient(config, params, dy)
     narrow = replace(config.dy_format, bits=config.dy_format.bits - ROW_BITS)
     t = fp16.mul(dy, params.dy_inv_scale, config.mode)
     largest = jnp.max(jnp.where(jnp.isnan(t), jnp.float16(0), jnp.abs(t)), axis=(2, 3), keepdims=True)

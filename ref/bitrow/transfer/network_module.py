@@ -15,7 +15,7 @@ import numpy as np
 from flax import nnx
 from jax import Array
 
-from bitrow import calibrate
+from bitrow import calibrate, host
 from bitrow.config import (
     AddConfig,
     AvgPoolConfig,
@@ -244,10 +244,8 @@ def _fold_masters(model: FloatModel, name: str, params: FrozenParams) -> tuple[A
 
     Where calibration moved a power of two into the fold, the FP16 coefficients say which.
     """
-    gamma, beta = (np.asarray(v, np.float64) for v in model.params[name])
-    mean, var = (np.asarray(v, np.float64) for v in model.stats[name])
-    a64 = gamma / np.sqrt(var + np.float64(np.float32(calibrate.EPS)))
-    b64 = beta - mean * a64
+    gamma, beta, mean, var = (np.asarray(v) for v in (*model.params[name], *model.stats[name]))
+    a64, b64 = host.exact_fold(gamma, beta, mean, var, calibrate.EPS)
     for gain in (1.0, *(2.0**k for k in range(1, 15))):
         a, b = _odd(a64 / gain), _odd(b64)
         if np.array_equal(a.astype(np.float16), np.asarray(params.a)):
