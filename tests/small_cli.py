@@ -1,4 +1,4 @@
-"""`bitrow` with one more network in its zoo, `small`, whose programs compile in seconds."""
+"""A network for the zoo, `small`, whose programs compile in seconds; run as a program, `bitrow` with it."""
 
 from __future__ import annotations
 
@@ -17,7 +17,6 @@ def build(input_shape: Any = (8, 8, 1), num_classes: int = 5, width: float = 1.0
     return small(num_classes)
 
 
-zoo.NETWORKS["small"] = build
-
 if __name__ == "__main__":
+    zoo.NETWORKS["small"] = build
     cli.main()

@@ -76,7 +76,7 @@ def test_paths_that_cannot_be_written(tmp_path):
     with pytest.raises(BitrowError, match="cannot be written: No such file or directory"):
         save(tmp_path / "nowhere" / "a", synthetic(NETWORKS["frozen"]))
     (tmp_path / "file").write_text("x")
-    with pytest.raises(BitrowError, match="found Not a directory"):
+    with pytest.raises(BitrowError, match="cannot be written: Not a directory"):
         save(tmp_path / "file" / "a", synthetic(NETWORKS["frozen"]))
 
 

@@ -24,7 +24,7 @@ import pytest
 from PIL import Image
 
 import small_cli
-from bitrow import cli, float_model
+from bitrow import cli, float_model, zoo
 from bitrow.graph import Network
 from bitrow.transfer import checkpoint
 from network_samples import every_layer
@@ -33,6 +33,14 @@ NAMED = ("--policy", "lite_residual", "--numerics", "bit_accurate")
 UNTRAINED = ("--pretrain-epochs", "0", "--tune-epochs", "0")
 PLAN = ("--network", "small", "--seeds", "1", *UNTRAINED, "--epochs", "25", "--quiet")
 RUN = Path("runs", "lite_residual", "bit_accurate", "seed0")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def small_in_zoo():
+    """For this module alone: other tests go through the zoo."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(zoo.NETWORKS, "small", small_cli.build)
+        yield
 
 
 @pytest.fixture

@@ -9,8 +9,8 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
-import small_cli  # noqa: F401, which adds a network to the zoo
-from bitrow import cli
+import small_cli
+from bitrow import cli, zoo
 from bitrow.config import ConvConfig
 from bitrow.errors import BitrowError
 from bitrow.formats import AccOverflow, Accumulator, Dequantize, Fxp
@@ -26,6 +26,14 @@ STEPS = len(digits().target.train.y) // 32
 
 
 GRADIENT = "fxp4-stochastic-delayed"  # one policy and gradient for all: their programs are compiled once
+
+
+@pytest.fixture(scope="module", autouse=True)
+def small_in_zoo():
+    """For this module alone: other tests go through the zoo."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(zoo.NETWORKS, "small", small_cli.build)
+        yield
 
 
 def pair(power_of_two: bool) -> tuple[Trainer, Trainer]:

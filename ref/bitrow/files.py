@@ -41,7 +41,8 @@ def whole(path: str | Path, parents: bool = False) -> Iterator[Path]:
         raise BitrowError(f"{path}: cannot be written: {error.strerror or error}") from None
     finally:
         if aside != target:
-            aside.unlink(missing_ok=True)
+            with contextlib.suppress(OSError):  # a folder that is a file has nothing to delete
+                aside.unlink(missing_ok=True)
 
 
 def write_bytes(path: str | Path, data: bytes, parents: bool = False) -> None:
