@@ -1,4 +1,6 @@
-"""Usage: PYTHONPATH=tests python -m other_isa [--processor NAME] [--folder DIR] [PROBLEM ...]
+"""Usage: PYTHONPATH=tests python -m other_isa [--processor NAME] [--folder DIR] [NAME ...]
+
+Without names, every fixed problem and untapped program.
 
 Exit status: 0 if all bits are the oracle's, 1 if some differ, 2 if the machine could not be had or shows nothing.
 """
@@ -6,20 +8,21 @@ Exit status: 0 if all bits are the oracle's, 1 if some differ, 2 if the machine 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import os
 import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from bitrow.errors import BitrowError
 from bitrow.vectors.identity_digests import DIGESTS
 from other_isa import judge
-from other_isa.guest import triples
+from other_isa.guest import UNTAPPED, triples
 from other_isa.install import ROOT, Machine, install, run
 from other_isa.processors import PROCESSORS, Processor
 
@@ -34,7 +37,9 @@ def guest_environment(machine: Machine, dump: Path) -> dict[str, str]:
     }
 
 
-def guest_lines(machine: Machine, processor: Processor, dump: Path, names: Sequence[str]) -> Iterator[dict[str, Any]]:
+def guest_lines(
+    machine: Machine, processor: Processor, dump: Path, names: Sequence[str]
+) -> Generator[dict[str, Any], None, None]:
     """The lines of guest.py as they come.
 
     Raises:
@@ -51,7 +56,11 @@ def guest_lines(machine: Machine, processor: Processor, dump: Path, names: Seque
         command, env=guest_environment(machine, dump), stdout=subprocess.PIPE, stderr=errors, text=True
     ) as process:  # fmt: skip
         assert process.stdout
-        yield from map(json.loads, process.stdout)
+        try:
+            yield from map(json.loads, process.stdout)
+        except GeneratorExit:  # nobody waits for the rest, which takes minutes
+            process.kill()
+            raise
     if process.returncode:
         last = (log.read_text().strip().splitlines() or ["no message"])[-1]
         raise BitrowError(f"{log}: found exit status {process.returncode} ({last[:200]}), expected 0")
@@ -63,36 +72,50 @@ def code(machine: Machine, dump: Path, line: Mapping[str, Any]) -> judge.Code:
     return judge.count(run(*machine.command("aarch64-linux-gnu-objdump", "max", "-d", *paths)) if paths else "")
 
 
+def following(lines: Iterator[dict[str, Any]], what: str) -> dict[str, Any]:
+    """The next line, of that key.
+
+    Raises:
+        BitrowError: there is none.
+    """
+    line = next(lines, {})
+    if what not in line:
+        raise BitrowError(f"the emulated machine: found {'another line' if line else 'no line'}, expected {what}")
+    return line
+
+
 def check_sums(lines: Iterator[dict[str, Any]], machine: Machine, dump: Path, processor: Processor) -> list[str]:
     """The product and sum that must be fused, and `mul_add`, which must not; its name if it is wrong."""
     operands, differ = triples(), []
-    for _ in range(2):
-        line = next(lines)
+    for name in ("narrowed", "mul_add"):
+        line = following(lines, "kernel")
         wrong, found = judge.wrong_words(line["words"], operands), code(machine, dump, line)
-        print(f"{line['kernel']}: {wrong} of {operands.shape[1]} words wrong; instructions: {found}", flush=True)
-        if line["kernel"] == "narrowed":
+        print(f"{name}: {wrong} of {operands.shape[1]} words wrong; instructions: {found}", flush=True)
+        if name == "narrowed":
             judge.check_contracts(wrong, found, processor)
         elif wrong:
-            differ.append(line["kernel"])
+            differ.append(name)
     return differ
 
 
-def check(machine: Machine, name: str, names: Sequence[str]) -> list[str]:
+def check(machine: Machine, processor: Processor, names: Sequence[str]) -> list[str]:
     """Run everything on one processor; the names of what differs."""
-    processor, dump = PROCESSORS[name], machine.folder / "dump"
-    lines = guest_lines(machine, processor, dump, names)
-    first = next(lines)
-    qemu = run(str(machine.qemu), "--version").splitlines()[0]
-    shown = ", ".join(f"{key} {value}" for key, value in first["versions"].items())
-    print(f"{name} (-cpu {processor.cpu}), {qemu}; {shown}", flush=True)
-    judge.check_features(first["features"], processor)
-    differ = check_sums(lines, machine, dump, processor)
-    count = len(names or DIGESTS)
-    for index, line in enumerate(lines, 1):
-        same = judge.verdict(line)
-        differ += [] if same else [line["problem"]]
-        print(f"[{index}/{count}] {line['problem']}: {'same bits' if same else 'DIFFERS'}, {line['seconds']} s; "
-              f"instructions: {code(machine, dump, line)}", flush=True)  # fmt: skip
+    dump = machine.folder / "dump"
+    with contextlib.closing(guest_lines(machine, processor, dump, names)) as lines:
+        first = following(lines, "versions")
+        qemu = run(str(machine.qemu), "--version").splitlines()[0]
+        shown = ", ".join(f"{key} {value}" for key, value in first["versions"].items())
+        print(f"{qemu}, -cpu {processor.cpu}; {shown}", flush=True)
+        judge.check_features(first["features"], processor)
+        differ = check_sums(lines, machine, dump, processor)
+        for index, name in enumerate(names, 1):
+            line = following(lines, "digest")
+            same = line["digest"] == judge.expected(name)
+            differ += [] if same else [name]
+            print(f"[{index}/{len(names)}] {name}: {'same bits' if same else 'DIFFERS'}, {line['seconds']} s; "
+                  f"instructions: {code(machine, dump, line)}", flush=True)  # fmt: skip
+        if next(lines, None):
+            raise BitrowError("the emulated machine: found a line too many, expected its end")
     return differ
 
 
@@ -101,20 +124,22 @@ def main(arguments: Sequence[str]) -> int:
     parser = argparse.ArgumentParser(prog="make other-isa", description="the fixed problems on an emulated processor")
     parser.add_argument("--processor", choices=sorted(PROCESSORS), default="neoverse-n1")
     parser.add_argument("--folder", type=Path, default=ROOT / "out/other_isa")
-    parser.add_argument("problems", nargs="*", metavar="PROBLEM")
+    parser.add_argument("names", nargs="*", metavar="NAME")
     given, start = parser.parse_args(arguments), time.perf_counter()
     try:
-        unknown = [name for name in given.problems if name not in DIGESTS]
+        known = [*UNTAPPED, *DIGESTS]
+        unknown = [name for name in given.names if name not in known]
         if unknown:
-            raise BitrowError(f"PROBLEM: found {unknown[0]!r}, expected a name of bitrow.vectors.identity_digests")
+            raise BitrowError(f"NAME: found {unknown[0]!r}, expected {', '.join(UNTAPPED)} or a fixed problem")
         machine = Machine(given.folder.resolve())
         install(machine)
-        differ = check(machine, given.processor, given.problems)
+        differ = check(machine, PROCESSORS[given.processor], given.names or known)
     except BitrowError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     minutes = (time.perf_counter() - start) / 60
-    print(f"{len(differ)} differ: {', '.join(differ)}" if differ else "all bits are the oracle's", f"({minutes:.1f} min)")
+    print(f"{len(differ)} differ: {', '.join(differ)}" if differ else "all bits are the oracle's", end="")
+    print(f" ({minutes:.1f} min)")
     return 1 if differ else 0
 
 

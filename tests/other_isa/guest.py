@@ -1,7 +1,7 @@
 """What runs inside the emulated processor: one line of JSON for each thing computed. Nothing is judged here.
 
-Usage: python guest.py DUMP [PROBLEM ...]. DUMP is where XLA_FLAGS has XLA dump its programs; without names, every
-fixed problem of `bitrow.vectors.identity`.
+Usage: python guest.py DUMP NAME ... DUMP is where XLA_FLAGS has XLA dump its programs; names are those of the fixed
+problems of `bitrow.vectors.identity`, and of UNTAPPED.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import json
 import platform
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -19,11 +20,15 @@ import jaxlib
 import numpy as np
 from jax import Array, lax
 
+from bitrow import models
+from bitrow.layers import batch_norm
 from bitrow.ops import fp16
-from bitrow.vectors import identity
+from bitrow.vectors import identity, networks
+from bitrow.vectors.operations import Words, to_words
 from bitrow.vectors.stimulus import Stream
 
 TRIPLES = 2048
+MODEL = "resnet8_digits"
 
 
 def triples() -> np.ndarray:
@@ -41,6 +46,24 @@ def narrowed(a: Array, b: Array, c: Array) -> Array:
     product = product | lax.optimization_barrier(jnp.uint16(0))
     total = lax.bitcast_convert_type(product, jnp.float16).astype(jnp.float32) + wide[2]
     return fp16.canonical(total.astype(jnp.float16))
+
+
+def untapped_norm() -> Words:
+    """The problem `batch_norm_frozen` as networks run it: compiled, and no tap keeps product and sum apart."""
+    problem = identity.problems()["batch_norm_frozen"]
+    y, a, b = (problem.given[name].view(np.float16) for name in ("y", "a", "b"))
+    z = jax.jit(batch_norm.forward_frozen, static_argnums=0)(problem.config, batch_norm.FrozenParams(a, b), y)
+    return {"z": to_words(z)}
+
+
+def whole_pass() -> Words:
+    """Forward and backward pass of the shipped network on its first sample, compiled whole, without taps."""
+    x, dlogits = (words.view(np.float16) for words in networks.sample(models.load(MODEL), 0))
+    found = networks.kernel(MODEL, {"x": x, "dlogits": dlogits}, compiled=True)
+    return {name: to_words(array) for name, array in found.items()}
+
+
+UNTAPPED: dict[str, Callable[[], Words]] = {"untapped_batch_norm_frozen": untapped_norm, MODEL: whole_pass}
 
 
 def features() -> list[str]:
@@ -74,8 +97,9 @@ def main(dump: str, *names: str) -> None:
     for kernel in (narrowed, fp16.mul_add):
         words = np.asarray(jax.jit(kernel)(*operands)).view(np.uint16)
         report.say(kernel=kernel.__name__, words=words.astype("<u2").tobytes().hex())
-    for name in names or identity.problems():
-        report.say(problem=name, digest=identity.digest(identity.compiled(identity.problems()[name])))
+    for name in names:
+        words = UNTAPPED[name]() if name in UNTAPPED else identity.compiled(identity.problems()[name])
+        report.say(name=name, digest=identity.digest(words))
 
 
 if __name__ == "__main__":

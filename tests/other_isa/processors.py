@@ -24,8 +24,16 @@ class Processor(NamedTuple):
 
     def cpuinfo(self) -> str:
         """The text of /proc/cpuinfo, as Linux on ARM writes it."""
-        lines = {"processor": "0", "BogoMIPS": "243.75", "Features": self.features, "CPU implementer": "0x41",
-                 "CPU architecture": "8", "CPU variant": "0x1", "CPU part": f"{self.part:#x}", "CPU revision": "1"}  # fmt: skip
+        lines = {
+            "processor": "0",
+            "BogoMIPS": "243.75",
+            "Features": self.features,
+            "CPU implementer": "0x41",
+            "CPU architecture": "8",
+            "CPU variant": "0x1",
+            "CPU part": f"{self.part:#x}",
+            "CPU revision": "1",
+        }
         return "".join(f"{key}\t: {value}\n" for key, value in lines.items()) + "\n"
 
 
