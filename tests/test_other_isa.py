@@ -11,6 +11,7 @@ import subprocess
 import sys
 import time
 import tomllib
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -160,8 +161,10 @@ def emulator(folder: Path, lines: list[dict[str, Any]], ends: str = "exit 0") ->
     (folder / "root").mkdir(exist_ok=True)
 
 
-def prepared(mul_add: int = 0, digest: str = DIGESTS["quantize"], features: str = N1.features) -> list[dict[str, Any]]:
-    """guest.py's lines, with `mul_add` words of the kernel wrong."""
+def prepared(
+    mul_add: int = 0, digest: str = DIGESTS["quantize"], features: str = N1.features, objects: Sequence[str] = ()
+) -> list[dict[str, Any]]:
+    """guest.py's lines, with `mul_add` words of that kernel wrong; the problem's digest and object files."""
     right = judge.twice_rounded(triples())
     found, fused = right.copy(), right.copy()
     found[:mul_add] ^= 1
@@ -171,15 +174,16 @@ def prepared(mul_add: int = 0, digest: str = DIGESTS["quantize"], features: str 
         {"features": features.split(), "versions": {"jax": "1"}, "objects": [], "seconds": 1.0},
         *({"kernel": name, "words": words.tobytes().hex(), "objects": ["a.o"] if name == "narrowed" else [],
            "seconds": 1.0} for name, words in both.items()),
-        {"name": "quantize", "digest": digest, "objects": [], "seconds": 1.0},
+        {"name": "quantize", "digest": digest, "objects": objects, "seconds": 1.0},
     ]  # fmt: skip
 
 
 @pytest.mark.parametrize(
     ("given", "status", "says"),
     [({}, 0, "all bits are the oracle's"),
-     ({"mul_add": 3}, 1, "1 differ: mul_add"),
-     ({"digest": "0" * 64}, 1, "1 differ: quantize"),
+     ({"mul_add": 3}, 1, "1 at fault: mul_add (other bits)"),
+     ({"digest": "0" * 64}, 1, "1 at fault: quantize (other bits)"),
+     ({"objects": ["b.o"]}, 1, "1 at fault: quantize (computes on FP16)"),
      ({"features": "fpu vme"}, 2, "expected asimdhp")],
 )  # fmt: skip
 def test_the_exit_status_is_the_verdict(
@@ -192,7 +196,7 @@ def test_the_exit_status_is_the_verdict(
     shown = capsys.readouterr()
     assert says in shown.out + shown.err
     if status < 2:
-        assert f"[1/1] quantize: {'same bits' if given.get('digest') is None else 'DIFFERS'}, 1.0 s" in shown.out
+        assert f"[1/1] quantize: {'same bits' if given.get('digest') is None else 'OTHER BITS'}, 1.0 s" in shown.out
         assert "narrowed: 9 of 2048 words wrong; instructions: 3 on FP16, 2 of them fused" in shown.out
     assert (tmp_path / "root/proc/cpuinfo").read_text() == N1.cpuinfo()
 

@@ -2,7 +2,8 @@
 
 Without names, every fixed problem and untapped program.
 
-Exit status: 0 if all bits are the oracle's, 1 if some differ, 2 if the machine could not be had or shows nothing.
+Exit status: 0 if all bits are the oracle's and no kernel computes on FP16, 1 if not, 2 if the machine could not be had
+or shows nothing.
 """
 
 from __future__ import annotations
@@ -85,21 +86,21 @@ def following(lines: Iterator[dict[str, Any]], what: str) -> dict[str, Any]:
 
 
 def check_sums(lines: Iterator[dict[str, Any]], machine: Machine, dump: Path, processor: Processor) -> list[str]:
-    """The product and sum that must be fused, and `mul_add`, which must not; its name if it is wrong."""
-    operands, differ = triples(), []
+    """The product and sum that must be fused; then `mul_add`, which must not: what is wrong with it."""
+    operands, faults = triples(), []
     for name in ("narrowed", "mul_add"):
         line = following(lines, "kernel")
         wrong, found = judge.wrong_words(line["words"], operands), code(machine, dump, line)
         print(f"{name}: {wrong} of {operands.shape[1]} words wrong; instructions: {found}", flush=True)
         if name == "narrowed":
             judge.check_contracts(wrong, found, processor)
-        elif wrong:
-            differ.append(name)
-    return differ
+        else:
+            faults = judge.faults(name, not wrong, found)
+    return faults
 
 
 def check(machine: Machine, processor: Processor, names: Sequence[str]) -> list[str]:
-    """Run everything on one processor; the names of what differs."""
+    """Run everything on one processor; what is wrong, by name."""
     dump = machine.folder / "dump"
     with contextlib.closing(guest_lines(machine, processor, dump, names)) as lines:
         first = following(lines, "versions")
@@ -107,16 +108,17 @@ def check(machine: Machine, processor: Processor, names: Sequence[str]) -> list[
         shown = ", ".join(f"{key} {value}" for key, value in first["versions"].items())
         print(f"{qemu}, -cpu {processor.cpu}; {shown}", flush=True)
         judge.check_features(first["features"], processor)
-        differ = check_sums(lines, machine, dump, processor)
+        faults = check_sums(lines, machine, dump, processor)
         for index, name in enumerate(names, 1):
             line = following(lines, "digest")
             same = line["digest"] == judge.expected(name)
-            differ += [] if same else [name]
-            print(f"[{index}/{len(names)}] {name}: {'same bits' if same else 'DIFFERS'}, {line['seconds']} s; "
-                  f"instructions: {code(machine, dump, line)}", flush=True)  # fmt: skip
+            found = code(machine, dump, line)
+            faults += judge.faults(name, same, found)
+            print(f"[{index}/{len(names)}] {name}: {'same bits' if same else 'OTHER BITS'}, {line['seconds']} s; "
+                  f"instructions: {found}", flush=True)  # fmt: skip
         if next(lines, None):
             raise BitrowError("the emulated machine: found a line too many, expected its end")
-    return differ
+    return faults
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -133,14 +135,14 @@ def main(arguments: Sequence[str]) -> int:
             raise BitrowError(f"NAME: found {unknown[0]!r}, expected {', '.join(UNTAPPED)} or a fixed problem")
         machine = Machine(given.folder.resolve())
         install(machine)
-        differ = check(machine, PROCESSORS[given.processor], given.names or known)
+        faults = check(machine, PROCESSORS[given.processor], given.names or known)
     except BitrowError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     minutes = (time.perf_counter() - start) / 60
-    print(f"{len(differ)} differ: {', '.join(differ)}" if differ else "all bits are the oracle's", end="")
+    print(f"{len(faults)} at fault: {', '.join(faults)}" if faults else "all bits are the oracle's", end="")
     print(f" ({minutes:.1f} min)")
-    return 1 if differ else 0
+    return 1 if faults else 0
 
 
 if __name__ == "__main__":

@@ -51,7 +51,7 @@ def narrowed(a: Array, b: Array, c: Array) -> Array:
 def untapped_norm() -> Words:
     """The problem `batch_norm_frozen` as networks run it: compiled, and no tap keeps product and sum apart."""
     problem = identity.problems()["batch_norm_frozen"]
-    y, a, b = (problem.given[name].view(np.float16) for name in ("y", "a", "b"))
+    y, a, b = (jnp.asarray(problem.given[name].view(np.float16)) for name in ("y", "a", "b"))
     z = jax.jit(batch_norm.forward_frozen, static_argnums=0)(problem.config, batch_norm.FrozenParams(a, b), y)
     return {"z": to_words(z)}
 
@@ -98,8 +98,8 @@ def main(dump: str, *names: str) -> None:
         words = np.asarray(jax.jit(kernel)(*operands)).view(np.uint16)
         report.say(kernel=kernel.__name__, words=words.astype("<u2").tobytes().hex())
     for name in names:
-        words = UNTAPPED[name]() if name in UNTAPPED else identity.compiled(identity.problems()[name])
-        report.say(name=name, digest=identity.digest(words))
+        found = UNTAPPED[name]() if name in UNTAPPED else identity.compiled(identity.problems()[name])
+        report.say(name=name, digest=identity.digest(found))
 
 
 if __name__ == "__main__":

@@ -88,6 +88,11 @@ def check_contracts(wrong: int, code: Code, processor: Processor) -> None:
         raise BitrowError(f"the unguarded product and sum: found {code}, {wrong} wrong words; expected {expected}")
 
 
+def faults(name: str, same: bool, code: Code) -> list[str]:
+    """What is wrong with a kernel: its bits; or that the compiler narrowed it to FP16 arithmetic, and may fuse that."""
+    return [f"{name} ({what})" for what, wrong in (("other bits", not same), ("computes on FP16", code.half)) if wrong]
+
+
 def expected(name: str) -> str:
     """The oracle's digest of a problem, or of an untapped program."""
     if name == guest.MODEL:
