@@ -150,6 +150,26 @@ def test_machines_that_cannot_or_need_not(
     assert error.count("\n") == 1 and error.startswith(f"error: make other-isa: found {found}")
 
 
+def test_a_mirror_without_arm64_is_one_line(tmp_path: Path) -> None:
+    machine = install.Machine(tmp_path)
+    (machine.apt / "lists").mkdir(parents=True)
+    (machine.apt / "lists/mirror_dists_stable_main_binary-amd64_Packages").touch()
+    with pytest.raises(BitrowError, match=r"^apt-get update: found no list of arm64 packages, expected"):
+        install.check_lists(machine)
+    (machine.apt / "lists/mirror_dists_stable_main_binary-arm64_Packages.lz4").touch()
+    install.check_lists(machine)
+
+
+def test_a_folder_that_cannot_be_is_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(install, "run", lambda *command: "amd64")
+    (tmp_path / "file").touch()
+    assert program.main(["--folder", str(tmp_path / "file/below"), "quantize"]) == 2
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1 and "found Not a directory, expected a place to write to" in error
+
+
 def emulator(folder: Path, lines: list[dict[str, Any]], ends: str = "exit 0") -> None:
     """A program in QEMU's place, which gives these lines, and FUSED as objdump of whatever file."""
     folder.joinpath("lines").write_text("".join(json.dumps(line) + "\n" for line in lines))

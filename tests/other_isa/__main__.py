@@ -139,6 +139,9 @@ def main(arguments: Sequence[str]) -> int:
     except BitrowError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
+    except OSError as error:
+        print(f"error: {error.filename}: found {error.strerror}, expected a place to write to", file=sys.stderr)
+        return 2
     minutes = (time.perf_counter() - start) / 60
     print(f"{len(faults)} at fault: {', '.join(faults)}" if faults else "all bits are the oracle's", end="")
     print(f" ({minutes:.1f} min)")

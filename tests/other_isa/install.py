@@ -130,6 +130,16 @@ def host_architecture() -> str:
     return found
 
 
+def check_lists(machine: Machine) -> None:
+    """apt-get update calls it no error if it reached nothing.
+
+    Raises:
+        BitrowError: no mirror was reached, or none that has arm64.
+    """
+    if not any((machine.apt / "lists").glob("*binary-arm64_Packages*")):
+        raise BitrowError("apt-get update: found no list of arm64 packages, expected one of the configured mirrors'")
+
+
 def unpack_packages(machine: Machine) -> None:
     """arm64 packages into the root; of QEMU's, the one program."""
     for package in sorted((machine.apt / "archives").glob("*_arm64.deb")):
@@ -166,6 +176,7 @@ def install(machine: Machine) -> None:
     if stamp := unfinished(machine, "packages", wanted):
         print(f"Debian's packages: {wanted}", flush=True)
         run(*apt_command(machine, host, "update"))
+        check_lists(machine)
         run(*apt_command(machine, host, "install", "--download-only", *PACKAGES))
         unpack_packages(machine)
         stamp.write_text(wanted)
