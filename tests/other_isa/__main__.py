@@ -20,6 +20,7 @@ from collections.abc import Generator, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from bitrow.backend import program_digests
 from bitrow.errors import BitrowError
 from bitrow.vectors.identity_digests import DIGESTS
 from other_isa import judge
@@ -129,10 +130,10 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("names", nargs="*", metavar="NAME")
     given, start = parser.parse_args(arguments), time.perf_counter()
     try:
-        known = [*UNTAPPED, *DIGESTS]
+        known = [*UNTAPPED, *program_digests.DIGESTS, *DIGESTS]
         unknown = [name for name in given.names if name not in known]
         if unknown:
-            raise BitrowError(f"NAME: found {unknown[0]!r}, expected {', '.join(UNTAPPED)} or a fixed problem")
+            raise BitrowError(f"NAME: found {unknown[0]!r}, expected {', '.join(UNTAPPED)}, a program or a fixed problem")
         machine = Machine(given.folder.resolve())
         install(machine)
         faults = check(machine, PROCESSORS[given.processor], given.names or known)

@@ -1,7 +1,7 @@
 """What runs inside the emulated processor: one line of JSON for each thing computed. Nothing is judged here.
 
 Usage: python guest.py DUMP NAME ... DUMP is where XLA_FLAGS has XLA dump its programs; names are those of the fixed
-problems of `bitrow.vectors.identity`, and of UNTAPPED.
+problems of `bitrow.vectors.identity`, of the programs of `bitrow.backend.programs`, and of UNTAPPED.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ import numpy as np
 from jax import Array, lax
 
 from bitrow import models
+from bitrow.backend import programs
 from bitrow.layers import batch_norm
 from bitrow.ops import fp16
 from bitrow.vectors import identity, networks
@@ -66,6 +67,15 @@ def whole_pass() -> Words:
 UNTAPPED: dict[str, Callable[[], Words]] = {"untapped_batch_norm_frozen": untapped_norm, MODEL: whole_pass}
 
 
+def words_of(name: str) -> Words:
+    """What is computed under a name, compiled whole."""
+    if name in UNTAPPED:
+        return UNTAPPED[name]()
+    if name in programs.programs():
+        return programs.run(programs.programs()[name])
+    return identity.compiled(identity.problems()[name])
+
+
 def features() -> list[str]:
     """The processor's, as LLVM reads them."""
     lines = Path("/proc/cpuinfo").read_text().splitlines()
@@ -98,8 +108,7 @@ def main(dump: str, *names: str) -> None:
         words = np.asarray(jax.jit(kernel)(*operands)).view(np.uint16)
         report.say(kernel=kernel.__name__, words=words.astype("<u2").tobytes().hex())
     for name in names:
-        found = UNTAPPED[name]() if name in UNTAPPED else identity.compiled(identity.problems()[name])
-        report.say(name=name, digest=identity.digest(found))
+        report.say(name=name, digest=identity.digest(words_of(name)))
 
 
 if __name__ == "__main__":

@@ -21,7 +21,7 @@ from bitrow.errors import BitrowError
 ROOT = Path(__file__).parents[2]
 QEMU = "qemu-user-static"
 PACKAGES = (QEMU, "python3:arm64", "libstdc++6:arm64", "binutils:arm64")
-WHEELS = ("jax", "jaxlib", "numpy", "jaxtyping", "safetensors")
+WHEELS = ("jax", "jaxlib", "numpy", "jaxtyping", "safetensors", "flax", "optax")
 PYTHONS = ("3.11", "3.12", "3.13")
 
 
