@@ -6,6 +6,7 @@ list: conversions that change nothing. A float is no int, an int no bool, and "n
 
 from __future__ import annotations
 
+import collections.abc
 import enum
 import functools
 import inspect
@@ -89,6 +90,10 @@ def _convert(hint: Any, value: Any) -> Any:
         return next((option for option in found if option is not _REFUSED), _REFUSED)
     if origin is tuple:
         return _convert_tuple(typing.get_args(hint), value)
+    if origin is collections.abc.Callable:
+        return value if callable(value) else _REFUSED
+    if hint is float:
+        return value if isinstance(value, numbers.Real) and not isinstance(value, bool) else _REFUSED
     if hint is int:
         whole = isinstance(value, numbers.Integral) and not isinstance(value, bool)
         return int(value) if whole else _REFUSED
@@ -115,6 +120,8 @@ def expected(hint: Any) -> str:
     origin = typing.get_origin(hint)
     if origin in (types.UnionType, typing.Union):
         return " or ".join(expected(option) for option in typing.get_args(hint))
+    if origin is collections.abc.Callable:
+        return "a function"
     if origin is tuple:
         items = typing.get_args(hint)
         if items[-1] is Ellipsis:
@@ -122,7 +129,7 @@ def expected(hint: Any) -> str:
         return f"a tuple of {len(items)}, each item {expected(items[0])}"
     if isinstance(hint, type) and issubclass(hint, enum.Enum):
         return f"one of {', '.join(str(member.value) for member in hint)}"
-    return {int: "an int", bool: "True or False", str: "a str", type(None): "None"}.get(
+    return {int: "an int", float: "a number", bool: "True or False", str: "a str", type(None): "None"}.get(
         hint, str(getattr(hint, "__name__", hint))
     )
 

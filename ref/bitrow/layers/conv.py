@@ -14,7 +14,7 @@ from jaxtyping import Bool, Float16, Int32, Integer, UInt16
 from bitrow.config import ConvConfig, output_size
 from bitrow.errors import BitrowError
 from bitrow.formats import Gradient, QuantRounding
-from bitrow.host import check_scale, inverse_scale, product_scale, product_scales
+from bitrow.host import check_scale, exact_fp16, integer_codes, inverse_scale, product_scale, product_scales
 from bitrow.layers.frozen import zero_cotangent
 from bitrow.ops import fp16, fxp, lfsr, mac, reduce
 from bitrow.ops.tap import Tap, no_tap, prefixed, renamed
@@ -55,30 +55,25 @@ def make_params(
         x_scale: scale of the input's codes.
         w_scale: scale of the weight codes, or one for each output channel `[c_out]`.
         dy_scale: scale of the output gradient's codes (of `dy_folded`'s with `fold`).
-        bias: FP16 `[c_out]`, added after the dequantizer.
+        bias: finite FP16 numbers `[c_out]`, of any dtype that holds them, added after the dequantizer.
         seed: of the stochastic rounding of dy.
 
     Raises:
         BitrowError: naming `layer`; a scale outside F8, a product outside D3, codes outside the format, an
-            accumulator too small for the worst case (M2), a bias or scale of another length.
+            accumulator too small for the worst case (M2), a bias or scale of another length, a bias that is no FP16
+            number.
     """
-    weight_code = np.asarray(weight_code)
-    if weight_code.ndim != 4:
-        raise BitrowError(f"{layer} weight_code: found shape {weight_code.shape}, expected [kh, kw, c_in, c_out]")
+    fmt = config.weight_format
+    weight_code = integer_codes(layer, weight_code, fmt)
     config.check(layer, weight_code.shape)
-    fmt, c_out = config.weight_format, weight_code.shape[3]
-    low, high = int(weight_code.min()), int(weight_code.max())
-    if low < fmt.min or high > fmt.max:
-        raise BitrowError(f"{layer} weight_code: found {low} to {high}, expected {fmt.min} to {fmt.max}")
-    w_scales = np.asarray(w_scale, np.float64)
+    c_out = weight_code.shape[3]
+    w_scales = np.asarray(w_scale)
     for name, array in (("w_scale", w_scales), ("bias", None if bias is None else np.asarray(bias))):
         if array is not None and array.shape not in ((), (c_out,)):
             raise BitrowError(f"{layer} {name}: found shape {array.shape}, expected {c_out} channels")
     lfsr.check_seed(layer, seed)
-    check_scale(layer, "x_scale", x_scale)
-    check_scale(layer, "dy_scale", dy_scale)
-    for each in w_scales.reshape(-1):
-        check_scale(layer, "w_scale", each)
+    x_scale, dy_scale = check_scale(layer, "x_scale", x_scale), check_scale(layer, "dy_scale", dy_scale)
+    w_scales = _weight_scales(layer, w_scales)
     if w_scales.ndim == 0:
         scale = np.array(product_scale(layer, "x_scale * w_scale", x_scale, float(w_scales)))
     else:
@@ -90,9 +85,16 @@ def make_params(
         w_scale=jnp.asarray(w_scales, jnp.float16),
         dy_inv_scale=jnp.float16(inverse_scale(dy_scale)),
         dx_scale=_dx_scale(config, layer, w_scales, dy_scale),
-        bias=None if bias is None else jnp.broadcast_to(jnp.asarray(bias, jnp.float16), (c_out,)),
+        bias=None if bias is None else jnp.broadcast_to(jnp.asarray(exact_fp16(layer, "bias", bias)), (c_out,)),
         seed=jnp.uint16(seed),
     )
+
+
+def _weight_scales(layer: str, given: np.ndarray) -> np.ndarray:
+    """float64 `[]` or `[c_out]`."""
+    if not given.ndim:
+        return np.array(check_scale(layer, "w_scale", given))
+    return np.array([check_scale(layer, f"w_scale channel {c}", each) for c, each in enumerate(given)])
 
 
 def _dx_scale(config: ConvConfig, layer: str, w_scales: np.ndarray, dy_scale: float) -> Array | None:

@@ -13,6 +13,7 @@ import jax.numpy as jnp
 from jax import Array
 from jaxtyping import UInt16
 
+from bitrow import typed
 from bitrow.errors import BitrowError
 from bitrow.formats import LFSR_PERIOD, LFSR_TAPS
 
@@ -52,8 +53,9 @@ def check_seed(layer: str, seed: int) -> None:
     """Refuse a seed that the LFSR cannot leave or hold.
 
     Raises:
-        BitrowError: naming `layer`; the seed is 0 or does not fit 16 bits.
+        BitrowError: naming `layer`; the seed is no int, 0 or does not fit 16 bits.
     """
+    seed = typed.coerce(f"{layer} seed", int, seed)
     if not 1 <= seed <= 0xFFFF:
         raise BitrowError(f"{layer} seed: found {seed}, expected 1 to 65535")
 
