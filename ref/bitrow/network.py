@@ -25,6 +25,7 @@ from bitrow.config import (
     ReluConfig,
     Statistics,
 )
+from bitrow.doors import guard
 from bitrow.errors import BitrowError
 from bitrow.graph import INPUT, Network, Node, shapes
 from bitrow.layers import activation, batch_norm, conv, linear, pool, residual
@@ -260,3 +261,6 @@ def _check_dlogits(network: Network, dlogits: Array) -> Array:
         dlogits = dlogits[:, None, None, :]
     _check_array(network, "dlogits", dlogits, shape)
     return dlogits
+
+
+guard(__name__)

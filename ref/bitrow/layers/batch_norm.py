@@ -16,10 +16,12 @@ from jax import Array, lax
 from jaxtyping import Float16, Float32, UInt32
 
 from bitrow.config import BatchNormConfig
+from bitrow.doors import guard
 from bitrow.formats import FP16, FP32, FloatMode
 from bitrow.host import fold_batch_norm
 from bitrow.layers.frozen import zero_cotangent
 from bitrow.ops import fp16, reduce, softfloat
+from bitrow.ops.dtypes import Sum
 from bitrow.ops.tap import Tap, no_tap
 
 RNE = FloatMode()
@@ -63,7 +65,8 @@ def fold(
 
 
 def affine(
-    config: BatchNormConfig, a: Float16[Array, "c"], b: Float16[Array, "c"], y: Array, tap: Tap = no_tap
+    config: BatchNormConfig, a: Float16[Array, "c"], b: Float16[Array, "c"], y: Float16[Array, "n h w c"],
+    tap: Tap = no_tap,
 ) -> Float16[Array, "n h w c"]:
     """z = a*y + b of any rows (SPEC.md B1). Taps ay (absent with fma), z."""
     if config.fma:
@@ -173,7 +176,8 @@ class Statistics(NamedTuple):
 
 
 def statistics(
-    config: BatchNormConfig, params: BatchParams, r1: Array, r2: Array, count: int, tap: Tap = no_tap
+    config: BatchNormConfig, params: BatchParams, r1: Sum[Array, "n h c"], r2: Sum[Array, "n h c"], count: int,
+    tap: Tap = no_tap,
 ) -> Statistics:
     """Mean, 1/std and coefficients from the row sums `[n, h, c]` of `count` elements a channel (SPEC.md B2)."""
     do = _Channel(config, tap)
@@ -215,7 +219,8 @@ class Gradient(NamedTuple):
 
 
 def gradient(
-    config: BatchNormConfig, found: Statistics | BatchSaved, t1: Array, t2: Array, count: int, tap: Tap = no_tap
+    config: BatchNormConfig, found: Statistics | BatchSaved, t1: Sum[Array, "n h c"], t2: Sum[Array, "n h c"],
+    count: int, tap: Tap = no_tap,
 ) -> Gradient:
     """p, q, dgamma, dbeta from the row sums `[n, h, c]` of dz and dz*y (SPEC.md B3, B4)."""
     do = _Channel(config, tap)
@@ -238,7 +243,8 @@ def gradient(
 
 
 def gradient_rows(
-    config: BatchNormConfig, a16: Array, p16: Array, q16: Array, dz: Array, y: Array, tap: Tap = no_tap
+    config: BatchNormConfig, a16: Float16[Array, "c"], p16: Float16[Array, "c"], q16: Float16[Array, "c"],
+    dz: Float16[Array, "n h w c"], y: Float16[Array, "n h w c"], tap: Tap = no_tap,
 ) -> Float16[Array, "n h w c"]:
     """dy of each element once p and q are known (SPEC.md B3). Taps adz, py, adz_py, dy."""
     adz = fp16.mul(a16, dz, config.mode)
@@ -295,3 +301,5 @@ def _batch_backward(config: BatchNormConfig, saved: BatchSaved, dz: Array) -> tu
 
 
 apply_batch.defvjp(_batch_forward, _batch_backward)
+
+guard(__name__)

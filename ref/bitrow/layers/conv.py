@@ -12,11 +12,13 @@ from jax import Array, lax
 from jaxtyping import Bool, Float16, Int32, Integer, UInt16
 
 from bitrow.config import ConvConfig, output_size
+from bitrow.doors import guard
 from bitrow.errors import BitrowError
 from bitrow.formats import Gradient, QuantRounding
 from bitrow.host import check_scale, exact_fp16, integer_codes, inverse_scale, product_scale, product_scales
 from bitrow.layers.frozen import zero_cotangent
 from bitrow.ops import fp16, fxp, lfsr, mac, reduce
+from bitrow.ops.dtypes import Code
 from bitrow.ops.tap import Tap, no_tap, prefixed, renamed
 
 
@@ -26,7 +28,7 @@ class ConvParams(NamedTuple):
     `dx_scale` is None where a per-channel weight scale without `fold` leaves no FXP input gradient (SPEC.md C2).
     """
 
-    weight_code: Integer[Array, "kh kw c_in c_out"]
+    weight_code: Code[Array, "kh kw c_in c_out"]
     x_inv_scale: Float16[Array, ""]
     scale: Float16[Array, "..."]
     w_scale: Float16[Array, "..."]
@@ -141,7 +143,7 @@ def gradient_kernel(config: ConvConfig, params: ConvParams, row: int = 0) -> mac
 
 def quantize_input(
     config: ConvConfig, params: ConvParams, x: Float16[Array, "n h w c"], tap: Tap = no_tap
-) -> tuple[Integer[Array, "n h w c"], Bool[Array, "n h w c"]]:
+) -> tuple[Code[Array, "n h w c"], Bool[Array, "n h w c"]]:
     """Codes of the input, or of some of its rows, and their mask: `forward`'s first half."""
     inner = renamed(tap, {"code": "x_code"})
     return fxp.quantize(x, params.x_inv_scale, config.x_format, config.mode, inner)
@@ -151,7 +153,7 @@ def accumulate(
     config: ConvConfig,
     params: ConvParams,
     kernel: mac.Kernel,
-    code: Integer[Array, "n h w c"],
+    code: Code[Array, "n h w c"],
     padding: mac.Padding,
     tap: Tap = no_tap,
 ) -> Int32[Array, "n oh ow c_out"]:
@@ -164,7 +166,7 @@ def multiply(
     config: ConvConfig,
     params: ConvParams,
     kernel: mac.Kernel,
-    code: Integer[Array, "n h w c"],
+    code: Code[Array, "n h w c"],
     padding: mac.Padding,
     tap: Tap = no_tap,
 ) -> Float16[Array, "n oh ow c_out"]:
@@ -219,8 +221,8 @@ def backward(
 
 
 def fold_gradient(
-    config: ConvConfig, params: ConvParams, dy: Float16[Array, "n oh ow co"], tap: Tap = no_tap
-) -> Float16[Array, "n oh ow co"]:
+    config: ConvConfig, params: ConvParams, dy: Float16[Array, "n oh ow c_out"], tap: Tap = no_tap
+) -> Float16[Array, "n oh ow c_out"]:
     """dy, times the weight scale where `fold` says so (SPEC.md C2). Taps dy_folded.
 
     Raises:
@@ -235,7 +237,8 @@ def fold_gradient(
 
 
 def prepare_gradient(
-    config: ConvConfig, params: ConvParams, dy: Float16[Array, "n oh ow co"], start: int | Array, tap: Tap = no_tap
+    config: ConvConfig, params: ConvParams, dy: Float16[Array, "n oh ow c_out"], start: int | Integer[Array, ""],
+    tap: Tap = no_tap,
 ) -> Array:
     """dy, or some of its rows, folded and quantized to codes: `backward`'s first half. C3 leaves it FP16.
 
@@ -259,7 +262,7 @@ def multiply_gradient(
     config: ConvConfig,
     params: ConvParams,
     kernel: mac.Kernel,
-    ready: Array,
+    ready: Float16[Array, "n oh ow c_out"] | Code[Array, "n oh ow c_out"],
     mask: Bool[Array, "n h w c"],
     padding: mac.Padding,
     tap: Tap = no_tap,
@@ -319,7 +322,7 @@ def _gradient_fp16(
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
-def apply(config: ConvConfig, params: ConvParams, x: Float16[Array, "n h w c"]) -> Float16[Array, "n oh ow co"]:
+def apply(config: ConvConfig, params: ConvParams, x: Float16[Array, "n h w c"]) -> Float16[Array, "n oh ow c_out"]:
     """`forward`'s output, differentiable in x by `backward`; the parameters are frozen (SPEC.md C4)."""
     return forward(config, params, x)[0]
 
@@ -335,3 +338,5 @@ def _apply_backward(config: ConvConfig, saved: tuple[ConvParams, Array], dy: Arr
 
 
 apply.defvjp(_apply_forward, _apply_backward)
+
+guard(__name__)

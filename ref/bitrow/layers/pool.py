@@ -11,6 +11,7 @@ from jax import Array, lax
 from jaxtyping import Bool, Float16, Float32, UInt8, UInt32
 
 from bitrow.config import AvgPoolConfig, MaxPoolConfig
+from bitrow.doors import guard
 from bitrow.errors import BitrowError
 from bitrow.formats import FP16, FP32
 from bitrow.ops import fp16, softfloat
@@ -215,3 +216,5 @@ def _avg_backward(config: AvgPoolConfig, shape: Array, dy: Array) -> tuple[Array
 
 
 apply_avg.defvjp(_avg_forward, _avg_backward)
+
+guard(__name__)

@@ -14,6 +14,8 @@ import jax.numpy as jnp
 from jax import Array, lax
 from jaxtyping import Int32, Integer
 
+from bitrow.doors import guard
+
 Axis = tuple[int, int, int]  # (low, high, interior), as lax.pad
 
 
@@ -63,3 +65,6 @@ def _phase(offset: int, stride: int, low: int, kernel: int, size: int, count: in
     taps = len(range(first, kernel, stride))
     before = (offset + first - low) // stride
     return _Phase(first, taps, -before, count + before + taps - 1 - size)
+
+
+guard(__name__)

@@ -19,6 +19,7 @@ import numpy as np
 from jax import Array, lax
 from jaxtyping import Float16, Float32
 
+from bitrow.doors import guard
 from bitrow.formats import FP16, FP32
 from bitrow.ops.softfloat import bits_float16, bits_float32, float16_bits, float32_bits, u32
 
@@ -109,3 +110,6 @@ def casts_are_exact(backend: str) -> bool:
         return np.array_equal(np.asarray(wide), every.astype(np.float32), equal_nan=True) and np.array_equal(
             np.asarray(half).view(np.uint16), ties.astype(np.float16).view(np.uint16)
         )
+
+
+guard(__name__)

@@ -11,10 +11,12 @@ from typing import Any, NamedTuple
 
 import jax.numpy as jnp
 from jax import Array, lax
-from jaxtyping import Int8, Int32, Integer
+from jaxtyping import Int8, Int32, Integer, Shaped
 
+from bitrow.doors import guard
 from bitrow.formats import AccOverflow, Accumulator
 from bitrow.ops import dilated
+from bitrow.ops.dtypes import Code
 from bitrow.ops.tap import Tap, no_tap
 
 Padding = tuple[tuple[int, int, int], tuple[int, int, int]]  # (low, high, interior) for h and w, as lax.pad
@@ -37,19 +39,19 @@ def gradient_padding(
     return axis(dy_hw[0], dx_hw[0], kernel_hw[0]), axis(dy_hw[1], dx_hw[1], kernel_hw[1])
 
 
-def rotate(weight: Array, groups: int) -> Array:
+def rotate(weight: Code[Array, "kh kw c_in c_out"], groups: int) -> Array:
     """Kernel of the input gradient: rotated in (kh, kw), channels swapped inside each group (SPEC.md C2)."""
     kh, kw, c_in, c_out = weight.shape
     grouped = weight[::-1, ::-1].reshape(kh, kw, c_in, groups, c_out // groups)
     return grouped.transpose(0, 1, 4, 3, 2).reshape(kh, kw, c_out // groups, groups * c_in)
 
 
-def pad_spatial(x: Array, padding: Padding, fill: Array) -> Array:
+def pad_spatial(x: Shaped[Array, "n h w c"], padding: Padding, fill: Shaped[Array, ""]) -> Array:
     """`lax.pad` of the h and w axes of `[n, h, w, c]`."""
     return lax.pad(x, fill, ((0, 0, 0), *padding, (0, 0, 0)))
 
 
-def windows(x: Array, kernel_hw: tuple[int, ...], stride: int) -> list[Array]:
+def windows(x: Shaped[Array, "n h w c"], kernel_hw: tuple[int, ...], stride: int) -> list[Array]:
     """For each (kh, kw) in row-major order, the elements of padded `x` that it meets: `[n, oh, ow, c]` each."""
     kh, kw = kernel_hw
     n, h, w, c = x.shape
@@ -67,7 +69,9 @@ def wrap(acc: Int32[Array, "*s"], bits: int) -> Int32[Array, "*s"]:
     return (acc << unused) >> unused
 
 
-def saturating_add(acc: Array, product: Array, accumulator: Accumulator) -> Array:
+def saturating_add(
+    acc: Int32[Array, "*#s"], product: Int32[Array, "*#s"], accumulator: Accumulator
+) -> Int32[Array, "*s"]:
     """acc + product clamped to the accumulator's range, without leaving int32."""
     up = jnp.minimum(acc, jnp.int32(accumulator.max) - product)
     down = jnp.maximum(acc, jnp.int32(accumulator.min) - product)
@@ -97,20 +101,20 @@ def _group_columns(parts: list[Array], groups: int) -> Array:
 
 
 class Kernel(NamedTuple):
-    """Weights made ready: as they are, `[kh, kw, c_in, c_out]`, and in the form of the product to be used, or None.
+    """Weights made ready: as they are, `[kh, kw, k_in, k_out]`, and in the form of the product to be used, or None.
 
-    `three_wide`: for F(2, 3), `[4, kh*c_in, c_out]`. For single rows: `by_input`, `[kw*kh*c_in, c_out]`, or
+    `three_wide`: for F(2, 3), `[4, kh*k_in, k_out]`. For single rows: `by_input`, `[kw*kh*k_in, k_out]`, or
     `by_output`, its transpose.
     """
 
-    weight: Integer[Array, "kh kw c_in c_out"]
-    three_wide: Int8[Array, "4 k c_out"] | None
-    by_input: Integer[Array, "k c_out"] | None = None
-    by_output: Integer[Array, "c_out k"] | None = None
+    weight: Code[Array, "kh kw k_in k_out"]
+    three_wide: Int8[Array, "4 k k_out"] | None
+    by_input: Code[Array, "k k_out"] | None = None
+    by_output: Code[Array, "k_out k"] | None = None
 
 
 def prepare(
-    weight_code: Integer[Array, "kh kw c_in c_out"], stride: int, groups: int, magnitudes: tuple[int, int], bound: int
+    weight_code: Code[Array, "kh kw c_in c_out"], stride: int, groups: int, magnitudes: tuple[int, int], bound: int
 ) -> Kernel:
     """Transform the weights once where F(2, 3) applies: stride 1, no groups, transformed codes that fit int8.
 
@@ -123,7 +127,7 @@ def prepare(
 
 
 def prepare_gradient(
-    weight_code: Integer[Array, "kh kw c_in c_out"], groups: int, magnitudes: tuple[int, int], bound: int
+    weight_code: Code[Array, "kh kw c_in c_out"], groups: int, magnitudes: tuple[int, int], bound: int
 ) -> Kernel:
     """`prepare` for the rotated weights. Transformed before they are rotated: XLA fuses the two the other way
     round into code that LLVM takes seconds to compile at 32 channels."""
@@ -151,7 +155,7 @@ _FEW_CHANNELS = 16  # up to so many, four products are one that is more than fou
 _FEW_COLUMNS = 48  # for fewer, packing weights by input channels takes longer than the products
 
 
-def prepare_row(weight_code: Integer[Array, "kh kw c_in c_out"], groups: int, columns: int) -> Kernel:
+def prepare_row(weight_code: Code[Array, "kh kw c_in c_out"], groups: int, columns: int) -> Kernel:
     """Lay the weights out for a row of `columns` at a time; by output channels they need no packing."""
     if groups != 1:
         return Kernel(weight_code, None)
@@ -231,7 +235,7 @@ def _undilated(padded: Array, weight: Array) -> Array:
 
 
 def accumulate(
-    code: Integer[Array, "n h w c"],
+    code: Code[Array, "n h w c"],
     kernel: Kernel,
     padding: Padding,
     stride: int,
@@ -265,3 +269,6 @@ def accumulate(
         acc = wrap(acc, accumulator.bits)
     tap("acc", acc)
     return acc
+
+
+guard(__name__)
