@@ -133,7 +133,7 @@ def slots(annotated: Callable[..., Any]) -> tuple[Slot, ...]:
     return tuple(_slot(name, hints.get(name, Any)) for name in inspect.signature(annotated).parameters)
 
 
-_fields = functools.cache(slots)
+_fields: Callable[[Any], tuple[Slot, ...]] = functools.cache(slots)
 
 
 def _slot(name: str, hint: Any) -> Slot:

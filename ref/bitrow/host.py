@@ -10,6 +10,7 @@ import math
 from collections.abc import Iterable
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from bitrow import typed
 from bitrow.errors import BitrowError
@@ -96,7 +97,7 @@ def integer_codes(layer: str, values: np.ndarray, fmt: Fxp) -> np.ndarray:
     return codes
 
 
-def exact_fp16(layer: str, name: str, values: np.ndarray) -> np.ndarray:
+def exact_fp16(layer: str, name: str, values: ArrayLike) -> np.ndarray:
     """Values, one for each channel (the last axis), as float16: they must be finite FP16 numbers already.
 
     Raises:
@@ -105,7 +106,7 @@ def exact_fp16(layer: str, name: str, values: np.ndarray) -> np.ndarray:
     return _narrowed(layer, name, values, np.float16, True)
 
 
-def host_fp32(layer: str, name: str, values: np.ndarray) -> np.ndarray:
+def host_fp32(layer: str, name: str, values: ArrayLike) -> np.ndarray:
     """The host's values, one for each channel (the last axis), rounded once to float32 (SPEC.md B1, B2, A4).
 
     Raises:
@@ -114,7 +115,7 @@ def host_fp32(layer: str, name: str, values: np.ndarray) -> np.ndarray:
     return _narrowed(layer, name, values, np.float32, False)
 
 
-def _narrowed(layer: str, name: str, values: np.ndarray, dtype: type[np.floating], exact: bool) -> np.ndarray:
+def _narrowed(layer: str, name: str, values: ArrayLike, dtype: type[np.floating], exact: bool) -> np.ndarray:
     given = np.asarray(values)
     if given.dtype.kind not in "iuf":
         raise BitrowError(f"{layer} {name}: found {given.dtype}, expected numbers")

@@ -113,9 +113,9 @@ def check_values(where: str, node: Node, params: LayerParams) -> None:
         case BatchNormConfig(), BatchParams(eps=eps) if float(eps) < 0:
             raise BitrowError(f"{where} eps: found {float(eps)!r}, expected 0 or more")
     for name, array in params._asdict().items():
-        finite = True if array is None else np.isfinite(np.asarray(array, np.float64))
-        if not np.all(finite):
-            channel = f" channel {int(np.nonzero(~finite)[-1][0])}" if np.ndim(finite) else ""
+        finite = np.isfinite(np.asarray(0.0 if array is None else array, np.float64))
+        if not finite.all():
+            channel = f" channel {int(np.nonzero(~finite)[-1][0])}" if finite.ndim else ""
             raise BitrowError(f"{where} {name}{channel}: found a value that is not finite, expected finite numbers")
 
 

@@ -31,14 +31,15 @@ def coerce_fields(record: Any, name: str) -> None:
     Raises:
         BitrowError: beginning with `name` and the field; a value of another type.
     """
-    for field, hint in _fields(type(record)):
+    kind: Any = type(record)
+    for field, hint in _fields(kind):
         value = getattr(record, field)
         if type(value) is not hint:
             object.__setattr__(record, field, coerce(f"{name} {field}", hint, value))
 
 
 @functools.cache
-def _fields(record: type) -> tuple[tuple[str, Any], ...]:
+def _fields(record: Any) -> tuple[tuple[str, Any], ...]:
     hints = typing.get_type_hints(record)
     return tuple((field.name, hints[field.name]) for field in fields(record) if field.init)
 
@@ -84,6 +85,8 @@ def coerce(where: str, hint: Any, value: Any) -> Any:
 
 
 def _convert(hint: Any, value: Any) -> Any:
+    if hint is Any:
+        return value
     origin = typing.get_origin(hint)
     if origin in (types.UnionType, typing.Union):
         found = (_convert(option, value) for option in typing.get_args(hint))

@@ -20,7 +20,7 @@ from bitrow.doors import guard
 from bitrow.formats import FP16, FP32, FloatMode
 from bitrow.host import fold_batch_norm
 from bitrow.layers.frozen import zero_cotangent
-from bitrow.ops import fp16, reduce, softfloat
+from bitrow.ops import fp16, meshes, reduce, softfloat
 from bitrow.ops.dtypes import Sum
 from bitrow.ops.tap import Tap, no_tap
 
@@ -160,7 +160,7 @@ def row_sums(
 def _total(config: BatchNormConfig, rows: Array, name: str, tap: Tap) -> UInt32[Array, "c"]:
     """Words of the sum of rows `[n, h, c]`, one after another, n outer and h inner (SPEC.md B2)."""
     add = reduce.adder(config.accumulator, config.mode)
-    out = reduce.running(rows.reshape(-1, rows.shape[-1]), add, tap, name)
+    out = reduce.running(meshes.gathered(rows).reshape(-1, rows.shape[-1]), add, tap, name)
     tap(name, out)
     return softfloat.to_bits(out, config.accumulator)
 

@@ -95,7 +95,7 @@ def make_params(
 def _weight_scales(layer: str, given: np.ndarray) -> np.ndarray:
     """float64 `[]` or `[c_out]`."""
     if not given.ndim:
-        return np.array(check_scale(layer, "w_scale", given))
+        return np.array(check_scale(layer, "w_scale", given.item()))
     return np.array([check_scale(layer, f"w_scale channel {c}", each) for c, each in enumerate(given)])
 
 
@@ -309,7 +309,8 @@ def _gradient_fp16(
         total = reduce.fp32_add(total, fp16.product(value[..., None], factor[None, None, None]))
         return total, (total.reshape(*total.shape[:3], -1) if tap is not no_tap else None)
 
-    start = reduce.opaque(jnp.zeros((*values.shape[1:], c_in // groups), jnp.float32))
+    zeros = jnp.zeros_like(values[0][..., None] * factors[0][None, None, None])  # they lie where the sums do
+    start = reduce.opaque(zeros)
     total, history = lax.scan(step, start, (values, factors))
     total = total.reshape(*total.shape[:3], c_in)
     if tap is not no_tap:

@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
+import typing
+
 import jaxtyping
 
+if typing.TYPE_CHECKING:  # as jaxtyping does: to a type checker, the array that is annotated
+    from typing import Annotated as Code
+    from typing import Annotated as Sum
+else:
 
-class Code(jaxtyping.AbstractDtype):
-    """int8, or uint8 for unsigned codes (SPEC.md F7)."""
+    class Code(jaxtyping.AbstractDtype):
+        """int8, or uint8 for unsigned codes (SPEC.md F7)."""
 
-    dtypes = ["int8", "uint8"]  # noqa: RUF012
+        dtypes = ("int8", "uint8")
+
+    class Sum(jaxtyping.AbstractDtype):
+        """Words of an accumulator format: float16 or float32 (SPEC.md B2)."""
+
+        dtypes = ("float16", "float32")
 
 
-class Sum(jaxtyping.AbstractDtype):
-    """An accumulator format's array: float16 or float32 (SPEC.md B2)."""
-
-    dtypes = ["float16", "float32"]  # noqa: RUF012
+__all__ = ["Code", "Sum"]

@@ -80,7 +80,6 @@ def saturating_add(
 
 def _saturating(columns: Array, weight: Array, accumulator: Accumulator, tap: Tap) -> Array:
     """columns `[n, oh, ow, g, K]`, weight `[K, g, c_out/g]`: clamped after each product, K in order."""
-    start = jnp.zeros((*columns.shape[:-1], weight.shape[-1]), jnp.int32)
 
     def step(acc: Array, term: tuple[Array, Array]) -> tuple[Array, Any]:
         x, w = term
@@ -88,6 +87,7 @@ def _saturating(columns: Array, weight: Array, accumulator: Accumulator, tap: Ta
         return acc, (acc.reshape(*acc.shape[:3], -1) if tap is not no_tap else None)
 
     terms = (jnp.moveaxis(columns, -1, 0).astype(jnp.int32), weight.astype(jnp.int32))
+    start = jnp.zeros_like(terms[0][0][..., None] * terms[1][0][None, None, None])  # it lies where the sums do
     acc, history = lax.scan(step, start, terms)
     if tap is not no_tap:
         tap("acc_running", history)
