@@ -79,8 +79,12 @@ class ArraySlot(Slot):
             return value, Foreign(value.shape, value.dtype)
         if hasattr(value, "__jax_array__"):
             return self.admit(where, jnp.asarray(value))
-        if (value is None and self.optional) or (type(value) is int and int in self.options):
-            return value, None
+        if value is None and self.optional:
+            return None, None
+        if int in self.options and isinstance(value, int) and not isinstance(value, bool):
+            return int(value), None
+        if isinstance(value, int | float) and hasattr(value, "dtype"):  # JAX's own scalars, in its transformations
+            return np.asarray(value, value.dtype), Foreign((), value.dtype)
         for name in (name for option in self.options for name in getattr(option, "dtypes", ())):
             array = _exactly(value, name)
             if array is not None:

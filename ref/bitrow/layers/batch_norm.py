@@ -17,6 +17,7 @@ from jaxtyping import Float16, Float32, UInt32
 
 from bitrow.config import BatchNormConfig
 from bitrow.doors import guard
+from bitrow.errors import BitrowError
 from bitrow.formats import FP16, FP32, FloatMode
 from bitrow.host import fold_batch_norm
 from bitrow.layers.frozen import zero_cotangent
@@ -165,6 +166,11 @@ def _total(config: BatchNormConfig, rows: Array, name: str, tap: Tap) -> UInt32[
     return softfloat.to_bits(out, config.accumulator)
 
 
+def _check_count(count: int) -> None:
+    if count < 1:
+        raise BitrowError(f"batch norm: found {count} elements a channel, expected 1 or more for their mean")
+
+
 class Statistics(NamedTuple):
     """What B2 makes of the row sums: accumulator-format words, and the coefficients rounded to FP16."""
 
@@ -180,6 +186,7 @@ def statistics(
     tap: Tap = no_tap,
 ) -> Statistics:
     """Mean, 1/std and coefficients from the row sums `[n, h, c]` of `count` elements a channel (SPEC.md B2)."""
+    _check_count(count)
     do = _Channel(config, tap)
     s1, s2 = _total(config, r1, "s1", tap), _total(config, r2, "s2", tap)
     m = do.named("m", softfloat.from_ratio(1, count, do.fmt))
@@ -202,7 +209,11 @@ def statistics(
 def forward_batch(
     config: BatchNormConfig, params: BatchParams, y: Float16[Array, "n h w c"], tap: Tap = no_tap
 ) -> tuple[Float16[Array, "n h w c"], BatchSaved]:
-    """z with the batch's own statistics, and what backward needs (SPEC.md B2). Taps as B2 names them."""
+    """z with the batch's own statistics, and what backward needs (SPEC.md B2). Taps as B2 names them.
+
+    Raises:
+        BitrowError: no elements, which have no mean.
+    """
     r1, r2 = row_sums(config, y, y, tap=tap)
     found = statistics(config, params, r1, r2, y.shape[0] * y.shape[1] * y.shape[2], tap)
     z = affine(config, found.a16, found.b16, y, tap)
@@ -223,6 +234,7 @@ def gradient(
     count: int, tap: Tap = no_tap,
 ) -> Gradient:
     """p, q, dgamma, dbeta from the row sums `[n, h, c]` of dz and dz*y (SPEC.md B3, B4)."""
+    _check_count(count)
     do = _Channel(config, tap)
     mean, r, a = found.mean, found.r, found.a
     t1, t2 = _total(config, t1, "t1", tap), _total(config, t2, "t2", tap)
@@ -286,11 +298,21 @@ apply_frozen.defvjp(_frozen_forward, _frozen_backward)
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
 def apply_batch(config: BatchNormConfig, params: BatchParams, y: Float16[Array, "n h w c"]) -> Array:
-    """`forward_batch`'s z, differentiable by `backward_batch` in y, gamma and beta (SPEC.md B3, B4)."""
-    return forward_batch(config, params, y)[0]
+    """`forward_batch`'s z, differentiable by `backward_batch` in y, gamma and beta (SPEC.md B3, B4).
+
+    Raises:
+        BitrowError: y split by `shard_map` under one gamma: the statistics of parts are not the batch's.
+    """
+    return _batch_forward(config, params, y)[0]
 
 
 def _batch_forward(config: BatchNormConfig, params: BatchParams, y: Array) -> tuple[Array, BatchSaved]:
+    split = meshes.varying(y) - meshes.varying(params.gamma)
+    if split:
+        raise BitrowError(
+            f"batch norm y: found parts along {', '.join(sorted(split))}, expected the whole batch, whose statistics "
+            f"B2 takes; or a gamma, beta and eps of each part's own"
+        )
     return forward_batch(config, params, y)
 
 

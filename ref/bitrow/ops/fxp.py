@@ -152,7 +152,7 @@ def pack(code: Code[Array, "*s c"]) -> UInt8[Array, "*s b"]:
 def unpack(packed: UInt8[Array, "*s b"], fmt: Fxp, width: int) -> Code[Array, "*s c"]:
     """The first `width` codes of each packed row (SPEC.md Q5)."""
     nibbles = jnp.stack([packed & jnp.uint8(0xF), packed >> jnp.uint8(4)], axis=-1)
-    nibbles = nibbles.reshape(*packed.shape[:-1], -1)[..., :width]
+    nibbles = nibbles.reshape(*packed.shape[:-1], 2 * packed.shape[-1])[..., :width]
     if not fmt.signed:
         return nibbles & jnp.uint8((1 << fmt.bits) - 1)
     unused = jnp.int8(8 - fmt.bits)

@@ -7,6 +7,7 @@ wide: two outputs take four products instead of six, and integers lose nothing b
 
 from __future__ import annotations
 
+import math
 from typing import Any, NamedTuple
 
 import jax.numpy as jnp
@@ -80,23 +81,24 @@ def saturating_add(
 
 def _saturating(columns: Array, weight: Array, accumulator: Accumulator, tap: Tap) -> Array:
     """columns `[n, oh, ow, g, K]`, weight `[K, g, c_out/g]`: clamped after each product, K in order."""
+    c_out = weight.shape[1] * weight.shape[2]
 
     def step(acc: Array, term: tuple[Array, Array]) -> tuple[Array, Any]:
         x, w = term
         acc = saturating_add(acc, x[..., None] * w[None, None, None], accumulator)
-        return acc, (acc.reshape(*acc.shape[:3], -1) if tap is not no_tap else None)
+        return acc, (acc.reshape(*acc.shape[:3], c_out) if tap is not no_tap else None)
 
     terms = (jnp.moveaxis(columns, -1, 0).astype(jnp.int32), weight.astype(jnp.int32))
     start = jnp.zeros_like(terms[0][0][..., None] * terms[1][0][None, None, None])  # it lies where the sums do
     acc, history = lax.scan(step, start, terms)
     if tap is not no_tap:
         tap("acc_running", history)
-    return acc.reshape(*acc.shape[:3], -1)
+    return acc.reshape(*acc.shape[:3], c_out)
 
 
 def _group_columns(parts: list[Array], groups: int) -> Array:
     """Windows as `[n, oh, ow, g, K]`, K in the order kh, kw, c_in."""
-    split = [p.reshape(*p.shape[:3], groups, -1) for p in parts]
+    split = [p.reshape(*p.shape[:3], groups, p.shape[3] // groups) for p in parts]
     return jnp.concatenate(split, axis=-1)
 
 
@@ -181,14 +183,15 @@ def _three_wide(padded: Array, four: Array, kh: int) -> Array:
     n, h, w, c = padded.shape
     oh, ow = h - kh + 1, w - 2
     padded = jnp.pad(padded, ((0, 0), (0, 0), (0, w % 2), (0, 0)))
-    pairs = padded.reshape(n, h, -1, 2, c)
+    pairs = padded.reshape(n, h, (w + 1) // 2, 2, c)
     even, odd = pairs[:, :, :, 0], pairs[:, :, :, 1]
     d0, d1, d2, d3 = even[:, :, :-1], odd[:, :, :-1], even[:, :, 1:], odd[:, :, 1:]
     parts = (d0 - d2, d1 + d2, d2 - d1, d1 - d3)
     if c <= _FEW_CHANNELS:
         together = jnp.stack(parts)
         columns = jnp.concatenate([together[:, :, k : k + oh] for k in range(kh)], axis=-1)
-        products = _dots(columns.reshape(4, -1, kh * c), four).reshape(*columns.shape[:4], -1)
+        flat = columns.reshape(4, math.prod(columns.shape[1:4]), kh * c)
+        products = _dots(flat, four).reshape(*columns.shape[:4], four.shape[2])
         m0, m1, m2, m3 = products
     else:
         m0, m1, m2, m3 = (
@@ -196,7 +199,7 @@ def _three_wide(padded: Array, four: Array, kh: int) -> Array:
             for place, v in enumerate(parts)
         )
     both = jnp.stack([(m0 + m1 + m2) >> 1, (m1 - m2 - m3) >> 1], axis=3)
-    return both.reshape(n, oh, -1, both.shape[-1])[:, :, :ow]
+    return both.reshape(n, oh, 2 * both.shape[2], both.shape[4])[:, :, :ow]
 
 
 def _row(padded: Array, kernel: Kernel, stride: int) -> Array:
@@ -204,13 +207,13 @@ def _row(padded: Array, kernel: Kernel, stride: int) -> Array:
     kh, kw, _, _ = kernel.weight.shape
     side_by_side = jnp.concatenate([padded[:, k : k + 1] for k in range(kh)], axis=-1)
     columns = jnp.concatenate(windows(side_by_side, (1, kw), stride), axis=-1)
-    flat = columns.reshape(-1, columns.shape[-1])
+    flat = columns.reshape(math.prod(columns.shape[:3]), columns.shape[-1])
     if kernel.by_input is not None:
         acc = _dot(flat, kernel.by_input)
     else:
         assert kernel.by_output is not None
         acc = lax.dot_general(flat, kernel.by_output, (((1,), (1,)), ((), ())), preferred_element_type=jnp.int32)
-    return acc.reshape(*columns.shape[:3], -1)
+    return acc.reshape(*columns.shape[:3], acc.shape[-1])
 
 
 def _exact(parts: list[Array], weight: Array, groups: int) -> Array:
