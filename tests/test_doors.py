@@ -58,7 +58,7 @@ def test_every_record_of_formats_and_config_is_among_them():
     known = {type(record) for record in RECORDS}
     for module in (formats, config, graph):
         for member in vars(module).values():
-            if dataclasses.is_dataclass(member) and member.__module__ == module.__name__:
+            if isinstance(member, type) and dataclasses.is_dataclass(member) and member.__module__ == module.__name__:
                 assert member in known
 
 
@@ -153,6 +153,7 @@ SAMPLES = {
     Accumulator: Accumulator(), BatchNormConfig: BatchNormConfig(), ReluConfig: ReluConfig(),
     config.AddConfig: config.AddConfig(), MaxPoolConfig: MaxPoolConfig(), AvgPoolConfig: AvgPoolConfig(),
     LinearConfig: LinearConfig(), formats.Dequantize: formats.Dequantize.FUSED, Rounding: Rounding.UP,
+    Network: zoo.resnet8(),
 }  # fmt: skip
 
 
@@ -161,11 +162,11 @@ def sample(slot):
     hint = slot.options[0]
     if isinstance(slot, door_slots.ArraySlot):
         arrays = [option for option in slot.options if option is not int]
-        return array(arrays[0], getattr(arrays[0], "dtypes", ("float16",))[0])
+        return array(arrays[0], dtypes(arrays[0])[0])
     if isinstance(slot, door_slots.RecordSlot):
         return hint(*map(sample, door_slots.slots(hint)))
     if isinstance(slot, door_slots.SequenceSlot):
-        return [array(hint, hint.dtypes[0])]
+        return [array(hint, dtypes(hint)[0])]
     if hint in SAMPLES:
         return SAMPLES[hint]
     return sample_of(slot.hint)
@@ -178,10 +179,19 @@ def sample_of(hint):
     return lambda *args: None  # a tap, an adder, or what is not looked at
 
 
+def any_dtype(hint):
+    return not isinstance(hint.dtypes, list | tuple)
+
+
+def dtypes(hint):
+    """Names of the dtypes that an annotation allows, or some where it names none."""
+    named = getattr(hint, "dtypes", None)
+    return [d if isinstance(d, str) else "int32" for d in named] if isinstance(named, list | tuple) else ["float16"]
+
+
 def array(hint, dtype, more=0):
     names = getattr(hint, "dim_str", "s").split()
     sizes = [int(name) if name.isdigit() else 3 for name in names if name[0] not in "*."]
-    dtype = dtype if isinstance(dtype, str) else "int32"  # a pattern: any integer
     return jnp.ones([*sizes, *[1] * more], dtype)
 
 
@@ -203,12 +213,12 @@ def wrongs(slot):
         return ["a record", tuple(record), *(record._replace(**{n: wrongs(s)[0]}) for n, s in fields if wrongs(s))]
     if isinstance(slot, door_slots.ArraySlot):
         hint = next(option for option in slot.options if option is not int)
-        if not hasattr(hint, "dtypes"):
-            return ["an array", [1.0]]
-        fixed = not set("*.") & {name[0] for name in hint.dim_str.split()}
-        shapes = [array(hint, hint.dtypes[0], more=1)] if fixed and isinstance(hint.dtypes, list | tuple) else []
-        typed_ = [] if isinstance(hint.dtypes[0], str) is False else [array(hint, "complex64")]
-        return [*typed_, *shapes, "an array", [1.0], object()]
+        wrong = ["an array", [1.0], object()]
+        if not hasattr(hint, "dtypes"):  # any array
+            return wrong
+        if not set("*.") & {name[0] for name in hint.dim_str.split()}:
+            wrong.append(array(hint, dtypes(hint)[0], more=1))
+        return wrong if any_dtype(hint) else [array(hint, "complex64"), *wrong]
     return [] if slot.hint is typing.Any or isinstance(slot.hint, typing.TypeVar) else [object(), 1.5]
 
 
@@ -328,17 +338,17 @@ HOST_VALUES = [
     (lambda: made(w_scale=PER_CHANNEL), "layer w_scale channel 1: found 0.1"),
     (lambda: made(w_scale=np.nan), "layer w_scale: found nan"),
     (lambda: made(x_scale=np.inf), "layer x_scale: found inf"),
-    (lambda: made(x_scale="0.5"), "layer x_scale: found '0.5', expected a number"),
-    (lambda: made(x_scale=True), "layer x_scale: found True"),
-    (lambda: made(seed=1.5), "layer seed: found 1.5, expected an int"),
+    (lambda: host.check_scale("layer", "x_scale", "0.5"), "layer x_scale: found '0.5', expected a number"),
+    (lambda: host.check_scale("layer", "x_scale", True), "layer x_scale: found True"),
+    (lambda: made(seed=1.5), "seed: found 1.5, expected an int"),
     (lambda: made(seed=0), "layer seed: found 0"),
     (lambda: conv.make_params(4, "layer", CODES, 0.5, 0.5, 0.5), "conv.make_params config: found 4"),
     (lambda: host.inverse_scale(0.0), "scale: found 0.0, expected a positive finite number"),
-    (lambda: batch_norm.fold("bn", [1.0, np.inf], [0, 0], [0, 0], [1, 1], 0.1), "bn gamma channel 1: found inf"),
-    (lambda: batch_norm.fold("bn", [1.0, 1], [0, 0], [0, 0], [1, np.inf], 0.1), "bn var channel 1: found inf"),
-    (lambda: batch_norm.fold("bn", [1.0, 1], [0, 0], [0, 1e300], [1, 1], 0.1), "bn mean channel 1: found 1e+300"),
-    (lambda: batch_norm.fold("bn", [1.0, 1], [0, 0], [0, 0], [1, 1], -1.0), "bn eps: found -1.0"),
-    (lambda: batch_norm.fold("bn", [1.0, 1], [0], [0, 0], [1, 1], 0.1), "bn gamma, beta, mean, var: found shapes [2], [1]"),
+    (lambda: host.fold_batch_norm("bn", [1.0, np.inf], [0, 0], [0, 0], [1, 1], 0.1), "bn gamma channel 1: found inf"),
+    (lambda: host.fold_batch_norm("bn", [1.0, 1], [0, 0], [0, 0], [1, np.inf], 0.1), "bn var channel 1: found inf"),
+    (lambda: host.fold_batch_norm("bn", [1.0, 1], [0, 0], [0, 1e300], [1, 1], 0.1), "bn mean channel 1: found 1e+300"),
+    (lambda: host.fold_batch_norm("bn", [1.0, 1], [0, 0], [0, 0], [1, 1], -1.0), "bn eps: found -1.0"),
+    (lambda: host.fold_batch_norm("bn", [1.0, 1], [0], [0, 0], [1, 1], 0.1), "bn gamma, beta, mean, var: found shapes [2], [1]"),
 ]
 
 

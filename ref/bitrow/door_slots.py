@@ -48,11 +48,12 @@ class Slot:
         """The value and its trace.
 
         Raises:
-            BitrowError: beginning with `where` and the slot's name; what can be no such value.
+            BitrowError: beginning with `where`, which ends in a space or point, and the slot's name; what can be no
+                such value.
         """
         if type(value) is self.hint:
             return value, None
-        return typed.coerce(f"{where} {self.name}", self.hint, value), None
+        return typed.coerce(f"{where}{self.name}", self.hint, value), None
 
     def arrays(self, trace: Any) -> Iterator[tuple[Slot, Any]]:
         """Every array under this slot, with its trace."""
@@ -65,7 +66,7 @@ class Slot:
         known = {name.replace("#", ""): sizes[name] for name in names if sizes and name in sizes and name != "..."}
         bound = " with " + ", ".join(f"{name} = {size}" for name, size in known.items()) if known else ""
         return BitrowError(
-            f"{where} {self.name}: found {found}, expected {wanted}{bound}{' or None' if self.optional else ''}"
+            f"{where}{self.name}: found {found}, expected {wanted}{bound}{' or None' if self.optional else ''}"
         )
 
 
@@ -85,7 +86,7 @@ class ArraySlot(Slot):
             return int(value), None
         if isinstance(value, int | float) and hasattr(value, "dtype"):  # JAX's own scalars, in its transformations
             return np.asarray(value, value.dtype), Foreign((), value.dtype)
-        for name in (name for option in self.options for name in getattr(option, "dtypes", ())):
+        for name in (name for option in self.options for name in _dtypes(option)):
             array = _exactly(value, name)
             if array is not None:
                 return array, Foreign((), array.dtype)
@@ -104,7 +105,7 @@ class RecordSlot(Slot):
             if value is None and self.optional:
                 return None, None
             raise self.refusal(where, type(value).__name__)
-        where = f"{where} {self.name}"
+        where = f"{where}{self.name}."
         seen = [slot.admit(where, each) for slot, each in zip(_fields(type(value)), value, strict=True)]
         return value._make([each for each, _ in seen]), (type(value), *[trace for _, trace in seen])
 
@@ -159,6 +160,12 @@ def is_array(hint: Any) -> bool:
     return isinstance(hint, type) and (hint is jax.Array or issubclass(hint, AbstractArray))
 
 
+def _dtypes(hint: Any) -> tuple[str, ...]:
+    """Names of the dtypes that an annotation lists; none where it takes any."""
+    listed = getattr(hint, "dtypes", ())
+    return tuple(name for name in listed if isinstance(name, str)) if isinstance(listed, list | tuple) else ()
+
+
 def _exactly(value: Any, name: str) -> np.ndarray | None:
     """A Python scalar as an array of the dtype of this name, if that holds it and is of its kind."""
     kinds = {bool: "b", int: "iuf", float: "f"}.get(type(value), "")
@@ -192,7 +199,7 @@ def _declared(hint: Any) -> str:
         return "an array"
     if not is_array(hint):
         return typed.expected(hint)
-    named = isinstance(hint.dtypes, list | tuple) and len(hint.dtypes) < 3
-    dtype = " or ".join(hint.dtypes) if named else hint.dtype.__name__.lower()
+    listed = _dtypes(hint)
+    dtype = " or ".join(listed) if 0 < len(listed) < 3 else hint.dtype.__name__.lower()
     names = hint.dim_str.replace("#", "").split()
     return f"{dtype}[{', '.join(names)}]{' (broadcast)' if '#' in hint.dim_str else ''}"

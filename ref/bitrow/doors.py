@@ -50,7 +50,7 @@ def guard(module: str) -> None:
 
 def door(function: Callable[..., Any]) -> Callable[..., Any]:
     """`function`, which then raises BitrowError naming itself, the argument, what was found, what was expected."""
-    where = f"{function.__module__.rpartition('.')[2]}.{function.__name__}"
+    where = f"{function.__module__.rpartition('.')[2]}.{function.__name__} "
     known: dict[str, Slot] = {}  # filled by the first call, when every annotation's name is defined
 
     @functools.lru_cache(_REMEMBERED)
