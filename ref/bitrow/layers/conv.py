@@ -409,7 +409,7 @@ def apply_part(
     return forward(config, params, x)[0]
 
 
-def _part_forward(config: ConvConfig, params: ConvParams, x: Array, start: Array) -> tuple[Array, Any]:
+def _part_forward(config: ConvConfig, params: ConvParams, x: Array, start: Any) -> tuple[Array, Any]:
     y, saved = _apply_forward(config, params, x)
     return y, (*saved, start)
 
