@@ -16,7 +16,7 @@ import pytest
 
 import bitrow.layers
 import bitrow.ops
-from bitrow import config, door_slots, formats, fp16, graph, host, network, typed, zoo
+from bitrow import calibrate, config, door_slots, float_model, formats, fp16, graph, host, network, typed, zoo
 from bitrow.config import AvgPoolConfig, BatchNormConfig, ConvConfig, LinearConfig, MaxPoolConfig, ReluConfig
 from bitrow.errors import BitrowError
 from bitrow.formats import FP16, FXP4, Accumulator, Float, FloatMode, Fxp, Overflow, Rounding
@@ -248,7 +248,7 @@ ARRAYS = [
     (lambda: fp16.add(HALF(1), 70000), "fp16.add b: found 70000"),
     (lambda: fp16.add(HALF(1), True), "fp16.add b: found True"),
     (lambda: fp16.add(HALF(1), np.float64(0.5)), "fp16.add b: found float64[]"),
-    (lambda: fp16.add(X, jnp.ones(3, HALF)), "fp16.add b: found float16[3], expected float16[*s] (broadcast) with *s ="),
+    (lambda: fp16.add(X, jnp.ones(3, HALF)), "fp16.add b: found float16[3], expected float16[*s] (broadcast) with *s"),
     (lambda: fp16.add(X, [1.0]), "fp16.add b: found [1.0]"),
     (lambda: fp16.add(X, X, "up"), "fp16.add mode: found 'up', expected FloatMode"),
     (lambda: fp16.from_int32(jnp.float32(1)), "fp16.from_int32 value: found float32[]"),
@@ -256,7 +256,8 @@ ARRAYS = [
     (lambda: linear.forward(LinearConfig(), HEAD._replace(bias=jnp.ones(3, jnp.int32)), X[0, 0]),
      "linear.forward params.bias: found int32[3], expected float32[c_out] with c_out = 3"),
     (lambda: linear.forward(LinearConfig(), HEAD, jnp.ones((1, 5), HALF)), "x: found float16[1, 5]"),
-    (lambda: batch_norm.forward_batch(BATCH, NORM._replace(gamma=jnp.ones(2, HALF)), X), "params.gamma: found float16[2]"),
+    (lambda: batch_norm.forward_batch(BATCH, NORM._replace(gamma=jnp.ones(2, HALF)), X),
+     "batch_norm.forward_batch params.gamma: found float16[2], expected float32[c]"),
     (lambda: batch_norm.forward_batch(BATCH, NORM._replace(eps=0.001), X), "params.eps: found 0.001"),
     (lambda: batch_norm.forward_frozen(BATCH, FrozenParams(jnp.ones(1, HALF), jnp.ones(1, HALF)), X), "with c = 1"),
     (lambda: batch_norm.forward_batch(BATCH, NORM, X[:0]), "found 0 elements a channel"),
@@ -348,7 +349,7 @@ HOST_VALUES = [
     (lambda: host.fold_batch_norm("bn", [1.0, 1], [0, 0], [0, 0], [1, np.inf], 0.1), "bn var channel 1: found inf"),
     (lambda: host.fold_batch_norm("bn", [1.0, 1], [0, 0], [0, 1e300], [1, 1], 0.1), "bn mean channel 1: found 1e+300"),
     (lambda: host.fold_batch_norm("bn", [1.0, 1], [0, 0], [0, 0], [1, 1], -1.0), "bn eps: found -1.0"),
-    (lambda: host.fold_batch_norm("bn", [1.0, 1], [0], [0, 0], [1, 1], 0.1), "bn gamma, beta, mean, var: found shapes [2], [1]"),
+    (lambda: host.fold_batch_norm("bn", [1.0, 1], [0], [0, 0], [1, 1], 0.1), "var: found shapes [2], [1], [2], [2]"),
 ]
 
 
@@ -362,6 +363,57 @@ def test_float16_statistics_are_widened_exactly():
     narrow = batch_norm.fold("bn", *values, 0.5)
     wide = batch_norm.fold("bn", *(v.astype(np.float32) for v in values), 0.5)
     assert all(np.array_equal(np.asarray(a), np.asarray(b)) for a, b in zip(narrow, wide, strict=True))
+
+
+CALIBRATED = Network(
+    "net", (4, 4, 2),
+    (Node("c", ConvConfig(padding=1), ("input",), ConvSize(3, 3, 2)), Node("bn", BATCH, ("c",)),
+     Node("head", LinearConfig(), ("bn",), LinearSize(3))), "head",
+)  # fmt: skip
+MODEL = float_model.initialize(CALIBRATED, 0)
+IMAGES, LABELS = np.ones((2, 4, 4, 2), np.float32), np.array([0, 2])
+SCALES = {"c": float_model.ConvScales(jnp.float32(0.5), jnp.float32(0.5))}
+
+
+def with_params(**changes):
+    return float_model.FloatModel(MODEL.params | changes, MODEL.stats)
+
+
+def weights(value):
+    weight = np.zeros((3, 3, 2, 2), np.float32)
+    weight[1, 1, 0, 1] = value
+    return with_params(c=MODEL.params["c"]._replace(weight=jnp.asarray(weight)))
+
+
+def calibrated(model=MODEL, images=IMAGES, labels=LABELS, **rule):
+    return calibrate.calibrate(CALIBRATED, model, images, labels, **rule)
+
+
+NOT_CALIBRATED = [
+    (lambda: calibrated(weights(np.inf)), "net c"),
+    (lambda: calibrate.forward_scales(CALIBRATED, weights(np.nan), IMAGES), "net c weight channel 1: found nan"),
+    (lambda: calibrate.make_params(CALIBRATED, weights(np.inf), SCALES, {"c": 1.0}), "net c weight channel 1"),
+    (lambda: calibrated(labels=np.array([0, 3])), "net labels: found 0 to 3, expected 0 to 2"),
+    (lambda: calibrated(labels=np.array([-1, 0])), "net labels: found -1 to 0, expected 0 to 2"),
+    (lambda: calibrated(labels=LABELS.astype(np.float32)), "net labels: found float32[2], expected integers [2]"),
+    (lambda: calibrated(labels=LABELS[:1]), "net labels: found int64[1], expected integers [2]"),
+    (lambda: calibrated(images=IMAGES[0]), "net images: found shape [4, 4, 2], expected [n, 4, 4, 2]"),
+    (lambda: calibrated(images=IMAGES[:0]), "net images: found shape [0, 4, 4, 2]"),
+    (lambda: calibrated(images=IMAGES.astype(np.float64) * 1e300), "net images channel 0: found 1e+300"),
+    (lambda: calibrated(rule=lambda values, fmt: float("nan")), "net c x_scale: found nan from the rule"),
+    (lambda: calibrate.Percentile(101.0), "percentile percent: found 101.0"),
+    (lambda: calibrate.LeastSquares(1), "least squares power_of_two: found 1"),
+    (lambda: calibrate.make_params(CALIBRATED, MODEL, {}, {"c": 1.0}), "net c scales: found none"),
+    (lambda: calibrate.make_params(CALIBRATED, MODEL, SCALES, {}), "net c dy_scale: found none"),
+    (lambda: calibrate.make_params(
+        CALIBRATED, with_params(head=MODEL.params["head"]._replace(bias=np.array([0, np.nan, 0]))), SCALES, {"c": 1.0}
+    ), "net head bias channel 1: found nan"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("call, message", NOT_CALIBRATED, ids=[message for _, message in NOT_CALIBRATED])
+def test_models_and_images_are_refused(call, message):
+    assert message in refused(call)
 
 
 def test_the_oracle_refuses_values_that_are_no_words():
