@@ -9,6 +9,7 @@ import re
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+from bitrow import typed
 from bitrow.config import (
     AddConfig,
     AvgPoolConfig,
@@ -36,6 +37,9 @@ class ConvSize:
     """Size of a convolution: kernel rows and columns, output channels, and which parameters it has.
 
     `per_channel`: one weight scale for each output channel (SPEC.md F8); `bias`: an FP16 bias (D3).
+
+    Raises:
+        BitrowError: a field of another type.
     """
 
     kh: int
@@ -44,12 +48,22 @@ class ConvSize:
     per_channel: bool = False
     bias: bool = False
 
+    def __post_init__(self) -> None:
+        typed.coerce_fields(self, "convolution size")
+
 
 @dataclass(frozen=True)
 class LinearSize:
-    """Size of a classifier head: its number of outputs."""
+    """Size of a classifier head: its number of outputs.
+
+    Raises:
+        BitrowError: no int.
+    """
 
     c_out: int
+
+    def __post_init__(self) -> None:
+        typed.coerce_fields(self, "head size")
 
 
 @dataclass(frozen=True)
@@ -58,12 +72,18 @@ class Node:
 
     `inputs` are names of earlier nodes or `INPUT`: two for an add (operand, shortcut), one for any other
     layer. `size` is a ConvSize for a convolution, a LinearSize for a head, None for the rest.
+
+    Raises:
+        BitrowError: a field of another type.
     """
 
     name: str
     config: LayerConfig
     inputs: tuple[str, ...]
     size: ConvSize | LinearSize | None = None
+
+    def __post_init__(self) -> None:
+        typed.coerce_fields(self, f"layer {typed.shown(self.name)}")
 
 
 @dataclass(frozen=True)
@@ -77,7 +97,8 @@ class Network:
     Raises:
         BitrowError: naming network and layer, for a name that is no identifier or occurs twice, an input that
             is unknown or comes later, a layer that feeds nothing, a size that does not fit the layer or its
-            input, shapes that cannot be added, or an accumulator too small for its layer (M2).
+            input, shapes that cannot be added, or an accumulator too small for its layer (M2); a field of another
+            type.
     """
 
     name: str
@@ -88,6 +109,7 @@ class Network:
     _shapes: tuple[tuple[str, Shape], ...] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
+        typed.coerce_fields(self, "network")
         if not _NAME.fullmatch(self.name):
             raise BitrowError(f"network name: found {self.name!r}, expected lower-case letters, digits and _")
         if len(self.input_shape) != 3 or min(self.input_shape) < 1:

@@ -95,5 +95,5 @@ def _decode_record(record: Any, value: Any, path: str) -> Any:
     members = {name: _decode(hints[name], value[name], f"{path}.{name}") for name in names}
     try:
         return record(**members)
-    except ValueError as error:
-        raise error if isinstance(error, BitrowError) else BitrowError(f"{path}: {error}") from None
+    except BitrowError as error:
+        raise BitrowError(f"{path}: {error}") from None

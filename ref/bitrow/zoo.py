@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
+from bitrow import typed
 from bitrow.config import (
     AddConfig,
     AvgPoolConfig,
@@ -34,6 +35,9 @@ class Options:
     code format of convolution inputs that cannot be negative (None: `conv.x_format`, which is signed FXP4 by
     default). `per_channel` gives weights a scale for each output channel; their gradient then wants
     `conv.fold` (SPEC.md C2). `mode` is the FP16 arithmetic of adds, pools, head and fan-outs.
+
+    Raises:
+        BitrowError: a field of another type.
     """
 
     conv: ConvConfig = ConvConfig()
@@ -41,6 +45,9 @@ class Options:
     mode: FloatMode = FloatMode()
     relu_format: Fxp | None = None
     per_channel: bool = False
+
+    def __post_init__(self) -> None:
+        typed.coerce_fields(self, "options")
 
 
 class _Builder:
