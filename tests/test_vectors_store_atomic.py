@@ -84,7 +84,7 @@ STAGES = {
     "after sync": "atomic._sync = lambda folder: die()",
     "before exchange": "atomic.exchange = lambda a, b: die()",
     "after exchange": "swap = atomic.exchange; atomic.exchange = lambda a, b: (swap(a, b), die())",
-    "while deleting the old one": "import shutil; shutil.rmtree = lambda *a, **k: die()",
+    "while deleting the old one": "atomic.owned.remove = lambda *a, **k: die()",
     "between two renames": (
         "atomic.exchange = lambda a, b: False; move = os.rename; os.rename = lambda a, b: (move(a, b), die())"
     ),
