@@ -7,6 +7,7 @@ complete. What neither accounts for is somebody else's and stays. Standard libra
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import os
 import re
@@ -31,10 +32,14 @@ class Journal:
         self._stream = self._path.open("ab", buffering=0)
 
     def begun(self, name: str) -> None:
-        self._stream.write(f"{_BEGUN}  {name}\n".encode())
+        self._add(f"{_BEGUN}  {name}\n".encode())
 
     def done(self, name: str, digest: str) -> None:
-        self._stream.write(f"{digest}  {name}\n".encode())
+        self._add(f"{digest}  {name}\n".encode())
+
+    def _add(self, line: bytes) -> None:
+        if self._stream.write(line) != len(line):  # half a line: the disk is full, and the next write would say so
+            raise OSError(errno.EFBIG, os.strerror(errno.EFBIG), str(self._path))
 
     def complete(self) -> None:
         """The folder is: its manifest says the same as this journal, which goes."""
