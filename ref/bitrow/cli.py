@@ -1,31 +1,35 @@
 """The command line: `bitrow generate`, `verify`, `inspect`, `pipeline`, `ablate`, `prove`, `certify` and `transfer`.
 
-Exit status: 0 all well, 1 words that differ, 2 bad input or usage, 3 a defect of bitrow itself, 130
-interrupted. An error is one line on standard error. Heavy modules load inside the commands that need them:
-help, `inspect` and `verify --no-recompute` work without JAX.
+Exit status: 0 all well; 1 words that differ, or a claim that is false, and nothing else; 2 bad input, usage or
+environment, too little memory, or what cannot be written: a file, standard output that is full or closed or whose
+reader has gone; 3 a defect of bitrow itself; 128 + N ended by signal N, so 129 SIGHUP, 130 SIGINT (interrupted),
+143 SIGTERM, 152 SIGXCPU. An error is one line on standard error, if that can be written. Heavy modules load inside
+the commands that need them: help, `inspect` and `verify --no-recompute` work without JAX.
 """
 
 from __future__ import annotations
 
+import contextlib
 import os
-import signal
 import sys
 import traceback
+import warnings
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
-from bitrow import __version__
+from bitrow import __version__, leave
 from bitrow.errors import BitrowError
 from bitrow.files import write_report
 
 if TYPE_CHECKING:
     from bitrow.vectors.generate import Generated
 
-DIFFERS, BAD_INPUT, DEFECT, INTERRUPTED, TERMINATED = 1, 2, 3, 130, 143
+DIFFERS, BAD_INPUT, DEFECT, INTERRUPTED = 1, 2, 3, 130
 DEBUG = "BITROW_DEBUG"
+_NO_MEMORY = ("RESOURCE_EXHAUSTED", "bad_alloc", "Cannot allocate memory", "failed to map segment")
 DEFAULT_SUITE = "standard"
 
 _SET = click.Path(path_type=Path)
@@ -38,7 +42,10 @@ def cli() -> None:
 
 
 def _say(line: str) -> None:
-    print(f"bitrow: {' '.join(line.split())}", file=sys.stderr)
+    """The command's last line; a standard error that cannot be written changes no status."""
+    leave.said()
+    with contextlib.suppress(OSError):
+        print(f"bitrow: {' '.join(line.split())}", file=sys.stderr, flush=True)
 
 
 def _print(lines: Iterable[str]) -> None:
@@ -155,7 +162,7 @@ def _compare(folder: Path, outputs: Path, report: Path | None, result: dict[str,
     if wrong:
         share = f"{len(wrong)} of {len(compared.cases)} cases"
         _say(f"{outputs}: {share} differ from {folder}: {', '.join(wrong[:4])}")
-        sys.exit(DIFFERS)
+        raise click.exceptions.Exit(DIFFERS)
 
 
 def _recompute(folder: Path, report: Path | None, result: dict[str, Any], quiet: bool) -> None:
@@ -176,7 +183,7 @@ def _recompute(folder: Path, report: Path | None, result: dict[str, Any], quiet:
         _say(
             f"{folder}: {len(mismatches)} tensors differ from their recomputation, the first: {mismatches[0]}"
         )
-        sys.exit(DIFFERS)
+        raise click.exceptions.Exit(DIFFERS)
 
 
 @cli.command()
@@ -285,7 +292,7 @@ def prove(
             claims, effort=effort, json_file=json_file, markdown=markdown, record_file=record, **options
         )
     if not holds:
-        sys.exit(DIFFERS)
+        raise click.exceptions.Exit(DIFFERS)
 
 
 @cli.command()
@@ -322,7 +329,7 @@ def transfer(spec: str, policies: Sequence[str], numerics: Sequence[str], compar
     if not compare:
         command.transfer(spec, **chosen, **options)
     elif not command.compare(spec, **chosen, **options):
-        sys.exit(DIFFERS)
+        raise click.exceptions.Exit(DIFFERS)
 
 
 @cli.command()
@@ -332,12 +339,7 @@ def certify(json_file: Path | None) -> None:
     from bitrow.proofs.certify import certify as run_checks
 
     if not run_checks(json_file):
-        sys.exit(DIFFERS)
-
-
-def _terminate(*_: object) -> NoReturn:
-    """Leave by an exception, so that what was begun is cleaned up."""
-    raise SystemExit(TERMINATED)
+        raise click.exceptions.Exit(DIFFERS)
 
 
 def run(arguments: Sequence[str]) -> int:
@@ -351,8 +353,10 @@ def run(arguments: Sequence[str]) -> int:
     except click.exceptions.NoArgsIsHelpError as error:
         print(error.format_message(), file=sys.stderr)
         return BAD_INPUT
-    except click.exceptions.Exit as leave:
-        return leave.exit_code
+    except click.exceptions.Exit as done:
+        return done.exit_code
+    except SystemExit:  # rich's answer to a reader that has gone
+        return BAD_INPUT
     except (KeyboardInterrupt, click.Abort):
         _say("interrupted")
         return INTERRUPTED
@@ -362,15 +366,16 @@ def run(arguments: Sequence[str]) -> int:
     except BitrowError as error:
         _say(str(error))
     except BrokenPipeError:
-        # the reader has gone: nobody is there to be told
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return BAD_INPUT
+        return BAD_INPUT  # nobody is there to be told
     except OSError as error:
         where = f"{error.filename}: " if error.filename else ""
         _say(f"{where}{error.strerror or error}")
     except MemoryError:
         _say("not enough memory")
     except Exception as error:
+        if any(word in str(error) for word in _NO_MEMORY):
+            _say("not enough memory")
+            return BAD_INPUT
         _say(f"defect: {type(error).__name__}: {error} (set {DEBUG}=1 for a traceback)")
         if os.environ.get(DEBUG):
             traceback.print_exc()
@@ -380,8 +385,35 @@ def run(arguments: Sequence[str]) -> int:
     return BAD_INPUT
 
 
+def _open_streams() -> None:
+    """Standard streams that are closed: what is written to standard output then fails, and no file takes its place."""
+    for number, (name, flags, mode) in enumerate(
+        [("stdin", os.O_RDONLY, "r"), ("stdout", os.O_RDONLY, "w"), ("stderr", os.O_WRONLY, "w")]
+    ):
+        if getattr(sys, name) is None:
+            descriptor = os.open(os.devnull, flags)
+            if descriptor != number:
+                os.dup2(descriptor, number)
+                os.close(descriptor)
+            setattr(sys, name, open(number, mode, closefd=False))
+
+
+def _close_streams(status: int) -> int:
+    """The status, now that all that was printed is written; what cannot be is given up."""
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except OSError:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+    return status
+
+
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
     """Entry point of the console script `bitrow`."""
-    if hasattr(signal, "SIGTERM"):
-        signal.signal(signal.SIGTERM, _terminate)
-    sys.exit(run(sys.argv[1:] if arguments is None else arguments))
+    leave.install()
+    _open_streams()
+    if not os.environ.get(DEBUG):
+        warnings.simplefilter("ignore")  # libraries' words are not the one line
+    status = _close_streams(run(sys.argv[1:] if arguments is None else arguments))
+    leave.over(status)
+    sys.exit(status)

@@ -22,11 +22,17 @@ PATIENCE = 10.0  # seconds that a signal waits for two steps that belong togethe
 
 _undo: dict[object, Callable[[], None]] = {}
 _whole = threading.RLock()
-_over = False
+_installed = False
+_said = False
+_status: int | None = None
 
 
 def install() -> None:
     """End this process by one of `SIGNALS` in one line, with the status 128 + its number; an ignored one stays so."""
+    global _installed
+    if _installed:
+        return
+    _installed = True
     reader, writer = os.pipe()
     os.set_blocking(writer, False)
     signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
@@ -48,7 +54,9 @@ def _watch(reader: int) -> None:
 
 def _leave(number: int) -> None:
     _whole.acquire(timeout=PATIENCE)  # and never released: no other thread ends the process, or says a line, any more
-    if _over:
+    if _status is not None:
+        os._exit(_status)
+    if _said:
         _whole.release()
         return
     for action in reversed(list(_undo.values())):
@@ -78,11 +86,18 @@ def uncut() -> Iterator[None]:
         yield
 
 
-def over() -> None:
-    """What the command does is done and its status known: a signal changes neither from here on."""
-    global _over
+def said() -> None:
+    """The command's last line is being told: a signal adds no other."""
+    global _said
     with _whole:
-        _over = True
+        _said = True
+
+
+def over(status: int) -> None:
+    """What the command does is done, and told: a signal from here on changes nothing, it only hurries the end."""
+    global _status
+    with _whole:
+        _status = status
 
 
 @contextlib.contextmanager

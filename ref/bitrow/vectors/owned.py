@@ -7,7 +7,6 @@ complete. What neither accounts for is somebody else's and stays. Standard libra
 from __future__ import annotations
 
 import contextlib
-import errno
 import hashlib
 import os
 import re
@@ -38,8 +37,8 @@ class Journal:
         self._add(f"{digest}  {name}\n".encode())
 
     def _add(self, line: bytes) -> None:
-        if self._stream.write(line) != len(line):  # half a line: the disk is full, and the next write would say so
-            raise OSError(errno.EFBIG, os.strerror(errno.EFBIG), str(self._path))
+        while line:  # half a line is written where the disk is full; the next write says so
+            line = line[self._stream.write(line) :]
 
     def complete(self) -> None:
         """The folder is: its manifest says the same as this journal, which goes."""
