@@ -14,7 +14,7 @@ import os
 import sys
 import traceback
 import warnings
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -22,7 +22,7 @@ import click
 
 from bitrow import __version__, leave
 from bitrow.errors import BitrowError
-from bitrow.files import write_report
+from bitrow.files import check_outputs, write_report
 
 if TYPE_CHECKING:
     from bitrow.vectors.generate import Generated
@@ -46,6 +46,11 @@ def _say(line: str) -> None:
     leave.said()
     with contextlib.suppress(OSError):
         print(f"bitrow: {' '.join(line.split())}", file=sys.stderr, flush=True)
+
+
+def _check_outputs(options: Mapping[str, Any], inputs: Iterable[Path | None]) -> None:
+    """Refuse files to write that are read, before anything is computed."""
+    check_outputs({f"--{name}": options.get(f"{name}_file") for name in ("json", "csv", "trace", "html")}, inputs)
 
 
 def _print(lines: Iterable[str]) -> None:
@@ -134,6 +139,8 @@ def verify(folder: Path, no_recompute: bool, outputs: Path | None, report: Path 
     """
     from bitrow.vectors.check import check
 
+    dumps = [outputs] if outputs is not None and report is not None and report.suffix == ".hex" else []
+    check_outputs({"--json": report}, [folder, *dumps])
     found = check(folder)
     result: dict[str, Any] = {"set": str(folder), "findings": [str(finding) for finding in found]}
     if found:
@@ -217,6 +224,8 @@ def pipeline(network: str, forward_only: bool, **options: Any) -> None:
     """Run the row pipeline of a named network or a model file: cycles, buffers, banks, energy."""
     from bitrow.pipeline import command
 
+    model = [Path(network)] if Path(network).is_file() else []
+    _check_outputs(options, [*model, options["machine"]])
     command.pipeline(network, training=not forward_only, **options)
 
 
@@ -232,6 +241,7 @@ def ablate(networks: Sequence[str], studies: Sequence[str], **options: Any) -> N
     """Switch the paper's three techniques on and off, and sweep input size, lanes and banks."""
     from bitrow.pipeline import command
 
+    _check_outputs(options, [options["machine"]])
     chosen: dict[str, Any] = {name: value for name, value in (("networks", networks), ("studies", studies)) if value}
     command.ablate(**chosen, **options)
 
@@ -285,7 +295,7 @@ def prove(
     elif folder:
         raise BitrowError(f"prove: found --set with {' '.join(claims) or 'all claims'}, expected mutants")
     elif merge:
-        holds = command.merge([Path(name) for name in claims], json_file, markdown, record)
+        holds = command.merge([Path(name) for name in claims], json_file, markdown, record, jobs=options["jobs"])
     else:
         effort = Effort.QUICK if quick else Effort.FULL
         holds = command.prove(
