@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from bitrow.errors import BitrowError
-from bitrow.proofs import recheck, runner, saved, shards
+from bitrow.proofs import runner, saved, shards
 from bitrow.proofs.claim import Claim, Counterexample, Effort, Method, Outcome
 from bitrow.proofs.shards import Done, Job
 
@@ -43,7 +43,7 @@ def finished(folder: Path, number: int, of: int, claims: dict[str, Claim] = CLAI
 
 def seal(path: Path, value: dict) -> Path:
     """Write a result file whose checksum is right, whatever it says."""
-    path.write_text(json.dumps(value | {"checksum": saved._checksum(value)}))
+    path.write_text(json.dumps(value | {"checksum": saved._checksum(value)}, separators=(",", ":")))
     return path
 
 

@@ -5,6 +5,7 @@ Only under such a limit, a child runs the command and this process waits for it.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import sys
@@ -59,8 +60,6 @@ def _wait(child: int, reader: int, limit: int) -> NoReturn:
         told = bytearray(f"bitrow: not enough memory: a library ended with {how} under a limit of {limit >> 20} MiB of "
                          "address space (ulimit -v)\n\0".encode())  # fmt: skip
         status = BAD_INPUT
-    try:
+    with contextlib.suppress(OSError):
         os.write(2, told[:-1])
-    except OSError:
-        pass
     sys.exit(status if status >= 0 else 128 - status)

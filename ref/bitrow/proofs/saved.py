@@ -101,8 +101,8 @@ def _counterexample(value: Any, what: str) -> Counterexample | None:
     good = isinstance(operands, list) and all(isinstance(one, list) and len(one) == 3 for one in operands)
     _need(good, f"{what} operands", operands, "lists of name, word and meaning")
     found, expected, judge = (_text(value[name], f"{what} {name}") for name in ("found", "expected", "judge"))
-    listed = tuple(tuple(_text(part, f"{what} operands") for part in one) for one in operands)
-    return Counterexample(listed, found, expected, judge)
+    words = [[_text(part, f"{what} operands") for part in one] for one in operands]
+    return Counterexample(tuple((name, word, meaning) for name, word, meaning in words), found, expected, judge)
 
 
 def _done(value: Any, what: str) -> Done:
