@@ -105,6 +105,25 @@ def new_file(target: Path, mode: int | None) -> tuple[Path, int]:
 
 
 @contextlib.contextmanager
+def alone_in(folder: Path) -> Iterator[None]:
+    """Keep a second run out of `folder`; nothing is written there.
+
+    Raises:
+        BitrowError: another run is at work in it; it cannot be opened.
+    """
+    try:
+        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    except OSError as error:
+        raise BitrowError(f"{folder}: cannot be read: {error.strerror or error}") from None
+    try:
+        if lock(descriptor) is False:
+            raise BitrowError(f"{folder}: found another run at work there, expected to be alone")
+        yield
+    finally:
+        os.close(descriptor)
+
+
+@contextlib.contextmanager
 def alone(path: Path, what: str) -> Iterator[None]:
     """Keep a second run away from `path`, by a file beside it that goes with the first one.
 
