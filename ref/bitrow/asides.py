@@ -11,6 +11,7 @@ import hashlib
 import os
 import secrets
 import stat
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -25,83 +26,121 @@ except ImportError:  # no advisory locks on this system: leftovers then stay for
 
 _SHOWN = 48  # characters of the final name in the name aside, which has to fit, too
 _DIGITS = 8
+_NEW = "new"  # made, not yet locked
+_MOMENT = 60.0  # seconds after which what is not yet locked is of a dead run
 
 
-def prefix(name: str) -> str:
+def prefix(name: str, kind: str = "partial") -> str:
     """What the name of something unfinished for `name` begins with."""
-    return f".{name[:_SHOWN]}.bitrow-partial-"
+    return f".{name[:_SHOWN]}.bitrow-{kind}-"
 
 
 def _seal(name: str, nonce: str) -> str:
     return hashlib.sha256(f"{nonce}/{name}".encode("utf-8", "surrogateescape")).hexdigest()[:_DIGITS]
 
 
-def new_name(name: str) -> str:
+def new_name(name: str, kind: str = "partial") -> str:
     """A name of its own for something unfinished; its last digits show that it was made here."""
     nonce = secrets.token_hex(_DIGITS // 2)
-    return f"{prefix(name)}{nonce}{_seal(name, nonce)}"
+    return f"{prefix(name, kind)}{nonce}{_seal(name, nonce)}"
 
 
-def is_own_name(found: str, name: str) -> bool:
-    """Whether `new_name(name)` made it."""
-    rest = found.removeprefix(prefix(name))
-    return len(rest) == 2 * _DIGITS and found.startswith(prefix(name)) and _seal(name, rest[:_DIGITS]) == rest[_DIGITS:]
+def is_own_name(found: str, name: str, kind: str = "partial") -> bool:
+    """Whether `new_name` made it for `name`."""
+    rest = found.removeprefix(prefix(name, kind))
+    return rest != found and len(rest) == 2 * _DIGITS and _seal(name, rest[:_DIGITS]) == rest[_DIGITS:]
 
 
-def lock(descriptor: int, wait: bool = False) -> bool | None:
+def lock(descriptor: int) -> bool | None:
     """Lock an open file or folder until it is closed; False where another has it, None where there are no locks."""
     if fcntl is None:
         return None
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError as error:
         return False if error.errno in (errno.EWOULDBLOCK, errno.EACCES) else None
     return True
 
 
-@contextlib.contextmanager
-def guarded(folder: Path) -> Iterator[None]:
-    """One run at a time looks for leftovers in `folder` and makes something new there.
+def _stillborn(found: Path, name: str) -> None:
+    """Delete what a run was killed over in the moment between making it and locking it; it is empty."""
+    if is_own_name(found.name, name, _NEW) and time.time() - found.lstat().st_mtime > _MOMENT:
+        if stat.S_ISDIR(found.lstat().st_mode):
+            found.rmdir()
+        elif not found.lstat().st_size:
+            found.unlink()
 
-    Raises:
-        OSError: no such folder.
-    """
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+
+def _dead(found: Path, name: str) -> None:
+    """Delete the unfinished file of a run that is dead."""
+    if not is_own_name(found.name, name):
+        return
+    descriptor = os.open(found, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW)
     try:
-        lock(descriptor, wait=True)
-        yield
+        if stat.S_ISREG(os.fstat(descriptor).st_mode) and lock(descriptor):
+            found.unlink()
     finally:
         os.close(descriptor)
 
 
-def _clean(folder: Path, name: str) -> None:
-    """Delete the unfinished files for `name` of runs that are dead."""
-    for found in os.listdir(folder):
-        if not is_own_name(found, name):
-            continue
-        with contextlib.suppress(OSError):
-            descriptor = os.open(folder / found, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW)
-            try:
-                if stat.S_ISREG(os.fstat(descriptor).st_mode) and lock(descriptor):
-                    os.unlink(folder / found)
-            finally:
-                os.close(descriptor)
+def _clean(target: Path) -> None:
+    """Delete the unfinished files for `target` of runs that are dead."""
+    for found in os.listdir(target.parent):
+        for remove in (_stillborn, _dead):
+            with contextlib.suppress(OSError):
+                remove(target.parent / found, target.name)
 
 
 def new_file(target: Path, mode: int | None) -> tuple[Path, int]:
     """An empty locked file beside `target`, and its descriptor; of `mode`, or as the system makes new ones.
 
+    It has its final name aside only when it is locked, so that no other run takes it for a dead one's.
+
     Raises:
         OSError: it cannot be made.
     """
-    with guarded(target.parent):
-        _clean(target.parent, target.name)
-        aside = target.with_name(new_name(target.name))
-        descriptor = os.open(aside, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o666 if mode is None else mode & 0o700)
+    _clean(target)
+    begun, aside = target.with_name(new_name(target.name, _NEW)), target.with_name(new_name(target.name))
+    descriptor = os.open(begun, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o666 if mode is None else mode & 0o700)
+    try:
         lock(descriptor)
-    if mode is not None:
-        os.fchmod(descriptor, mode)
+        if mode is not None:
+            os.fchmod(descriptor, mode)
+        os.rename(begun, aside)
+    except OSError:
+        os.close(descriptor)
+        begun.unlink(missing_ok=True)
+        raise
     return aside, descriptor
+
+
+def lock_folder(folder: Path) -> int | None:
+    """A descriptor that keeps `folder` locked until it is closed; None where another run has it, or no locks are.
+
+    Raises:
+        OSError: no folder of this name, or a link.
+    """
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+    if lock(descriptor):
+        return descriptor
+    os.close(descriptor)
+    return None
+
+
+def new_folder(target: Path) -> tuple[Path, int | None]:
+    """An empty locked folder beside `target`, and the descriptor that holds it; as `new_file`.
+
+    Raises:
+        OSError: it cannot be made.
+    """
+    for found in os.listdir(target.parent):
+        with contextlib.suppress(OSError):
+            _stillborn(target.parent / found, target.name)
+    begun, aside = target.with_name(new_name(target.name, _NEW)), target.with_name(new_name(target.name))
+    begun.mkdir()
+    held = lock_folder(begun)
+    os.rename(begun, aside)
+    return aside, held
 
 
 @contextlib.contextmanager

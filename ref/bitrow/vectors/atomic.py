@@ -77,15 +77,6 @@ def _sync_name(folder: Path) -> None:
         os.close(descriptor)
 
 
-def _lock(folder: Path) -> int | None:
-    """A descriptor that keeps `folder` locked until it is closed; None where another run has it, or no locks are."""
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
-    if asides.lock(descriptor):
-        return descriptor
-    os.close(descriptor)
-    return None
-
-
 def _clean(target: Path) -> None:
     """Delete what killed runs left for `target`, and put back an old folder that one of them had moved away.
 
@@ -96,7 +87,7 @@ def _clean(target: Path) -> None:
         if not entry.name.startswith(asides.prefix(target.name)) or not entry.is_dir(follow_symlinks=False):
             continue
         leftover = Path(entry.path)
-        held = _lock(leftover)
+        held = asides.lock_folder(leftover)
         if held is not None:
             try:
                 _discard(leftover, target)
@@ -118,15 +109,6 @@ def _discard(leftover: Path, target: Path) -> None:
         raise BitrowError(f"{target}: a killed run left {leftover}: {error}") from None
     if not owned.remove(leftover, known):
         raise BitrowError(f"{target}: a killed run left {leftover}, which cannot be deleted; move it away first")
-
-
-def _start(target: Path) -> tuple[Path, int | None]:
-    """Clean, then make and lock an unfinished folder; meanwhile the parent is locked against a second run."""
-    with asides.guarded(target.parent):
-        _clean(target)
-        partial = target.with_name(asides.new_name(target.name))
-        partial.mkdir()
-        return partial, _lock(partial)
 
 
 def _changed(target: Path, error: BitrowError | None = None) -> BitrowError:
@@ -203,7 +185,8 @@ def new_folder(target: Path, replace: bool) -> Iterator[Path]:
     if not parent.is_dir():
         raise BitrowError(f"{target}: found no folder {parent}, expected an existing one to write in")
     try:
-        partial, held = _start(target)
+        _clean(target)
+        partial, held = asides.new_folder(target)
     except OSError as error:
         raise BitrowError(f"{target}: cannot be written: {error.strerror}") from error
     with leave.undoing(lambda: _undo(partial)):
