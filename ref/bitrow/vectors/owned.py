@@ -174,6 +174,8 @@ def unfinished(folder: Path) -> Content:
     if not found.files:
         return found
     if JOURNAL not in found.files:
+        if schema.MANIFEST not in found.files:
+            raise _foreign(min(found.files))
         return finished(folder)
     expected = _journalled(folder)
     _check(folder, found, expected, {name.partition("/")[0] for name in (*expected, *found.folders)})
