@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
-from bitrow import __version__, leave
+from bitrow import __version__, jax_switches, leave
 from bitrow.errors import BitrowError
 from bitrow.files import check_outputs, write_report
 
@@ -53,6 +53,12 @@ def _check_outputs(options: Mapping[str, Any], inputs: Iterable[Path | None]) ->
     check_outputs({f"--{name}": options.get(f"{name}_file") for name in ("json", "csv", "trace", "html")}, inputs)
 
 
+def _load_jax() -> None:
+    """JAX and its devices, or one line."""
+    jax_switches.prepare()
+    jax_switches.find_devices()
+
+
 def _print(lines: Iterable[str]) -> None:
     for line in lines:
         click.echo(line)
@@ -83,6 +89,7 @@ def generate(
     from bitrow.vectors import store
 
     store.check_target(out, force)  # before JAX loads: a wrong folder should not cost seconds
+    _load_jax()
     from bitrow.progress import bar
     from bitrow.vectors import catalog, identity
     from bitrow.vectors.generate import generate as compute
@@ -173,6 +180,7 @@ def _compare(folder: Path, outputs: Path, report: Path | None, result: dict[str,
 
 
 def _recompute(folder: Path, report: Path | None, result: dict[str, Any], quiet: bool) -> None:
+    _load_jax()
     from bitrow.progress import bar
     from bitrow.vectors import store
     from bitrow.vectors.generate import recompute
@@ -226,6 +234,7 @@ def pipeline(network: str, forward_only: bool, **options: Any) -> None:
 
     model = [Path(network)] if Path(network).is_file() else []
     _check_outputs(options, [*model, options["machine"]])
+    _load_jax()
     command.pipeline(network, training=not forward_only, **options)
 
 
@@ -242,6 +251,7 @@ def ablate(networks: Sequence[str], studies: Sequence[str], **options: Any) -> N
     from bitrow.pipeline import command
 
     _check_outputs(options, [options["machine"]])
+    _load_jax()
     chosen: dict[str, Any] = {name: value for name, value in (("networks", networks), ("studies", studies)) if value}
     command.ablate(**chosen, **options)
 
@@ -276,6 +286,7 @@ def prove(
     A killed run is taken up where it stopped. The word mutants, alone, asks instead which case of a vector set and
     which property finds each deliberate fault of the datapath.
     """
+    _load_jax()
     from bitrow.proofs import command
     from bitrow.proofs.claim import Effort
 
@@ -331,6 +342,7 @@ def prove(
 @click.option("--quiet", is_flag=True, help="No progress bar.")
 def transfer(spec: str, policies: Sequence[str], numerics: Sequence[str], compare: bool, **options: Any) -> None:
     """Transfer a network to new classes under freeze policies: accuracy, memory, operations, energy."""
+    jax_switches.prepare()  # its devices after the processes have met
     from bitrow.transfer import command
 
     chosen: dict[str, Any] = {name: tuple(v) for name, v in (("policies", policies), ("numerics", numerics)) if v}
@@ -346,6 +358,7 @@ def transfer(spec: str, policies: Sequence[str], numerics: Sequence[str], compar
 @click.option("--json", "json_file", type=_SET, metavar="FILE", help="The certificate; - is standard output.")
 def certify(json_file: Path | None) -> None:
     """Check that this machine's kernels give the contract's bits, in every form and under XLA's flags."""
+    _load_jax()
     from bitrow.proofs.certify import certify as run_checks
 
     if not run_checks(json_file):

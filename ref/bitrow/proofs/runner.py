@@ -18,7 +18,7 @@ from contextlib import contextmanager
 from multiprocessing.connection import Connection, wait
 from typing import Any
 
-from bitrow import leave
+from bitrow import jax_switches, leave
 from bitrow.errors import BitrowError
 from bitrow.proofs import registry
 from bitrow.proofs.claim import Claim, Effort
@@ -103,6 +103,7 @@ class _Queue:
 def _work(pipe: Connection) -> None:
     """A worker: chunks in, outcomes out, until the pipe closes."""
     _die_with_parent()
+    jax_switches.prepare()
     claims = registry.claims()
     try:
         while True:
