@@ -70,13 +70,13 @@ def verdicts(folder: Path) -> dict[str, Any]:
 
 COMMANDS = {
     "generate": Command(
-        lambda folder: ["generate", "--out", str(folder / "set"), "--suite", "fxp_pack_fxp4", "--suite", UNIT, "--force",
-                        "--quiet"],
+        lambda folder: ["generate", "--out", str(folder / "set"), "--suite", "fxp_pack_fxp4", "--suite", UNIT,
+                        "--force", "--quiet"],
         lambda folder: write(folder / "set", frozen_case()), set_is_whole, contents,
     ),
     "transfer": Command(
-        lambda folder: ["transfer", "--network", "small", "--seeds", "1", "--pretrain-epochs", "0", "--tune-epochs", "0",
-                        "--epochs", "6", "--policy", "lite_residual", "--numerics", "bit_accurate", "--quiet",
+        lambda folder: ["transfer", "--network", "small", "--seeds", "1", "--pretrain-epochs", "0",
+                        "--tune-epochs", "0", "--epochs", "6", "--policy", "lite_residual", "--numerics", "bit_accurate", "--quiet",
                         "--checkpoint-seconds", "0", "--out", str(folder), "--resume"],
         lambda folder: None, lambda folder: None, contents,
     ),
