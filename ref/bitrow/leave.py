@@ -64,7 +64,8 @@ def _leave(number: int) -> None:
             action()
     said = "interrupted" if number == signal.SIGINT else f"ended by {signal.Signals(number).name}"
     with contextlib.suppress(OSError):
-        os.write(2, f"bitrow: {said}\n".encode())
+        shown = "\r\x1b[K\x1b[?25h" if os.isatty(2) else ""  # in place of a progress bar, which hides the cursor
+        os.write(2, f"{shown}bitrow: {said}\n".encode())
     os._exit(128 + number)
 
 
