@@ -1,31 +1,35 @@
 """The command line: `bitrow generate`, `verify`, `inspect`, `pipeline`, `ablate`, `prove`, `certify` and `transfer`.
 
-Exit status: 0 all well, 1 words that differ, 2 bad input or usage, 3 a defect of bitrow itself, 130
-interrupted. An error is one line on standard error. Heavy modules load inside the commands that need them:
-help, `inspect` and `verify --no-recompute` work without JAX.
+Exit status: 0 all well; 1 words that differ, or a claim that is false, and nothing else; 2 bad input, usage or
+environment, too little memory, or what cannot be written: a file, standard output that is full or closed or whose
+reader has gone; 3 a defect of bitrow itself; 128 + N ended by signal N, so 129 SIGHUP, 130 SIGINT (interrupted),
+143 SIGTERM, 152 SIGXCPU. An error is one line on standard error, if that can be written. Heavy modules load inside
+the commands that need them: help, `inspect` and `verify --no-recompute` work without JAX.
 """
 
 from __future__ import annotations
 
+import contextlib
 import os
-import signal
 import sys
 import traceback
-from collections.abc import Callable, Iterable, Sequence
+import warnings
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
-from bitrow import __version__
+from bitrow import __version__, jax_switches, leave
 from bitrow.errors import BitrowError
-from bitrow.files import write_report
+from bitrow.files import check_outputs, write_report
 
 if TYPE_CHECKING:
     from bitrow.vectors.generate import Generated
 
-DIFFERS, BAD_INPUT, DEFECT, INTERRUPTED, TERMINATED = 1, 2, 3, 130, 143
+DIFFERS, BAD_INPUT, DEFECT, INTERRUPTED = 1, 2, 3, 130
 DEBUG = "BITROW_DEBUG"
+_NO_MEMORY = ("RESOURCE_EXHAUSTED", "bad_alloc", "Cannot allocate memory", "failed to map segment")
 DEFAULT_SUITE = "standard"
 
 _SET = click.Path(path_type=Path)
@@ -38,7 +42,21 @@ def cli() -> None:
 
 
 def _say(line: str) -> None:
-    print(f"bitrow: {' '.join(line.split())}", file=sys.stderr)
+    """The command's last line; a standard error that cannot be written changes no status."""
+    leave.said()
+    with contextlib.suppress(OSError):
+        print(f"bitrow: {' '.join(line.split())}", file=sys.stderr, flush=True)
+
+
+def _check_outputs(options: Mapping[str, Any], inputs: Iterable[Path | None]) -> None:
+    """Refuse files to write that are read, before anything is computed."""
+    check_outputs({f"--{name}": options.get(f"{name}_file") for name in ("json", "csv", "trace", "html")}, inputs)
+
+
+def _load_jax() -> None:
+    """JAX and its devices, or one line."""
+    jax_switches.prepare()
+    jax_switches.find_devices()
 
 
 def _print(lines: Iterable[str]) -> None:
@@ -82,6 +100,7 @@ def generate(
     from bitrow.vectors import store
 
     store.check_target(out, force)  # before JAX loads: a wrong folder should not cost seconds
+    _load_jax()
     from bitrow.progress import bar
     from bitrow.vectors import catalog
     from bitrow.vectors.generate import generate as compute
@@ -138,6 +157,8 @@ def verify(folder: Path, no_recompute: bool, outputs: Path | None, report: Path 
     """
     from bitrow.vectors.check import check
 
+    dumps = [outputs] if outputs is not None and report is not None and report.suffix == ".hex" else []
+    check_outputs({"--json": report}, [folder, *dumps])
     found = check(folder)
     result: dict[str, Any] = {"set": str(folder), "findings": [str(finding) for finding in found]}
     if found:
@@ -166,10 +187,11 @@ def _compare(folder: Path, outputs: Path, report: Path | None, result: dict[str,
     if wrong:
         share = f"{len(wrong)} of {len(compared.cases)} cases"
         _say(f"{outputs}: {share} differ from {folder}: {', '.join(wrong[:4])}")
-        sys.exit(DIFFERS)
+        raise click.exceptions.Exit(DIFFERS)
 
 
 def _recompute(folder: Path, report: Path | None, result: dict[str, Any], quiet: bool) -> None:
+    _load_jax()
     from bitrow.progress import bar
     from bitrow.vectors import store
     from bitrow.vectors.generate import recompute
@@ -187,7 +209,7 @@ def _recompute(folder: Path, report: Path | None, result: dict[str, Any], quiet:
         _say(
             f"{folder}: {len(mismatches)} tensors differ from their recomputation, the first: {mismatches[0]}"
         )
-        sys.exit(DIFFERS)
+        raise click.exceptions.Exit(DIFFERS)
 
 
 @cli.command()
@@ -221,6 +243,9 @@ def pipeline(network: str, forward_only: bool, **options: Any) -> None:
     """Run the row pipeline of a named network or a model file: cycles, buffers, banks, energy."""
     from bitrow.pipeline import command
 
+    model = [Path(network)] if Path(network).is_file() else []
+    _check_outputs(options, [*model, options["machine"]])
+    _load_jax()
     command.pipeline(network, training=not forward_only, ready=_ready("pipeline"), **options)
 
 
@@ -236,6 +261,8 @@ def ablate(networks: Sequence[str], studies: Sequence[str], **options: Any) -> N
     """Switch the paper's three techniques on and off, and sweep input size, lanes and banks."""
     from bitrow.pipeline import command
 
+    _check_outputs(options, [options["machine"]])
+    _load_jax()
     chosen: dict[str, Any] = {name: value for name, value in (("networks", networks), ("studies", studies)) if value}
     command.ablate(**chosen, **options)
 
@@ -270,6 +297,7 @@ def prove(
     A killed run is taken up where it stopped. The word mutants, alone, asks instead which case of a vector set and
     which property finds each deliberate fault of the datapath.
     """
+    _load_jax()
     from bitrow.proofs import command
     from bitrow.proofs.claim import Effort
 
@@ -289,14 +317,14 @@ def prove(
     elif folder:
         raise BitrowError(f"prove: found --set with {' '.join(claims) or 'all claims'}, expected mutants")
     elif merge:
-        holds = command.merge([Path(name) for name in claims], json_file, markdown, record)
+        holds = command.merge([Path(name) for name in claims], json_file, markdown, record, jobs=options["jobs"])
     else:
         effort = Effort.QUICK if quick else Effort.FULL
         holds = command.prove(
             claims, effort=effort, json_file=json_file, markdown=markdown, record_file=record, **options
         )
     if not holds:
-        sys.exit(DIFFERS)
+        raise click.exceptions.Exit(DIFFERS)
 
 
 @cli.command()
@@ -325,6 +353,7 @@ def prove(
 @click.option("--quiet", is_flag=True, help="No progress bar.")
 def transfer(spec: str, policies: Sequence[str], numerics: Sequence[str], compare: bool, **options: Any) -> None:
     """Transfer a network to new classes under freeze policies: accuracy, memory, operations, energy."""
+    jax_switches.prepare()  # its devices after the processes have met
     from bitrow.transfer import command
 
     chosen: dict[str, Any] = {name: tuple(v) for name, v in (("policies", policies), ("numerics", numerics)) if v}
@@ -334,7 +363,7 @@ def transfer(spec: str, policies: Sequence[str], numerics: Sequence[str], compar
     if not compare:
         command.transfer(spec, ready=ready, **chosen, **options)
     elif not command.compare(spec, ready=ready, **chosen, **options):
-        sys.exit(DIFFERS)
+        raise click.exceptions.Exit(DIFFERS)
 
 
 @cli.command()
@@ -343,15 +372,11 @@ def transfer(spec: str, policies: Sequence[str], numerics: Sequence[str], compar
 def certify(json_file: Path | None, full: bool) -> None:
     """Check that this machine gives the contract's bits: kernels and whole programs, in every form, under every
     instruction set that it has and under XLA's flags; and read the compiled code."""
+    _load_jax()
     from bitrow.backend.certify import certify as run_checks
 
     if not run_checks(json_file, full):
-        sys.exit(DIFFERS)
-
-
-def _terminate(*_: object) -> NoReturn:
-    """Leave by an exception, so that what was begun is cleaned up."""
-    raise SystemExit(TERMINATED)
+        raise click.exceptions.Exit(DIFFERS)
 
 
 def run(arguments: Sequence[str]) -> int:
@@ -365,8 +390,10 @@ def run(arguments: Sequence[str]) -> int:
     except click.exceptions.NoArgsIsHelpError as error:
         print(error.format_message(), file=sys.stderr)
         return BAD_INPUT
-    except click.exceptions.Exit as leave:
-        return leave.exit_code
+    except click.exceptions.Exit as done:
+        return done.exit_code
+    except SystemExit:  # rich's answer to a reader that has gone
+        return BAD_INPUT
     except (KeyboardInterrupt, click.Abort):
         _say("interrupted")
         return INTERRUPTED
@@ -376,15 +403,16 @@ def run(arguments: Sequence[str]) -> int:
     except BitrowError as error:
         _say(str(error))
     except BrokenPipeError:
-        # the reader has gone: nobody is there to be told
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return BAD_INPUT
+        return BAD_INPUT  # nobody is there to be told
     except OSError as error:
         where = f"{error.filename}: " if error.filename else ""
         _say(f"{where}{error.strerror or error}")
     except MemoryError:
         _say("not enough memory")
     except Exception as error:
+        if any(word in str(error) for word in _NO_MEMORY):
+            _say("not enough memory")
+            return BAD_INPUT
         _say(f"defect: {type(error).__name__}: {error} (set {DEBUG}=1 for a traceback)")
         if os.environ.get(DEBUG):
             traceback.print_exc()
@@ -394,8 +422,35 @@ def run(arguments: Sequence[str]) -> int:
     return BAD_INPUT
 
 
+def _open_streams() -> None:
+    """Standard streams that are closed: what is written to standard output then fails, and no file takes its place."""
+    for number, (name, flags, mode) in enumerate(
+        [("stdin", os.O_RDONLY, "r"), ("stdout", os.O_RDONLY, "w"), ("stderr", os.O_WRONLY, "w")]
+    ):
+        if getattr(sys, name) is None:
+            descriptor = os.open(os.devnull, flags)
+            if descriptor != number:
+                os.dup2(descriptor, number)
+                os.close(descriptor)
+            setattr(sys, name, os.fdopen(number, mode, closefd=False))
+
+
+def _close_streams(status: int) -> int:
+    """The status, now that all that was printed is written; what cannot be is given up."""
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except OSError:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+    return status
+
+
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
     """Entry point of the console script `bitrow`."""
-    if hasattr(signal, "SIGTERM"):
-        signal.signal(signal.SIGTERM, _terminate)
-    sys.exit(run(sys.argv[1:] if arguments is None else arguments))
+    leave.install()
+    _open_streams()
+    if not os.environ.get(DEBUG):
+        warnings.simplefilter("ignore")  # libraries' words are not the one line
+    status = _close_streams(run(sys.argv[1:] if arguments is None else arguments))
+    leave.over(status)
+    sys.exit(status)

@@ -28,7 +28,7 @@ from bitrow.backend import compiled, program_digests, programs
 from bitrow.errors import BitrowError
 from bitrow.files import write_report
 from bitrow.proofs import machine
-from bitrow.proofs.shards import versions
+from bitrow.proofs.results import versions
 from bitrow.vectors import identity, operations, stepwise
 from bitrow.vectors.identity_digests import DIGESTS
 from bitrow.vectors.operations import Words, to_words

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import os
 import re
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -13,9 +14,10 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from bitrow import asides
 from bitrow.errors import BitrowError
-from bitrow.files import write_report, write_text
-from bitrow.proofs import machine, page, record, registry, runner, shards
+from bitrow.files import check_outputs, write_report, write_text
+from bitrow.proofs import machine, page, recheck, record, registry, runner, shards
 from bitrow.proofs.claim import Claim, Counterexample, Effort
 from bitrow.proofs.shards import Results
 
@@ -60,17 +62,22 @@ def prove(
     results = shards.new(claims, effort, parse_shard(shard) if shard else shards.WHOLE)
     target = state / shards.file_name(results, not patterns)
     partial = target.with_suffix(".partial.json")
-    if partial.exists() and not fresh:
-        results = shards.resume(partial, results)
-    with progress(results, quiet) as advance:
+    processes = jobs or machine.available_cpus()
+    outputs = {"--json": json_file, "--markdown": markdown, "--record": record_file}
+    check_outputs(outputs, [target, partial])
+    with asides.alone(target, "this choice of claims"):
+        if os.path.lexists(partial) and not fresh:
+            results = shards.resume(partial, results)
+            recheck.recheck(claims, results, f"{partial} (--fresh starts over)", processes)
+        with progress(results, quiet) as advance:
 
-        def save(job: shards.Job, done: shards.Done) -> None:
-            shards.save(results, partial)
-            advance(job)
+            def save(job: shards.Job, done: shards.Done) -> None:
+                shards.save(results, partial)
+                advance(job)
 
-        runner.run(claims, results, jobs or machine.available_cpus(), save)
-    shards.save(results, target)
-    partial.unlink(missing_ok=True)
+            runner.run(claims, results, processes, save)
+        shards.save(results, target)
+        partial.unlink(missing_ok=True)
     return show(claims, results, str(target), json_file, markdown, record_file, console)
 
 
@@ -80,17 +87,21 @@ def merge(
     markdown: Path | None = None,
     record_file: Path | None = None,
     console: Console | None = None,
+    jobs: int | None = None,
 ) -> bool:
     """Put the result files of all shards together and print the table; whether every claim holds.
 
     Raises:
-        BitrowError: see `shards.merge`; the shards are of another bitrow than this one.
+        BitrowError: see `shards.merge`; the shards are of another bitrow than this one, or say what is not so.
     """
+    check_outputs({"--json": json_file, "--markdown": markdown, "--record": record_file}, paths)
     results = shards.merge(paths)
+    shards.same_versions(paths[0], results.versions, shards.versions(), "this installation")
     claims = registry.claims()
     for name, count in results.chunks.items():
         if name not in claims or claims[name].chunks(results.effort) != count:
             raise BitrowError(f"{paths[0]}: found {count} chunks of {name}, expected those of this installation")
+    recheck.recheck(claims, results, f"{len(paths)} shards", jobs or machine.available_cpus())
     return show(claims, results, f"{len(paths)} shards", json_file, markdown, record_file, console)
 
 
@@ -155,7 +166,7 @@ def report(claims: Mapping[str, Claim], results: Results) -> dict[str, Any]:
         "shard": f"{number}/{of}",
         "versions": dict(results.versions),
         "machines": list(results.machines),
-        "holds": all(row["verdict"] == "holds" for row in rows),
+        "holds": bool(rows) and all(row["verdict"] == "holds" for row in rows),
         "claims": rows,
     }
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bitrow.errors import BitrowError
-from bitrow.files import write_report, write_text
+from bitrow.files import check_outputs, write_report, write_text
 from bitrow.proofs.mutants import catalogue, report
 
 if TYPE_CHECKING:
@@ -38,6 +38,7 @@ def mutants(
     folder = folder or GOLDEN
     if not folder.is_dir():
         raise BitrowError(f"{folder}: found no vector set, expected one there or at --set DIR")
+    check_outputs({"--json": json_file, "--markdown": markdown}, [folder])
     with bar("mutants", len(catalogue.MUTANTS), quiet) as advance:
         found = report.run(folder, catalogue.MUTANTS, advance)
     if markdown is not None:
