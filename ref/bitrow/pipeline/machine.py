@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import enum
 import math
-import tomllib
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
 from bitrow.errors import BitrowError
+from bitrow.reading.values import read_toml
 
 
 class Mac(enum.Enum):
@@ -110,16 +110,7 @@ def load_machine(path: str | Path) -> Machine:
     Raises:
         BitrowError: naming file and field: no such file, no TOML, an unknown field, a value out of range.
     """
-    path = Path(path)
-    try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise BitrowError(f"machine {path}: found no readable text ({error}), expected a TOML file") from None
-    try:
-        table = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        raise BitrowError(f"machine {path}: found no valid TOML ({error})") from None
-    return machine_from(table, str(path))
+    return machine_from(read_toml(path, f"machine {path}"), str(path))
 
 
 def machine_from(table: dict[str, Any], where: str = "table") -> Machine:

@@ -26,6 +26,7 @@ from bitrow.errors import BitrowError
 from bitrow.files import write_report
 from bitrow.proofs import machine
 from bitrow.proofs.shards import versions
+from bitrow.reading.values import parse_json
 from bitrow.vectors import identity, operations, stepwise
 from bitrow.vectors.identity_digests import DIGESTS
 from bitrow.vectors.operations import Words, to_words
@@ -150,7 +151,7 @@ def run_way(way: Way) -> dict[str, str]:
     if result.returncode:
         last = (result.stderr.strip().splitlines() or ["no message"])[-1]
         raise BitrowError(f"XLA_FLAGS={way.flags!r}: found a process that failed: {last[:200]}")
-    return json.loads(result.stdout)
+    return parse_json(result.stdout, f"XLA_FLAGS={way.flags!r}", "digests")
 
 
 def check_way(name: str, way: Way) -> dict[str, Any]:

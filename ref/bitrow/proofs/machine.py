@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import platform
-from pathlib import Path
+
+from bitrow.errors import BitrowError
+from bitrow.reading import SYSTEM, read_text
 
 
 def available_cpus() -> int:
@@ -14,12 +17,10 @@ def available_cpus() -> int:
 
 def cpu_model() -> str:
     """The processor's name, as the system tells it."""
-    try:
-        for line in Path("/proc/cpuinfo").read_text().splitlines():
+    with contextlib.suppress(BitrowError):
+        for line in read_text("/proc/cpuinfo", SYSTEM).splitlines():
             if line.startswith("model name"):
                 return line.split(":", 1)[1].strip()
-    except OSError:
-        pass
     return platform.processor() or platform.machine()
 
 

@@ -19,6 +19,8 @@ import bitrow
 from bitrow.errors import BitrowError
 from bitrow.files import write_text
 from bitrow.proofs import machine
+from bitrow.reading import SOURCE, STATE, read_bytes
+from bitrow.reading.values import read_json
 from bitrow.proofs.claim import Claim, Counterexample, Effort, Outcome
 
 SCHEMA = "bitrow-prove-1"
@@ -46,7 +48,7 @@ def source_digest() -> str:
     root = Path(bitrow.__file__).parent
     digest = hashlib.sha256()
     for path in sorted(root.rglob("*.py")):
-        digest.update(f"{path.relative_to(root).as_posix()}\n".encode() + path.read_bytes())
+        digest.update(f"{path.relative_to(root).as_posix()}\n".encode() + read_bytes(path, SOURCE))
     return digest.hexdigest()
 
 
@@ -151,12 +153,7 @@ def load(path: Path) -> Results:
     Raises:
         BitrowError: the file cannot be read, or is something else.
     """
-    try:
-        value = json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise BitrowError(f"{path}: cannot be read: {error.strerror or error}") from None
-    except ValueError:
-        raise BitrowError(f"{path}: found no JSON, expected a result file of bitrow prove") from None
+    value = read_json(path, kind=STATE)
     if not isinstance(value, dict) or value.get("schema") != SCHEMA:
         raise BitrowError(f"{path}: found no schema {SCHEMA}, expected a result file of bitrow prove")
     try:

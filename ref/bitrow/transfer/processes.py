@@ -14,6 +14,7 @@ import jax
 import numpy as np
 
 from bitrow.errors import BitrowError
+from bitrow.reading.values import parse_json
 
 
 def join(coordinator: str | None, count: int | None, index: int | None) -> None:
@@ -58,7 +59,7 @@ def agree(make: Callable[..., Any], *arguments: Any) -> Any:
             answer = json.dumps({"found": make(*arguments)}).encode()
         except BitrowError as error:
             answer = json.dumps({"error": str(error)}).encode()
-    told = json.loads(spread(answer))
+    told = parse_json(spread(answer), "process 0", constants=True)
     if "error" in told:
         raise BitrowError(told["error"])
     return told["found"]

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from bitrow.errors import BitrowError
+from bitrow.reading import ARCHIVE, SOURCE, opened, read_bytes
 from bitrow.vectors import arrays, certificates, emit, schema, shapes
 from bitrow.vectors.hexfile import from_words, read_hex, to_words
 from bitrow.vectors.schema import ARRAYS, CASE_JSON, MANIFEST, CaseEntry, TensorEntry
@@ -32,8 +33,8 @@ class Finding:
         return self.message if self.message.startswith(self.file) else f"{self.file}: {self.message}"
 
 
-def _sha256(path: Path) -> str:
-    with path.open("rb") as stream:
+def _sha256(path: Path, where: str) -> str:
+    with opened(path, ARCHIVE, where) as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
@@ -56,8 +57,6 @@ class _Checker:
             action()
         except BitrowError as error:
             self.note(file, str(error))
-        except OSError as error:
-            self.note(file, f"cannot be read: {error.strerror or error}")
         else:
             return True
         return False
@@ -97,7 +96,7 @@ class _Checker:
                 self.trial(file, functools.partial(self._compare_digest, file, expected))
 
     def _compare_digest(self, file: str, expected: str) -> None:
-        found = _sha256(self.folder / file)
+        found = _sha256(self.folder / file, file)
         if found != expected:
             raise BitrowError(
                 f"{file}: found SHA-256 {found[:16]}..., expected {expected[:16]}... of {MANIFEST}"
@@ -203,7 +202,8 @@ class _Checker:
             self.trial(file, functools.partial(self._same_text, file, build(case, words)))
 
     def _same_text(self, file: str, expected: str) -> None:
-        found = (self.folder / file).read_text("utf-8", "replace").split("\n")
+        content = read_bytes(self.folder / file, SOURCE, file)
+        found = content.decode("utf-8", "replace").split("\n")
         for number, (line, wanted) in enumerate(zip(found, expected.split("\n"), strict=False), 1):
             if line != wanted:
                 raise BitrowError(f"{file} line {number}: found {line[:60]!r}, expected {wanted[:60]!r}")

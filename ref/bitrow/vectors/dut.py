@@ -193,10 +193,7 @@ def compare(
 
 
 def _read(path: Path, tensor: Tensor) -> Dump:
-    try:
-        return read_dump(path, tensor.encoding, int(np.size(tensor.data)), str(path))
-    except OSError as error:
-        raise BitrowError(f"{path}: cannot be read: {error.strerror or error}") from None
+    return read_dump(path, tensor.encoding, int(np.size(tensor.data)), str(path))
 
 
 def to_json(report: DutReport) -> dict[str, Any]:

@@ -15,6 +15,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from bitrow.errors import BitrowError
+from bitrow.reading import RECORDS, read_text
+from bitrow.reading.values import parse_json
 from bitrow.vectors import operations
 from bitrow.vectors.case import Encoding
 from bitrow.vectors.operations import Operation, Words
@@ -81,10 +83,7 @@ def line(problem: Problem, by: str, why: str) -> str:
 
 
 def _record(text: str, where: str) -> Found:
-    try:
-        value = json.loads(text)
-    except ValueError:
-        raise BitrowError(f"{where}: found no JSON, expected a record") from None
+    value = parse_json(text, where, "a record")
     if not isinstance(value, dict) or set(value) != set(_FIELDS):
         found = sorted(value) if isinstance(value, dict) else type(value).__name__
         raise BitrowError(f"{where}: found {found}, expected {', '.join(_FIELDS)}")
@@ -107,10 +106,7 @@ def load(path: Path = CORPUS) -> tuple[Found, ...]:
     Raises:
         BitrowError: naming file and line: it cannot be read, holds no record, or a name twice.
     """
-    try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except OSError as error:
-        raise BitrowError(f"{path}: cannot be read: {error.strerror or error}") from None
+    lines = read_text(path, RECORDS).splitlines()
     records: dict[str, Found] = {}
     for number, text in enumerate(lines, 1):
         record = _record(text, f"{path} line {number}")

@@ -17,6 +17,7 @@ from typing import Any
 from bitrow import config as configs
 from bitrow.errors import BitrowError
 from bitrow.formats import Accumulator, Float, FloatMode, Fxp
+from bitrow.reading import values
 from bitrow.vectors.case import Case, Encoding, Kind, Role, Tensor
 from bitrow.vectors.policy import describe
 
@@ -144,18 +145,9 @@ def read_json(path: Path, where: str) -> dict[str, Any]:
     """A JSON object.
 
     Raises:
-        BitrowError: naming `where`: no such file, not readable, not JSON, or not an object.
+        BitrowError: naming `where`: no such file, not readable, not strict JSON, or not an object.
     """
-    try:
-        value = json.loads(path.read_bytes())
-    except FileNotFoundError:
-        raise BitrowError(f"{where}: found no such file, expected a JSON file") from None
-    except OSError as error:
-        raise BitrowError(f"{where}: cannot be read: {error.strerror}") from None
-    except (ValueError, RecursionError) as error:
-        raise BitrowError(
-            f"{where}: found text that is not JSON ({str(error)[:80]}), expected JSON"
-        ) from None
+    value = values.read_json(path, where)
     if not isinstance(value, dict):
         raise BitrowError(f"{where}: found a {type(value).__name__}, expected a JSON object")
     return value
