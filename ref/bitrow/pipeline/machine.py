@@ -86,6 +86,7 @@ _MAY_BE_ZERO = frozenset(
     ("bank_depth", "fxp_latency", "dequantizer_latency", "fp_latency", "loss_latency", "statistics_latency")
 )
 _LARGEST = 1 << 40
+_MOST = {"banks": 1 << 10}  # a layout tries every bank against every other
 
 
 def _check_field(machine: object, name: str, value: object, kind: type) -> None:
@@ -94,9 +95,10 @@ def _check_field(machine: object, name: str, value: object, kind: type) -> None:
         if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < math.inf:
             raise BitrowError(f"{where}: found {value!r}, expected a positive number")
     elif kind is int:
-        least = 0 if name in _MAY_BE_ZERO else 1
-        if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= _LARGEST:
-            raise BitrowError(f"{where}: found {value!r}, expected a whole number from {least}")
+        least, most = 0 if name in _MAY_BE_ZERO else 1, _MOST.get(name, _LARGEST)
+        if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= most:
+            upto = f" to {most:,}" if isinstance(value, int) and value > most else ""
+            raise BitrowError(f"{where}: found {value!r}, expected a whole number from {least}{upto}")
     elif not isinstance(value, kind) or value == "":
         raise BitrowError(f"{where}: found {value!r}, expected a {kind.__name__}")
 

@@ -22,11 +22,13 @@ import jax
 import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
+from bitrow import terminal
 from bitrow.errors import BitrowError
 from bitrow.files import write_report
 from bitrow.proofs import machine
 from bitrow.proofs.shards import versions
 from bitrow.reading.values import parse_json
+from bitrow.terminal import Column
 from bitrow.vectors import identity, operations, stepwise
 from bitrow.vectors.identity_digests import DIGESTS
 from bitrow.vectors.operations import Words, to_words
@@ -193,23 +195,19 @@ def certify(json_file: Path | None = None) -> bool:
     Raises:
         BitrowError: the file cannot be written.
     """
-    from rich.console import Console
-    from rich.table import Table
-
     found = certificate()
     write_report(json_file, found)
     if str(json_file) == "-":
         return found["passes"]
-    table = Table(title=f"{found['platform']}: {', '.join(found['devices'])}; {found['cpu']}", title_justify="left")
-    for name in ("check", "problems", "verdict", "seconds"):
-        table.add_column(name, overflow="fold")
+    columns = [Column(name) for name in ("check", "problems", "verdict", "seconds")]
+    table = terminal.table(f"{found['platform']}: {', '.join(found['devices'])}; {found['cpu']}", columns)
     for row in found["checks"]:
         verdict = f"{len(row['differ'])} differ: {row['first'] or row['differ'][0]}" if row["differ"] else "same bits"
         count = f"{row['problems']} of {row['problems'] + len(row['not_applicable'])}"
-        table.add_row(row["check"], count, verdict, f"{row['seconds']:.1f}")
-    console = Console()
-    console.print(table)
-    console.print("certified" if found["passes"] else "not certified: the kernels do not give the contract's bits here")
+        terminal.add_row(table, (row["check"], count, verdict, f"{row['seconds']:.1f}"))
+    terminal.put_table(table)
+    passes = "certified" if found["passes"] else "not certified: the kernels do not give the contract's bits here"
+    terminal.put([passes])
     return found["passes"]
 
 
@@ -218,7 +216,9 @@ def main(arguments: list[str]) -> None:
     form, *rest = arguments
     if rest and hasattr(os, "sched_setaffinity"):  # before XLA starts its threads
         os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
-    print(json.dumps({name: identity.digest(FORMS[form](identity.problems()[name])) for name in applicable(form)[0]}))
+    problems = identity.problems()
+    digests = {name: identity.digest(FORMS[form](problems[name])) for name in applicable(form)[0]}
+    terminal.put_json(json.dumps(digests))
 
 
 if __name__ == "__main__":

@@ -19,9 +19,9 @@ import bitrow
 from bitrow.errors import BitrowError
 from bitrow.files import write_text
 from bitrow.proofs import machine
+from bitrow.proofs.claim import Claim, Counterexample, Effort, Outcome
 from bitrow.reading import SOURCE, STATE, read_bytes
 from bitrow.reading.values import read_json
-from bitrow.proofs.claim import Claim, Counterexample, Effort, Outcome
 
 SCHEMA = "bitrow-prove-1"
 LIBRARIES = ("jax", "jaxlib", "numpy", "z3-solver", "hypothesis")

@@ -9,8 +9,9 @@ import contextlib
 import os
 import stat
 from collections.abc import Iterator
+from io import BufferedReader
 from pathlib import Path
-from typing import BinaryIO, NamedTuple
+from typing import IO, NamedTuple
 
 from bitrow.errors import BitrowError
 
@@ -79,7 +80,7 @@ def check_unfolded(size: int, stored: int, where: str) -> None:
 
 
 @contextlib.contextmanager
-def opened(path: str | Path, kind: Kind, where: str | None = None, most: int | None = None) -> Iterator[BinaryIO]:
+def opened(path: str | Path, kind: Kind, where: str | None = None, most: int | None = None) -> Iterator[BufferedReader]:
     """A regular file of at most `most` bytes (by default the kind's), open to read; `where` names it in errors.
 
     Nothing is waited for: a pipe, a device, a folder is refused at once, also behind a link.
@@ -111,7 +112,7 @@ def _check_regular(status: os.stat_result, kind: Kind, where: str) -> None:
         raise BitrowError(f"{where}: found {found}, expected {kind.expected}")
 
 
-def size_of(stream: BinaryIO) -> int:
+def size_of(stream: IO[bytes]) -> int:
     """The size in bytes of an open file."""
     return os.fstat(stream.fileno()).st_size
 

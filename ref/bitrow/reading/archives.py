@@ -17,8 +17,8 @@ import numpy as np
 from bitrow.errors import BitrowError
 from bitrow.reading import MIB, Kind, allowed, check_unfolded, opened, size_of
 
-BROKEN = (zipfile.BadZipFile, zlib.error, struct.error, EOFError, OSError, RuntimeError, NotImplementedError, ValueError,
-          OverflowError)  # fmt: skip  # whatever zipfile raises on bad bytes
+# whatever zipfile raises on bad bytes
+BROKEN = (zipfile.BadZipFile, zlib.error, struct.error, EOFError, OSError, RuntimeError, ValueError, OverflowError)
 _DIRECTORY = 16 * MIB  # of a zip: some hundred thousand entries
 _STEP = MIB
 _METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)  # zipfile unfolds the others without a bound
@@ -62,8 +62,8 @@ class Zip(NamedTuple):
     def entry(self, info: zipfile.ZipInfo, where: str, expected: str) -> Iterator[IO[bytes]]:
         """An entry, open to read in steps. Raises: BitrowError: naming `where`; a corrupt or encrypted entry."""
         if info.compress_type not in _METHODS:
-            method = zipfile.compressor_names.get(info.compress_type, info.compress_type)
-            raise BitrowError(f"{where}: found an entry packed by {method}, expected stored or deflated")
+            method = info.compress_type
+            raise BitrowError(f"{where}: found an entry packed by method {method}, expected stored or deflated (0, 8)")
         check_unfolded(info.file_size, self.size, where)
         try:
             with self.archive.open(info) as stream:
@@ -86,7 +86,8 @@ def opened_zip(path: Path, kind: Kind, where: str, expected: str, most: int | No
         try:
             archive = zipfile.ZipFile(cast(IO[bytes], _Bounded(stream)))
         except BROKEN as error:
-            raise BitrowError(f"{where}: found a corrupt or unreadable file ({reason(error)}), expected {expected}") from None
+            found = f"a corrupt or unreadable file ({reason(error)})"
+            raise BitrowError(f"{where}: found {found}, expected {expected}") from None
         with archive:
             yield Zip(where, size_of(stream), archive, archive.infolist())
 

@@ -78,7 +78,7 @@ def parse_json(text: str | bytes, where: str, expected: str = "JSON", *, constan
         BitrowError: naming `where`: not JSON; a key twice, a number that is no finite one or has 40 digits, values
             nested 64 deep.
     """
-    hooks = {} if constants else {"parse_constant": _constant, "parse_float": _real}
+    hooks: dict[str, Any] = {} if constants else {"parse_constant": _constant, "parse_float": _real}
     try:
         decoded = text.decode("utf-8") if isinstance(text, bytes) else text
         value = json.loads(decoded, object_pairs_hook=_once, parse_int=_integer, **hooks)

@@ -26,6 +26,8 @@ from bitrow.errors import BitrowError
 from bitrow.files import write_bytes
 from bitrow.float_model import FloatModel, Stats, initialize
 from bitrow.graph import Network
+from bitrow.reading.tensors import read_tensors
+from bitrow.reading.values import parse_json
 from bitrow.transfer import processes
 from bitrow.transfer.data_raw import extra
 from bitrow.transfer.training import State

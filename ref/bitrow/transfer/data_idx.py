@@ -106,7 +106,8 @@ def _read_array(path: Path) -> np.ndarray:
         try:
             return _parse(path, cast(IO[bytes], stream), size_of(file))
         except (OSError, zlib.error) as error:
-            raise BitrowError(f"data {path}: found a corrupt or unreadable file ({reason(error)}), expected IDX") from None
+            found = f"a corrupt or unreadable file ({reason(error)})"
+            raise BitrowError(f"data {path}: found {found}, expected IDX") from None
 
 
 def _parse(path: Path, stream: IO[bytes], stored: int) -> np.ndarray:

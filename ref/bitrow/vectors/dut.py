@@ -12,7 +12,6 @@ from typing import Any
 
 import numpy as np
 
-from bitrow.errors import BitrowError
 from bitrow.vectors import schema, store
 from bitrow.vectors.case import Case, Tensor
 from bitrow.vectors.decode import ulps, word_text
