@@ -301,7 +301,7 @@ def _gradient_fp16(
 
     def step(total: Array, term: tuple[Array, Array]) -> tuple[Array, Any]:
         value, factor = term
-        total = reduce.fp32_add(total, value[..., None] * factor[None, None, None])
+        total = reduce.fp32_add(total, fp16.product(value[..., None], factor[None, None, None]))
         return total, (total.reshape(*total.shape[:3], -1) if tap is not no_tap else None)
 
     start = reduce.opaque(jnp.zeros((*values.shape[1:], c_in // groups), jnp.float32))

@@ -93,7 +93,8 @@ def scale_once(
     high = softfloat.bits_float32(softfloat.float32_bits(value) & jnp.uint32(0xFFFFF000))
     low = jnp.where(value == high, jnp.float32(0), value - high)  # an infinity has no low half
     factor = jnp.broadcast_to(fp16.widen(scale, mode), value.shape)
-    return fp16.round_once(fp16.add_odd(high * factor, low * factor, a_leads=True), mode)
+    high, low = fp16.product(high, factor), fp16.product(low, factor)
+    return fp16.round_once(fp16.add_odd(high, low, a_leads=True), mode)
 
 
 def _scale_integer(acc: Int32[Array, "*s"], scale: Float16[Array, "*s"], mode: FloatMode) -> Float16[Array, "*s"]:

@@ -20,7 +20,7 @@ from jaxtyping import Bool, Float16, Float32, Int8, Integer, UInt16
 
 from bitrow import float_conv
 from bitrow.config import ConvConfig
-from bitrow.formats import Fxp, Gradient, QuantRounding
+from bitrow.formats import FP16, Fxp, Gradient, QuantRounding
 from bitrow.layers import conv
 from bitrow.layers.conv import ConvParams
 from bitrow.ops import fp16, fxp, lfsr, mac
@@ -234,7 +234,9 @@ def row_codes(
     dy = conv.fold_gradient(config, params, dy)
     narrow = replace(config.dy_format, bits=config.dy_format.bits - ROW_BITS)
     t = fp16.mul(dy, params.dy_inv_scale, config.mode)
-    largest = jnp.max(jnp.where(jnp.isnan(t), jnp.float16(0), jnp.abs(t)), axis=(2, 3), keepdims=True)
+    magnitude = fp16.bits(t) & jnp.uint16(0x7FFF)
+    number = jnp.where(magnitude > jnp.uint16(FP16.infinity_bits), jnp.uint16(0), magnitude)
+    largest = lax.bitcast_convert_type(jnp.max(number, axis=(2, 3), keepdims=True), jnp.float16)
     shift = jnp.zeros(largest.shape, jnp.int32)
     for k in range(ROW_BITS):
         shift = shift + (fp16.widen(largest) >= jnp.float32((narrow.max + 0.5) * 2.0**k)).astype(jnp.int32)

@@ -187,7 +187,7 @@ def _normalize_backward(config: BatchNormConfig, saved: Any, dz: Array) -> tuple
     params = FrozenParams(ordered.half(scale), ordered.half(scale))  # b plays no part in the gradient of y
     dscale = None
     if y is not None:  # the products are exact in float32
-        dscale = ordered.tree_sum(fp16.widen(dz) * fp16.widen(y), (0, 1, 2))
+        dscale = ordered.tree_sum(fp16.product(fp16.widen(dz), fp16.widen(y)), (0, 1, 2))
     dshift = None if shift is None else ordered.channel_sum(dz)
     return dscale, dshift, batch_norm.backward_frozen(config, params, dz)
 
