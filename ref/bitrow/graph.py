@@ -29,7 +29,7 @@ INPUT = "input"  # the name of the network's input wherever a node's name may st
 Shape = tuple[int, int, int]
 
 # What no accelerator of this kind has: beyond it a network is a mistake, or made to fill memory.
-MOST_LAYERS = 1 << 12
+MOST_LAYERS = 1 << 11
 MOST_ALONG = 1 << 16  # of a side, channels, a kernel, a stride, a padding
 MOST_VALUES = 1 << 28  # of a map or of weights
 
@@ -83,7 +83,7 @@ class Network:
     Raises:
         BitrowError: naming network and layer, for a name that is no identifier or occurs twice, an input that
             is unknown or comes later, a layer that feeds nothing, a size that does not fit the layer or its
-            input, shapes that cannot be added, or an accumulator too small for its layer (M2). More than 4,096 layers,
+            input, shapes that cannot be added, or an accumulator too small for its layer (M2). More than 2,048 layers,
             a side, channels, kernel, stride or padding above 65,536, a map or weights of more than 2^28 values.
     """
 

@@ -114,7 +114,7 @@ def load(path: str | Path) -> Model:
     Raises:
         BitrowError: naming the file, and the layer where one is at fault: no file, no safetensors or a
             truncated one, another schema or version, a graph that `Network` refuses, tensors missing,
-            superfluous or of another dtype or shape, values that the contract refuses.
+            superfluous or of another dtype or shape, values that the contract refuses, labels of no class.
     """
     path = Path(path)
     header, tensors = _read(path)
@@ -132,6 +132,8 @@ def load(path: str | Path) -> Model:
     if not isinstance(notes, dict) or not all(isinstance(note, str) for note in notes.values()):
         raise BitrowError(f"{path} notes: found {str(notes)[:40]!r}, expected texts by name")
     _check_tensors(path, network, count, tensors)
+    if count:
+        _check_labels(path, network, tensors["samples.labels"])
     params = {node.name: _layer(path, network, node, tensors) for node in network.nodes if params_type(node)}
     samples = Samples(*(tensors[f"samples.{field}"] for field in Samples._fields)) if count else None
     return Model(network, params, loss_scale, samples, notes)
@@ -172,6 +174,15 @@ def _check_tensors(path: Path, network: Network, count: int, tensors: dict[str, 
     for name in tensors:
         if name not in expected:
             raise BitrowError(f"{path} {name}: found this tensor, expected none of this name")
+
+
+def _check_labels(path: Path, network: Network, labels: np.ndarray) -> None:
+    if not isinstance(network.node(network.output).config, LinearConfig):
+        return
+    classes = shapes(network)[network.output][2]
+    for label in (labels.min(), labels.max()):
+        if not 0 <= label < classes:
+            raise BitrowError(f"{path} samples.labels: found {label}, expected 0 to {classes - 1}")
 
 
 def _check_spec(where: str, found: ArraySpec, wanted: ArraySpec) -> None:

@@ -17,6 +17,7 @@ from bitrow.reading import JSON, MACHINE, Kind, read_bytes, read_text
 
 DEPTH = 64
 DIGITS = 40  # characters of a number
+LINE = 1_000  # characters of a line of TOML
 _SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
 _WHOLE = re.compile(r"[+-]?[0-9]{1,19}")
 _NUMBER = re.compile(r"[+-]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][+-]?[0-9]+)?")
@@ -101,8 +102,11 @@ def read_json(path: str | Path, where: str | None = None, kind: Kind = JSON, *, 
 
 
 def read_toml(path: str | Path, where: str) -> dict[str, Any]:
-    """The table in a TOML file. Raises: BitrowError as `read_text`; no TOML, values nested 64 deep."""
+    """The table in a TOML file. Raises: BitrowError as `read_text`; no TOML, a long line, deep values."""
     text = read_text(path, MACHINE, where)
+    longest = max(map(len, text.split("\n")))
+    if longest > LINE:  # the library takes quadratic time for dotted keys
+        raise BitrowError(f"{where}: found a line of {longest:,} characters, expected at most {LINE:,}")
     try:
         table = tomllib.loads(text)
         _check_depth(table)

@@ -27,16 +27,19 @@ def _is_deep(image: Any) -> bool:
 
 
 class Decoder:
-    """Images decoded one by one into one array u8[n,h,w,c], whose size the first image or the caller gives."""
+    """Images decoded one by one into one array u8[n,h,w,c], whose size the first image or the caller gives.
 
-    def __init__(self, root: str, size: Size | None, count: int) -> None:
+    `stored` is how many bytes the `count` images take as files.
+    """
+
+    def __init__(self, root: str, size: Size | None, count: int, stored: int) -> None:
         self._root, self._count = root, count
         self._library = extra("PIL.Image", "pillow")
         self._transpose = extra("PIL.ImageOps", "pillow").exif_transpose
         self._size = size
         self._given = size is not None
         self._first = ""
-        self._stored = 0
+        self._stored = stored
         self._x: np.ndarray | None = None
         self._coloured = False
 
@@ -57,10 +60,9 @@ class Decoder:
         self._coloured |= image.mode != "L"
         if self._x is None:
             check_bytes(f"data {self._root}", self._count, self._size)
+            if not self._given:
+                check_unfolded(math.prod(self._size) * self._count, self._stored, f"data {self._root}")
             self._x = np.empty((self._count, *self._size), np.uint8)
-        self._stored += len(content)
-        if not self._given:
-            check_unfolded(math.prod(self._size) * (place + 1), self._stored, f"data {self._root}")
         pixels = np.asarray(image.convert("RGB" if channels == 3 else "L"))
         self._x[place] = pixels if channels == 3 else pixels[..., None]
 

@@ -113,7 +113,7 @@ def _check_finite(where: str, x: np.ndarray) -> None:
     if not np.isfinite(x).all():
         raise BitrowError(f"{where}: found infinities or NaNs, expected finite numbers")
     largest = max(abs(float(x.min())), abs(float(x.max())))
-    if not largest <= np.finfo(np.float32).max:
+    if not largest <= float(np.finfo(np.float32).max):
         raise BitrowError(f"{where}: found {largest:.3g}, expected numbers within float32")
 
 

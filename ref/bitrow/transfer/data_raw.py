@@ -113,7 +113,7 @@ def names_of(labels: np.ndarray) -> tuple[tuple[str, ...], np.ndarray]:
 
 def name_key(name: str) -> tuple[bool, int, str]:
     """Sorts numbers as numbers, before names: 9 before 10."""
-    number = name.isascii() and name.isdigit()
+    number = name.isascii() and name.isdigit() and len(name) < 1000
     return not number, int(name) if number else 0, name
 
 

@@ -7,6 +7,7 @@ images by their name.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import zipfile
 from collections.abc import Callable, Iterator
@@ -30,11 +31,18 @@ _MAX_FILES = 1_000_000
 Parts = tuple[str, ...]
 
 
+class _Stored(NamedTuple):
+    """A file: its bytes, and what reads them."""
+
+    size: int
+    read: Callable[[], bytes | bytearray]
+
+
 class _Tree(NamedTuple):
-    """Files by their path below the root, each with what reads its bytes, and folders."""
+    """Files by their path below the root, and folders."""
 
     root: str
-    files: dict[Parts, Callable[[], bytes | bytearray]]
+    files: dict[Parts, _Stored]
     folders: set[Parts]
 
 
@@ -52,13 +60,13 @@ def read_folder(path: Path, input_shape: Size | None, choice: Choice) -> Raw:
     Raises:
         BitrowError: naming the file: as `data.load`.
     """
-    files: dict[Parts, Callable[[], bytes | bytearray]] = {}
+    files: dict[Parts, _Stored] = {}
     folders: set[Parts] = set()
     for parts, entry in _walk(path, ()):
         if entry.is_dir():
             folders.add(parts)
         else:
-            files[parts] = _file(entry.path)
+            files[parts] = _file(entry)
         _check_count(str(path), len(files))
     return _read(_Tree(str(path), files, folders), input_shape, choice)
 
@@ -91,8 +99,10 @@ def _walk(folder: Path, parts: Parts) -> Iterator[tuple[Parts, os.DirEntry[str]]
             yield from _walk(Path(entry.path), inside)
 
 
-def _file(path: str) -> Callable[[], bytes | bytearray]:
-    return lambda: read_bytes(path, IMAGE, f"data {path}")
+def _file(entry: os.DirEntry[str]) -> _Stored:
+    with contextlib.suppress(OSError):  # such as a link to nothing: only an image that is read needs to be there
+        return _Stored(entry.stat().st_size, lambda: read_bytes(entry.path, IMAGE, f"data {entry.path}"))
+    return _Stored(0, lambda: read_bytes(entry.path, IMAGE, f"data {entry.path}"))
 
 
 def _check_count(root: str, count: int) -> None:
@@ -103,7 +113,7 @@ def _check_count(root: str, count: int) -> None:
 
 
 def _zip_tree(path: Path, archive: Zip) -> _Tree:
-    files: dict[Parts, Callable[[], bytes | bytearray]] = {}
+    files: dict[Parts, _Stored] = {}
     folders: set[Parts] = set()
     _check_count(str(path), len(archive.entries))
     archive.check_unfolded(archive.entries)
@@ -124,13 +134,13 @@ def _zip_tree(path: Path, archive: Zip) -> _Tree:
     return _Tree(str(path), files, folders)
 
 
-def _member(path: Path, archive: Zip, info: zipfile.ZipInfo) -> Callable[[], bytes | bytearray]:
+def _member(path: Path, archive: Zip, info: zipfile.ZipInfo) -> _Stored:
     def read() -> bytearray:
         where = f"data {path}/{info.filename}"
         check_size(info.file_size, IMAGE.most, where)
         return archive.read(info, where, "an image")
 
-    return read
+    return _Stored(info.file_size, read)
 
 
 def _read(tree: _Tree, input_shape: Size | None, choice: Choice) -> Raw:
@@ -139,10 +149,10 @@ def _read(tree: _Tree, input_shape: Size | None, choice: Choice) -> Raw:
     held = np.array([held for _, _, held in layout.images], bool)
     check_classes(tree.root, layout.classes)
     places, test = choice(tree.root, layout.classes, y, held if layout.has_test else None)
-    decoder = Decoder(tree.root, input_shape, len(places))
-    for place, chosen in enumerate(places.tolist()):
-        parts = layout.images[chosen][0]
-        decoder.put(place, parts, tree.files[parts]())
+    chosen = [layout.images[place][0] for place in places.tolist()]
+    decoder = Decoder(tree.root, input_shape, len(chosen), sum(tree.files[parts].size for parts in chosen))
+    for place, parts in enumerate(chosen):
+        decoder.put(place, parts, tree.files[parts].read())
     return Raw(layout.classes, decoder.images(), y[places], test)
 
 

@@ -21,6 +21,7 @@ _DATE = (1980, 1, 1, 0, 0, 0)
 _MAGIC = b"\x93NUMPY\x01\x00"
 _ALIGN = 64
 _CHUNK_BYTES = 1 << 22
+_WORD_BYTES = 8  # of a word, with its share of the zip
 
 
 def _header(dtype: np.dtype, shape: tuple[int, ...]) -> bytes:
@@ -74,16 +75,17 @@ class Writer:
 
 
 class Reader:
-    """Reads members of a `case.npz`, one array at a time; a context manager.
+    """Reads members of a `case.npz` of `words` words, one array at a time; a context manager.
 
     Raises:
-        BitrowError: naming `where`: the file is not a zip, a member is missing or malformed.
+        BitrowError: naming `where`: the file is not a zip, far larger than its words, a member is missing or malformed.
     """
 
-    def __init__(self, path: Path, where: str) -> None:
+    def __init__(self, path: Path, where: str, words: int) -> None:
         self._where = where
         self._open = contextlib.ExitStack()
-        self._zip = self._open.enter_context(archives.opened_zip(path, ARCHIVE, where, "a zip of arrays"))
+        most = ARCHIVE.most // 64 + _WORD_BYTES * words
+        self._zip = self._open.enter_context(archives.opened_zip(path, ARCHIVE, where, "a zip of arrays", most))
 
     def __enter__(self) -> Reader:
         return self

@@ -62,7 +62,7 @@ class _Checker:
         return False
 
     def check_presence(self) -> None:
-        present = set(files_below(self.folder))
+        present = {file for file in files_below(self.folder) if file.rpartition("/")[2] not in schema.IGNORED}
         listed = set(self.manifest["files"])
         for file in sorted(listed - present):
             self.note(file, f"found no such file, expected the one that {MANIFEST} lists")
@@ -132,7 +132,7 @@ class _Checker:
 
     def _open_arrays(self, case: CaseEntry) -> arrays.Reader:
         where = f"{case.name}/{ARRAYS}"
-        reader = arrays.Reader(self.folder / case.name / ARRAYS, where)
+        reader = arrays.Reader(self.folder / case.name / ARRAYS, where, case.words)
         names = [tensor.name for tensor in case.tensors]
         if reader.names() != names:
             odd = next((name for name in reader.names() if name not in names), "another order or number")

@@ -26,6 +26,7 @@ SPEC_VERSION = 1
 MANIFEST = "manifest.json"
 CASE_JSON = "case.json"
 ARRAYS = "case.npz"
+IGNORED = frozenset((".DS_Store", "Thumbs.db", "desktop.ini"))  # what desktops leave in a folder that they show
 
 NAME = re.compile(r"[a-z][a-z0-9]*(_[a-z0-9]+)*")
 NAME_LIMIT = 64
@@ -312,6 +313,10 @@ class CaseEntry:
     clauses: tuple[str, ...]
     bins: dict[str, int]
     rows_checked: str
+
+    @property
+    def words(self) -> int:
+        return sum(tensor.count for tensor in self.tensors)
 
     def with_words(self, tensors: tuple[Tensor, ...]) -> Case:
         """The case with its tensors."""
