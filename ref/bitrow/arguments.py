@@ -1,7 +1,8 @@
-"""Numbers of the command line: ASCII digits, finite, within a range; what `int` and `float` take besides is refused."""
+"""Numbers and paths of the command line: ASCII digits, finite, within a range; no NUL."""
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import click
@@ -24,4 +25,16 @@ class Number(click.FloatRange):
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         if isinstance(value, str) and number(value) is None:
             self.fail(f"{value!r} is not a finite number.", param, ctx)
+        return super().convert(value, param, ctx)
+
+
+class Place(click.Path):
+    """A path, as `pathlib.Path`."""
+
+    def __init__(self) -> None:
+        super().__init__(path_type=Path)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        if "\0" in str(value):
+            self.fail(f"{value!r} has a NUL in it.", param, ctx)
         return super().convert(value, param, ctx)

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import click
 
 from bitrow import __version__, terminal
-from bitrow.arguments import Number, Whole
+from bitrow.arguments import Number, Place, Whole
 from bitrow.errors import BitrowError
 from bitrow.files import write_report
 from bitrow.terminal import Column, put, say
@@ -30,14 +30,17 @@ DIFFERS, BAD_INPUT, DEFECT, INTERRUPTED, TERMINATED = 1, 2, 3, 130, 143
 DEBUG = "BITROW_DEBUG"
 DEFAULT_SUITE = "standard"
 
-_SET = click.Path(path_type=Path)
+_SET = Place()
 _TIMES, _TIMES_OR_NONE = Whole(1, 10_000), Whole(0, 10_000)  # epochs, seeds, processes: more is a slip
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="bitrow")
 def cli() -> None:
-    """Golden vectors of the row-pipelined FXP4/FP16 training accelerator, and its row pipeline."""
+    """Golden vectors of the row-pipelined FXP4/FP16 training accelerator, and its row pipeline.
+
+    Files are read up to a size that no sound one of their kind has; BITROW_READ_LIMIT=BYTES allows more.
+    """
 
 
 @cli.command()
@@ -69,11 +72,12 @@ def generate(
     from bitrow.vectors import catalog, identity
     from bitrow.vectors.generate import generate as compute
 
-    identity.require()
     names = tuple(suites) or (() if network else (DEFAULT_SUITE,))
+    total = catalog.count(names, network)  # refuses unknown names before anything is compiled
+    identity.require()
     problems = catalog.problems(names, network, seed)
     label = " ".join([*names, *([network] if network else [])])
-    with bar("generate", catalog.count(names, network), quiet) as advance:
+    with bar("generate", total, quiet) as advance:
         result = compute(out, problems, seed, label, force, lambda row: advance(row.case))
     if not quiet:
         _summary(result)

@@ -86,7 +86,7 @@ _MAY_BE_ZERO = frozenset(
     ("bank_depth", "fxp_latency", "dequantizer_latency", "fp_latency", "loss_latency", "statistics_latency")
 )
 _LARGEST = 1 << 40
-_MOST = {"banks": 1 << 10}  # a layout tries every bank against every other
+_MOST = {"banks": 1 << 9, "ports": 1 << 6}  # a layout tries every bank against every other
 
 
 def _check_field(machine: object, name: str, value: object, kind: type) -> None:
