@@ -17,7 +17,8 @@ from bitrow.vectors import inspect
 from hostile_samples import accepts_or_refuses, clean, refused, refuses, run
 
 # What `int` and `float` take and a command does not: other scripts' digits, underscores, spaces, no numbers.
-NO_NUMBERS = ["٣", "１", "²", "1_0", " 1", "1 ", "", "x", "0x1", "1e3", "nan", "inf", "-inf", "9" * 5_000, "\x1b[31m", "1\n"]
+NO_NUMBERS = ["٣", "１", "²", "1_0", " 1", "1 ", "", "x", "0x1", "1e3", "nan", "inf", "-inf", "9" * 5_000, "\x1b[31m",
+              "1\n"]  # fmt: skip
 NO_WHOLE = ["1.5", "1.0", "True", *NO_NUMBERS]
 
 WHOLE = {

@@ -18,7 +18,8 @@ from bitrow import terminal
 from bitrow.errors import BitrowError
 from hostile_samples import clean, refused, run, vector_set
 
-ODD_NAMES = ["\x1b[31mred", "a\nb", "a\tb", "\u202eevil", "\u200bhidden", "[bold]x[bad", "\x07bell", "a\x7fb", "é\x9b2J"]
+ODD_NAMES = ["\x1b[31mred", "a\nb", "a\tb", "\u202eevil", "\u200bhidden", "[bold]x[bad", "\x07bell", "a\x7fb",
+             "é\x9b2J"]  # fmt: skip
 
 
 @hypothesis.given(st.text(st.characters(codec=None)), st.integers(20, 300))
@@ -109,8 +110,8 @@ def test_every_encoding_will_do(tmp_path: Path, encoding: str) -> None:
     assert (done.returncode, done.stderr) == (0, b"")
     text = done.stdout.decode(encoding)
     assert re.search(r"cycles .* [0-9,]+ ", text) and "500 MHz" in text
-    command[4:] = [tmp_path / "猫"]
-    done = subprocess.run([*command[:3], "inspect", tmp_path / "猫µ"], capture_output=True, env=environment, check=False)
+    command[3:] = ["inspect", tmp_path / "猫µ"]
+    done = subprocess.run(command, capture_output=True, env=environment, check=False)
     assert done.returncode == 2 and len(done.stderr.decode(encoding).splitlines()) == 1
 
 

@@ -11,7 +11,7 @@ import os
 import signal
 import sys
 import traceback
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -43,6 +43,17 @@ def cli() -> None:
     """
 
 
+def _ready(command: str) -> Callable[[], None]:
+    """Asks whether this machine gives the contract's bits, when `command` is about to need them."""
+
+    def ask() -> None:
+        from bitrow.backend.require import require
+
+        require(command)
+
+    return ask
+
+
 @cli.command()
 @click.option("--out", type=_SET, required=True, help="Folder to create; its parent must exist.")
 @click.option(
@@ -69,12 +80,12 @@ def generate(
 
     store.check_target(out, force)  # before JAX loads: a wrong folder should not cost seconds
     from bitrow.progress import bar
-    from bitrow.vectors import catalog, identity
+    from bitrow.vectors import catalog
     from bitrow.vectors.generate import generate as compute
 
     names = tuple(suites) or (() if network else (DEFAULT_SUITE,))
     total = catalog.count(names, network)  # refuses unknown names before anything is compiled
-    identity.require()
+    _ready("generate")()
     problems = catalog.problems(names, network, seed)
     label = " ".join([*names, *([network] if network else [])])
     with bar("generate", total, quiet) as advance:
@@ -198,7 +209,7 @@ def pipeline(network: str, forward_only: bool, **options: Any) -> None:
     """Run the row pipeline of a named network or a model file: cycles, buffers, banks, energy."""
     from bitrow.pipeline import command
 
-    command.pipeline(network, training=not forward_only, **options)
+    command.pipeline(network, training=not forward_only, ready=_ready("pipeline"), **options)
 
 
 @cli.command()
@@ -307,19 +318,22 @@ def transfer(spec: str, policies: Sequence[str], numerics: Sequence[str], compar
     chosen: dict[str, Any] = {name: tuple(v) for name, v in (("policies", policies), ("numerics", numerics)) if v}
     if options["checkpoint_seconds"] is None:
         del options["checkpoint_seconds"]
+    ready = _ready("transfer")
     if not compare:
-        command.transfer(spec, **chosen, **options)
-    elif not command.compare(spec, **chosen, **options):
+        command.transfer(spec, ready=ready, **chosen, **options)
+    elif not command.compare(spec, ready=ready, **chosen, **options):
         sys.exit(DIFFERS)
 
 
 @cli.command()
 @click.option("--json", "json_file", type=_SET, metavar="FILE", help="The certificate; - is standard output.")
-def certify(json_file: Path | None) -> None:
-    """Check that this machine's kernels give the contract's bits, in every form and under XLA's flags."""
-    from bitrow.proofs.certify import certify as run_checks
+@click.option("--full", is_flag=True, help="Every whole program under every instruction set and flag, too: minutes.")
+def certify(json_file: Path | None, full: bool) -> None:
+    """Check that this machine gives the contract's bits: kernels and whole programs, in every form, under every
+    instruction set that it has and under XLA's flags; and read the compiled code."""
+    from bitrow.backend.certify import certify as run_checks
 
-    if not run_checks(json_file):
+    if not run_checks(json_file, full):
         sys.exit(DIFFERS)
 
 

@@ -19,8 +19,8 @@ from bitrow.ops import half_casts, softfloat
 from bitrow.ops.half_casts import canonical
 from bitrow.ops.softfloat import bits_float16, bits_float32, float16_bits, float32_bits
 
-__all__ = ["add", "add_odd", "bits", "canonical", "div", "fma", "from_float32", "from_int32", "mul", "mul_add", "product",
-           "round_once", "sqrt", "sub", "to_float32", "widen"]  # fmt: skip
+__all__ = ["add", "add_odd", "bits", "canonical", "div", "fma", "from_float32", "from_int32", "mul", "mul_add",
+           "product", "round_once", "sqrt", "sub", "to_float32", "widen"]  # fmt: skip
 
 RNE = FloatMode()
 

@@ -110,11 +110,12 @@ def pipeline(
     html_file: Path | None = None,
     rings: bool = False,
     console: Console | None = None,
+    ready: Callable[[], object] = lambda: None,
 ) -> Report:
     """`bitrow pipeline`: schedule, print tables, write the files that are asked for.
 
-    `check` is called with the schedule and raises where emulated rows differ from the whole-tensor model. A file `-`
-    is standard output, for JSON, and then no table is printed.
+    `check` emulates every row and raises where one differs from the whole-tensor model; `ready` is asked first, and
+    may refuse the machine. A file `-` is standard output, for JSON, and then no table is printed.
 
     Raises:
         BitrowError: bad arguments, or a file that cannot be written.
@@ -122,6 +123,8 @@ def pipeline(
     found = run_pipeline(
         find_network(name, input_size), images=images, machine=machine, policy=policy, training=training
     )
+    if check:
+        ready()
     checked = check_rows(found.schedule, name) if check else ""
     if str(json_file) != "-":
         print_report(found, console, rings=rings)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -34,13 +34,15 @@ def transfer(
     process: int | None = None,
     quiet: bool = False,
     console: Console | None = None,
+    ready: Callable[[], object] = lambda: None,
     **options: object,
 ) -> list[Cell]:
     """`bitrow transfer`: run the grid that `options` (the fields of `Plan`) describe, print the table, write the files.
 
     `jobs`: runs at a time, by default one for each processor. `checkpoint_seconds`: the least time between two
     checkpoints of a run. `coordinator`, `process_count` and `process`: as `processes.join`; every process runs the
-    same command, and process 0 alone writes and prints.
+    same command, and process 0 alone writes and prints. `ready` is asked once all that is cheap has been checked, and
+    may refuse the machine.
 
     Raises:
         BitrowError: data that cannot be read, options that cannot be, results that are in the way.
@@ -51,6 +53,7 @@ def transfer(
     plan = Plan(**options)  # type: ignore[arg-type]
     begun = time.monotonic()
     loaded = _load(spec, input_size, limit)
+    ready()
     total = len(plan.policies) * len(plan.numerics) * plan.seeds
     with bar("transfer", total, quiet or not processes.leads()) as advance:
         cells = run(plan, loaded, out, resume, advance, jobs or os.cpu_count() or 1, checkpoint_seconds)
@@ -78,6 +81,7 @@ def compare(
     process_count: int | None = None,
     process: int | None = None,
     quiet: bool = False,
+    ready: Callable[[], object] = lambda: None,
     **options: object,
 ) -> bool:
     """`bitrow transfer --compare`: simulated beside bit-accurate training, for each policy, gradient and seed.
@@ -97,6 +101,7 @@ def compare(
     plan = Plan(**options)  # type: ignore[arg-type]
     total = len(plan.policies) * plan.seeds * len(compare_run.gradients(plan))
     loaded = _load(spec, input_size, limit)
+    ready()
     with bar("compare", total, quiet) as advance:
         results = compare_run.run(plan, loaded, out, advance)
     for one in results:

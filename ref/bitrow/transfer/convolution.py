@@ -183,7 +183,14 @@ convolve.defvjp(_forward, _backward, symbolic_zeros=True)
 def weight_gradient(config: ConvConfig, value: Array, dy: Array, weight: Array, params: ConvParams) -> Array:
     """The host's float32 gradient of the weights, straight through their rounding, zero where it clips."""
     inside = weight_codes(weight, params.w_scale, config.weight_format)[1]
-    return jnp.where(inside, float_conv.weight_gradient(config, value, dy, weight.shape[:2]), jnp.float32(0))
+    return jnp.where(inside, host_gradient(config, value, dy, weight.shape[:2]), jnp.float32(0))
+
+
+# A program of its own, because a name scope is not kept inside a backward pass.
+@functools.partial(jax.jit, static_argnums=(0, 3))
+def host_gradient(config: ConvConfig, value: Array, dy: Array, kernel_hw: tuple[int, int]) -> Array:
+    """The sums of `weight_gradient`, in whatever order XLA likes: the host's (numerics.HOST)."""
+    return float_conv.weight_gradient(config, value, dy, kernel_hw)
 
 
 def _largest(plan: ConvPlan, params: ConvParams, dy: Array) -> Float32[Array, ""]:

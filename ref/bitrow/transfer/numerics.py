@@ -15,6 +15,7 @@ from bitrow.formats import FXP4, FXP8, Fxp, Gradient, QuantRounding
 from bitrow.graph import Network, Node
 
 ROW_BITS = 4  # how many powers of two the scales of a tensor's rows may span
+HOST = "host"  # begins the name scope or function of what the host does in float32; no contract fixes its bits (A4)
 AXIS = "batch"  # the name of the mesh axis over which a batch is split
 
 

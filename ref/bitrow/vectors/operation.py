@@ -70,14 +70,14 @@ class Operation:
         """
         return judge.compute(self.name, config, dict(words), rows)
 
-    def kernel(self, config: Config, arrays: Mapping[str, Any]) -> dict[str, Any]:
-        """Every tap and output by the JAX kernel, as typed arrays (see `to_arrays`); jittable but for
-        `static`.
+    def kernel(self, config: Config, arrays: Mapping[str, Any], tapped: bool = True) -> dict[str, Any]:
+        """Every tap and output by the JAX kernel, or the outputs alone, as users run it; typed arrays (see
+        `to_arrays`); jittable but for `static`.
 
         Raises:
             BitrowError: what the kernel refuses.
         """
-        return importlib.import_module(_KERNELS).compute(self.name, config, dict(arrays))
+        return importlib.import_module(_KERNELS).compute(self.name, config, dict(arrays), tapped)
 
     def port(self, name: str) -> Port:
         """The port of a tensor by name.
