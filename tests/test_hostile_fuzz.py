@@ -6,6 +6,7 @@ What they have found stays as an `@example`.
 from __future__ import annotations
 
 import contextlib
+import copy
 import io
 import json
 import os
@@ -100,13 +101,13 @@ def changed(draw: st.DrawFn, sound: Any) -> Any:
             owner = owner[key]
         match draw(st.sampled_from(("replace", "replace", "remove", "add"))):
             case "replace":
-                owner[path[-1]] = draw(ODD)
+                owner[path[-1]] = copy.deepcopy(draw(ODD))
             case "remove":
                 del owner[path[-1]]
             case "add" if isinstance(owner, dict):
-                owner[draw(st.text(max_size=5))] = draw(ODD)
+                owner[draw(st.text(max_size=5))] = copy.deepcopy(draw(ODD))
             case "add":
-                owner.insert(0, draw(ODD))
+                owner.insert(0, copy.deepcopy(draw(ODD)))
     return value
 
 
@@ -214,6 +215,8 @@ GRAPH = json.loads(_header()["__metadata__"]["bitrow"])
 @fuzzed
 @hypothesis.given(st.one_of(spoiled(model()), changed(_header()).map(_model)))
 @hypothesis.example(model()[:100])
+@hypothesis.example(_model(_header() | {"__metadata__": None}))
+@hypothesis.example(_model(_header() | {"__metadata__": {"bitrow": json.dumps(GRAPH)}, "input": None}))
 def test_models(content: bytes) -> None:
     with placed("m.safetensors", content) as path:
         accepts_or_refuses(lambda: model_file.load(path))
@@ -221,6 +224,7 @@ def test_models(content: bytes) -> None:
 
 @fuzzed
 @hypothesis.given(changed(GRAPH))
+@hypothesis.example(GRAPH | {"network": GRAPH["network"] | {"nodes": [GRAPH["network"]["nodes"][0] | {"config": {"type": []}}]}})
 def test_graphs(graph: Any) -> None:
     header = _header()
     header["__metadata__"]["bitrow"] = json.dumps(graph)
@@ -240,6 +244,8 @@ RECORD = found.CORPUS.read_bytes().splitlines()[0]
 
 @fuzzed
 @hypothesis.given(either(RECORD))
+@hypothesis.example(json.dumps(json.loads(RECORD) | {"operation": None}).encode())
+@hypothesis.example(json.dumps(json.loads(RECORD) | {"config": {"type": []}}).encode())
 def test_records_of_found_words(content: bytes) -> None:
     with placed("found.jsonl", content) as path:
         accepts_or_refuses(lambda: found.load(path))

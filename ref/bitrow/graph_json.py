@@ -67,7 +67,7 @@ def _choose(options: tuple[Any, ...], value: Any, path: str) -> Any:
     if not records:
         return next(option for option in options if option is not type(None))
     name = value.get("type") if isinstance(value, dict) else None
-    if name not in records:
+    if not isinstance(name, str) or name not in records:
         raise BitrowError(f"{path}: found {name!r}, expected one of {', '.join(records)}")
     return records[name]
 

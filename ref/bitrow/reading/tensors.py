@@ -38,7 +38,8 @@ def read_tensors(path: Path, expected: str) -> Tensors:
         found = deserialize(content)
     except SafetensorError as error:
         raise _broken(path, str(error).splitlines()[0], expected) from None
-    return Tensors(header.get("__metadata__", {}), {name: _array(path, name, made) for name, made in found})
+    metadata = header.get("__metadata__") or {}  # the library takes null for none
+    return Tensors(metadata, {name: _array(path, name, made) for name, made in found})
 
 
 def _broken(path: Path, reason: str, expected: str) -> BitrowError:

@@ -21,7 +21,7 @@ from bitrow.vectors import operations
 from bitrow.vectors.case import Encoding
 from bitrow.vectors.operations import Operation, Words
 from bitrow.vectors.problems import Problem
-from bitrow.vectors.schema import check_name, decode_config, encode_config
+from bitrow.vectors.schema import check_name, decode_config, encode_config, field_of
 
 CORPUS = Path(__file__).with_suffix(".jsonl")
 PREFIX = "found_"
@@ -87,6 +87,8 @@ def _record(text: str, where: str) -> Found:
     if not isinstance(value, dict) or set(value) != set(_FIELDS):
         found = sorted(value) if isinstance(value, dict) else type(value).__name__
         raise BitrowError(f"{where}: found {found}, expected {', '.join(_FIELDS)}")
+    for name in ("name", "operation", "by", "why"):
+        field_of(value, name, str, where)
     config = decode_config(value["config"], f"{where}: config")
     operation = operations.find(value["operation"], config)
     try:
@@ -97,7 +99,7 @@ def _record(text: str, where: str) -> Found:
     except (ValueError, TypeError, AttributeError, OverflowError) as error:
         raise BitrowError(f"{where}: found words that cannot be read: {error}") from None
     name = check_name(f"{PREFIX}{value['name']}", where)
-    return Found(Problem(name, value["operation"], config, given), expected, str(value["by"]), str(value["why"]))
+    return Found(Problem(name, value["operation"], config, given), expected, value["by"], value["why"])
 
 
 def load(path: Path = CORPUS) -> tuple[Found, ...]:
