@@ -46,10 +46,10 @@ from hostile_samples import (
 EXAMPLES = int(os.environ.get("BITROW_FUZZ", "60"))
 fuzzed = hypothesis.settings(max_examples=EXAMPLES, derandomize="BITROW_FUZZ" not in os.environ)
 
-TOKENS = [b"", b"\0", b"\xff", b"\n", b"/*", b"*/", b"//", b"@", b"_", b"x", b"\x1b[31m", b'"', b"{", b"}", b"[", b"]",
-          b":", b",", b"1e999", b"NaN", b"-", b"9" * 50, b"9" * 5_000, b"\\ud800", b"\\u0000", b"true", b"null", b"1.0",
-          b"[" * 999, b"\xef\xbb\xbf", b"PK\x03\x04", b"IHDR", b"IDAT", b"\x93NUMPY", "٣".encode(), b"=", b"a.a.a", b"'", b'"""',
-          b"0x", b"inf", b"2024-01-01"]  # fmt: skip
+TOKENS = [b"", b"\0", b"\xff", b"\n", b"/*", b"*/", b"//", b"@", b"_", b"x", b"\x1b[31m", b'"', b"{", b"}",
+          b"[", b"]", b":", b",", b"1e999", b"NaN", b"-", b"9" * 50, b"9" * 5_000, b"\\ud800", b"\\u0000", b"true", b"null",
+          b"1.0", b"[" * 999, b"\xef\xbb\xbf", b"PK\x03\x04", b"IHDR", b"IDAT", b"\x93NUMPY", "٣".encode(), b"=", b"a.a.a", b"'",
+          b'"""', b"0x", b"inf", b"2024-01-01"]  # fmt: skip
 
 
 @st.composite
@@ -75,7 +75,8 @@ def spoiled(draw: st.DrawFn, sound: bytes) -> bytes:
 
 ODD: st.SearchStrategy[Any] = st.one_of(
     st.sampled_from([None, True, False, 0, -1, 1.0, 1e308, 2**31, 2**63, 10**30, "", "\x1b[31m\n", "x" * 5_000, "../x",
-                     "\0", [], {}, [[]], [None], {"": None}, {"type": "ConvConfig"}, "0" * 64, "٣", "1", [1, 2, 3, 4] * 50]),
+                     "\0", [], {}, [[]], [None], {"": None}, {"type": "ConvConfig"}, "0" * 64, "٣", "1",
+                     [1, 2, 3, 4] * 50]),
     st.integers(), st.floats(allow_nan=False, allow_infinity=False), st.text(max_size=8),
     st.lists(st.integers(-3, 3), max_size=4),
 )  # fmt: skip
@@ -153,6 +154,7 @@ def _checked(root: Path, name: str, content: bytes) -> None:
 def test_json_of_sets(whole_set: Path, name: str) -> None:
     @fuzzed
     @hypothesis.given(changed(json.loads(SOUND[name])))
+    @hypothesis.example(json.loads(SOUND[name]) | {"certificates": {"conv": "\0", "\x1b[31m" * 200: None}})
     def values(value: Any) -> None:
         _checked(whole_set, name, json.dumps(value).encode())
 
@@ -210,6 +212,7 @@ def _model(header: Any) -> bytes:
 
 
 GRAPH = json.loads(_header()["__metadata__"]["bitrow"])
+FIRST = GRAPH["network"]["nodes"][0]
 
 
 @fuzzed
@@ -224,7 +227,7 @@ def test_models(content: bytes) -> None:
 
 @fuzzed
 @hypothesis.given(changed(GRAPH))
-@hypothesis.example(GRAPH | {"network": GRAPH["network"] | {"nodes": [GRAPH["network"]["nodes"][0] | {"config": {"type": []}}]}})
+@hypothesis.example(GRAPH | {"network": GRAPH["network"] | {"nodes": [FIRST | {"config": {"type": []}}]}})
 def test_graphs(graph: Any) -> None:
     header = _header()
     header["__metadata__"]["bitrow"] = json.dumps(graph)

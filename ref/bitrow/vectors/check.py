@@ -16,10 +16,14 @@ import numpy as np
 
 from bitrow.errors import BitrowError
 from bitrow.reading import ARCHIVE, SOURCE, opened, read_bytes
+from bitrow.terminal import ERROR_LENGTH, plain
 from bitrow.vectors import arrays, certificates, emit, schema, shapes
 from bitrow.vectors.hexfile import from_words, read_hex, to_words
 from bitrow.vectors.schema import ARRAYS, CASE_JSON, MANIFEST, CaseEntry, TensorEntry
 from bitrow.vectors.store import check_values, files_below
+
+
+_NAME_LENGTH = 300  # of a file's name in a finding
 
 
 @dataclass(frozen=True)
@@ -49,7 +53,7 @@ class _Checker:
         self.certificates: dict[str, dict[str, Any] | None] = {}
 
     def note(self, file: str, message: str) -> None:
-        self.findings.setdefault(file, Finding(file, message))
+        self.findings.setdefault(file, Finding(plain(file, _NAME_LENGTH), plain(message, ERROR_LENGTH)))
 
     def trial(self, file: str, action: Callable[[], None]) -> bool:
         """Run a check of `file`; note what it raises."""
