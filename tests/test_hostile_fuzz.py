@@ -47,9 +47,9 @@ EXAMPLES = int(os.environ.get("BITROW_FUZZ", "60"))
 fuzzed = hypothesis.settings(max_examples=EXAMPLES, derandomize="BITROW_FUZZ" not in os.environ)
 
 TOKENS = [b"", b"\0", b"\xff", b"\n", b"/*", b"*/", b"//", b"@", b"_", b"x", b"\x1b[31m", b'"', b"{", b"}",
-          b"[", b"]", b":", b",", b"1e999", b"NaN", b"-", b"9" * 50, b"9" * 5_000, b"\\ud800", b"\\u0000", b"true", b"null",
-          b"1.0", b"[" * 999, b"\xef\xbb\xbf", b"PK\x03\x04", b"IHDR", b"IDAT", b"\x93NUMPY", "٣".encode(), b"=", b"a.a.a", b"'",
-          b'"""', b"0x", b"inf", b"2024-01-01"]  # fmt: skip
+          b"[", b"]", b":", b",", b"1e999", b"NaN", b"-", b"9" * 50, b"9" * 5_000, b"\\ud800", b"\\u0000", b"true",
+          b"null", b"1.0", b"[" * 999, b"\xef\xbb\xbf", b"PK\x03\x04", b"IHDR", b"IDAT", b"\x93NUMPY", "٣".encode(),
+          b"=", b"a.a.a", b"'", b'"""', b"0x", b"inf", b"2024-01-01"]  # fmt: skip
 
 
 @st.composite

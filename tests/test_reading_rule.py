@@ -78,7 +78,7 @@ def test_files_are_read_and_lines_printed_in_one_place() -> None:
 
 def test_no_pattern_takes_digits_of_other_scripts() -> None:
     for source in SOURCES:
-        if source.name == "compiled.py":  # patterns of the compiler's own listings
+        if source.parent.name == "backend":  # patterns of the compiler's own listings
             continue
         for node in ast.walk(ast.parse(source.read_text())):
             if isinstance(node, ast.Constant) and isinstance(node.value, str | bytes):

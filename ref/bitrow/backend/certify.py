@@ -1,9 +1,10 @@
 """`bitrow certify`: does this machine give the contract's bits, in whatever form and under whatever flags?
 
-In this process: kernels compiled whole without taps as users run them, with taps, operation by operation, under vmap, in two
-halves, sharded over the devices present; whole programs (`programs`); and the compiled code itself, read (`compiled`).
-In processes of their own: every instruction set that the processor has, XLA's flags, one thread, eight devices. Every
-digest is held against the oracle's; the certificate says of each form which problems it does not apply to, and why.
+In this process: kernels compiled whole without taps as users run them, with taps, operation by operation, under vmap,
+in two halves, sharded over the devices present; whole programs (`programs`); and the compiled code itself, read
+(`compiled`). In processes of their own: every instruction set that the processor has, XLA's flags, one thread, eight
+devices. Every digest is held against the oracle's; the certificate says of each form which problems it does not apply
+to, and why.
 """
 
 from __future__ import annotations
@@ -133,7 +134,8 @@ def _tapped(problem: Problem) -> Words:
 
 
 FORMS: dict[str, Callable[[Problem], Words]] = {
-    "jit": identity.compiled, "tapped": _tapped, "eager": _stepped, "vmap": _mapped, "split": _halves, "sharded": _sharded,
+    "jit": identity.compiled, "tapped": _tapped, "eager": _stepped, "vmap": _mapped, "split": _halves,
+    "sharded": _sharded,
 }  # fmt: skip
 
 

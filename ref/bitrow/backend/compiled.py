@@ -17,16 +17,16 @@ import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
-import jax.numpy as jnp
 
+from bitrow.backend.cast_pairs import cast_pairs
+from bitrow.backend.origins import COMPUTATION, OPERAND, Origins, defined_name
+from bitrow.backend.violation import Violation
 from bitrow.errors import BitrowError
 from bitrow.reading import LISTING, read_text
-from bitrow.transfer.numerics import HOST
 
-_SCOPE = re.compile(rf'op_name="[^"]*[/(]{HOST}\w*[)/]')
 _FLAGS = "fast|nnan|ninf|nsz|arcp|contract|afn|reassoc"
 _BINARY = re.compile(rf"(fadd|fsub|fmul|fdiv|frem)((?: (?:{_FLAGS}))*) (<[^>]*>|\w+) (\S+), (\S+)")
 _INSTRUCTION = re.compile(r"^\s+(%[^\s=]+) = (.*)$")
@@ -39,31 +39,11 @@ _CALL = re.compile(r"call[^@]*@llvm\.(vector\.reduce\.\w+|[a-z]+(?:\.[a-z]+)?)[\
 _EXACT_CALLS = ("fabs", "copysign", "is.fpclass", "masked.load", "masked.store", "masked.gather", "masked.scatter")
 _FUSED_CALLS = ("fma", "fmuladd")
 _THROUGH = re.compile(r"^(?:fneg|fpext|freeze|shufflevector|extractelement|insertelement|fabs)\b")
-_OPERAND = re.compile(r"%[\w.$-]+")
-_COMPUTATION = re.compile(r"^(?:ENTRY )?(%[\w.-]+) .*\{$")
-_EXPANDED = re.compile(r" (?:exponential|log|log-plus-one|exponential-minus-one|power|tanh|logistic|cosine|sine|erf)\(")
 _FLOATS = re.compile(r"\b(?:f16|bf16|f32|f64)\[")
 _ORDERED = re.compile(
-    r" = (\(?[a-z0-9]+\[[^=]*?) (reduce|reduce-window|dot|convolution|all-reduce|reduce-scatter|scatter|select-and-scatter)\("
+    r" = (\(?[a-z0-9]+\[[^=]*?) "
+    r"(reduce|reduce-window|dot|convolution|all-reduce|reduce-scatter|scatter|select-and-scatter)\("
 )
-
-
-class Violation(NamedTuple):
-    """Something in a compiled program that may give other bits elsewhere; `sources` are "file:line function".
-
-    `host`: it lies in a scope or function whose name begins with HOST, whose bits the contract leaves to the host.
-    """
-
-    program: str
-    kernel: str
-    rule: str
-    instruction: str
-    sources: tuple[str, ...]
-    host: bool = False
-
-    def __str__(self) -> str:
-        where = ", ".join(self.sources[:3]) or "no source line"
-        return f"{self.program}: {self.rule} in {self.kernel} ({where}): found {self.instruction[:160]}"
 
 
 @dataclass(frozen=True)
@@ -109,7 +89,7 @@ def _compile(program: str, jitted: Any, arguments: Sequence[Any]) -> tuple[Calla
 
 def violations(found: Listing) -> list[Violation]:
     """Everything that breaks a rule, in the order of the files."""
-    origins = _Origins(found.hlo)
+    origins = Origins(found.hlo)
     every: list[Violation] = []
     for text in found.ir.values():
         for kernel, rule, instruction in ir_findings(text.splitlines()):
@@ -117,21 +97,16 @@ def violations(found: Listing) -> list[Violation]:
             every.append(Violation(found.program, kernel, rule, instruction, sources, host))
     for rule, line in hlo_findings(found.hlo):
         sources, host = origins.of_lines([line])
-        every.append(Violation(found.program, _name(line), rule, line.strip(), sources, host))
+        every.append(Violation(found.program, defined_name(line), rule, line.strip(), sources, host))
     return every
-
-
-def _name(line: str) -> str:
-    """The name that a line of HLO defines."""
-    return line.split(" = ")[0].replace("ROOT", "").strip()
 
 
 def ir_findings(lines: Iterable[str]) -> Iterator[tuple[str, str, str]]:
     """(kernel, rule, instruction) of one module of LLVM IR."""
-    kernel, made = "", {}
+    kernel, made = "", dict[str, str]()
     for line in lines:
         if define := _DEFINE.match(line):
-            kernel, made = define[1].strip('"'), {}
+            kernel, made = define[1].strip('"'), dict[str, str]()
         match = _INSTRUCTION.match(line)
         if not match:
             continue
@@ -168,7 +143,7 @@ def _is_product(name: str, made: Mapping[str, str]) -> bool:
     if text.startswith("fmul"):
         return True
     if _THROUGH.match(text) or (text.startswith("call") and "@llvm.fabs" in text):
-        return any(_is_product(operand, made) for operand in _OPERAND.findall(text))
+        return any(_is_product(operand, made) for operand in OPERAND.findall(text))
     return False
 
 
@@ -188,147 +163,8 @@ def _adders(hlo: str) -> frozenset[str]:
     """Computations that add or multiply floats; a maximum has no order."""
     found, name = set(), ""
     for line in hlo.splitlines():
-        if head := _COMPUTATION.match(line):
+        if head := COMPUTATION.match(line):
             name = head[1]
         elif re.search(r" = (?:f16|bf16|f32|f64)\[\][^ ]* (?:add|multiply|subtract)\(", line):
             found.add(name)
     return frozenset(found)
-
-
-class _Origins:
-    """Where HLO instructions come from, by the tables at the head of a dump."""
-
-    def __init__(self, hlo: str) -> None:
-        self._tables = {name: dict(re.findall(r"^(\d+) (.*)$", body, re.M)) for name, body in re.findall(
-            r"^(FileNames|FunctionNames|FileLocations|StackFrames)\n((?:\d+ .*\n)+)", hlo, re.M)}  # fmt: skip
-        self._bodies: dict[str, list[str]] = {}
-        self._lines: dict[str, str] = {}
-        self._callers: dict[str, str] = {}
-        body = ""
-        for line in hlo.splitlines():
-            if head := _COMPUTATION.match(line):
-                body = head[1]
-                self._bodies[body] = []
-            elif body and " = " in line:
-                self._bodies[body].append(line)
-                self._lines[_name(line)] = line
-                for called in re.findall(r"(?:calls|to_apply|body)=(%[\w.-]+)", line):
-                    self._callers[called] = line
-        self._within = {_name(line): name for name, lines in self._bodies.items() for line in lines}
-
-    def of_kernel(self, kernel: str, instruction: str) -> tuple[tuple[str, ...], bool]:
-        """Of the float operations that a kernel was made of: those of the instruction's kind where there are such, of
-        sums those that read a product."""
-        called = re.search(r"(?:calls|to_apply)=(%[\w.-]+)", self._lines.get(f"%{kernel}", ""))
-        body = self._bodies.get(called[1], []) if called else []
-        kind = {"fmul": "multiply", "fadd": "add", "fsub": "subtract", "fdiv": "divide"}.get(instruction.split(" ")[0])
-        floats = [line for line in body if re.search(r" = (?:f16|bf16|f32|f64)\[", line)]
-        expanded = [line for line in floats if _EXPANDED.search(line)]
-        same = [line for line in floats if kind and f" {kind}(" in line]
-        fused = [line for line in same if kind in ("add", "subtract") and self._reads_product(line)]
-        return self.of_lines(fused or expanded or same or floats or [self._lines.get(f"%{kernel}", "")])
-
-    def _reads_product(self, line: str, depth: int = 4) -> bool:
-        operands = [self._lines.get(name, "") for name in _OPERAND.findall(line)[1:]]
-        moved = [one for one in operands if re.search(r" (?:broadcast|bitcast|reshape|copy|transpose|slice|negate)\(", one)]
-        return any(" multiply(" in one for one in operands) or (
-            depth > 0 and any(self._reads_product(one, depth - 1) for one in moved)
-        )
-
-    def of_lines(self, lines: Sequence[str]) -> tuple[tuple[str, ...], bool]:
-        """Sources of some instructions, and whether all of them are the host's."""
-        known = [self._nearest(line) for line in lines]
-        sources = [source for line in known if (source := self._source(line))]
-        return tuple(dict.fromkeys(sources)), bool(known) and all(_SCOPE.search(line) for line in known)
-
-    def _nearest(self, line: str, steps: int = 6) -> str:
-        """The line, or where XLA made it itself the nearest of those that call it or feed it that has an origin."""
-        seen, ahead = set(), [line]
-        for _ in range(steps):
-            for one in ahead:
-                if "op_name=" in one:
-                    return one
-            names = [name for one in ahead for name in _OPERAND.findall(one.split(", calls=")[0])[1:]]
-            callers = [self._callers.get(self._within.get(_name(one), ""), "") for one in ahead]
-            ahead = [*callers, *(self._lines.get(name, "") for name in names if name not in seen)]
-            seen.update(names)
-        return line
-
-    def _source(self, line: str) -> str:
-        """The innermost frame, as "folder/file:line function"; "" where none is known."""
-        frame = re.search(r"stack_frame_id=(\d+)", line)
-        location = frame and re.search(r"file_location_id=(\d+)", self._tables.get("StackFrames", {}).get(frame[1], ""))
-        if not location:
-            return ""
-        part = dict(re.findall(r"(\w+)=(\d+)", self._tables.get("FileLocations", {}).get(location[1], "")))
-        file = self._tables.get("FileNames", {}).get(part.get("file_name_id", ""), "?").strip('"')
-        function = self._tables.get("FunctionNames", {}).get(part.get("function_name_id", ""), "?").strip('"')
-        return f"{_short(file)}:{part.get('line', '?')} {function}"
-
-
-def _short(file: str) -> str:
-    """A path's last two parts: enough to find it, and no machine's own."""
-    return "/".join(Path(file).parts[-2:])
-
-
-_MOVES = frozenset(
-    ["reshape", "broadcast_in_dim", "transpose", "slice", "squeeze", "concatenate", "pad", "gather", "dynamic_slice", "rev", "copy", "copy_p", "select_n", "dynamic_update_slice", "expand_dims", "split", "optimization_barrier"]
-)
-
-
-def cast_pairs(program: str, jitted: Any, arguments: Sequence[Any]) -> list[Violation]:
-    """Narrowings to float16 that are widened again with only moves between, in the traced program."""
-    closed = jitted.trace(*arguments).jaxpr
-    found: list[Violation] = []
-    _follow(closed.jaxpr, [False] * len(closed.jaxpr.invars), program, found)
-    return list(dict.fromkeys(found))
-
-
-def _follow(jaxpr: Any, fresh: Sequence[bool], program: str, found: list[Violation]) -> list[bool]:
-    """Which results are narrowed and not decided since; `fresh` says it of the inputs."""
-    known = dict(zip(jaxpr.invars, fresh, strict=True))
-
-    def is_fresh(atom: Any) -> bool:
-        return not hasattr(atom, "val") and known.get(atom, False)
-
-    for eqn in jaxpr.eqns:
-        inputs = [is_fresh(atom) for atom in eqn.invars]
-        name, out = eqn.primitive.name, [False] * len(eqn.outvars)
-        if name == "convert_element_type":
-            source, target = eqn.invars[0].aval.dtype, eqn.outvars[0].aval.dtype
-            out = [source == jnp.float32 and target in (jnp.float16, jnp.bfloat16)]
-            if inputs[0] and target == jnp.float32:
-                found.append(Violation(program, name, "a cast pair that is deleted", str(eqn)[:120], _eqn_source(eqn)))
-        elif name in _MOVES:
-            out = [any(inputs)] * len(eqn.outvars)
-        else:
-            out = _inside(eqn, inputs, program, found) or out
-        known.update(zip(eqn.outvars, out, strict=True))
-    return [is_fresh(atom) for atom in jaxpr.outvars]
-
-
-def _inside(eqn: Any, inputs: list[bool], program: str, found: list[Violation]) -> list[bool] | None:
-    """Follow the programs that an operation runs; a loop's carry until it says nothing new."""
-    result = None
-    for value in eqn.params.values():
-        for inner in value if isinstance(value, tuple | list) else (value,):
-            jaxpr = getattr(inner, "jaxpr", inner)
-            if not hasattr(jaxpr, "eqns"):
-                continue
-            count = len(jaxpr.invars)
-            given = inputs[-count:] if len(inputs) >= count else [*inputs, *[False] * (count - len(inputs))]
-            out = _follow(jaxpr, given, program, found)
-            if eqn.primitive.name in ("scan", "while") and any(out):
-                out = _follow(jaxpr, [one or any(out) for one in given], program, found)
-            if len(out) == len(eqn.outvars):
-                result = out
-    return result
-
-
-def _eqn_source(eqn: Any) -> tuple[str, ...]:
-    own = str(Path(jax.__file__).parent)
-    frames = eqn.source_info.traceback.frames if eqn.source_info.traceback else ()
-    for frame in frames:
-        if not frame.file_name.startswith(own):
-            return (f"{_short(frame.file_name)}:{frame.line_num} {frame.function_name}",)
-    return ()

@@ -218,7 +218,8 @@ def programs() -> dict[str, Program]:
         found.append(Program(f"forward {name}", functools.partial(_forward, name), lambda y: pass_words(y), split))
         found.append(Program(f"training {name}", functools.partial(_pass, name), lambda y: pass_words(*y), split))
         found.append(Program(f"rows {name}", functools.partial(_rows, name, True), lambda y: pass_words(*y[:3]), False))
-    found.append(Program("rows forward", functools.partial(_rows, "frozen", False), lambda y: pass_words(y.logits), False))
+    rows_forward = functools.partial(_rows, "frozen", False)
+    found.append(Program("rows forward", rows_forward, lambda y: pass_words(y.logits), False))
     for policy, arithmetic in STEPS:
         name = f"step {policy} {arithmetic}"
         found.append(Program(name, functools.partial(_step, policy, arithmetic), _step_words))

@@ -99,7 +99,8 @@ def check(schedule: Schedule, params: Params, x: Array, dlogits: Array | None = 
     for name, rows, tasks in sorted(written_rows, key=lambda one: places[one[0]]):
         maps = taps[name].reshape(x.shape[0], -1, rows.shape[2])  # a head's dx is flat
         _compare(emulator, name, maps, rows, tasks)
-    return Checked(sum(len(tasks) * lanes for _, _, tasks in written_rows), sum(rows.size for _, rows, _ in written_rows))
+    count = sum(len(tasks) * lanes for _, _, tasks in written_rows)
+    return Checked(count, sum(rows.size for _, rows, _ in written_rows))
 
 
 _FORWARD, _BACKWARD = ("x_code", "mask", "y"), ("dy_code", "dx")

@@ -1,8 +1,8 @@
 """What the host computes beside the accelerator, in a stated order, so that its bits are fixed, too.
 
-The operands are FP16, so every product is exact in float32. Sums over a batch are pairwise trees over its images: the halves of a batch are its subtrees, so that a
-batch split over 2^k devices adds up to the same bits (SPEC.md B2 has the tree). Gradients of the trainable
-parameters are float32 and the host's (SPEC.md A4, C4).
+The operands are FP16, so every product is exact in float32. Sums over a batch are pairwise trees over its images: the
+halves of a batch are its subtrees, so that a batch split over 2^k devices adds up to the same bits (SPEC.md B2 has the
+tree). Gradients of the trainable parameters are float32 and the host's (SPEC.md A4, C4).
 """
 
 from __future__ import annotations

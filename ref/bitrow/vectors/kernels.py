@@ -1,4 +1,4 @@
-"""The kernels' side of the registry: each operation by name, on typed arrays, tapped or as users run it (SPEC.md V5)."""
+"""The kernels' side of the registry: each operation by name, on typed arrays, with taps or without (SPEC.md V5)."""
 
 from __future__ import annotations
 
@@ -116,7 +116,8 @@ def _norm_backward(config: BatchNormConfig, arrays: Arrays, tap: Tap) -> Arrays:
         return {"dy": batch_norm.backward_frozen(config, frozen, arrays["dz"], tap)}
     mean, r, a = (_bits(arrays[name]) for name in ("mean", "r", "a"))
     saved = batch_norm.BatchSaved(arrays["y"], mean, r, a, arrays["a16"])
-    return dict(zip(("dy", "dgamma", "dbeta"), batch_norm.backward_batch(config, saved, arrays["dz"], tap), strict=True))
+    dy, dgamma, dbeta = batch_norm.backward_batch(config, saved, arrays["dz"], tap)
+    return {"dy": dy, "dgamma": dgamma, "dbeta": dbeta}
 
 
 def _bits(value: Array) -> Array:
