@@ -79,7 +79,7 @@ OUT_OF_BOUNDS = {
     "stars": (["prove", "*" * 30 + "x", "--state", "OUT"], "claim: found"),
     "shard": (["prove", "--shard", "3/2", "--state", "OUT"], "shard: found"),
     "shard of none": (["prove", "--shard", "0/0", "--state", "OUT"], "shard: found"),
-    "width": (["transfer", "--width", "1e308"], "width: found 1e+308"),
+    "width": (["transfer", "--width", "101", "--out", "OUT"], "--width"),
     "seeds": (["transfer", "--seeds", "1000000000", "--out", "OUT"], "--seeds"),
     "numerics": (["transfer", "--numerics", "float32-" * 10_000, "--out", "OUT"], "numerics"),
     "last": (["transfer", "--policy", "last_" + "9" * 5_000, "--out", "OUT"], "policy: found"),
@@ -148,6 +148,7 @@ def test_the_readers_of_numbers_take_ascii_alone() -> None:
         assert values.whole_number(text) is None and (values.number(text) is None or text == "1e3")
     for text in ("٣/4", "1/4٣", "1/" + "9" * 5_000, "-1/2", "1/2/3", "1 /2"):
         refuses(lambda text=text: parse_shard(text), "shard: found")
+    refuses(lambda: zoo.resnet8((8, 8, 1), 4, 1e308), "width: found 1e+308")
     for text in ("٣", "0x٣", "٣'h3", "fxp٣"):
         refuses(lambda text=text: list(inspect.word_lines(text)), "found neither")
     with pytest.raises(BitrowError):

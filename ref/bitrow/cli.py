@@ -22,6 +22,7 @@ from bitrow.arguments import Number, Place, Whole
 from bitrow.errors import BitrowError
 from bitrow.files import write_report
 from bitrow.terminal import Column, put, say
+from bitrow.zoo import WIDEST
 
 if TYPE_CHECKING:
     from bitrow.vectors.generate import Generated
@@ -295,7 +296,7 @@ def prove(
 @click.option("--out", type=_SET, metavar="DIR", help="Where results, metrics and plots go.")
 @click.option("--resume", is_flag=True, help="Continue the results in --out.")
 @click.option("--network", default="resnet8", show_default=True, metavar="NAME")
-@click.option("--width", type=Number(), default=0.5, show_default=True, help="Of the network's channels.")
+@click.option("--width", type=Number(0, WIDEST, min_open=True), default=0.5, show_default=True, help="Of the network's channels.")
 @click.option("--epochs", type=_TIMES, default=20, show_default=True, help="On the target task.")
 @click.option("--pretrain-epochs", type=_TIMES_OR_NONE, default=30, show_default=True, help="On the source task.")
 @click.option("--tune-epochs", type=_TIMES_OR_NONE, default=15, show_default=True, help="Through quantization.")

@@ -22,7 +22,6 @@ from bitrow.vectors.hexfile import from_words, read_hex, to_words
 from bitrow.vectors.schema import ARRAYS, CASE_JSON, MANIFEST, CaseEntry, TensorEntry
 from bitrow.vectors.store import check_values, files_below
 
-
 _NAME_LENGTH = 300  # of a file's name in a finding
 
 
