@@ -32,6 +32,7 @@ DEBUG = "BITROW_DEBUG"
 DEFAULT_SUITE = "standard"
 
 _SET = Place()
+_WIDTH = Number(0, WIDEST, min_open=True)
 _TIMES, _TIMES_OR_NONE = Whole(1, 10_000), Whole(0, 10_000)  # epochs, seeds, processes: more is a slip
 
 
@@ -296,7 +297,7 @@ def prove(
 @click.option("--out", type=_SET, metavar="DIR", help="Where results, metrics and plots go.")
 @click.option("--resume", is_flag=True, help="Continue the results in --out.")
 @click.option("--network", default="resnet8", show_default=True, metavar="NAME")
-@click.option("--width", type=Number(0, WIDEST, min_open=True), default=0.5, show_default=True, help="Of the network's channels.")
+@click.option("--width", type=_WIDTH, default=0.5, show_default=True, help="Of the network's channels.")
 @click.option("--epochs", type=_TIMES, default=20, show_default=True, help="On the target task.")
 @click.option("--pretrain-epochs", type=_TIMES_OR_NONE, default=30, show_default=True, help="On the source task.")
 @click.option("--tune-epochs", type=_TIMES_OR_NONE, default=15, show_default=True, help="Through quantization.")
