@@ -160,10 +160,10 @@ JSON_TEXTS = {
     "infinity": ('{"schema": -Infinity}', "found -Infinity"),
     "overflow": ('{"schema": 1e999}', "the number 1e999"),
     "half a pair": ('{"schema": "\\ud800"}', "half a surrogate pair"),
-    "UTF-16": ('{"schema": 1}'.encode("utf-16"), "not JSON"),
-    "escape codes": ('{"\x1b[31m": 1}', "not JSON"),
+    "UTF-16": ('{"schema": 1}'.encode("utf-16"), "no JSON"),
+    "escape codes": ('{"\x1b[31m": 1}', "no JSON"),
     "list": ("[]", "list"),
-    "not UTF-8": (b"\xff", "not JSON"),
+    "not UTF-8": (b"\xff", "no JSON"),
 }
 
 

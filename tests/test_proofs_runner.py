@@ -93,7 +93,7 @@ def test_gaps_overlaps_and_versions_are_refused(tmp_path: Path) -> None:
     refused([one, edit(two, effort="full")], "found --full, expected --quick")
     refused([one, edit(two, schema="other")], "expected a result file")
     two.write_text("{")
-    refused([one, two], "found text that is not JSON")
+    refused([one, two], "found no JSON")
     refused([one, tmp_path / "absent.json"], "found no such file")
 
 

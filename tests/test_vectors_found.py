@@ -63,7 +63,7 @@ def test_a_line_gives_its_problem_back(name: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("edit", "message"),
     [
-        (lambda line: "{", "line 2: found text that is not JSON"),
+        (lambda line: "{", "line 2: found no JSON"),
         (lambda line: "[]", "line 2: found list, expected name, operation"),
         (lambda line: line.replace('"by"', '"who"'), "line 2: found .*who.*, expected name"),
         (lambda line: line.replace("3c00", "3c0x"), "line 2: found words that cannot be read"),

@@ -178,13 +178,13 @@ SEALED: dict[str, tuple[Edit, str]] = {
     "encoding": (field(f"{JSON}:tensors.0.encoding", "fp8"), "encoding: found 'fp8'"),
     "not JSON": (
         lambda folder: (folder / JSON).write_text("{"),
-        "conv/case.json: found text that is not JSON",
+        "conv/case.json: found no JSON",
     ),
     "not an object": (
         lambda folder: (folder / JSON).write_text("[]"),
         "found a list, expected a JSON object",
     ),
-    "not UTF-8": (lambda folder: (folder / JSON).write_bytes(b"\xff\xfe{"), "found text that is not JSON"),
+    "not UTF-8": (lambda folder: (folder / JSON).write_bytes(b"\xff\xfe{"), "found no JSON"),
     "deep JSON": (lambda folder: (folder / JSON).write_text("[" * 100_000), "found values nested more than 64 deep"),
 }
 

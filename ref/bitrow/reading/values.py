@@ -92,7 +92,7 @@ def parse_json(text: str | bytes, where: str, expected: str = "JSON", *, constan
     except RecursionError:
         raise BitrowError(f"{where}: found values nested more than {DEPTH} deep, expected {expected}") from None
     except ValueError as error:
-        raise BitrowError(f"{where}: found text that is not JSON ({str(error)[:80]}), expected {expected}") from None
+        raise BitrowError(f"{where}: found no JSON ({str(error)[:80]}), expected {expected}") from None
 
 
 def read_json(path: str | Path, where: str | None = None, kind: Kind = JSON, *, constants: bool = False) -> Any:
