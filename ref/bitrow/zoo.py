@@ -24,6 +24,7 @@ from bitrow.errors import BitrowError
 from bitrow.formats import FloatMode, Fxp
 from bitrow.graph import INPUT, ConvSize, LinearSize, Network, Node, Shape
 
+WIDEST = 100  # times the channels that a network is made of
 _SMALL_MAP = 64  # up to this many rows or columns a network for photographs keeps its first maps unhalved
 
 
@@ -116,8 +117,8 @@ def _scaled_to_8(channels: int, width: float) -> int:
 def _check_arguments(name: str, num_classes: int, width: float) -> None:
     if num_classes < 1:
         raise BitrowError(f"{name} num_classes: found {num_classes}, expected 1 or more")
-    if not 0 < width < float("inf"):
-        raise BitrowError(f"{name} width: found {width}, expected a positive number")
+    if not 0 < width <= WIDEST:
+        raise BitrowError(f"{name} width: found {width}, expected a positive number up to {WIDEST}")
 
 
 def _basic_block(build: _Builder, name: str, x: str, c_in: int, c_out: int, stride: int) -> str:
