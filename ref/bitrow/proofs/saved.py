@@ -19,6 +19,8 @@ from bitrow.errors import BitrowError
 from bitrow.files import write_text
 from bitrow.proofs.claim import Counterexample, Effort, Outcome
 from bitrow.proofs.results import Done, Job, Results
+from bitrow.reading import STATE
+from bitrow.reading.values import read_json
 
 SCHEMA = "bitrow-prove-2"
 EXPECTED = "a result file of bitrow prove"
@@ -58,14 +60,6 @@ def save(results: Results, path: Path) -> None:
     }
     value["checksum"] = _checksum(value)
     write_text(path, json.dumps(value, separators=(",", ":")) + "\n", parents=True)
-
-
-def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) != len(pairs):
-        name = next(key for number, (key, _) in enumerate(pairs) if key in [other for other, _ in pairs[:number]])
-        raise BitrowError(f"found {name[:80]!r} twice, expected each key once")
-    return found
 
 
 def _need(good: bool, what: str, found: Any, expected: str) -> None:
@@ -137,7 +131,7 @@ def _results(value: Any) -> Results:
     versions = _mapping(value["versions"], _text, "versions")
     machines = value["machines"]
     _need(isinstance(machines, list) and bool(machines), "machines", machines, "names of machines")
-    chunks = _mapping(value["chunks"], lambda count, what: _whole(count, 1, 10**8, what), "chunks")
+    chunks = _mapping(value["chunks"], lambda count, what: _whole(count, 1, 10**6, what), "chunks")
     done = _mapping(value["done"], _chunks_done, "done") if value["done"] != {} else {}
     results = Results(Effort(value["effort"]), chunks, (_whole(shard[0], 1, of, "shard"), of), versions, done,
                       tuple(_text(name, "machines") for name in machines))  # fmt: skip
@@ -156,17 +150,7 @@ def load(path: Path) -> Results:
         BitrowError: naming the file and the field: it cannot be read, is something else, or not as it was written.
     """
 
-    def refuse(constant: str) -> None:
-        raise BitrowError(f"found {constant}, expected a number")
-
-    try:
-        value = json.loads(path.read_bytes(), object_pairs_hook=_unique, parse_constant=refuse)
-    except BitrowError as error:
-        raise BitrowError(f"{path}: {error}") from None
-    except OSError as error:
-        raise BitrowError(f"{path}: cannot be read: {error.strerror or error}") from None
-    except (ValueError, RecursionError):
-        raise BitrowError(f"{path}: found no JSON, expected {EXPECTED}") from None
+    value = read_json(path, kind=STATE)
     try:
         return _results(value)
     except BitrowError as error:

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from bitrow.errors import BitrowError
+from bitrow.reading import ARCHIVE, JSON, RECORDS, opened, read_bytes
 from bitrow.vectors import schema
 
 JOURNAL = ".bitrow-journal"
@@ -102,7 +103,7 @@ def _checksums(folder: Path) -> dict[str, str | None]:
         BitrowError: no manifest, or one that bitrow did not write.
     """
     manifest = schema.read_manifest(folder)
-    if (folder / schema.MANIFEST).read_bytes() != schema.to_json(manifest):
+    if read_bytes(folder / schema.MANIFEST, JSON, schema.MANIFEST) != schema.to_json(manifest):
         raise BitrowError(f"{schema.MANIFEST}: found other text than bitrow writes")
     for name in manifest["files"]:
         case, _, file = name.partition("/")
@@ -116,11 +117,12 @@ def _checksums(folder: Path) -> dict[str, str | None]:
 def _journalled(folder: Path) -> dict[str, str | None]:
     """SHA-256 of each file that the journal says is done, None of one that was begun."""
     found: dict[str, str | None] = {JOURNAL: None}
-    with contextlib.suppress(FileNotFoundError), (folder / JOURNAL).open(encoding="utf-8", errors="replace") as lines:
-        for line in lines:
-            match = _LINE.fullmatch(line.removesuffix("\n"))
-            if match:
-                found[match[2]] = None if match[1] == _BEGUN else match[1]
+    if not os.path.lexists(folder / JOURNAL):
+        return found
+    for line in read_bytes(folder / JOURNAL, RECORDS, JOURNAL).decode(errors="replace").split("\n"):
+        match = _LINE.fullmatch(line)
+        if match:
+            found[match[2]] = None if match[1] == _BEGUN else match[1]
     return found
 
 
@@ -139,11 +141,10 @@ def _check(folder: Path, found: Content, expected: Mapping[str, str | None], fol
 
 def _sha256(path: Path) -> str:
     try:
-        with path.open("rb") as stream:
+        with opened(path, ARCHIVE, path.name) as stream:
             return hashlib.file_digest(stream, "sha256").hexdigest()
-    except OSError as error:
-        raise BitrowError(f"found {path.name} that cannot be read ({error.strerror}), "
-                          "expected a file of the vector set") from None  # fmt: skip
+    except BitrowError as error:
+        raise BitrowError(f"found {error}, expected a file of the vector set") from None
 
 
 def finished(folder: Path) -> Content:
