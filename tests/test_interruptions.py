@@ -76,8 +76,9 @@ COMMANDS = {
     ),
     "transfer": Command(
         lambda folder: ["transfer", "--network", "small", "--seeds", "1", "--pretrain-epochs", "0",
-                        "--tune-epochs", "0", "--epochs", "6", "--policy", "lite_residual", "--numerics", "bit_accurate",
-                        "--quiet", "--checkpoint-seconds", "0", "--out", str(folder), "--resume"],
+                        "--tune-epochs", "0", "--epochs", "6", "--policy", "lite_residual",
+                        "--numerics", "bit_accurate", "--quiet", "--checkpoint-seconds", "0",
+                        "--out", str(folder), "--resume"],
         lambda folder: None, lambda folder: None, contents,
     ),
     "prove": Command(
