@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 OUT ?= out/golden
 
-.PHONY: golden test slow lint prove exhaustive mutants bench clean
+.PHONY: golden test slow lint prove exhaustive mutants bench other-isa clean
 
 golden: $(VENV)/.installed
 	mkdir -p $(dir $(OUT))
@@ -45,6 +45,11 @@ bench: $(VENV)/.installed-dev
 	$(BIN)/python benchmarks/bench_pipeline.py
 	$(BIN)/python benchmarks/bench_transfer.py
 	$(BIN)/python benchmarks/bench_transfer.py 8 1 0.5
+
+# Slow: the fixed problems on an emulated ARM processor (Debian's QEMU, PyPI's wheels, below out/); docs/processors.md.
+PROCESSOR ?= neoverse-n1
+other-isa: $(VENV)/.installed
+	PYTHONPATH=tests $(BIN)/python -m other_isa --processor $(PROCESSOR)
 
 clean:
 	rm -rf $(VENV) out

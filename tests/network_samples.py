@@ -2,25 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import jax
 import numpy as np
 
-from bitrow.config import (
-    AddConfig,
-    AvgPoolConfig,
-    BatchNormConfig,
-    ConvConfig,
-    LinearConfig,
-    MaxPoolConfig,
-    ReluConfig,
-    Statistics,
-)
+from bitrow.backend.programs import BATCH, every_layer
+from bitrow.config import AddConfig, BatchNormConfig
 from bitrow.formats import FloatMode
-from bitrow.graph import INPUT, ConvSize, LinearSize, Network, Node
+from bitrow.graph import INPUT, Network, Node
 
-BATCH = BatchNormConfig(Statistics.BATCH)
+__all__ = ["BATCH", "assert_same_bits", "branches", "every_layer"]
 
 
 def assert_same_bits(found, expected, what: str = "value") -> None:
@@ -33,29 +23,6 @@ def assert_same_bits(found, expected, what: str = "value") -> None:
         assert a.dtype == b.dtype and a.shape == b.shape, where
         bits = f"u{a.dtype.itemsize}"
         np.testing.assert_array_equal(a.view(bits), b.view(bits), err_msg=where)
-
-
-def every_layer(
-    batch_norm: BatchNormConfig = BATCH, bias: bool = False, conv: ConvConfig = ConvConfig()
-) -> Network:
-    """A network with every kind of layer: both statistics, both pools, a shortcut, a head on a 2x2 map.
-
-    With `conv.fold` the weights have a scale for each output channel.
-    """
-    size = ConvSize(3, 3, 4, per_channel=conv.fold)
-    nodes = (
-        Node("c1", replace(conv, padding=1), (INPUT,), replace(size, bias=bias)),
-        Node("n1", batch_norm, ("c1",)),
-        Node("r1", ReluConfig(six=True), ("n1",)),
-        Node("m1", MaxPoolConfig(3, 2, 1), ("r1",)),
-        Node("c2", replace(conv, padding=1, groups=2), ("m1",), size),
-        Node("n2", BatchNormConfig(fma=True), ("c2",)),
-        Node("sum", AddConfig(), ("n2", "m1")),
-        Node("r2", ReluConfig(), ("sum",)),
-        Node("a1", AvgPoolConfig(2), ("r2",)),
-        Node("head", LinearConfig(), ("a1",), LinearSize(3)),
-    )
-    return Network("every_layer", (7, 8, 2), nodes, "head")
 
 
 def branches(order: tuple[str, ...], mode: FloatMode = FloatMode()) -> Network:

@@ -99,7 +99,7 @@ def test_gaps_overlaps_and_versions_are_refused(tmp_path: Path) -> None:
     refused([one, edit(two, schema="other")], "a result file of bitrow prove")
     two.write_text("{")
     refused([one, two], "found no JSON")
-    refused([one, tmp_path / "absent.json"], "cannot be read")
+    refused([one, tmp_path / "absent.json"], "found no such file")
 
 
 def test_a_false_claim_stops_alone(tmp_path: Path) -> None:

@@ -107,18 +107,19 @@ def test_a_flipped_bit_stops_the_export(tmp_path: Path, monkeypatch: pytest.Monk
     assert (generate.choose_rows(problem) is None) == whole
     right = operations.find("conv.forward", problem.config).oracle(problem.config, problem.given)[tap]
 
-    def flipped(config, arrays, taps) -> None:
-        honest(config, arrays, taps)
-        value = taps[tap]
+    def flip(value):
         if value.dtype == bool:
-            taps[tap] = value.at[at].set(~value[at])
-        elif value.dtype == np.float16:
+            return value.at[at].set(~value[at])
+        if value.dtype == np.float16:
             import jax
 
             word = jax.lax.bitcast_convert_type(value, np.uint16)
-            taps[tap] = jax.lax.bitcast_convert_type(word.at[at].set(word[at] ^ np.uint16(1)), np.float16)
-        else:
-            taps[tap] = value.at[at].set(value[at] ^ np.array(1, value.dtype))
+            return jax.lax.bitcast_convert_type(word.at[at].set(word[at] ^ np.uint16(1)), np.float16)
+        return value.at[at].set(value[at] ^ np.array(1, value.dtype))
+
+    def flipped(config, arrays, record):
+        outputs = honest(config, arrays, lambda name, value: record(name, flip(value) if name == tap else value))
+        return {name: flip(value) if name == tap else value for name, value in outputs.items()}
 
     monkeypatch.setitem(kernels.KERNELS, "conv.forward", flipped)
     with pytest.raises(BitrowError) as caught:

@@ -15,6 +15,8 @@ from typing import Any
 
 from bitrow import asides, leave
 from bitrow.errors import BitrowError
+from bitrow.reading import JSON, values
+from bitrow.terminal import put_json
 
 
 @contextlib.contextmanager
@@ -113,7 +115,7 @@ def write_json(path: str | Path, value: Any, parents: bool = False) -> None:
 def write_report(target: Path | None, value: Any) -> None:
     """Write what `--json` asks for: nothing for None, to standard output for `-`. Raises: BitrowError as `whole`."""
     if str(target) == "-":
-        print(json.dumps(value, indent=1))
+        put_json(json.dumps(value, indent=1))
     elif target is not None:
         write_json(target, value)
 
@@ -133,9 +135,4 @@ def read_json(path: Path) -> Any:
     Raises:
         BitrowError: naming the path; a file that cannot be read or holds no JSON.
     """
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise BitrowError(f"{path}: cannot be read: {error.strerror or error}") from None
-    except ValueError:
-        raise BitrowError(f"{path}: found no JSON, expected what bitrow wrote there") from None
+    return values.read_json(path, kind=JSON._replace(expected="what bitrow wrote there"), constants=True)

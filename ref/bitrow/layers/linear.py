@@ -10,6 +10,7 @@ from jax import Array
 from jaxtyping import Float16, Float32
 
 from bitrow.config import LinearConfig
+from bitrow.doors import guard
 from bitrow.formats import FP16, FP32
 from bitrow.layers.frozen import zero_cotangent
 from bitrow.ops import fp16, softfloat
@@ -28,7 +29,7 @@ def forward(
     config: LinearConfig, params: LinearParams, x: Float16[Array, "n c_in"], tap: Tap = no_tap
 ) -> Float16[Array, "n c_out"]:
     """Logits. Taps sum_level*, sum, y."""
-    products = fp16.widen(x, config.mode)[:, :, None] * fp16.widen(params.weight, config.mode)[None]
+    products = fp16.product(fp16.widen(x, config.mode)[:, :, None], fp16.widen(params.weight, config.mode)[None])
     total = tree(products, 1, fp32_add, tap)
     tap("sum", total)
     bias = softfloat.float32_bits(params.bias)
@@ -42,7 +43,7 @@ def backward(
     config: LinearConfig, params: LinearParams, dy: Float16[Array, "n c_out"], tap: Tap = no_tap
 ) -> Float16[Array, "n c_in"]:
     """Gradient of the head's input. Taps sum_level*, sum, dx."""
-    products = fp16.widen(dy, config.mode)[:, None, :] * fp16.widen(params.weight, config.mode)[None]
+    products = fp16.product(fp16.widen(dy, config.mode)[:, None, :], fp16.widen(params.weight, config.mode)[None])
     total = tree(products, 2, fp32_add, tap)
     tap("sum", total)
     dx = fp16.round_once(total, config.mode)
@@ -65,3 +66,5 @@ def _apply_backward(config: LinearConfig, params: LinearParams, dy: Array) -> tu
 
 
 apply.defvjp(_apply_forward, _apply_backward)
+
+guard(__name__)

@@ -15,6 +15,7 @@ from jax import Array
 
 from bitrow import network as whole
 from bitrow.errors import BitrowError
+from bitrow.graph import Network
 from bitrow.parameters import Params
 from bitrow.pipeline.emulator import Emulator
 from bitrow.pipeline.memory import Key, Order, Store
@@ -62,7 +63,8 @@ def check(schedule: Schedule, params: Params, x: Array, dlogits: Array | None = 
     """Emulate the schedule on images x f16[n,h,w,c] (n a multiple of its images) and compare every tapped row.
 
     Raises:
-        BitrowError: the first row that differs: network, layer, tap, image, row, word of the row, both words.
+        BitrowError: the first row that differs, of the first tap in the order of the dataflow: network, layer, tap,
+            image, row, word of the row, both words.
     """
     network, training = schedule.flow.network, schedule.flow.training
     lanes = x.shape[0] // schedule.images
@@ -78,7 +80,8 @@ def check(schedule: Schedule, params: Params, x: Array, dlogits: Array | None = 
     result = emulator(params, x, dlogits)
     taps = _whole_tensor_taps(schedule, params, x, dlogits)
     assert result.rows is not None
-    found = Checked(0, 0)
+    places = {name: place for place, name in enumerate(_dataflow(network))}
+    written_rows: list[tuple[str, np.ndarray, np.ndarray]] = []
     steps = emulator.steps
     for (stage, phase), task in emulator.tasks.items():
         tasks = np.flatnonzero((emulator.order.stage == stage) & (emulator.order.phase == int(phase)))
@@ -92,15 +95,27 @@ def check(schedule: Schedule, params: Params, x: Array, dlogits: Array | None = 
                 continue
             written = np.asarray(result.rows[region.store])[steps.step[tasks], place]
             rows = written[:, :, region.lead : region.lead + region.words]
-            maps = taps[name].reshape(x.shape[0], region.rows, -1)  # a head's dx is flat
-            _compare(emulator, name, maps, rows.reshape(len(tasks), lanes, -1), tasks)
-            found = Checked(found.rows + len(tasks) * lanes, found.words + rows.size)
-    return found
+            written_rows.append((name, rows.reshape(len(tasks), lanes, -1), tasks))
+    for name, rows, tasks in sorted(written_rows, key=lambda one: places[one[0]]):
+        maps = taps[name].reshape(x.shape[0], -1, rows.shape[2])  # a head's dx is flat
+        _compare(emulator, name, maps, rows, tasks)
+    count = sum(len(tasks) * lanes for _, _, tasks in written_rows)
+    return Checked(count, sum(rows.size for _, rows, _ in written_rows))
+
+
+_FORWARD, _BACKWARD = ("x_code", "mask", "y"), ("dy_code", "dx")
+
+
+def _dataflow(network: Network) -> list[str]:
+    """Names of the compared taps in the order in which their values come about."""
+    layers = [node.name for node in network.nodes]
+    forward = [f"{layer}/forward/{tap}" for layer in layers for tap in _FORWARD]
+    return [*forward, "logits", *(f"{layer}/backward/{tap}" for layer in reversed(layers) for tap in _BACKWARD), "dx"]
 
 
 def _whole_tensor_taps(schedule: Schedule, params: Params, x: Array, dlogits: Array | None) -> Mapping[str, np.ndarray]:
     network = schedule.flow.network
-    wanted = ("/forward/x_code", "/forward/y", "/forward/mask", "/backward/dy_code", "/backward/dx")
+    wanted = tuple(f"/forward/{tap}" for tap in _FORWARD) + tuple(f"/backward/{tap}" for tap in _BACKWARD)
 
     def run(params: Params, x: Array, dlogits: Array | None) -> dict[str, Array]:
         taps: dict[str, Array] = {}

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import platform
-from pathlib import Path
+import re
+
+from bitrow.errors import BitrowError
+from bitrow.reading import SYSTEM, read_text
 
 
 def available_cpus() -> int:
@@ -12,14 +16,28 @@ def available_cpus() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
+# Of the names that Linux gives them: those that decide how float16 is computed, and how much of XLA's levels applies.
+FEATURES = ("sse4_2", "avx", "f16c", "fma", "avx2", "avx512f", "avx512_vnni", "avx512_bf16", "avx512_fp16", "amx_int8",
+            "amx_bf16", "amx_fp16", "asimd", "fphp", "asimdhp", "sve", "sve2")  # fmt: skip
+
+
+def features() -> tuple[str, ...]:
+    """Which of FEATURES the processor has; none where the system does not tell."""
+    try:
+        text = read_text("/proc/cpuinfo", SYSTEM)
+    except BitrowError:
+        return ()
+    found = re.search(r"^(?:flags|Features)\s*: (.*)$", text, re.M)
+    have = set(found[1].split()) if found else set()
+    return tuple(name for name in FEATURES if name in have)
+
+
 def cpu_model() -> str:
     """The processor's name, as the system tells it."""
-    try:
-        for line in Path("/proc/cpuinfo").read_text().splitlines():
+    with contextlib.suppress(BitrowError):
+        for line in read_text("/proc/cpuinfo", SYSTEM).splitlines():
             if line.startswith("model name"):
                 return line.split(":", 1)[1].strip()
-    except OSError:
-        pass
     return platform.processor() or platform.machine()
 
 

@@ -20,13 +20,14 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save as save_tensors
 
 from bitrow.errors import BitrowError
 from bitrow.files import write_bytes
 from bitrow.float_model import FloatModel, Stats, initialize
 from bitrow.graph import Network
+from bitrow.reading.tensors import read_tensors
+from bitrow.reading.values import parse_json
 from bitrow.transfer import processes
 from bitrow.transfer.data_raw import extra
 from bitrow.transfer.training import State
@@ -67,7 +68,7 @@ class Checkpoints:
 
     def __init__(self, folder: Path, identity: Mapping[str, Any]) -> None:
         self.folder = folder.absolute()
-        self.identity = json.loads(json.dumps(identity))
+        self.identity = parse_json(json.dumps(identity), "identity")
         self._orbax = extra("orbax.checkpoint", "orbax-checkpoint")
         logging.getLogger("absl").setLevel(logging.CRITICAL)  # orbax's tracebacks: errors are told in one line here
 
@@ -278,13 +279,4 @@ def _float(value: np.ndarray | None) -> jax.Array | None:
 
 
 def _read(path: Path, what: str = "a float32 model") -> dict[str, np.ndarray]:
-    try:
-        with safe_open(path, framework="numpy") as file:
-            return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    except SafetensorError as error:
-        reason = str(error).splitlines()[0]
-    except OSError as error:
-        reason = error.strerror or str(error).splitlines()[0]
-    except TypeError as error:  # a dtype that numpy lacks
-        reason = str(error).splitlines()[0]
-    raise BitrowError(f"{path}: found no readable safetensors file ({reason}), expected {what}")
+    return read_tensors(path, what).arrays

@@ -18,9 +18,9 @@ from jax import Array, lax
 from jax.custom_derivatives import SymbolicZero
 from jaxtyping import Bool, Float16, Float32, Int8, Integer, UInt16
 
-from bitrow import float_conv
+from bitrow import float_conv, typed
 from bitrow.config import ConvConfig
-from bitrow.formats import Fxp, Gradient, QuantRounding
+from bitrow.formats import FP16, Fxp, Gradient, QuantRounding
 from bitrow.layers import conv
 from bitrow.layers.conv import ConvParams
 from bitrow.ops import fp16, fxp, lfsr, mac
@@ -41,6 +41,9 @@ class ConvPlan:
     numerics: Numerics
     scaling: Scaling = Scaling.STATIC
     sharded: bool = False
+
+    def __post_init__(self) -> None:
+        typed.coerce_fields(self, "convolution")
 
 
 class ForwardScales(NamedTuple):
@@ -183,7 +186,14 @@ convolve.defvjp(_forward, _backward, symbolic_zeros=True)
 def weight_gradient(config: ConvConfig, value: Array, dy: Array, weight: Array, params: ConvParams) -> Array:
     """The host's float32 gradient of the weights, straight through their rounding, zero where it clips."""
     inside = weight_codes(weight, params.w_scale, config.weight_format)[1]
-    return jnp.where(inside, float_conv.weight_gradient(config, value, dy, weight.shape[:2]), jnp.float32(0))
+    return jnp.where(inside, host_gradient(config, value, dy, weight.shape[:2]), jnp.float32(0))
+
+
+# A program of its own, because a name scope is not kept inside a backward pass.
+@functools.partial(jax.jit, static_argnums=(0, 3))
+def host_gradient(config: ConvConfig, value: Array, dy: Array, kernel_hw: tuple[int, int]) -> Array:
+    """The sums of `weight_gradient`, in whatever order XLA likes: the host's (numerics.HOST)."""
+    return float_conv.weight_gradient(config, value, dy, kernel_hw)
 
 
 def _largest(plan: ConvPlan, params: ConvParams, dy: Array) -> Float32[Array, ""]:
@@ -234,7 +244,9 @@ def row_codes(
     dy = conv.fold_gradient(config, params, dy)
     narrow = replace(config.dy_format, bits=config.dy_format.bits - ROW_BITS)
     t = fp16.mul(dy, params.dy_inv_scale, config.mode)
-    largest = jnp.max(jnp.where(jnp.isnan(t), jnp.float16(0), jnp.abs(t)), axis=(2, 3), keepdims=True)
+    magnitude = fp16.bits(t) & jnp.uint16(0x7FFF)
+    number = jnp.where(magnitude > jnp.uint16(FP16.infinity_bits), jnp.uint16(0), magnitude)
+    largest = lax.bitcast_convert_type(jnp.max(number, axis=(2, 3), keepdims=True), jnp.float16)
     shift = jnp.zeros(largest.shape, jnp.int32)
     for k in range(ROW_BITS):
         shift = shift + (fp16.widen(largest) >= jnp.float32((narrow.max + 0.5) * 2.0**k)).astype(jnp.int32)

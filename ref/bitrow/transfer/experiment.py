@@ -25,6 +25,7 @@ from bitrow.calibrate import LeastSquares
 from bitrow.errors import BitrowError
 from bitrow.files import read_json, write_csv, write_json
 from bitrow.graph import Network
+from bitrow.reading import MODEL, read_bytes
 from bitrow.transfer import checkpoint, kept, policies, pretrain, processes
 from bitrow.transfer.augment import Augmentation, usual
 from bitrow.transfer.data import Transfer
@@ -233,7 +234,7 @@ def _identity(plan: Plan, data: Transfer) -> dict[str, Any]:
             total.update(images.x.tobytes() + images.y.tobytes())
     model = None
     if plan.model_file is not None and plan.model_file.is_file():
-        model = hashlib.sha256(plan.model_file.read_bytes()).hexdigest()
+        model = hashlib.sha256(read_bytes(plan.model_file, MODEL)).hexdigest()
     named = ("network", "width", "epochs", "pretrain_epochs", "tune_epochs", "batch", "power_of_two")
     return {name: getattr(plan, name) for name in named} | {"data": total.hexdigest(), "model": model}
 

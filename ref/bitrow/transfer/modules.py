@@ -17,7 +17,7 @@ import numpy as np
 from flax import nnx
 from jax import Array
 
-from bitrow import float_model
+from bitrow import float_model, typed
 from bitrow.config import (
     AddConfig,
     AvgPoolConfig,
@@ -63,7 +63,7 @@ class Layer(nnx.Module):
     @property
     def in_float(self) -> bool:
         """Whether values are float32."""
-        return self.numerics is Numerics.FLOAT32
+        return typed.coerce("numerics", Numerics, self.numerics) is Numerics.FLOAT32
 
 
 class Conv(Layer):
@@ -187,7 +187,7 @@ def _normalize_backward(config: BatchNormConfig, saved: Any, dz: Array) -> tuple
     params = FrozenParams(ordered.half(scale), ordered.half(scale))  # b plays no part in the gradient of y
     dscale = None
     if y is not None:  # the products are exact in float32
-        dscale = ordered.tree_sum(fp16.widen(dz) * fp16.widen(y), (0, 1, 2))
+        dscale = ordered.tree_sum(fp16.product(fp16.widen(dz), fp16.widen(y)), (0, 1, 2))
     dshift = None if shift is None else ordered.channel_sum(dz)
     return dscale, dshift, batch_norm.backward_frozen(config, params, dz)
 

@@ -1,9 +1,8 @@
 """What the host computes beside the accelerator, in a stated order, so that its bits are fixed, too.
 
-The operands are FP16, so every product is exact in float32 and a contraction into a fused multiply-add changes
-nothing. Sums over a batch are pairwise trees over its images: the halves of a batch are its subtrees, so that a
-batch split over 2^k devices adds up to the same bits (SPEC.md B2 has the tree). Gradients of the trainable
-parameters are float32 and the host's (SPEC.md A4, C4).
+The operands are FP16, so every product is exact in float32. Sums over a batch are pairwise trees over its images: the
+halves of a batch are its subtrees, so that a batch split over 2^k devices adds up to the same bits (SPEC.md B2 has the
+tree). Gradients of the trainable parameters are float32 and the host's (SPEC.md A4, C4).
 """
 
 from __future__ import annotations
@@ -48,7 +47,7 @@ def outer_sum(x: Float16[Array, "n *s c"], dy: Float16[Array, "n *s r"]) -> Floa
         for at in range(each):
             place = turn.astype(jnp.uint32) * jnp.uint32(each) + jnp.uint32(at)
             a, b = (lax.dynamic_index_in_dim(v, place, 1, False) for v in (left, right))
-            total = total + a[:, :, None] * b[:, None, :]
+            total = total + fp16.product(a[:, :, None], b[:, None, :])
         return total
 
     zeros = jnp.broadcast_to(reduce.opaque(jnp.zeros((), jnp.float32)), (n, c, r))
@@ -77,7 +76,7 @@ def _mix(x: Float16[Array, "*s c"], weight: Float16[Array, "c r"]) -> Float16[Ar
 
 def _chain(x: Array, factors: Array, total: Array | None) -> Array:
     for c in range(x.shape[-1]):
-        term = x[..., c : c + 1] * factors[c].reshape((1,) * (x.ndim - 1) + (-1,))
+        term = fp16.product(x[..., c : c + 1], factors[c].reshape((1,) * (x.ndim - 1) + (-1,)))
         total = term if total is None else total + term
     assert total is not None
     return total

@@ -18,6 +18,7 @@ import numpy as np
 
 from bitrow import jax_switches
 from bitrow.errors import BitrowError
+from bitrow.reading.values import parse_json
 
 PATIENCE = 30.0  # seconds that a process waits for process 0 to listen
 MEETING = 120  # seconds that they all wait for the last one
@@ -118,7 +119,7 @@ def agree(make: Callable[..., Any], *arguments: Any) -> Any:
             answer = json.dumps({"found": make(*arguments)}).encode()
         except BitrowError as error:
             answer = json.dumps({"error": str(error)}).encode()
-    told = json.loads(spread(answer))
+    told = parse_json(spread(answer), "process 0", constants=True)
     if "error" in told:
         raise BitrowError(told["error"])
     return told["found"]

@@ -32,7 +32,7 @@ from bitrow.transfer.convolution import GradientScales
 from bitrow.transfer.data import Images
 from bitrow.transfer.modules import Conv
 from bitrow.transfer.network_module import NetworkModule, Parts, take_apart
-from bitrow.transfer.numerics import AXIS, Scaling
+from bitrow.transfer.numerics import AXIS, HOST, Scaling
 
 
 class State(NamedTuple):
@@ -175,11 +175,22 @@ class Trainer:
 
     def advance(self, state: State, number: int, order: np.ndarray) -> tuple[State, Metrics]:
         """Train some steps of the epoch of this number, on the images at `order` i32[steps, batch]."""
-        fixed = self.parts.probes, self.parts.constants
         with jax.numpy_dtype_promotion("standard"):
-            return _epoch(
-                self.program, state, fixed, self.images.x, self.images.y, order, self._numbers(number)
-            )
+            return _epoch(self.program, *self._arguments(state, number, order))
+
+    def program_of_epoch(self) -> tuple[Any, tuple[Any, ...]]:
+        """What `epoch` compiles, as a jitted function, and its arguments: to be lowered, timed or read."""
+
+        @jax.jit
+        def run(*arguments: Any) -> tuple[State, Metrics]:
+            with jax.numpy_dtype_promotion("standard"):
+                return _epoch(self.program, *arguments)
+
+        return run, self._arguments(self.start(), 0, self.order(0))
+
+    def _arguments(self, state: State, number: int, order: np.ndarray) -> tuple[Any, ...]:
+        fixed = self.parts.probes, self.parts.constants
+        return state, fixed, self.images.x, self.images.y, order, self._numbers(number)
 
     def _numbers(self, epoch: int) -> tuple[np.ndarray, np.ndarray]:
         """Seed and epoch u32[2]; what the loss and then its gradients are multiplied by f32[2]."""
@@ -187,6 +198,11 @@ class Trainer:
         loss_scale = 1.0 if self.program.in_float else recipe.loss_scale
         scales = np.array([loss_scale, 1 / (recipe.batch * loss_scale)], np.float32)
         return np.array([recipe.seed, epoch], np.uint32), scales
+
+    def gradients(self, state: State, x: Array, dlogits: Array) -> tuple[Array, dict[str, Array]]:
+        """The step without the host's loss and update: logits of images x f32[n,h,w,c], and from their gradient
+        dlogits [n, classes] those of the trained parameters, summed over the batch (SPEC.md A4, A5, C2, C4)."""
+        return _gradients(self.program, state, (self.parts.probes, self.parts.constants), x, dlogits)
 
     def accuracy(self, state: State, images: Images) -> float:
         """Share of images whose largest logit is their label's."""
@@ -234,7 +250,8 @@ def _epoch(
     )
 
 
-def _step(program: Program, state: State, fixed: Any, x: Array, y: Array, scales: Array) -> tuple[State, Metrics]:
+def _forward(program: Program, state: State, fixed: Any, x: Array) -> tuple[Array, Any]:
+    """Logits, and what pulls their gradient back to the trained parameters and the watched probes."""
     probes, constants = fixed
     trained = {name: value for name, value in state.params.items() if name in program.trained}
     # a probe asks for its output gradient, so that one too many sends the backward pass through frozen layers
@@ -244,15 +261,35 @@ def _step(program: Program, state: State, fixed: Any, x: Array, y: Array, scales
         parts = Parts(program.structure, state.params | trained, probes | watched, state.gradient, constants)
         return parts.join()(x)
 
-    logits, pull = jax.vjp(logits_of, trained, watched)
-    loss, right, dlogits = _loss(program, logits, y, scales[0])
+    return jax.vjp(logits_of, trained, watched)
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def _gradients(program: Program, state: State, fixed: Any, x: Array, dlogits: Array) -> tuple[Array, dict[str, Array]]:
+    def run(state: State, fixed: Any, x: Array, dlogits: Array) -> tuple[Array, dict[str, Array]]:
+        logits, pull = _forward(program, state, fixed, x)
+        return logits, _over_devices(program, pull(dlogits)[0])
+
+    specs = (P(), P(), P(AXIS), P(AXIS))
+    return jax.shard_map(run, mesh=program.mesh, in_specs=specs, out_specs=(P(AXIS), P()), check_vma=False)(
+        state, fixed, x, dlogits
+    )
+
+
+def _step(program: Program, state: State, fixed: Any, x: Array, y: Array, scales: Array) -> tuple[State, Metrics]:
+    constants = fixed[1]
+    logits, pull = _forward(program, state, fixed, x)
+    with jax.named_scope(HOST):
+        loss, right, dlogits = _loss(program, logits, y, scales[0])
     grads, largest = pull(dlogits)
     grads, loss, right = _over_devices(program, (grads, loss, right))
     if program.mesh.size > 1:
         largest = lax.pmax(largest, AXIS)
     batch = program.recipe.batch
-    grads = lax.optimization_barrier(jax.tree.map(lambda g: g * scales[1], grads))
-    return _update(program, state, constants, grads, largest), Metrics(loss / batch, right / batch)
+    with jax.named_scope(HOST):
+        grads = lax.optimization_barrier(jax.tree.map(lambda g: g * scales[1], grads))
+        metrics = Metrics(loss / batch, right / batch)
+    return _update(program, state, constants, grads, largest), metrics
 
 
 def _loss(program: Program, logits: Array, y: Array, loss_scale: Array) -> tuple[Array, Array, Array]:
@@ -282,9 +319,12 @@ def _update(
     program: Program, state: State, constants: Any, grads: dict[str, Array], largest: dict[str, Array]
 ) -> State:
     every = {name: grads.get(name, jnp.zeros_like(value)) for name, value in state.params.items()}
-    updates, optimizer = _partitioned(program, state.params).update(every, state.optimizer, state.params)
-    # frozen ones are passed on, not added to: -0 + 0 is +0
-    params = {name: value + updates[name] if name in program.trained else value for name, value in state.params.items()}
+    with jax.named_scope(HOST):
+        updates, optimizer = _partitioned(program, state.params).update(every, state.optimizer, state.params)
+        # frozen ones are passed on, not added to: -0 + 0 is +0
+        params = {
+            name: value + updates[name] if name in program.trained else value for name, value in state.params.items()
+        }
     scales, history = dict(state.gradient), dict(state.history)
     for name, rule in program.rules:
         layer = name.removesuffix("gradient")

@@ -1,5 +1,4 @@
-"""The kernels' side of the registry: each operation by name, on typed arrays, every tap recorded (SPEC.md
-V5)."""
+"""The kernels' side of the registry: each operation by name, on typed arrays, with taps or without (SPEC.md V5)."""
 
 from __future__ import annotations
 
@@ -16,13 +15,14 @@ from bitrow.formats import FloatMode, Fxp
 from bitrow.layers import activation, batch_norm, conv, linear, pool, residual
 from bitrow.layers.conv import ConvParams
 from bitrow.ops import fp16, fxp, lfsr
+from bitrow.ops.tap import Tap, no_tap, renamed
 
 Arrays = dict[str, Any]
-Kernel = Callable[[Any, Arrays, Arrays], Any]
+Kernel = Callable[[Any, Arrays, Tap], dict[str, Array]]  # returns the outputs
 
 
-def compute(name: str, config: Any, arrays: Arrays) -> dict[str, Array]:
-    """Taps and outputs of operation `name`, under SPEC.md's names.
+def compute(name: str, config: Any, arrays: Arrays, tapped: bool = True) -> dict[str, Array]:
+    """Outputs of operation `name`, under SPEC.md's names; taps, too, unless it is run without.
 
     Raises:
         BitrowError: what the layer refuses.
@@ -32,8 +32,9 @@ def compute(name: str, config: Any, arrays: Arrays) -> dict[str, Array]:
         networks = importlib.import_module("bitrow.vectors.networks")
         return networks.kernel(name.removeprefix("network."), arrays)
     taps: dict[str, Array] = {}
-    KERNELS[name](config, {key: _ready(value) for key, value in arrays.items()}, taps)
-    return taps
+    given = {key: _ready(value) for key, value in arrays.items()}
+    outputs = KERNELS[name](config, given, taps.__setitem__ if tapped else no_tap)
+    return taps | outputs
 
 
 def _ready(value: Any) -> Any:
@@ -41,37 +42,36 @@ def _ready(value: Any) -> Any:
 
 
 def _unit(function: Callable[..., Array], names: str) -> Kernel:
-    def run(config: FloatMode, arrays: Arrays, taps: Arrays) -> None:
-        taps["y"] = function(*(arrays[name] for name in names.split()), config)
+    def run(config: FloatMode, arrays: Arrays, tap: Tap) -> Arrays:
+        return {"y": function(*(arrays[name] for name in names.split()), config)}
 
     return run
 
 
-def _quantize(config: ConvConfig, arrays: Arrays, taps: Arrays) -> None:
-    def tap(name: str, value: Array) -> None:
-        taps["x_code" if name == "code" else name] = value
-
+def _quantize(config: ConvConfig, arrays: Arrays, tap: Tap) -> Arrays:
+    tap = renamed(tap, {"code": "x_code"})
     x, inverse, fmt = arrays["x"], arrays["x_inv_scale"], config.x_format
     if "words" in arrays:
-        fxp.quantize_stochastic(x, inverse, arrays["words"], fmt, config.mode, tap)
+        code, mask = fxp.quantize_stochastic(x, inverse, arrays["words"], fmt, config.mode, tap)
     else:
-        fxp.quantize(x, inverse, fmt, config.mode, tap)
+        code, mask = fxp.quantize(x, inverse, fmt, config.mode, tap)
+    return {"x_code": code, "mask": mask}
 
 
-def _dequantize(config: ConvConfig, arrays: Arrays, taps: Arrays) -> None:
+def _dequantize(config: ConvConfig, arrays: Arrays, tap: Tap) -> Arrays:
     bound = -config.accumulator.min
-    fxp.dequantize(arrays["acc"], arrays["scale"], bound, config.dequantize, config.mode, taps.__setitem__)
+    return {"deq": fxp.dequantize(arrays["acc"], arrays["scale"], bound, config.dequantize, config.mode, tap)}
 
 
-def _pack(fmt: Fxp, arrays: Arrays, taps: Arrays) -> None:
+def _pack(fmt: Fxp, arrays: Arrays, tap: Tap) -> Arrays:
     code = arrays["code"]
     rows = code.reshape(*code.shape[:2], -1)
-    taps["packed"] = fxp.pack(rows) if fmt.bits <= 4 else rows.astype(jnp.uint8)
+    return {"packed": fxp.pack(rows) if fmt.bits <= 4 else rows.astype(jnp.uint8)}
 
 
-def _lfsr(config: Any, arrays: Arrays, taps: Arrays) -> None:
+def _lfsr(config: Any, arrays: Arrays, tap: Tap) -> Arrays:
     count = _sizes(arrays["count"])[0]
-    taps["words"] = jax.vmap(lambda start: lfsr.words(arrays["seed"], start, (count,)))(arrays["start"])
+    return {"words": jax.vmap(lambda start: lfsr.words(arrays["seed"], start, (count,)))(arrays["start"])}
 
 
 def _sizes(value: Any) -> tuple[int, ...]:
@@ -93,31 +93,31 @@ def _params(arrays: Arrays) -> ConvParams:
     )
 
 
-def _conv_forward(config: ConvConfig, arrays: Arrays, taps: Arrays) -> None:
-    conv.forward(config, _params(arrays), arrays["x"], taps.__setitem__)
+def _conv_forward(config: ConvConfig, arrays: Arrays, tap: Tap) -> Arrays:
+    y, mask = conv.forward(config, _params(arrays), arrays["x"], tap)
+    return {"y": y, "mask": mask}
 
 
-def _conv_backward(config: ConvConfig, arrays: Arrays, taps: Arrays) -> None:
-    conv.backward(config, _params(arrays), arrays["mask"], arrays["dy"], taps.__setitem__)
+def _conv_backward(config: ConvConfig, arrays: Arrays, tap: Tap) -> Arrays:
+    return {"dx": conv.backward(config, _params(arrays), arrays["mask"], arrays["dy"], tap)}
 
 
-def _norm_forward(config: BatchNormConfig, arrays: Arrays, taps: Arrays) -> None:
+def _norm_forward(config: BatchNormConfig, arrays: Arrays, tap: Tap) -> Arrays:
     if config.statistics is Statistics.BATCH:
         params = batch_norm.BatchParams(arrays["gamma"], arrays["beta"], arrays["eps"])
-        batch_norm.forward_batch(config, params, arrays["y"], taps.__setitem__)
-    else:
-        frozen = batch_norm.FrozenParams(arrays["a"], arrays["b"])
-        batch_norm.forward_frozen(config, frozen, arrays["y"], taps.__setitem__)
+        return {"z": batch_norm.forward_batch(config, params, arrays["y"], tap)[0]}
+    frozen = batch_norm.FrozenParams(arrays["a"], arrays["b"])
+    return {"z": batch_norm.forward_frozen(config, frozen, arrays["y"], tap)}
 
 
-def _norm_backward(config: BatchNormConfig, arrays: Arrays, taps: Arrays) -> None:
+def _norm_backward(config: BatchNormConfig, arrays: Arrays, tap: Tap) -> Arrays:
     if config.statistics is Statistics.FROZEN:
         frozen = batch_norm.FrozenParams(arrays["a"], arrays["a"])
-        batch_norm.backward_frozen(config, frozen, arrays["dz"], taps.__setitem__)
-        return
+        return {"dy": batch_norm.backward_frozen(config, frozen, arrays["dz"], tap)}
     mean, r, a = (_bits(arrays[name]) for name in ("mean", "r", "a"))
     saved = batch_norm.BatchSaved(arrays["y"], mean, r, a, arrays["a16"])
-    batch_norm.backward_batch(config, saved, arrays["dz"], taps.__setitem__)
+    dy, dgamma, dbeta = batch_norm.backward_batch(config, saved, arrays["dz"], tap)
+    return {"dy": dy, "dgamma": dgamma, "dbeta": dbeta}
 
 
 def _bits(value: Array) -> Array:
@@ -126,38 +126,47 @@ def _bits(value: Array) -> Array:
     return jax.lax.bitcast_convert_type(value, width).astype(jnp.uint32)
 
 
-def _relu_backward(config: Any, arrays: Arrays, taps: Arrays) -> None:
-    activation.backward(config, activation.passes(config, arrays["x"]), arrays["dy"], taps.__setitem__)
+def _relu_backward(config: Any, arrays: Arrays, tap: Tap) -> Arrays:
+    return {"dx": activation.backward(config, activation.passes(config, arrays["x"]), arrays["dy"], tap)}
 
 
-def _accumulate(mode: FloatMode, arrays: Arrays, taps: Arrays) -> None:
-    residual.accumulate(list(arrays["dys"]), mode, taps.__setitem__)
+def _add_forward(config: Any, arrays: Arrays, tap: Tap) -> Arrays:
+    return {"y": residual.forward(config, arrays["x"], arrays["shortcut"], tap)}
 
 
-def _max_backward(config: Any, arrays: Arrays, taps: Arrays) -> None:
+def _accumulate(mode: FloatMode, arrays: Arrays, tap: Tap) -> Arrays:
+    return {"dx": residual.accumulate(list(arrays["dys"]), mode, tap)}
+
+
+def _max_forward(config: Any, arrays: Arrays, tap: Tap) -> Arrays:
+    y, index = pool.max_forward(config, arrays["x"], tap)
+    return {"y": y, "index": index}
+
+
+def _max_backward(config: Any, arrays: Arrays, tap: Tap) -> Arrays:
     size = _sizes(arrays["input_hw"])
-    pool.max_backward(config, arrays["index"], arrays["dy"], (size[0], size[1]), taps.__setitem__)
+    return {"dx": pool.max_backward(config, arrays["index"], arrays["dy"], (size[0], size[1]), tap)}
 
 
-def _avg_backward(config: Any, arrays: Arrays, taps: Arrays) -> None:
+def _avg_backward(config: Any, arrays: Arrays, tap: Tap) -> Arrays:
     size = _sizes(arrays["input_hw"])
-    pool.avg_backward(config, arrays["dy"], (size[0], size[1]), taps.__setitem__)
+    return {"dx": pool.avg_backward(config, arrays["dy"], (size[0], size[1]), tap)}
 
 
-def _on_x(function: Callable[..., Any]) -> Kernel:
-    """A layer of one input and no parameters."""
-    return lambda config, arrays, taps: function(config, arrays["x"], taps.__setitem__)
+def _on_x(function: Callable[..., Array]) -> Kernel:
+    """A layer of one input and one output, without parameters."""
+    return lambda config, arrays, tap: {"y": function(config, arrays["x"], tap)}
 
 
-def _linear_forward(config: Any, arrays: Arrays, taps: Arrays) -> None:
+def _linear_forward(config: Any, arrays: Arrays, tap: Tap) -> Arrays:
     params = linear.LinearParams(arrays["weight"], arrays["bias"])
-    linear.forward(config, params, arrays["x"], taps.__setitem__)
+    return {"y": linear.forward(config, params, arrays["x"], tap)}
 
 
-def _linear_backward(config: Any, arrays: Arrays, taps: Arrays) -> None:
+def _linear_backward(config: Any, arrays: Arrays, tap: Tap) -> Arrays:
     weight = arrays["weight"]
     params = linear.LinearParams(weight, jnp.zeros(weight.shape[1], jnp.float32))
-    linear.backward(config, params, arrays["dy"], taps.__setitem__)
+    return {"dx": linear.backward(config, params, arrays["dy"], tap)}
 
 
 KERNELS: dict[str, Kernel] = {
@@ -181,11 +190,9 @@ KERNELS: dict[str, Kernel] = {
     "batch_norm.backward": _norm_backward,
     "relu.forward": _on_x(activation.forward),
     "relu.backward": _relu_backward,
-    "add.forward": lambda config, arrays, taps: residual.forward(
-        config, arrays["x"], arrays["shortcut"], taps.__setitem__
-    ),
+    "add.forward": _add_forward,
     "gradient.accumulate": _accumulate,
-    "max_pool.forward": _on_x(pool.max_forward),
+    "max_pool.forward": _max_forward,
     "max_pool.backward": _max_backward,
     "avg_pool.forward": _on_x(pool.avg_forward),
     "avg_pool.backward": _avg_backward,

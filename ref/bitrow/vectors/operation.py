@@ -23,8 +23,8 @@ Words = dict[str, np.ndarray]
 Pick = Encoding | Callable[[Config], Encoding]
 Static = tuple[tuple[str, tuple[int, ...]], ...]
 
-_LEVEL = re.compile(r"(.+)_level(\d+)")
-_STEP = re.compile(r"(sum)_(\d+)")
+_LEVEL = re.compile(r"(.+)_level([0-9]+)")
+_STEP = re.compile(r"(sum)_([0-9]+)")
 _KERNELS = "bitrow.vectors.kernels"
 
 
@@ -70,14 +70,14 @@ class Operation:
         """
         return judge.compute(self.name, config, dict(words), rows)
 
-    def kernel(self, config: Config, arrays: Mapping[str, Any]) -> dict[str, Any]:
-        """Every tap and output by the JAX kernel, as typed arrays (see `to_arrays`); jittable but for
-        `static`.
+    def kernel(self, config: Config, arrays: Mapping[str, Any], tapped: bool = True) -> dict[str, Any]:
+        """Every tap and output by the JAX kernel, or the outputs alone, as users run it; typed arrays (see
+        `to_arrays`); jittable but for `static`.
 
         Raises:
             BitrowError: what the kernel refuses.
         """
-        return importlib.import_module(_KERNELS).compute(self.name, config, dict(arrays))
+        return importlib.import_module(_KERNELS).compute(self.name, config, dict(arrays), tapped)
 
     def port(self, name: str) -> Port:
         """The port of a tensor by name.

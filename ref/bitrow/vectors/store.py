@@ -285,14 +285,11 @@ def read_case(path: Path, name: str) -> Case:
     """
     entry = schema.read_case_json(path, name)
     where = f"{name}/{ARRAYS}"
-    try:
-        with arrays.Reader(path / name / ARRAYS, where) as reader:
-            tensors = tuple(
-                Tensor(t.name, t.role, t.encoding, t.layout, reader.read(t.name, t.encoding.dtype, t.shape))
-                for t in entry.tensors
-            )
-    except OSError as error:
-        raise BitrowError(f"{where}: cannot be read: {error.strerror or error}") from None
+    with arrays.Reader(path / name / ARRAYS, where, entry.words) as reader:
+        tensors = tuple(
+            Tensor(t.name, t.role, t.encoding, t.layout, reader.read(t.name, t.encoding.dtype, t.shape))
+            for t in entry.tensors
+        )
     return entry.with_words(tensors)
 
 

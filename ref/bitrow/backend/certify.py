@@ -1,8 +1,10 @@
-"""`bitrow certify`: do this machine's kernels give the contract's bits, in whatever form and under whatever flags?
+"""`bitrow certify`: does this machine give the contract's bits, in whatever form and under whatever flags?
 
-In this process: compiled whole, operation by operation, under vmap, in two halves, sharded over the devices present. In
-processes of their own: XLA's flags and instruction sets, one thread, eight devices. Every digest is held against the
-oracle's; the certificate says of each form which problems it does not apply to, and why.
+In this process: kernels compiled whole without taps as users run them, with taps, operation by operation, under vmap,
+in two halves, sharded over the devices present; whole programs (`programs`); and the compiled code itself, read
+(`compiled`). In processes of their own: every instruction set that the processor has, XLA's flags, one thread, eight
+devices. Every digest is held against the oracle's; the certificate says of each form which problems it does not apply
+to, and why.
 """
 
 from __future__ import annotations
@@ -13,7 +15,7 @@ import platform
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -22,10 +24,14 @@ import jax
 import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
+from bitrow import terminal
+from bitrow.backend import compiled, program_digests, programs
 from bitrow.errors import BitrowError
 from bitrow.files import write_report
 from bitrow.proofs import machine
 from bitrow.proofs.results import versions
+from bitrow.reading.values import parse_json
+from bitrow.terminal import Column
 from bitrow.vectors import identity, operations, stepwise
 from bitrow.vectors.identity_digests import DIGESTS
 from bitrow.vectors.operations import Words, to_words
@@ -40,9 +46,12 @@ class Way(NamedTuple):
     one_thread: bool = False
 
 
+# XLA's name of an instruction set, and the processor's feature that it needs. AVX512 does not keep LLVM from FP16's.
+LEVELS = {
+    "SSE4_2": "sse4_2", "AVX": "avx", "AVX2": "avx2", "AVX512": "avx512f", "AVX512_VNNI": "avx512_vnni",
+    "AVX512_BF16": "avx512_bf16", "AMX": "amx_bf16", "AMX_FP16": "amx_fp16",
+}  # fmt: skip
 CPU_WAYS = {
-    "sse4_2": Way("--xla_cpu_max_isa=SSE4_2"),
-    "avx2": Way("--xla_cpu_max_isa=AVX2"),
     "unoptimized": Way("--xla_backend_optimization_level=0"),
     "no_excess_precision": Way("--xla_allow_excess_precision=false"),
     "one_thread": Way("--xla_cpu_multi_thread_eigen=false", one_thread=True),
@@ -54,6 +63,16 @@ GPU_WAYS = {
     "no_autotune": Way("--xla_gpu_autotune_level=0"),
     "no_triton": Way("--xla_gpu_enable_triton_gemm=false"),
 }
+# Programs that every process of its own runs, too: each kind once. `full` runs all of them there.
+EVERYWHERE = ("training frozen", "rows fp16", "step lite_residual bit_accurate")
+
+
+def levels() -> dict[str, Way]:
+    """A way for every instruction set that this processor has."""
+    have = machine.features()
+    return {name.lower(): Way(f"--xla_cpu_max_isa={name}") for name, feature in LEVELS.items() if feature in have}
+
+
 _LEADING = ("n", "element", "run")
 
 
@@ -110,8 +129,13 @@ def _sharded(problem: Problem) -> Words:
     return _words(jax.jit(identity.kernel(problem))(placed))
 
 
+def _tapped(problem: Problem) -> Words:
+    return identity.compiled(problem, tapped=True)
+
+
 FORMS: dict[str, Callable[[Problem], Words]] = {
-    "jit": identity.compiled, "eager": _stepped, "vmap": _mapped, "split": _halves, "sharded": _sharded,
+    "jit": identity.compiled, "tapped": _tapped, "eager": _stepped, "vmap": _mapped, "split": _halves,
+    "sharded": _sharded,
 }  # fmt: skip
 
 
@@ -136,13 +160,46 @@ def check_form(form: str) -> dict[str, Any]:
     return _row(form, os.environ.get("XLA_FLAGS", ""), form, sorted(wrong), first, start)
 
 
-def run_way(way: Way) -> dict[str, str]:
-    """Digests that a process of its own prints.
+def check_programs() -> list[dict[str, Any]]:
+    """Whole programs in this process, run and read, and the code of every kernel and epoch: two rows."""
+    start, expected = time.perf_counter(), program_digests.DIGESTS
+    differ: list[str] = []
+    broken: list[compiled.Violation] = []
+    for name, program in programs.programs().items():
+        words, found = programs.run_and_read(program)
+        differ += [name] if identity.digest(words) != expected[name] else []
+        broken += found
+    rows = [_program_row("programs", len(programs.programs()), differ, differ[0] if differ else "", start)]
+    start = time.perf_counter()
+    for name, function, arguments in read_alone():
+        broken += compiled.audit(name, function, arguments)
+    names = list(dict.fromkeys(violation.program for violation in broken))
+    count = len(programs.programs()) + len(identity.problems()) + len(programs.EPOCHS)
+    return [*rows, _program_row("compiled code", count, names, str(broken[0]) if broken else "", start)]
+
+
+def read_alone() -> Iterator[tuple[str, Any, tuple[Any, ...]]]:
+    """(name, function, arguments) of what is read beside the programs: kernels as users run them, and epochs."""
+    for name, problem in identity.problems().items():
+        yield name, jax.jit(identity.kernel(problem)), (identity.given_arrays(problem)[1],)
+    for policy in programs.EPOCHS:
+        yield f"epoch {policy}", *programs.epoch(policy)
+
+
+def _program_row(check: str, count: int, differ: list[str], first: str, start: float) -> dict[str, Any]:
+    return {"check": check, "flags": os.environ.get("XLA_FLAGS", ""), "form": "jit", "problems": count,
+            "not_applicable": {}, "differ": differ, "first": first,
+            "seconds": round(time.perf_counter() - start, 2)}  # fmt: skip
+
+
+def run_way(way: Way, full: bool = False) -> dict[str, str]:
+    """Digests that a process of its own prints: of kernels, and of EVERYWHERE's programs or, `full`, of all.
 
     Raises:
         BitrowError: the process failed.
     """
-    command = [sys.executable, "-m", "bitrow.proofs.certify", way.form, *(["one_processor"] if way.one_thread else [])]
+    command = [sys.executable, "-m", "bitrow.backend.certify", way.form, *(["one_processor"] if way.one_thread else []),
+               *(["full"] if full else [])]  # fmt: skip
     environment = {**os.environ, "XLA_FLAGS": way.flags, "XLA_PYTHON_CLIENT_PREALLOCATE": "false"}
     if way.one_thread:
         environment["NPROC"] = "1"
@@ -150,74 +207,84 @@ def run_way(way: Way) -> dict[str, str]:
     if result.returncode:
         last = (result.stderr.strip().splitlines() or ["no message"])[-1]
         raise BitrowError(f"XLA_FLAGS={way.flags!r}: found a process that failed: {last[:200]}")
-    return json.loads(result.stdout)
+    return parse_json(result.stdout, f"XLA_FLAGS={way.flags!r}", "digests")
 
 
-def check_way(name: str, way: Way) -> dict[str, Any]:
+def check_way(name: str, way: Way, full: bool = False) -> dict[str, Any]:
     """A form under flags, as a row of the certificate."""
     start = time.perf_counter()
-    expected, first = applicable(way.form)[0], ""
+    expected = {key: DIGESTS[key] for key in applicable(way.form)[0]}
+    expected |= {key: program_digests.DIGESTS[key] for key in way_programs(way.form, full)}
+    first = ""
     try:
-        found = run_way(way)
-        differ = sorted(problem for problem in expected if found.get(problem) != DIGESTS[problem])
+        found = run_way(way, full)
+        differ = sorted(key for key, text in expected.items() if found.get(key) != text)
     except BitrowError as error:
         differ, first = sorted(expected), str(error)
-    return _row(f"flags: {name}", way.flags, way.form, differ, first, start)
+    row = _row(f"flags: {name}", way.flags, way.form, differ, first, start)
+    return row | {"problems": len(expected)}
 
 
-def certificate() -> dict[str, Any]:
-    """All checks of this machine."""
-    ways = CPU_WAYS if jax.default_backend() == "cpu" else GPU_WAYS
+def way_programs(form: str, full: bool) -> list[str]:
+    """The programs of a process of its own; on several devices those whose batch may be split."""
+    return [name for name, one in programs.programs().items()
+            if (full or name in EVERYWHERE) and (one.parts or form != "sharded")]  # fmt: skip
+
+
+def certificate(full: bool = False) -> dict[str, Any]:
+    """All checks of this machine; `full` runs every program in every process."""
+    ways = levels() | CPU_WAYS if jax.default_backend() == "cpu" else GPU_WAYS
     forms = [form for form in FORMS if form != "sharded" or len(jax.devices()) > 1]
     with ThreadPoolExecutor(2) as pool:
-        apart = [pool.submit(check_way, name, way) for name, way in ways.items()]
+        apart = [pool.submit(check_way, name, way, full) for name, way in ways.items()]
         here = [pool.submit(check_form, form) for form in forms]
-        rows = [task.result() for task in (*here, *apart)]
+        whole = pool.submit(check_programs)
+        rows = [*(task.result() for task in here), *whole.result(), *(task.result() for task in apart)]
     return {
-        "schema": "bitrow-certificate-2",
+        "schema": "bitrow-certificate-3",
         "passes": not any(row["differ"] for row in rows),
         "versions": versions() | {"python": platform.python_version()},
         "platform": jax.default_backend(),
         "devices": [device.device_kind for device in jax.devices()],
         "cpu": machine.cpu_model(),
+        "features": list(machine.features()),
         "system": platform.platform(),
-        "digests": DIGESTS,
+        "digests": DIGESTS | program_digests.DIGESTS,
         "checks": rows,
     }
 
 
-def certify(json_file: Path | None = None) -> bool:
+def certify(json_file: Path | None = None, full: bool = False) -> bool:
     """`bitrow certify`: run the checks, print the table, write the certificate; whether all pass.
 
     Raises:
         BitrowError: the file cannot be written.
     """
-    from rich.console import Console
-    from rich.table import Table
-
-    found = certificate()
+    found = certificate(full)
     write_report(json_file, found)
     if str(json_file) == "-":
         return found["passes"]
-    table = Table(title=f"{found['platform']}: {', '.join(found['devices'])}; {found['cpu']}", title_justify="left")
-    for name in ("check", "problems", "verdict", "seconds"):
-        table.add_column(name, overflow="fold")
+    columns = [Column(name) for name in ("check", "problems", "verdict", "seconds")]
+    table = terminal.table(f"{found['platform']}: {', '.join(found['devices'])}; {found['cpu']}", columns)
     for row in found["checks"]:
         verdict = f"{len(row['differ'])} differ: {row['first'] or row['differ'][0]}" if row["differ"] else "same bits"
         count = f"{row['problems']} of {row['problems'] + len(row['not_applicable'])}"
-        table.add_row(row["check"], count, verdict, f"{row['seconds']:.1f}")
-    console = Console()
-    console.print(table)
-    console.print("certified" if found["passes"] else "not certified: the kernels do not give the contract's bits here")
+        terminal.add_row(table, (row["check"], count, verdict, f"{row['seconds']:.1f}"))
+    terminal.put_table(table)
+    passes = "certified" if found["passes"] else "not certified: programs here do not give the contract's bits"
+    terminal.put([f"features: {' '.join(found['features']) or 'unknown'}", passes])
     return found["passes"]
 
 
 def main(arguments: list[str]) -> None:
-    """What a process of its own does: the digests of one form, as JSON."""
+    """What a process of its own does: the digests of one form, and of programs, as JSON."""
     form, *rest = arguments
-    if rest and hasattr(os, "sched_setaffinity"):  # before XLA starts its threads
+    if "one_processor" in rest and hasattr(os, "sched_setaffinity"):  # before XLA starts its threads
         os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
-    print(json.dumps({name: identity.digest(FORMS[form](identity.problems()[name])) for name in applicable(form)[0]}))
+    found = {name: identity.digest(FORMS[form](identity.problems()[name])) for name in applicable(form)[0]}
+    for name in way_programs(form, "full" in rest):
+        found[name] = identity.digest(programs.run(programs.programs()[name]))
+    terminal.put_json(json.dumps(found))
 
 
 if __name__ == "__main__":

@@ -1,0 +1,103 @@
+"""The compiled code is read: nothing in it may give other bits on another processor (SPEC.md F2, F9, B2)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+import pytest
+from jax import lax
+
+from bitrow.backend import certify, compiled, programs
+from bitrow.ops import fp16
+from bitrow.vectors import identity
+
+X = jnp.ones(2048, jnp.float16)
+WIDE = X.astype(jnp.float32)
+
+
+def old_mul_add(a, b, c):
+    """The product and sum that a processor with FP16 arithmetic fused: a barrier and an OR stood between."""
+    a, b, c = (x.astype(jnp.float32) for x in (a, b, c))
+    product = fp16.bits((a * b).astype(jnp.float16)) | lax.optimization_barrier(jnp.uint16(0))
+    return (lax.bitcast_convert_type(product, jnp.float16).astype(jnp.float32) + c).astype(jnp.float16)
+
+
+def summed_in_a_loop(x):
+    return lax.fori_loop(0, 3, lambda i, total: total + x * total, jnp.ones_like(x))
+
+
+BROKEN: dict[str, tuple[Callable, tuple, str]] = {
+    "old mul_add": (old_mul_add, (X, X, X), "half arithmetic"),
+    "half sum": (lambda x: x + x[::-1], (X,), "half arithmetic"),
+    "half maximum": (lambda x, y: jnp.maximum(x, y), (X, X), "half arithmetic"),
+    "float32 product and sum": (lambda a, b, c: a * b + c, (WIDE, WIDE, WIDE), "a sum reads a product"),
+    "float32 product and difference": (lambda a, b, c: c - a * b, (WIDE, WIDE, WIDE), "a sum reads a product"),
+    "in a loop": (summed_in_a_loop, (WIDE,), "a sum reads a product"),
+    "sum": (lambda x: x.sum(), (WIDE,), "a flag that allows other bits"),
+    "product of matrices": (lambda a: a @ a, (jnp.ones((8, 8)),), "a float reduction in the compiler's order"),
+    "exponential": (lambda x: jnp.exp(x), (WIDE,), "a sum reads a product"),
+    "cast pair": (lambda x: x.astype(jnp.float16)[::2].astype(jnp.float32), (WIDE,), "a cast pair that is deleted"),
+    "cast pair in a loop": (
+        lambda x: lax.fori_loop(0, 2, lambda i, h: h.astype(jnp.float32).astype(jnp.float16), x.astype(jnp.float16)),
+        (WIDE,), "a cast pair that is deleted",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", sorted(BROKEN))
+def test_what_may_differ_is_found(name: str) -> None:
+    """SPEC.md F2, B2: each rule sees a kernel that breaks it, on any processor, and names the line."""
+    function, arguments, rule = BROKEN[name]
+    found = compiled.audit(name, function, arguments)
+    mine = [violation for violation in found if violation.rule == rule]
+    assert mine, [str(violation) for violation in found]
+    assert mine[0].program == name and str(mine[0]).startswith(f"{name}: {rule} in ")
+    if name not in ("sum",):  # XLA splits a sum into windows and forgets where it came from
+        assert any("test_backend_compiled.py:" in source for source in mine[0].sources), mine[0]
+
+
+def test_the_hosts_own_work_is_told_apart() -> None:
+    """SPEC.md A4: what runs under the host's scope is left out, the same beside it is not."""
+
+    def both(a, b, c):
+        with jax.named_scope("host"):
+            hosts = a * b + c
+        return hosts, jnp.flip(a) * c - b
+
+    found = compiled.audit("both", both, (WIDE, WIDE, WIDE))
+    assert found and all("sub" in violation.instruction for violation in found)
+
+
+def test_safe_forms_pass() -> None:
+    """SPEC.md F2: what the kernels are made of."""
+    assert not compiled.audit("mul_add", fp16.mul_add, (X, X, X))
+    assert not compiled.audit("product and sum", lambda a, b, c: fp16.product(a, b) + c, (WIDE, WIDE, WIDE))
+    assert not compiled.audit("maximum", lambda a: jnp.max(a), (WIDE,))
+    assert not compiled.audit("integers", lambda a: (a * a + a).sum(), (jnp.arange(64),))
+
+
+@pytest.mark.parametrize("name", sorted(identity.problems()))
+def test_kernels(name: str) -> None:
+    """SPEC.md F2, B1, C3: every kernel as users run it, jitted and without taps."""
+    problem = identity.problems()[name]
+    found = compiled.audit(name, identity.kernel(problem), (identity.given_arrays(problem)[1],))
+    assert not found, str(found[0])
+
+
+@pytest.mark.parametrize("policy", programs.EPOCHS)
+def test_epochs(policy: str) -> None:
+    """SPEC.md A4, A5, C2: whole epochs as they are trained, but for the host's loss and update."""
+    found = compiled.audit(f"epoch {policy}", *programs.epoch(policy))
+    assert not found, str(found[0])
+
+
+def test_certify_reads_all_of_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    """SPEC.md F2: the row of the certificate names a program that breaks a rule, and nothing is left unread."""
+    names = [name for name, _, _ in certify.read_alone()]
+    assert names == [*identity.problems(), *(f"epoch {policy}" for policy in programs.EPOCHS)]
+    monkeypatch.setattr(programs, "programs", lambda: {})
+    monkeypatch.setattr(certify, "read_alone", lambda: iter([("broken", jax.jit(old_mul_add), (X, X, X))]))
+    _, row = certify.check_programs()
+    assert row["differ"] == ["broken"] and "half arithmetic" in row["first"]
