@@ -99,12 +99,18 @@ def arrays(found: Model) -> tuple[Params, np.ndarray, np.ndarray]:
     return dict(found.params), found.samples.images, found.samples.dlogits
 
 
+def own_devices() -> list[jax.Device]:
+    """As many of this process's devices as divide the images."""
+    devices = jax.local_devices()
+    return devices[: max(count for count in (1, 2, 4, 8) if count <= len(devices))]
+
+
 def over_devices(x: Any) -> Any:
-    """An array whose images are split over as many of the devices as divide them."""
-    count = max(count for count in (1, 2, 4, 8) if count <= len(jax.devices()))
-    if count == 1:
+    """An array whose images are split over `own_devices`."""
+    devices = own_devices()
+    if len(devices) == 1:
         return jnp.asarray(x)
-    return jax.device_put(x, NamedSharding(Mesh(np.array(jax.devices()[:count]), ("n",)), PartitionSpec("n")))
+    return jax.device_put(x, NamedSharding(Mesh(np.array(devices), ("n",)), PartitionSpec("n")))
 
 
 def forward_pass(graph: Network, params: Params, x: jax.Array) -> jax.Array:
@@ -180,8 +186,8 @@ def step_trainer(policy: str, arithmetic: str) -> Any:
     chosen = policies.parse(policy)
     policies.prepare(module, chosen, 1)
     images = Images(np.asarray(x, np.float32), np.zeros(IMAGES, np.int32))
-    count = max(count for count in (1, 2, 4, 8) if count <= len(jax.devices()))
-    return training.Trainer(module, chosen, training.Recipe(IMAGES, loss_scale=16.0), images, jax.devices()[:count])
+    recipe = training.Recipe(IMAGES, loss_scale=16.0)
+    return training.Trainer(module, chosen, recipe, images, own_devices())
 
 
 def _step(policy: str, arithmetic: str) -> tuple[Any, tuple[Any, ...]]:
