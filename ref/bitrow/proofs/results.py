@@ -16,6 +16,7 @@ from typing import NamedTuple
 import bitrow
 from bitrow.proofs import machine
 from bitrow.proofs.claim import Claim, Counterexample, Effort, Outcome
+from bitrow.reading import SOURCE, read_bytes
 
 LIBRARIES = ("jax", "jaxlib", "numpy", "z3-solver", "hypothesis")
 WHOLE = (1, 1)
@@ -41,7 +42,7 @@ def source_digest() -> str:
     root = Path(bitrow.__file__).parent
     digest = hashlib.sha256()
     for path in sorted(root.rglob("*.py")):
-        digest.update(f"{path.relative_to(root).as_posix()}\n".encode() + path.read_bytes())
+        digest.update(f"{path.relative_to(root).as_posix()}\n".encode() + read_bytes(path, SOURCE))
     return digest.hexdigest()
 
 

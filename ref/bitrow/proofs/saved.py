@@ -19,9 +19,9 @@ from bitrow.errors import BitrowError
 from bitrow.files import write_text
 from bitrow.proofs.claim import Counterexample, Effort, Outcome
 from bitrow.proofs.results import Done, Job, Results
+from bitrow.reading import STATE, values
 
 SCHEMA = "bitrow-prove-2"
-EXPECTED = "a result file of bitrow prove"
 _CASES = 1 << 128
 _SECONDS = 1e9
 _FIELDS = ("schema", "effort", "shard", "versions", "machines", "chunks", "done", "checksum")
@@ -58,14 +58,6 @@ def save(results: Results, path: Path) -> None:
     }
     value["checksum"] = _checksum(value)
     write_text(path, json.dumps(value, separators=(",", ":")) + "\n", parents=True)
-
-
-def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) != len(pairs):
-        name = next(key for number, (key, _) in enumerate(pairs) if key in [other for other, _ in pairs[:number]])
-        raise BitrowError(f"found {name[:80]!r} twice, expected each key once")
-    return found
 
 
 def _need(good: bool, what: str, found: Any, expected: str) -> None:
@@ -155,19 +147,8 @@ def load(path: Path) -> Results:
     Raises:
         BitrowError: naming the file and the field: it cannot be read, is something else, or not as it was written.
     """
-
-    def refuse(constant: str) -> None:
-        raise BitrowError(f"found {constant}, expected a number")
-
-    try:
-        value = json.loads(path.read_bytes(), object_pairs_hook=_unique, parse_constant=refuse)
-    except BitrowError as error:
-        raise BitrowError(f"{path}: {error}") from None
-    except OSError as error:
-        raise BitrowError(f"{path}: cannot be read: {error.strerror or error}") from None
-    except (ValueError, RecursionError):
-        raise BitrowError(f"{path}: found no JSON, expected {EXPECTED}") from None
+    value = values.read_json(path, kind=STATE)
     try:
         return _results(value)
     except BitrowError as error:
-        raise BitrowError(f"{path} {error} ({EXPECTED})") from None
+        raise BitrowError(f"{path} {error} ({STATE.expected})") from None

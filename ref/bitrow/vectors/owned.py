@@ -16,10 +16,12 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from bitrow.errors import BitrowError
+from bitrow.reading import ARCHIVE, JSON, Kind, opened, read_bytes
 from bitrow.vectors import schema
 
 JOURNAL = ".bitrow-journal"
 _BEGUN = "-" * 64
+_LINES = Kind("a journal of bitrow", 64 << 20)
 _LINE = re.compile(r"([0-9a-f]{64}|-{64})  ([^\0\n]+)")
 
 
@@ -102,7 +104,7 @@ def _checksums(folder: Path) -> dict[str, str | None]:
         BitrowError: no manifest, or one that bitrow did not write.
     """
     manifest = schema.read_manifest(folder)
-    if (folder / schema.MANIFEST).read_bytes() != schema.to_json(manifest):
+    if read_bytes(folder / schema.MANIFEST, JSON) != schema.to_json(manifest):
         raise BitrowError(f"{schema.MANIFEST}: found other text than bitrow writes")
     for name in manifest["files"]:
         case, _, file = name.partition("/")
@@ -116,11 +118,10 @@ def _checksums(folder: Path) -> dict[str, str | None]:
 def _journalled(folder: Path) -> dict[str, str | None]:
     """SHA-256 of each file that the journal says is done, None of one that was begun."""
     found: dict[str, str | None] = {JOURNAL: None}
-    with contextlib.suppress(FileNotFoundError), (folder / JOURNAL).open(encoding="utf-8", errors="replace") as lines:
-        for line in lines:
-            match = _LINE.fullmatch(line.removesuffix("\n"))
-            if match:
-                found[match[2]] = None if match[1] == _BEGUN else match[1]
+    for line in read_bytes(folder / JOURNAL, _LINES).decode(errors="replace").split("\n"):
+        match = _LINE.fullmatch(line)
+        if match:
+            found[match[2]] = None if match[1] == _BEGUN else match[1]
     return found
 
 
@@ -138,12 +139,8 @@ def _check(folder: Path, found: Content, expected: Mapping[str, str | None], fol
 
 
 def _sha256(path: Path) -> str:
-    try:
-        with path.open("rb") as stream:
-            return hashlib.file_digest(stream, "sha256").hexdigest()
-    except OSError as error:
-        raise BitrowError(f"found {path.name} that cannot be read ({error.strerror}), "
-                          "expected a file of the vector set") from None  # fmt: skip
+    with opened(path, ARCHIVE, path.name) as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def finished(folder: Path) -> Content:
