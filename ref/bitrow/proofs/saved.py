@@ -19,9 +19,11 @@ from bitrow.errors import BitrowError
 from bitrow.files import write_text
 from bitrow.proofs.claim import Counterexample, Effort, Outcome
 from bitrow.proofs.results import Done, Job, Results
-from bitrow.reading import STATE, values
+from bitrow.reading import STATE
+from bitrow.reading.values import read_json
 
 SCHEMA = "bitrow-prove-2"
+EXPECTED = "a result file of bitrow prove"
 _CASES = 1 << 128
 _SECONDS = 1e9
 _FIELDS = ("schema", "effort", "shard", "versions", "machines", "chunks", "done", "checksum")
@@ -129,7 +131,7 @@ def _results(value: Any) -> Results:
     versions = _mapping(value["versions"], _text, "versions")
     machines = value["machines"]
     _need(isinstance(machines, list) and bool(machines), "machines", machines, "names of machines")
-    chunks = _mapping(value["chunks"], lambda count, what: _whole(count, 1, 10**8, what), "chunks")
+    chunks = _mapping(value["chunks"], lambda count, what: _whole(count, 1, 10**6, what), "chunks")
     done = _mapping(value["done"], _chunks_done, "done") if value["done"] != {} else {}
     results = Results(Effort(value["effort"]), chunks, (_whole(shard[0], 1, of, "shard"), of), versions, done,
                       tuple(_text(name, "machines") for name in machines))  # fmt: skip
@@ -147,8 +149,9 @@ def load(path: Path) -> Results:
     Raises:
         BitrowError: naming the file and the field: it cannot be read, is something else, or not as it was written.
     """
-    value = values.read_json(path, kind=STATE)
+
+    value = read_json(path, kind=STATE)
     try:
         return _results(value)
     except BitrowError as error:
-        raise BitrowError(f"{path} {error} ({STATE.expected})") from None
+        raise BitrowError(f"{path} {error} ({EXPECTED})") from None

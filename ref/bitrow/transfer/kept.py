@@ -7,6 +7,7 @@ be had again without training; of them the form alone is checked.
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Mapping
 from pathlib import Path
@@ -16,6 +17,7 @@ import numpy as np
 
 from bitrow.errors import BitrowError
 from bitrow.files import read_json, write_csv, write_json
+from bitrow.reading.values import parse_json
 from bitrow.transfer import checkpoint, processes
 from bitrow.transfer.accounting import account
 from bitrow.transfer.data import Transfer
@@ -102,7 +104,7 @@ def verify(folder: Path, found: Mapping[str, Any], trainer: Trainer, data: Trans
     accuracy = trainer.accuracy(state, data.target.test)
     rows = [*found["rows"][:-1], found["rows"][-1] | {"test_accuracy": accuracy}]
     again = finish(found["policy"], found["numerics"], found["seed"], trainer, state, rows)
-    for name, value in again._asdict().items():
+    for name, value in parse_json(json.dumps(again._asdict()), METRICS, constants=True).items():
         if name != "rows" and found[name] != value:
             raise BitrowError(f"{folder / METRICS} {name}: found {found[name]!s:.60}, expected {value!s:.60} as "
                               f"{STATE} has it")  # fmt: skip

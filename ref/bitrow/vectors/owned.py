@@ -16,12 +16,11 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from bitrow.errors import BitrowError
-from bitrow.reading import ARCHIVE, JSON, Kind, opened, read_bytes
+from bitrow.reading import ARCHIVE, JSON, RECORDS, opened, read_bytes
 from bitrow.vectors import schema
 
 JOURNAL = ".bitrow-journal"
 _BEGUN = "-" * 64
-_LINES = Kind("a journal of bitrow", 64 << 20)
 _LINE = re.compile(r"([0-9a-f]{64}|-{64})  ([^\0\n]+)")
 
 
@@ -104,7 +103,7 @@ def _checksums(folder: Path) -> dict[str, str | None]:
         BitrowError: no manifest, or one that bitrow did not write.
     """
     manifest = schema.read_manifest(folder)
-    if read_bytes(folder / schema.MANIFEST, JSON) != schema.to_json(manifest):
+    if read_bytes(folder / schema.MANIFEST, JSON, schema.MANIFEST) != schema.to_json(manifest):
         raise BitrowError(f"{schema.MANIFEST}: found other text than bitrow writes")
     for name in manifest["files"]:
         case, _, file = name.partition("/")
@@ -118,7 +117,9 @@ def _checksums(folder: Path) -> dict[str, str | None]:
 def _journalled(folder: Path) -> dict[str, str | None]:
     """SHA-256 of each file that the journal says is done, None of one that was begun."""
     found: dict[str, str | None] = {JOURNAL: None}
-    for line in read_bytes(folder / JOURNAL, _LINES).decode(errors="replace").split("\n"):
+    if not os.path.lexists(folder / JOURNAL):
+        return found
+    for line in read_bytes(folder / JOURNAL, RECORDS, JOURNAL).decode(errors="replace").split("\n"):
         match = _LINE.fullmatch(line)
         if match:
             found[match[2]] = None if match[1] == _BEGUN else match[1]
@@ -139,8 +140,11 @@ def _check(folder: Path, found: Content, expected: Mapping[str, str | None], fol
 
 
 def _sha256(path: Path) -> str:
-    with opened(path, ARCHIVE, path.name) as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
+    try:
+        with opened(path, ARCHIVE, path.name) as stream:
+            return hashlib.file_digest(stream, "sha256").hexdigest()
+    except BitrowError as error:
+        raise BitrowError(f"found {error}, expected a file of the vector set") from None
 
 
 def finished(folder: Path) -> Content:
