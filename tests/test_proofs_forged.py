@@ -41,7 +41,7 @@ SEALED: dict[str, tuple[Edit, str]] = {
     "float cases": (chunk(cases=1e30), "cases: found '1e[+]30'"),
     "truth for cases": (chunk(cases=True), "cases: found 'True'"),
     "text for cases": (chunk(cases="7"), "cases: found '7'"),
-    "huge cases": (chunk(cases=10**60), "cases: found"),
+    "huge cases": (chunk(cases=10**39 - 1), "cases: found"),
     "time below zero": (chunk(seconds=-1), "seconds: found '-1', expected a number from 0"),
     "truth for seconds": (chunk(seconds=True), "seconds: found 'True'"),
     "digest": (chunk(digest="zz"), "digest: found 'zz', expected a SHA-256"),
@@ -71,7 +71,7 @@ RAW: dict[str, tuple[Callable[[str], str], str]] = {
     "a digest changed": (lambda t: t.replace("0" * 63 + "1", "0" * 63 + "9", 1), "checksum: found"),
     "cases changed": (lambda t: t.replace('"cases":1,', '"cases":2,', 1), "checksum: found"),
     "no object": (lambda t: "[1]", "schema: found"),
-    "deep": (lambda t: "[" * 5000, "found no JSON"),
+    "deep": (lambda t: "[" * 5000, "nested more than 64 deep"),
     "half": (lambda t: t[: len(t) // 2], "found no JSON"),
 }  # fmt: skip
 

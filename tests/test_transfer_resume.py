@@ -119,8 +119,8 @@ FORGED: dict[str, tuple[Callable[[Path], None], str]] = {
     "a longer training": (tensors(lambda t: t.update({n: np.asarray(t[n] + 1) for n in t if n.endswith(".count")})),
                           "steps, expected"),
     "an array less": (tensors(lambda t: t.pop(first(t))), "found no array of this name"),
-    "no state": (lambda out: (out / RUN / kept.STATE).unlink(), "state.safetensors: found no readable safetensors"),
-    "half a state": (lambda out: os.truncate(out / RUN / kept.STATE, 99), "state.safetensors: found no readable"),
+    "no state": (lambda out: (out / RUN / kept.STATE).unlink(), "state.safetensors: found no such file"),
+    "half a state": (lambda out: os.truncate(out / RUN / kept.STATE, 99), "state.safetensors: found no whole"),
 }  # fmt: skip
 
 
