@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import os
-import resource
 import signal
 import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -39,10 +37,18 @@ cli.main(sys.argv[1:])
 """
 
 
-def finish(*arguments: object, environment: dict[str, str] | None = None, **options) -> tuple[int, str, str]:
-    """A command to its end: status, standard output, standard error."""
+def after(first: str, command: list[str]) -> list[str]:
+    """The command, in a process that has run `first`; no function of this process, which has JAX's threads."""
+    code = f"import os, resource, signal, sys\n{first}\nos.execv(sys.argv[1], sys.argv[1:])"
+    return [sys.executable, "-c", code, *command]
+
+
+def finish(
+    *arguments: object, environment: dict[str, str] | None = None, first: str = "", **options
+) -> tuple[int, str, str]:
+    """A command to its end, in a process that has run `first`: status, standard output, standard error."""
     options = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE} | options
-    command = [*BITROW, *map(str, arguments)]
+    command = after(first, [*BITROW, *map(str, arguments)])
     done = subprocess.run(command, text=True, env=os.environ | (environment or {}), timeout=200, check=False, **options)
     return done.returncode, done.stdout or "", done.stderr or ""
 
@@ -65,8 +71,8 @@ def test_signals_in_the_midst_of_garbage_collections(out: Path, how: signal.Sign
     before = contents(out)
     command = [sys.executable, "-c", SLOW.format(last="even"), "generate", "--out", str(out), "--suite",
                "fxp_pack_fxp4", "--suite", UNIT, "--force"]  # fmt: skip
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-                          preexec_fn=lambda: signal.signal(how, signal.SIG_DFL)) as process:  # fmt: skip
+    command = after(f"signal.signal({int(how)}, signal.SIG_DFL)", command)
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None and process.stdout.readline() == "half\n"
         process.send_signal(how)
         _, errors = process.communicate(timeout=60)
@@ -76,14 +82,11 @@ def test_signals_in_the_midst_of_garbage_collections(out: Path, how: signal.Sign
 
 def test_ignored_signals_stay_ignored(out: Path) -> None:
     """As nohup and shells' background jobs want it."""
-    status, _, errors = finish(
-        "verify", out, "--no-recompute", preexec_fn=lambda: signal.signal(signal.SIGHUP, signal.SIG_IGN)
-    )
+    ignore = "signal.signal(signal.SIGHUP, signal.SIG_IGN)"
+    status, _, errors = finish("verify", out, "--no-recompute", first=ignore)
     assert (status, errors) == (0, "")
     code = "import signal\nfrom bitrow import leave\nleave.install()\nprint(signal.getsignal(signal.SIGHUP).name)"
-    command = [sys.executable, "-c", code]
-    ignored = subprocess.run(command, preexec_fn=lambda: signal.signal(signal.SIGHUP, signal.SIG_IGN),
-                             capture_output=True, text=True, check=True)  # fmt: skip
+    ignored = subprocess.run(after(ignore, [sys.executable, "-c", code]), capture_output=True, text=True, check=True)
     assert ignored.stdout == "SIG_IGN\n"
 
 
@@ -115,17 +118,17 @@ def test_a_signal_after_the_end_changes_nothing() -> None:
     assert (done.returncode, done.stdout, done.stderr) == (7, "", "")
 
 
-def limited(kind: int, value: int) -> Callable[[], None]:
-    return lambda: resource.setrlimit(kind, (value, value))
+def limited(kind: str, value: int) -> str:
+    return f"resource.setrlimit(resource.{kind}, ({value}, {value}))"
 
 
 @pytest.mark.parametrize("mebibytes", [146, 585, 1465])
 def test_too_little_memory(out: Path, mebibytes: int) -> None:
     """`ulimit -v`: libraries in C give up with SIGABRT, SIGSEGV, SIGINT or status 1; one line, 2, the old set whole."""
     before = contents(out)
-    limit = limited(resource.RLIMIT_AS, mebibytes << 20)
+    limit = limited("RLIMIT_AS", mebibytes << 20)
     arguments = ("generate", "--suite", UNIT, "--out", out, "--force", "--quiet")
-    status, printed, errors = finish(*arguments, preexec_fn=limit)
+    status, printed, errors = finish(*arguments, first=limit)
     if status:  # else it was enough
         assert status == 2 and errors.count("\n") == 1 and errors.startswith("bitrow: not enough memory"), errors
         assert contents(out) == before
@@ -135,31 +138,31 @@ def test_too_little_memory(out: Path, mebibytes: int) -> None:
 
 def test_no_room_for_files(out: Path, tmp_path: Path) -> None:
     """`ulimit -f 0`: one line that names the file; the old set stays."""
-    before, limit = contents(out), limited(resource.RLIMIT_FSIZE, 0)
+    before, limit = contents(out), limited("RLIMIT_FSIZE", 0)
     for arguments, name in (
         (("generate", "--suite", UNIT, "--out", out, "--force"), "set"),
         (("generate", "--suite", UNIT, "--out", tmp_path / "new"), "new"),
         (("prove", "solver.shift", "--jobs", "1", "--state", tmp_path / "state"), ".partial.json"),
         (("verify", out, "--no-recompute", "--json", tmp_path / "report"), "report"),
     ):
-        status, _, errors = finish(*arguments, preexec_fn=limit)
+        status, _, errors = finish(*arguments, first=limit)
         assert status == 2 and errors.count("\n") == 1 and f"{name}: cannot be written: File too large" in errors
     assert contents(out) == before
     assert {path.name for path in tmp_path.rglob("*") if path.is_file()} == {Path(name).name for name in before}
 
 
-def closed(*numbers: int) -> Callable[[], None]:
-    return lambda: [os.close(number) for number in numbers] and None
+def closed(*numbers: int) -> str:
+    return f"for number in {numbers}: os.close(number)"
 
 
 def test_standard_streams_that_are_closed_or_full(out: Path) -> None:
     """1 means that words differ and nothing else: output that is lost is 2, a lost line changes no status."""
     verify = ("verify", out, "--no-recompute")
-    assert finish(*verify, preexec_fn=closed(1))[::2] == (2, "bitrow: Bad file descriptor\n")
-    assert finish(*verify, preexec_fn=closed(0))[0] == 0
-    assert finish(*verify, preexec_fn=closed(2))[0] == 0
-    assert finish(*verify, preexec_fn=closed(0, 1, 2))[0] == 2
-    assert finish("generate", "--suite", UNIT, "--out", out, "--force", "--quiet", preexec_fn=closed(0, 1, 2))[0] == 0
+    assert finish(*verify, first=closed(1))[::2] == (2, "bitrow: Bad file descriptor\n")
+    assert finish(*verify, first=closed(0))[0] == 0
+    assert finish(*verify, first=closed(2))[0] == 0
+    assert finish(*verify, first=closed(0, 1, 2))[0] == 2
+    assert finish("generate", "--suite", UNIT, "--out", out, "--force", "--quiet", first=closed(0, 1, 2))[0] == 0
     with Path("/dev/full").open("w") as full:
         assert finish(*verify, stderr=full)[0] == 0
         assert finish("verify", out / "none", stderr=full)[0] == 2

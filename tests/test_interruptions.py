@@ -29,6 +29,8 @@ SEED = 20
 SIGNALS = (signal.SIGKILL, signal.SIGTERM, signal.SIGINT)
 LINES = {signal.SIGTERM: "bitrow: ended by SIGTERM\n", signal.SIGINT: "bitrow: interrupted\n"}
 BITROW = """
+import signal
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's job in the background has it ignored
 from bitrow import leave
 leave.install()
 import sys
@@ -94,7 +96,6 @@ def begin(arguments: list[str]) -> subprocess.Popen[str]:
     return subprocess.Popen(
         [sys.executable, "-c", BITROW, *arguments], cwd=Path(__file__).parent, env=environment, text=True,
         stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
     )  # fmt: skip
 
 

@@ -135,7 +135,10 @@ def test_forged_figures_do_not_get_into_the_table(run, out: Path, kind: str) -> 
 
 
 def test_finished_runs_are_verified_and_written_again(run, out: Path) -> None:
+    """Killed in the moment after its last file, a run has its checkpoints still; they go."""
     before = contents(out)
+    (out / RUN / "checkpoints" / "2").mkdir(parents=True)
+    (out / RUN / "checkpoints" / "2" / "left").write_text("")
     (out / "results.json").write_text("forged")
     assert run("--out", out, "--resume")[0] == 0 and contents(out) == before
 

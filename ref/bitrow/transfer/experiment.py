@@ -181,11 +181,13 @@ class _Grid:
         data, saved, folder = self.data, None, self._folder(policy, numerics, seed)
         trainer = make_trainer(self.plan, data, self.pretrained[seed], policy, numerics, seed)
         if folder is not None:
-            found = kept.told(folder, policy, numerics, seed, self.plan.epochs)
-            if found is not None:
-                return kept.verify(folder, found, trainer, data)
             which = {"policy": policy, "numerics": numerics, "seed": seed}
             saved = checkpoint.Checkpoints(folder / "checkpoints", self.identity | which)
+            found = kept.told(folder, policy, numerics, seed, self.plan.epochs)
+            if found is not None:
+                done = kept.verify(folder, found, trainer, data)
+                processes.agree(saved.clear)  # a run that was killed when it had just ended has them still
+                return done
         state, rows = train(trainer, data, saved, self.every, self.stopped)
         done = kept.finish(policy, numerics, seed, trainer, state, rows)
         if folder is not None and saved is not None:
