@@ -299,7 +299,7 @@ def test_inputs_that_do_not_fit_are_refused():
         BitrowError, match=r"every_layer x: found float16\[2, 8, 8, 2\], expected float16\[n, 7, 8"
     ):
         run.forward(network, params, jnp.zeros((2, 8, 8, 2), jnp.float16))
-    with pytest.raises(BitrowError, match=r"every_layer x: found float32\[2, 7, 8, 2\]"):
+    with pytest.raises(BitrowError, match=r"network.forward x: found float32\[2, 7, 8, 2\], expected float16"):
         run.forward(network, params, x.astype(jnp.float32))
     _, saved = run.forward(network, params, x)
     with pytest.raises(BitrowError, match=r"every_layer dlogits: found float16\[2, 1, 1, 2\]"):

@@ -15,6 +15,7 @@ from bitrow.config import BatchNormConfig, ConvConfig, Statistics
 from bitrow.errors import BitrowError
 from bitrow.formats import Fxp, Gradient, QuantRounding
 from bitrow.graph import Network
+from bitrow.pipeline import check as check_module
 from bitrow.pipeline.check import check, order_of, slots_of
 from bitrow.pipeline.command import check_rows
 from bitrow.pipeline.emulator import Emulator, layer_order
@@ -127,6 +128,28 @@ def test_a_ring_too_small_shows_in_the_bits() -> None:
     assert not np.array_equal(words(right.dx), words(wrong.dx))
 
 
+def test_the_first_wrong_tap_of_the_dataflow_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not the first that happens to be compared: forward before backward, layers in order, then last to first."""
+    net = small()
+    model = synthetic(net, 1, 1)
+    assert model.samples is not None
+    right = check_module._whole_tensor_taps
+    wrong = ["dx", "c1/backward/dx", "c2/backward/dy_code", "logits", "c2/forward/mask", "r1/forward/y", "c1/forward/y"]
+
+    def broken(*arguments: object) -> dict[str, np.ndarray]:
+        taps = {name: np.array(value) for name, value in right(*arguments).items()}  # type: ignore[arg-type]
+        for name in wrong:
+            words = taps[name].reshape(-1).view(f"u{taps[name].dtype.itemsize}")
+            words[0] ^= 1
+        return taps
+
+    monkeypatch.setattr(check_module, "_whole_tensor_taps", broken)
+    while wrong:
+        with pytest.raises(BitrowError) as caught:
+            check(schedule(net), model.params, jnp.asarray(model.samples.images), jnp.asarray(model.samples.dlogits))
+        assert str(caught.value).startswith(f"{net.name} {wrong.pop()}: image 0 row 0 word 0")
+
+
 @pytest.mark.parametrize("size, training", [
     pytest.param(32, False, id="32-forward"),
     pytest.param(32, True, id="32", marks=pytest.mark.slow),
@@ -139,6 +162,13 @@ def test_resnet18_whole(size: int, training: bool) -> None:
     rows = int(said.split()[0].replace(",", ""))
     stages = [stage for stage in found.flow.stages if stage.kind.value == "conv"]
     assert rows >= sum(stage.out_shape[0] + stage.in_shape[0] * training for stage in stages)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name, size", [("resnet8", 32), ("resnet20", 32), ("vgg8", 32), ("mobilenetv2", 64)])
+def test_named_networks_whole(name: str, size: int) -> None:
+    """The others that come with a name, both directions (SPEC.md B1, C2)."""
+    assert "equal the whole-tensor model" in check_rows(schedule(zoo.build(name, (size, size, 3))), name)
 
 
 def test_bad_arguments_are_refused() -> None:

@@ -74,11 +74,11 @@ def test_bad_files_are_refused_in_one_line_that_names_the_field(tmp_path, text, 
 
 
 def test_missing_and_unreadable_files_are_refused(tmp_path):
-    with pytest.raises(BitrowError, match="found no readable text"):
+    with pytest.raises(BitrowError, match="found no such file"):
         load_machine(tmp_path / "none.toml")
     binary = tmp_path / "binary.toml"
     binary.write_bytes(b"\xff\xfe\x00")
-    with pytest.raises(BitrowError, match="found no readable text"):
+    with pytest.raises(BitrowError, match="found bytes at 0 that are no UTF-8"):
         load_machine(binary)
 
 

@@ -10,6 +10,7 @@ import pytest
 from bitrow import cli
 from bitrow.proofs import machine, registry, shards
 from bitrow.proofs.claim import Claim, Counterexample, Effort, Method, Outcome
+from test_proofs_runner import seal
 
 FALSE = Counterexample((("a", "0x3c00", "1"), ("mode", "up/infinity", "")), "0x3c00 (1)", "0x3c01 (1.001)", "oracle")
 
@@ -83,7 +84,7 @@ def test_shards_are_merged(run, tmp_path: Path) -> None:
         status, out, _ = run("--full", "fp16.*", "--shard", f"{number}/3")
         assert status == 0 and f"shard {number}/3" in out
     files = sorted((tmp_path / "state").iterdir())
-    status, out, _ = run("--merge", *files, "--json", tmp_path / "all.json", state=False)
+    status, out, _ = run("--merge", *files, "--json", tmp_path / "all.json", "--jobs", 1, state=False)
     assert status == 0 and "3 shards" in out
     assert [row["chunks"] for row in json.loads((tmp_path / "all.json").read_text())["claims"]] == [[4, 4], [4, 4]]
     status, out, err = run("--merge", files[0], files[2], state=False)
@@ -103,7 +104,7 @@ def test_a_page_of_claims(run, tmp_path: Path) -> None:
     assert f"| source | `{versions['source']}` |" in text and f"| jax | `{versions['jax']}` |" in text
     (file,) = (tmp_path / "state").iterdir()
     again = tmp_path / "again.md"
-    assert run("--merge", file, "--markdown", again, state=False)[0] == 0
+    assert run("--merge", file, "--markdown", again, "--jobs", 1, state=False)[0] == 0
     assert again.read_text() == text.replace(str(page), str(again))
     status, _, err = run("fp16.one", "--markdown", tmp_path / "none" / "page.md")
     assert status == cli.BAD_INPUT and len(err) == 1 and "cannot be written" in err[0]
@@ -129,7 +130,9 @@ def test_fresh_forgets_an_unfinished_run(run, claims, tmp_path: Path, monkeypatc
     (done,) = state.iterdir()
     text = done.read_text()
     partial = done.with_suffix(".partial.json")
-    partial.write_text(text.replace('"jax":"', '"jax":"9'))
+    value = json.loads(text)
+    value["versions"]["jax"] = "9"
+    seal(partial, value)
     status, _, err = run("fp16.one")
     assert status == cli.BAD_INPUT and len(err) == 1 and "found jax 9" in err[0] and "--fresh" in err[0]
     assert run("fp16.one", "--fresh")[0] == 0 and not partial.exists()

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from bitrow.errors import BitrowError
-from bitrow.proofs import runner, shards
+from bitrow.proofs import runner, saved, shards
 from bitrow.proofs.claim import Claim, Counterexample, Effort, Method, Outcome
 from bitrow.proofs.shards import Done, Job
 
@@ -41,14 +41,19 @@ def finished(folder: Path, number: int, of: int, claims: dict[str, Claim] = CLAI
     return path
 
 
-def edit(path: Path, **changes: object) -> Path:
-    path.write_text(json.dumps(json.loads(path.read_text()) | changes))
+def seal(path: Path, value: dict) -> Path:
+    """Write a result file whose checksum is right, whatever it says."""
+    path.write_text(json.dumps(value | {"checksum": saved._checksum(value)}, separators=(",", ":")))
     return path
+
+
+def edit(path: Path, **changes: object) -> Path:
+    return seal(path, json.loads(path.read_text()) | changes)
 
 
 def test_results_survive_their_file(tmp_path: Path) -> None:
     results = shards.new(CLAIMS, Effort.FULL, (2, 3))
-    results.add(Job("one", 1), Done(Outcome(7, FALSE, "ab", "smallest K is 33"), 1.5))
+    results.add(Job("one", 1), Done(Outcome(7, FALSE, "ab" * 32, "smallest K is 33"), 1.5))
     shards.save(results, tmp_path / "file.json")
     assert shards.load(tmp_path / "file.json") == results
     assert os.listdir(tmp_path) == ["file.json"]
@@ -91,10 +96,10 @@ def test_gaps_overlaps_and_versions_are_refused(tmp_path: Path) -> None:
     refused([one, edit(two, versions={**shards.versions(), "jax": "0.1"})], "found jax 0.1, expected ")
     two.write_text(text)
     refused([one, edit(two, effort="full")], "found --full, expected --quick")
-    refused([one, edit(two, schema="other")], "expected a result file")
+    refused([one, edit(two, schema="other")], "a result file of bitrow prove")
     two.write_text("{")
     refused([one, two], "found no JSON")
-    refused([one, tmp_path / "absent.json"], "cannot be read")
+    refused([one, tmp_path / "absent.json"], "found no such file")
 
 
 def test_a_false_claim_stops_alone(tmp_path: Path) -> None:

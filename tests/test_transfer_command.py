@@ -247,8 +247,8 @@ def _no_model(folder: Path) -> Path:
     ("make", "text"),
     [
         (_other_model, "other.safetensors: found no tensor stem.weight, expected those of small"),
-        (_no_model, "text.safetensors: found no readable safetensors file"),
-        (lambda folder: folder / "nowhere", "nowhere: found no readable safetensors file"),
+        (_no_model, "text.safetensors: found no whole safetensors file"),
+        (lambda folder: folder / "nowhere", "nowhere: found no such file"),
     ],
     ids=["another network", "no model", "no file"],
 )

@@ -119,7 +119,8 @@ def test_batch_norm(accumulator: Any, size: tuple[int, ...]) -> None:
     config = BatchNormConfig(Statistics.BATCH, accumulator=accumulator)
     channels = size[3:]
     high = 18 if size == MAP else 15
-    host = {"gamma": np.linspace(-1.5, 1.5, channels[0]), "beta": np.linspace(-2, 2, channels[0]), "eps": np.array(1e-3)}
+    gamma, beta = np.linspace(-1.5, 1.5, channels[0]), np.linspace(-2, 2, channels[0])
+    host = {"gamma": gamma, "beta": beta, "eps": np.array(1e-3)}
     words = {name: value.astype(np.float32).view(np.uint32) for name, value in host.items()}
     forward = Problem("batch", "batch_norm.forward", config, {"y": moderate(size, 4, high=high)} | words)
     with np.errstate(all="ignore"):

@@ -127,7 +127,7 @@ SEALED: dict[str, tuple[Edit, str]] = {
     ),
     "arrays truncated": (
         lambda folder: (folder / "conv/case.npz").write_bytes((folder / "conv/case.npz").read_bytes()[:500]),
-        "conv/case.npz: found File is not a zip file, expected a zip of arrays",
+        "conv/case.npz: found a corrupt or unreadable file (File is not a zip file), expected a zip of arrays",
     ),
     "extra file": (
         lambda folder: (folder / "conv/note.txt").write_text("x"),
@@ -178,14 +178,14 @@ SEALED: dict[str, tuple[Edit, str]] = {
     "encoding": (field(f"{JSON}:tensors.0.encoding", "fp8"), "encoding: found 'fp8'"),
     "not JSON": (
         lambda folder: (folder / JSON).write_text("{"),
-        "conv/case.json: found text that is not JSON",
+        "conv/case.json: found no JSON",
     ),
     "not an object": (
         lambda folder: (folder / JSON).write_text("[]"),
         "found a list, expected a JSON object",
     ),
-    "not UTF-8": (lambda folder: (folder / JSON).write_bytes(b"\xff\xfe{"), "found text that is not JSON"),
-    "deep JSON": (lambda folder: (folder / JSON).write_text("[" * 100_000), "found text that is not JSON"),
+    "not UTF-8": (lambda folder: (folder / JSON).write_bytes(b"\xff\xfe{"), "found no JSON"),
+    "deep JSON": (lambda folder: (folder / JSON).write_text("[" * 100_000), "found values nested more than 64 deep"),
 }
 
 UNSEALED: dict[str, tuple[Edit, str]] = {

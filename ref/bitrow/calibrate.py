@@ -18,15 +18,17 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from bitrow import typed
 from bitrow.config import BatchNormConfig, ConvConfig, LinearConfig, Statistics
 from bitrow.errors import BitrowError
 from bitrow.float_model import EPS, ConvScales, FloatModel, Norm, Weights, cross_entropy, forward
 from bitrow.formats import SCALE_MAX, SCALE_MIN, Fxp
 from bitrow.graph import ConvSize, Network, consumers, shapes
+from bitrow.host import host_fp32
 from bitrow.layers import batch_norm, conv
 from bitrow.layers.batch_norm import BatchParams
 from bitrow.layers.linear import LinearParams
-from bitrow.parameters import LayerParams
+from bitrow.parameters import LayerParams, check_params
 
 Rule = Callable[[np.ndarray, Fxp], float]
 
@@ -42,9 +44,15 @@ class LeastSquares:
     """The scale with the least squared error, among clips at 1/64, 2/64, ... of the largest magnitude.
 
     With `power_of_two`, among the power of two that just holds the largest magnitude and the five below it.
+
+    Raises:
+        BitrowError: `power_of_two` that is no bool.
     """
 
     power_of_two: bool = False
+
+    def __post_init__(self) -> None:
+        typed.coerce_fields(self, "least squares")
 
     def __call__(self, values: np.ndarray, fmt: Fxp) -> float:
         """Scale of `values` in `fmt`: a positive real number, 1 for values that are all zero."""
@@ -62,10 +70,19 @@ class LeastSquares:
 
 @dataclass(frozen=True)
 class Percentile:
-    """The scale that just holds the given percentage of magnitudes; with `power_of_two`, the next above."""
+    """The scale that just holds the given percentage of magnitudes; with `power_of_two`, the next above.
+
+    Raises:
+        BitrowError: a percentage outside 0..100, `power_of_two` that is no bool.
+    """
 
     percent: float = 99.9
     power_of_two: bool = False
+
+    def __post_init__(self) -> None:
+        typed.coerce_fields(self, "percentile")
+        if not 0 <= self.percent <= 100:
+            raise BitrowError(f"percentile percent: found {self.percent!r}, expected 0 to 100")
 
     def __call__(self, values: np.ndarray, fmt: Fxp) -> float:
         """Scale of `values` in `fmt`: a positive real number, 1 where the percentile is zero."""
@@ -99,7 +116,8 @@ def calibrate(
     """Bit-accurate parameters from `model` and real images f32[n,h,w,c] with labels int[n].
 
     Raises:
-        BitrowError: naming the layer; what `make_params` refuses.
+        BitrowError: images or labels that do not fit the network or each other; naming the layer, values that are not
+            finite, and what `make_params` refuses.
     """
     scales = forward_scales(network, model, images, rule)
     gradients = gradient_scales(network, model, scales, images, labels, rule)
@@ -109,17 +127,24 @@ def calibrate(
 def forward_scales(
     network: Network, model: FloatModel, images: np.ndarray, rule: Rule = LeastSquares()
 ) -> dict[str, ConvScales]:
-    """Scales, FP16 numbers as f32, of every convolution's weights and its input on images f32[n,h,w,c]."""
+    """Scales, FP16 numbers as f32, of every convolution's weights and its input on images f32[n,h,w,c].
+
+    Raises:
+        BitrowError: images that do not fit the network; naming the layer, values that are not finite or a rule's scale
+            that is no positive number.
+    """
+    images = _images(network, images)
     convs = {node.name: node for node in network.nodes if isinstance(node.config, ConvConfig)}
     inputs = frozenset(node.inputs[0] for node in convs.values())
-    seen = _observed(network, inputs, model, jnp.asarray(images, jnp.float32))
-    values = {name: np.asarray(value) for name, value in seen.items()}
+    seen = _observed(network, inputs, model, jnp.asarray(images))
+    values = {name: host_fp32(network.name, f"{name} activations", np.asarray(value)) for name, value in seen.items()}
     scales = {}
     for name, node in convs.items():
         assert isinstance(node.config, ConvConfig) and isinstance(node.size, ConvSize)
-        x_scale = as_scale(rule(values[node.inputs[0]], node.config.x_format))
-        weight = np.asarray(_weights(network, model, name).weight)
-        w_scale = _weight_scale(weight, node.config.weight_format, node.size.per_channel, rule)
+        where = f"{network.name} {name}"
+        x_scale = as_scale(_positive(f"{where} x_scale", rule(values[node.inputs[0]], node.config.x_format)))
+        weight = host_fp32(where, "weight", np.asarray(_weights(network, model, name).weight))
+        w_scale = _weight_scale(where, weight, node.config.weight_format, node.size.per_channel, rule)
         scales[name] = ConvScales(jnp.float32(x_scale), jnp.asarray(w_scale, jnp.float32))
     return scales
 
@@ -135,16 +160,20 @@ def gradient_scales(
     """Scales of every convolution's output gradient, in a backward pass through simulated quantization.
 
     Raises:
-        BitrowError: naming the layer, where gradients are so small, or differ so much, that none fits.
+        BitrowError: images or labels that do not fit the network or each other; naming the layer, where gradients are
+            so small, or differ so much, that none fits, or are not finite.
     """
+    images = _images(network, images)
+    labels = _labels(network, labels, len(images))
     gradients = _output_gradients(network, model, scales, images, labels)
     wanted, least = {}, math.inf
     for name, dy in gradients.items():
         config = network.node(name).config
         assert isinstance(config, ConvConfig)
         w_scale = np.asarray(scales[name].w_scale)
-        folded = dy * w_scale if config.fold else dy
-        wanted[name] = rule(folded, config.dy_format)
+        where = f"{network.name} {name}"
+        folded = host_fp32(where, "output gradient", dy * w_scale if config.fold else dy)
+        wanted[name] = _positive(f"{where} dy_scale", rule(folded, config.dy_format))
         if np.any(folded):
             least = min(least, wanted[name] * (1.0 if config.fold else float(w_scale.min())))
         else:
@@ -183,7 +212,8 @@ def make_params(
     convolution's weights stand for a power of two more, which the batch norm takes back.
 
     Raises:
-        BitrowError: naming network and layer; what the contract refuses: scale, product, accumulator, fold.
+        BitrowError: naming network and layer; what the contract refuses: scale, product, accumulator, fold; a value
+            that is not finite, or a layer without scales or parameters.
     """
     params: dict[str, LayerParams] = {}
     gains = _gains(network, scales)
@@ -192,11 +222,14 @@ def make_params(
         gain = gains.get(node.name, 1.0)
         match node.config, model.params.get(node.name):
             case ConvConfig() as config, Weights(weight, bias):
+                for name, each in (("scales", scales), ("dy_scale", dy_scales)):
+                    if node.name not in each:
+                        raise BitrowError(f"{where} {name}: found none, expected the convolution's")
                 x_scale, w_scale = (np.asarray(s, np.float64) for s in scales[node.name])
                 params[node.name] = conv.make_params(
                     config,
                     where,
-                    weight_codes(np.asarray(weight), w_scale, config.weight_format),
+                    weight_codes(host_fp32(where, "weight", np.asarray(weight)), w_scale, config.weight_format),
                     float(x_scale),
                     w_scale * gain if w_scale.ndim else float(w_scale) * gain,
                     dy_scales[node.name] if config.fold else dy_scales[node.name] / gain,
@@ -206,10 +239,14 @@ def make_params(
             case BatchNormConfig(statistics=Statistics.FROZEN), Norm(gamma, beta):
                 params[node.name] = _fold(where, (gamma, beta, *model.stats[node.name]), gain)
             case BatchNormConfig(), Norm(gamma, beta):
+                gamma, beta = (
+                    jnp.asarray(host_fp32(where, name, v)) for name, v in (("gamma", gamma), ("beta", beta))
+                )
                 params[node.name] = BatchParams(gamma, beta, jnp.float32(EPS * gain * gain))
             case LinearConfig(), Weights(weight, bias) if bias is not None:
                 half = jnp.asarray(_half(f"{where} weight", weight))
-                params[node.name] = LinearParams(half, jnp.asarray(bias, jnp.float32))
+                params[node.name] = LinearParams(half, jnp.asarray(host_fp32(where, "bias", bias)))
+    check_params(network, params)
     return params
 
 
@@ -224,10 +261,42 @@ def as_scale(value: float) -> float:
     return float(np.float16(min(max(value, SCALE_MIN), SCALE_MAX)))
 
 
-def _weight_scale(weight: np.ndarray, fmt: Fxp, per_channel: bool, rule: Rule) -> float | np.ndarray:
+def _weight_scale(where: str, weight: np.ndarray, fmt: Fxp, per_channel: bool, rule: Rule) -> float | np.ndarray:
     if not per_channel:
-        return as_scale(rule(weight, fmt))
-    return np.array([as_scale(rule(weight[..., c], fmt)) for c in range(weight.shape[3])])
+        return as_scale(_positive(f"{where} w_scale", rule(weight, fmt)))
+    found = (rule(weight[..., c], fmt) for c in range(weight.shape[3]))
+    return np.array([as_scale(_positive(f"{where} w_scale channel {c}", scale)) for c, scale in enumerate(found)])
+
+
+def _positive(where: str, scale: float) -> float:
+    """What a rule returned."""
+    if not isinstance(scale, float | int | np.floating) or not 0 < scale < math.inf:
+        raise BitrowError(f"{where}: found {typed.shown(scale)} from the rule, expected a positive number")
+    return float(scale)
+
+
+def _images(network: Network, images: np.ndarray) -> np.ndarray:
+    """Images as float32, rounded once."""
+    given = np.asarray(images)
+    if given.ndim != 4 or given.shape[1:] != network.input_shape or not len(given):
+        raise BitrowError(
+            f"{network.name} images: found shape {list(given.shape)}, "
+            f"expected [n, {', '.join(map(str, network.input_shape))}] from n = 1"
+        )
+    return host_fp32(network.name, "images", given)
+
+
+def _labels(network: Network, labels: np.ndarray, count: int) -> np.ndarray:
+    given, classes = np.asarray(labels), shapes(network)[network.output][2]
+    if given.dtype.kind not in "iu" or given.shape != (count,):
+        raise BitrowError(
+            f"{network.name} labels: found {given.dtype}{list(given.shape)}, expected integers [{count}]"
+        )
+    if given.min() < 0 or given.max() >= classes:
+        raise BitrowError(
+            f"{network.name} labels: found {given.min()} to {given.max()}, expected 0 to {classes - 1}"
+        )
+    return given.astype(np.int32)
 
 
 @functools.partial(jax.jit, static_argnums=(0, 1))
@@ -247,7 +316,7 @@ def _output_gradients(
     """Gradient of the summed loss at every convolution's output, f32[n,oh,ow,c_out]."""
     sizes = shapes(network)
     offsets = {name: jnp.zeros((len(images), *sizes[name]), jnp.float32) for name in scales}
-    x, y = jnp.asarray(images, jnp.float32), jnp.asarray(labels)
+    x, y = jnp.asarray(images), jnp.asarray(labels)
     gradients = _loss_gradient(offsets, network, model, dict(scales), x, y)
     return {name: np.asarray(value) for name, value in gradients.items()}
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import enum
 from dataclasses import dataclass
 
+from bitrow import typed
 from bitrow.errors import BitrowError
 from bitrow.formats import (
     FP16,
@@ -23,6 +24,8 @@ from bitrow.formats import (
     QuantRounding,
     magnitude_bound,
 )
+
+KernelShape = tuple[int, int, int, int]  # kh, kw, c_in/groups, c_out
 
 
 class Statistics(enum.Enum):
@@ -45,7 +48,7 @@ class ConvConfig:
     `fold` moves a per-channel weight scale into dy before it is quantized (C2).
 
     Raises:
-        BitrowError: stride or groups below 1, negative padding.
+        BitrowError: stride or groups below 1, negative padding, a field of another type.
     """
 
     stride: int = 1
@@ -62,12 +65,18 @@ class ConvConfig:
     mode: FloatMode = FloatMode()
 
     def __post_init__(self) -> None:
+        typed.coerce_fields(self, "convolution")
         _positive("convolution", "stride", self.stride, 1)
         _positive("convolution", "groups", self.groups, 1)
         _positive("convolution", "padding", self.padding, 0)
 
     def bounds(self, kernel_shape: tuple[int, ...]) -> tuple[int, int]:
-        """Worst-case |acc| of M2, forward and of the input gradient, for `[kh, kw, c_in/groups, c_out]`."""
+        """Worst-case |acc| of M2, forward and of the input gradient, for `[kh, kw, c_in/groups, c_out]`.
+
+        Raises:
+            BitrowError: a shape that is not four ints.
+        """
+        kernel_shape = typed.coerce("convolution kernel_shape", KernelShape, kernel_shape)
         kh, kw, c_in_group, c_out = kernel_shape
         forward = magnitude_bound(kh * kw * c_in_group, self.x_format, self.weight_format)
         terms = kh * kw * (c_out // self.groups)
@@ -77,8 +86,11 @@ class ConvConfig:
         """Refuse a kernel that the groups do not divide or the accumulator cannot hold (SPEC.md M2).
 
         Raises:
-            BitrowError: naming `layer`, the bound and the accumulator's range.
+            BitrowError: naming `layer`, the bound and the accumulator's range; a shape that is not four ints from 1.
         """
+        kernel_shape = typed.coerce(f"{layer} kernel_shape", KernelShape, kernel_shape)
+        if min(kernel_shape) < 1:
+            raise BitrowError(f"{layer} kernel_shape: found {kernel_shape}, expected four ints from 1")
         if kernel_shape[3] % self.groups:
             raise BitrowError(
                 f"{layer}: found {kernel_shape[3]} output channels, expected a multiple of {self.groups} groups"
@@ -101,7 +113,7 @@ class BatchNormConfig:
     `fma` fuses the per-element multiply and add; `accumulator` is FP16 or FP32, for batch statistics.
 
     Raises:
-        BitrowError: an accumulator that is neither FP16 nor FP32.
+        BitrowError: an accumulator that is neither FP16 nor FP32, a field of another type.
     """
 
     statistics: Statistics = Statistics.FROZEN
@@ -110,22 +122,37 @@ class BatchNormConfig:
     mode: FloatMode = FloatMode()
 
     def __post_init__(self) -> None:
+        typed.coerce_fields(self, "batch norm")
         if self.accumulator not in (FP16, FP32):
             raise BitrowError(f"batch norm accumulator: found {self.accumulator}, expected FP16 or FP32")
 
 
 @dataclass(frozen=True)
 class ReluConfig:
-    """ReLU, or ReLU6 with `six` (SPEC.md A1)."""
+    """ReLU, or ReLU6 with `six` (SPEC.md A1).
+
+    Raises:
+        BitrowError: `six` that is no bool.
+    """
 
     six: bool = False
+
+    def __post_init__(self) -> None:
+        typed.coerce_fields(self, "ReLU")
 
 
 @dataclass(frozen=True)
 class AddConfig:
-    """Residual add of two maps (SPEC.md A2)."""
+    """Residual add of two maps (SPEC.md A2).
+
+    Raises:
+        BitrowError: a mode that is none.
+    """
 
     mode: FloatMode = FloatMode()
+
+    def __post_init__(self) -> None:
+        typed.coerce_fields(self, "add")
 
 
 @dataclass(frozen=True)
@@ -134,7 +161,7 @@ class MaxPoolConfig:
 
     Raises:
         BitrowError: kernel outside 1..16 (the winner's index has 8 bits), stride below 1, or padding that
-            leaves a window empty.
+            leaves a window empty, a field of another type.
     """
 
     kernel: int = 2
@@ -143,6 +170,7 @@ class MaxPoolConfig:
     mode: FloatMode = FloatMode()
 
     def __post_init__(self) -> None:
+        typed.coerce_fields(self, "max pool")
         _positive("max pool", "kernel", self.kernel, 1)
         if self.kernel > 16:
             raise BitrowError(f"max pool kernel: found {self.kernel}, expected at most 16")
@@ -161,22 +189,30 @@ class AvgPoolConfig:
     `kernel` None is the whole map. The stride is the kernel.
 
     Raises:
-        BitrowError: kernel below 1.
+        BitrowError: kernel below 1, a field of another type.
     """
 
     kernel: int | None = None
     mode: FloatMode = FloatMode()
 
     def __post_init__(self) -> None:
+        typed.coerce_fields(self, "average pool")
         if self.kernel is not None:
             _positive("average pool", "kernel", self.kernel, 1)
 
 
 @dataclass(frozen=True)
 class LinearConfig:
-    """Classifier head (SPEC.md A4)."""
+    """Classifier head (SPEC.md A4).
+
+    Raises:
+        BitrowError: a mode that is none.
+    """
 
     mode: FloatMode = FloatMode()
+
+    def __post_init__(self) -> None:
+        typed.coerce_fields(self, "head")
 
 
 LayerConfig = (
@@ -184,6 +220,11 @@ LayerConfig = (
 )
 
 
+@typed.arguments
 def output_size(size: int, kernel: int, stride: int, padding: int) -> int:
-    """Rows (or columns) that a window of `kernel` makes of `size` (SPEC.md C1); below 1 where none fits."""
+    """Rows (or columns) that a window of `kernel` makes of `size` (SPEC.md C1); below 1 where none fits.
+
+    Raises:
+        BitrowError: naming the argument; one that is no int.
+    """
     return (size + 2 * padding - kernel) // stride + 1

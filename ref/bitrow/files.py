@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import contextlib
 import csv
+import functools
 import io
 import json
 import os
-import secrets
-from collections.abc import Iterator, Mapping, Sequence
+import stat
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from bitrow import asides, leave
 from bitrow.errors import BitrowError
+from bitrow.reading import JSON, values
+from bitrow.terminal import put_json
 
 
 @contextlib.contextmanager
@@ -20,29 +24,76 @@ def whole(path: str | Path, parents: bool = False) -> Iterator[Path]:
     """A path to write to, which becomes `path` when all went well; else an older file of the name stays as it is.
 
     `parents` makes the folders that are missing. A link is followed; what is no file, such as /dev/stdout, is
-    written to as it is.
+    written to as it is. A replaced file keeps its mode and owner. What a killed run left aside goes.
 
     Raises:
         BitrowError: naming the path; a folder that is missing or cannot be made, a disk that is full.
     """
-    target = Path(os.path.realpath(path))
-    aside = target
     try:
         if parents:
-            target.parent.mkdir(parents=True, exist_ok=True)
-        if target.is_file() or not target.exists():
-            aside = target.with_name(f".{target.name}.{secrets.token_hex(4)}")
-        yield aside
-        if aside != target:
-            with open(aside, "rb") as file:
-                os.fsync(file.fileno())
-            os.replace(aside, target)
+            Path(path).parent.mkdir(parents=True, exist_ok=True)
+        before = _stat(path)
+        if before is not None and not stat.S_ISREG(before.st_mode):
+            yield Path(path)
+            return
+        with _aside(Path(os.path.realpath(path)), before) as aside:
+            yield aside
     except OSError as error:
         raise BitrowError(f"{path}: cannot be written: {error.strerror or error}") from None
+
+
+def _stat(path: str | Path) -> os.stat_result | None:
+    """None where nothing is; a loop of links is an OSError."""
+    try:
+        return os.stat(path)
+    except FileNotFoundError:
+        return None
+
+
+@contextlib.contextmanager
+def _aside(target: Path, before: os.stat_result | None) -> Iterator[Path]:
+    aside, descriptor = asides.new_file(target, None if before is None else stat.S_IMODE(before.st_mode))
+    try:
+        with leave.undoing(functools.partial(aside.unlink, missing_ok=True)):
+            if before is not None and (before.st_uid, before.st_gid) != (os.geteuid(), os.getegid()):
+                with contextlib.suppress(OSError):  # only the superuser may
+                    os.fchown(descriptor, before.st_uid, before.st_gid)
+            yield aside
+            os.fsync(descriptor)
+            os.replace(aside, target)
     finally:
-        if aside != target:
-            with contextlib.suppress(OSError):  # a folder that is a file has nothing to delete
-                aside.unlink(missing_ok=True)
+        aside.unlink(missing_ok=True)
+        os.close(descriptor)
+
+
+def check_outputs(outputs: Mapping[str, Path | None], inputs: Iterable[Path | None]) -> None:
+    """Refuse files to write that are files to read, or lie in a folder to read, or are each other.
+
+    `outputs` by the option that names them; None and `-` are no file.
+
+    Raises:
+        BitrowError: naming the option and the file.
+    """
+    read = [Path(os.path.realpath(path)) for path in inputs if path is not None]
+    written: dict[Path, str] = {}
+    for option, path in outputs.items():
+        if path is None or str(path) == "-":
+            continue
+        target = Path(os.path.realpath(path))
+        for given in read:
+            if target == given or (given.is_dir() and given in target.parents) or _same(target, given):
+                raise BitrowError(f"{option}: found {path}, which is read or part of {given}, expected another file")
+        if target in written and (target.is_file() or not target.exists()):
+            raise BitrowError(f"{option}: found {path}, which {written[target]} names, too, expected another file")
+        written[target] = option
+
+
+def _same(one: Path, other: Path) -> bool:
+    """Whether two names are of one file."""
+    try:
+        return other.is_file() and os.path.samefile(one, other)
+    except OSError:
+        return False
 
 
 def write_bytes(path: str | Path, data: bytes, parents: bool = False) -> None:
@@ -64,7 +115,7 @@ def write_json(path: str | Path, value: Any, parents: bool = False) -> None:
 def write_report(target: Path | None, value: Any) -> None:
     """Write what `--json` asks for: nothing for None, to standard output for `-`. Raises: BitrowError as `whole`."""
     if str(target) == "-":
-        print(json.dumps(value, indent=1))
+        put_json(json.dumps(value, indent=1))
     elif target is not None:
         write_json(target, value)
 
@@ -84,9 +135,4 @@ def read_json(path: Path) -> Any:
     Raises:
         BitrowError: naming the path; a file that cannot be read or holds no JSON.
     """
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise BitrowError(f"{path}: cannot be read: {error.strerror or error}") from None
-    except ValueError:
-        raise BitrowError(f"{path}: found no JSON, expected what bitrow wrote there") from None
+    return values.read_json(path, kind=JSON._replace(expected="what bitrow wrote there"), constants=True)

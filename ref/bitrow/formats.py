@@ -9,6 +9,9 @@ import enum
 import math
 from dataclasses import dataclass
 
+from bitrow import typed
+from bitrow.errors import BitrowError
+
 LFSR_TAPS = 0xB400  # Q3
 LFSR_PERIOD = 65535
 
@@ -61,10 +64,20 @@ class Gradient(enum.Enum):
 
 @dataclass(frozen=True)
 class Float:
-    """An IEEE 754 binary format of at most 32 bits (SPEC.md F1)."""
+    """An IEEE 754 binary format; the kernels take those of at most 32 bits (SPEC.md F1).
+
+    Raises:
+        BitrowError: fewer than 2 exponent bits or 1 fraction bit, a field of another type.
+    """
 
     exponent_bits: int
     fraction_bits: int
+
+    def __post_init__(self) -> None:
+        typed.coerce_fields(self, "Float")
+        for name, value, least in (("exponent_bits", self.exponent_bits, 2), ("fraction_bits", self.fraction_bits, 1)):
+            if value < least:
+                raise BitrowError(f"Float {name}: found {value}, expected {least} or more")
 
     @property
     def bits(self) -> int:
@@ -103,11 +116,20 @@ class Float:
 
 @dataclass(frozen=True)
 class FloatMode:
-    """Parameters of FP16 arithmetic: rounding (SPEC.md F3), overflow (F6), flush of subnormals (F5)."""
+    """Parameters of FP16 arithmetic: rounding (SPEC.md F3), overflow (F6), flush of subnormals (F5).
+
+    A member of an enumeration may be given by its value, here and in every configuration: `FloatMode("up")`.
+
+    Raises:
+        BitrowError: a field of another type, naming it.
+    """
 
     rounding: Rounding = Rounding.NEAREST_EVEN
     overflow: Overflow = Overflow.INFINITY
     flush: bool = False
+
+    def __post_init__(self) -> None:
+        typed.coerce_fields(self, "FloatMode")
 
 
 @dataclass(frozen=True)
@@ -115,7 +137,7 @@ class Fxp:
     """A fixed-point code format of 2 to 8 bits (SPEC.md F7).
 
     Raises:
-        ValueError: `bits` outside 2..8, or `narrow` without `signed`.
+        BitrowError: `bits` outside 2..8, `narrow` without `signed`, or a field of another type.
     """
 
     bits: int
@@ -123,10 +145,11 @@ class Fxp:
     narrow: bool = False
 
     def __post_init__(self) -> None:
+        typed.coerce_fields(self, "Fxp")
         if not 2 <= self.bits <= 8:
-            raise ValueError(f"Fxp bits: found {self.bits}, expected 2 to 8")
+            raise BitrowError(f"Fxp bits: found {self.bits}, expected 2 to 8")
         if self.narrow and not self.signed:
-            raise ValueError("Fxp narrow: found an unsigned format, expected a signed one")
+            raise BitrowError("Fxp narrow: found an unsigned format, expected a signed one")
 
     @property
     def min(self) -> int:
@@ -148,15 +171,16 @@ class Accumulator:
     """A two's complement MAC register of 8 to 32 bits (SPEC.md M2).
 
     Raises:
-        ValueError: `bits` outside 8..32.
+        BitrowError: `bits` outside 8..32, or a field of another type.
     """
 
     bits: int = 24
     overflow: AccOverflow = AccOverflow.ERROR
 
     def __post_init__(self) -> None:
+        typed.coerce_fields(self, "accumulator")
         if not 8 <= self.bits <= 32:
-            raise ValueError(f"accumulator bits: found {self.bits}, expected 8 to 32")
+            raise BitrowError(f"accumulator bits: found {self.bits}, expected 8 to 32")
 
     @property
     def min(self) -> int:
@@ -167,8 +191,13 @@ class Accumulator:
         return (1 << (self.bits - 1)) - 1
 
 
+@typed.arguments
 def magnitude_bound(terms: int, x_format: Fxp, weight_format: Fxp) -> int:
-    """Largest |sum| of `terms` products of the two formats: M2's worst case."""
+    """Largest |sum| of `terms` products of the two formats: M2's worst case.
+
+    Raises:
+        BitrowError: naming the argument; one of another type.
+    """
     return terms * x_format.max_magnitude * weight_format.max_magnitude
 
 

@@ -5,10 +5,12 @@ Standard library only: the pipeline, the vectors and the model file read it with
 
 from __future__ import annotations
 
+import math
 import re
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+from bitrow import typed
 from bitrow.config import (
     AddConfig,
     AvgPoolConfig,
@@ -27,6 +29,11 @@ INPUT = "input"  # the name of the network's input wherever a node's name may st
 
 Shape = tuple[int, int, int]
 
+# What no accelerator of this kind has: beyond it a network is a mistake, or made to fill memory.
+MOST_LAYERS = 1 << 11
+MOST_ALONG = 1 << 16  # of a side, channels, a kernel, a stride, a padding
+MOST_VALUES = 1 << 28  # of a map or of weights
+
 # A name becomes a file, a SystemVerilog package and a C macro, so it must be an identifier in all three.
 _NAME = re.compile(r"[a-z][a-z0-9_]*")
 
@@ -36,6 +43,9 @@ class ConvSize:
     """Size of a convolution: kernel rows and columns, output channels, and which parameters it has.
 
     `per_channel`: one weight scale for each output channel (SPEC.md F8); `bias`: an FP16 bias (D3).
+
+    Raises:
+        BitrowError: a field of another type.
     """
 
     kh: int
@@ -44,12 +54,22 @@ class ConvSize:
     per_channel: bool = False
     bias: bool = False
 
+    def __post_init__(self) -> None:
+        typed.coerce_fields(self, "convolution size")
+
 
 @dataclass(frozen=True)
 class LinearSize:
-    """Size of a classifier head: its number of outputs."""
+    """Size of a classifier head: its number of outputs.
+
+    Raises:
+        BitrowError: no int.
+    """
 
     c_out: int
+
+    def __post_init__(self) -> None:
+        typed.coerce_fields(self, "head size")
 
 
 @dataclass(frozen=True)
@@ -58,12 +78,18 @@ class Node:
 
     `inputs` are names of earlier nodes or `INPUT`: two for an add (operand, shortcut), one for any other
     layer. `size` is a ConvSize for a convolution, a LinearSize for a head, None for the rest.
+
+    Raises:
+        BitrowError: a field of another type.
     """
 
     name: str
     config: LayerConfig
     inputs: tuple[str, ...]
     size: ConvSize | LinearSize | None = None
+
+    def __post_init__(self) -> None:
+        typed.coerce_fields(self, f"layer {typed.shown(self.name)}")
 
 
 @dataclass(frozen=True)
@@ -77,7 +103,9 @@ class Network:
     Raises:
         BitrowError: naming network and layer, for a name that is no identifier or occurs twice, an input that
             is unknown or comes later, a layer that feeds nothing, a size that does not fit the layer or its
-            input, shapes that cannot be added, or an accumulator too small for its layer (M2).
+             input, shapes that cannot be added, or an accumulator too small for its layer (M2); a field of another
+             type. More than 2,048 layers, a side, channels, kernel, stride or padding above 65,536, a map or weights
+             of more than 2^28 values.
     """
 
     name: str
@@ -88,10 +116,14 @@ class Network:
     _shapes: tuple[tuple[str, Shape], ...] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
+        typed.coerce_fields(self, "network")
         if not _NAME.fullmatch(self.name):
             raise BitrowError(f"network name: found {self.name!r}, expected lower-case letters, digits and _")
         if len(self.input_shape) != 3 or min(self.input_shape) < 1:
             raise BitrowError(f"{self.name} input_shape: found {self.input_shape}, expected h, w, c from 1")
+        if len(self.nodes) > MOST_LAYERS:
+            raise BitrowError(f"{self.name}: found {len(self.nodes):,} layers, expected at most {MOST_LAYERS:,}")
+        _check_values(f"{self.name} input_shape", self.input_shape)
         object.__setattr__(self, "_shapes", tuple(_infer(self).items()))
         _check_consumers(self)
 
@@ -186,6 +218,7 @@ def _infer(network: Network) -> dict[str, Shape]:
                 raise BitrowError(f"{where}: found input {name!r}, expected {INPUT!r} or an earlier layer")
         _check_size(where, node)
         found[node.name] = _output_shape(where, node, [found[name] for name in node.inputs])
+        _check_values(where, found[node.name])
     return found
 
 
@@ -199,8 +232,25 @@ def _check_size(where: str, node: Node) -> None:
         raise BitrowError(f"{where} size: found {node.size}, expected {expected.__name__} for {kind}")
     if isinstance(node.size, ConvSize) and min(node.size.kh, node.size.kw, node.size.c_out) < 1:
         raise BitrowError(f"{where} size: found {node.size}, expected kernel and channels from 1 up")
+    _check_window(where, node.config)
     if isinstance(node.size, LinearSize) and node.size.c_out < 1:
         raise BitrowError(f"{where} size: found {node.size.c_out} outputs, expected 1 or more")
+
+
+def _check_values(where: str, shape: tuple[int, ...], what: str = "a map") -> None:
+    if max(shape) > MOST_ALONG or math.prod(shape) > MOST_VALUES:
+        found = "x".join(map(str, shape))
+        raise BitrowError(
+            f"{where}: found {what} of {found}, expected sides up to {MOST_ALONG:,} and up to {MOST_VALUES:,} values"
+        )
+
+
+def _check_window(where: str, config: LayerConfig) -> None:
+    """Refuse a stride or padding that is out of all proportion."""
+    for name in ("stride", "padding", "kernel"):
+        value = getattr(config, name, None)
+        if value is not None and value > MOST_ALONG:
+            raise BitrowError(f"{where} {name}: found {value}, expected at most {MOST_ALONG:,}")
 
 
 def _window(where: str, shape: Shape, kernel: tuple[int, int], stride: int, padding: int) -> tuple[int, int]:
@@ -220,7 +270,9 @@ def _conv_shape(where: str, config: ConvConfig, size: ConvSize, shape: Shape) ->
         raise BitrowError(
             f"{where}: found {shape[2]} input channels, expected a multiple of {config.groups} groups"
         )
-    config.check(where, (size.kh, size.kw, shape[2] // config.groups, size.c_out))
+    kernel = (size.kh, size.kw, shape[2] // config.groups, size.c_out)
+    _check_values(where, kernel, "weights")
+    config.check(where, kernel)
     return (*_window(where, shape, (size.kh, size.kw), config.stride, config.padding), size.c_out)
 
 
@@ -230,6 +282,7 @@ def _output_shape(where: str, node: Node, inputs: list[Shape]) -> Shape:
         case ConvConfig() as config, ConvSize() as size:
             return _conv_shape(where, config, size, shape)
         case LinearConfig(), LinearSize() as size:
+            _check_values(where, (*shape, size.c_out), "weights")
             return 1, 1, size.c_out
         case MaxPoolConfig() as config, None:
             kernel = (config.kernel, config.kernel)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import enum
+import functools
 import types
 import typing
 from dataclasses import fields, is_dataclass
 from typing import Any
 
 from bitrow.errors import BitrowError
-from bitrow.graph import Network
+from bitrow.graph import MOST_LAYERS, Network
 
 
 def to_json(network: Network) -> dict[str, Any]:
@@ -66,7 +67,7 @@ def _choose(options: tuple[Any, ...], value: Any, path: str) -> Any:
     if not records:
         return next(option for option in options if option is not type(None))
     name = value.get("type") if isinstance(value, dict) else None
-    if name not in records:
+    if not isinstance(name, str) or name not in records:
         raise BitrowError(f"{path}: found {name!r}, expected one of {', '.join(records)}")
     return records[name]
 
@@ -74,6 +75,8 @@ def _choose(options: tuple[Any, ...], value: Any, path: str) -> Any:
 def _decode_tuple(items: tuple[Any, ...], value: Any, path: str) -> tuple[Any, ...]:
     if not isinstance(value, list):
         raise BitrowError(f"{path}: found {value!r}, expected a list")
+    if items[-1] is Ellipsis and len(value) > MOST_LAYERS:
+        raise BitrowError(f"{path}: found {len(value):,} items, expected at most {MOST_LAYERS:,}")
     if items[-1] is Ellipsis:
         items = (items[0],) * len(value)
     if len(items) != len(value):
@@ -81,10 +84,13 @@ def _decode_tuple(items: tuple[Any, ...], value: Any, path: str) -> tuple[Any, .
     return tuple(_decode(items[i], item, f"{path}[{i}]") for i, item in enumerate(value))
 
 
+_hints = functools.cache(typing.get_type_hints)
+
+
 def _decode_record(record: Any, value: Any, path: str) -> Any:
     if not isinstance(value, dict) or value.get("type") != record.__name__:
         raise BitrowError(f"{path}: found {str(value)[:40]!r}, expected a {record.__name__}")
-    hints = typing.get_type_hints(record)
+    hints = _hints(record)
     names = [f.name for f in fields(record) if f.init]
     for name in value:
         if name != "type" and name not in names:
@@ -95,5 +101,5 @@ def _decode_record(record: Any, value: Any, path: str) -> Any:
     members = {name: _decode(hints[name], value[name], f"{path}.{name}") for name in names}
     try:
         return record(**members)
-    except ValueError as error:
-        raise error if isinstance(error, BitrowError) else BitrowError(f"{path}: {error}") from None
+    except BitrowError as error:
+        raise BitrowError(f"{path}: {error}") from None

@@ -16,7 +16,6 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save as save_tensors
 
 from bitrow.config import LinearConfig
@@ -32,11 +31,11 @@ from bitrow.parameters import (
     layer_spec,
     params_type,
 )
+from bitrow.reading.tensors import read_tensors
+from bitrow.reading.values import parse_json
 
 SCHEMA = "bitrow-model"
 VERSION = 1
-
-_DTYPES = {"F16": "float16", "F32": "float32", "I8": "int8", "U8": "uint8", "U16": "uint16", "I32": "int32"}
 
 
 class Samples(NamedTuple):
@@ -115,7 +114,7 @@ def load(path: str | Path) -> Model:
     Raises:
         BitrowError: naming the file, and the layer where one is at fault: no file, no safetensors or a
             truncated one, another schema or version, a graph that `Network` refuses, tensors missing,
-            superfluous or of another dtype or shape, values that the contract refuses.
+            superfluous or of another dtype or shape, values that the contract refuses, labels of no class.
     """
     path = Path(path)
     header, tensors = _read(path)
@@ -133,6 +132,8 @@ def load(path: str | Path) -> Model:
     if not isinstance(notes, dict) or not all(isinstance(note, str) for note in notes.values()):
         raise BitrowError(f"{path} notes: found {str(notes)[:40]!r}, expected texts by name")
     _check_tensors(path, network, count, tensors)
+    if count:
+        _check_labels(path, network, tensors["samples.labels"])
     params = {node.name: _layer(path, network, node, tensors) for node in network.nodes if params_type(node)}
     samples = Samples(*(tensors[f"samples.{field}"] for field in Samples._fields)) if count else None
     return Model(network, params, loss_scale, samples, notes)
@@ -175,6 +176,15 @@ def _check_tensors(path: Path, network: Network, count: int, tensors: dict[str, 
             raise BitrowError(f"{path} {name}: found this tensor, expected none of this name")
 
 
+def _check_labels(path: Path, network: Network, labels: np.ndarray) -> None:
+    if not isinstance(network.node(network.output).config, LinearConfig):
+        return
+    classes = shapes(network)[network.output][2]
+    for label in (labels.min(), labels.max()):
+        if not 0 <= label < classes:
+            raise BitrowError(f"{path} samples.labels: found {label}, expected 0 to {classes - 1}")
+
+
 def _check_spec(where: str, found: ArraySpec, wanted: ArraySpec) -> None:
     if found != wanted:
         raise BitrowError(
@@ -183,30 +193,9 @@ def _check_spec(where: str, found: ArraySpec, wanted: ArraySpec) -> None:
 
 
 def _read(path: Path) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
-    try:
-        with safe_open(path, framework="numpy") as file:
-            metadata = file.metadata() or {}
-            names = list(file.keys())
-            tensors = {name: _tensor(path, file, name) for name in names}
-    except SafetensorError as error:
-        reason = str(error).splitlines()[0]
-        raise BitrowError(
-            f"{path}: found no whole safetensors file ({reason}), expected a model file"
-        ) from None
-    except OSError as error:
-        reason = error.strerror or str(error).splitlines()[0]
-        raise BitrowError(f"{path}: found {reason}, expected a model file") from None
-    try:
-        header = json.loads(metadata.get("bitrow", ""))
-    except ValueError:
-        header = None
+    found = read_tensors(path, "a model file")
+    where = f"{path} metadata key 'bitrow'"
+    header = parse_json(found.metadata.get("bitrow", "null"), where, "a model's graph in JSON")
     if not isinstance(header, dict):
-        raise BitrowError(f"{path}: found no JSON under the metadata key 'bitrow', expected a model's graph")
-    return header, tensors
-
-
-def _tensor(path: Path, file: Any, name: str) -> np.ndarray:
-    dtype = file.get_slice(name).get_dtype()
-    if dtype not in _DTYPES:
-        raise BitrowError(f"{path} {name}: found dtype {dtype}, expected one of {', '.join(_DTYPES)}")
-    return file.get_tensor(name)
+        raise BitrowError(f"{where}: found no JSON object, expected a model's graph in JSON")
+    return header, found.arrays

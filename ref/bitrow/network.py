@@ -7,13 +7,14 @@ and can be jitted with the network static.
 
 from __future__ import annotations
 
+import math
 from functools import partial
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jax import Array
-from jaxtyping import Float16
+from jaxtyping import Float16, Integer
 
 from bitrow.config import (
     AddConfig,
@@ -25,6 +26,7 @@ from bitrow.config import (
     ReluConfig,
     Statistics,
 )
+from bitrow.doors import guard
 from bitrow.errors import BitrowError
 from bitrow.graph import INPUT, Network, Node, shapes
 from bitrow.layers import activation, batch_norm, conv, linear, pool, residual
@@ -89,13 +91,15 @@ def backward(
     tap: Tap = no_tap,
     *,
     need_input_grad: bool = True,
+    first_image: int | Integer[Array, ""] = 0,
 ) -> tuple[Float16[Array, "n h w c"] | None, dict[str, BatchNormGrad]]:
     """Propagate dlogits, f16 of the output's shape, back to the input.
 
     Returns dx f16[n,h,w,c] (None without `need_input_grad`, which spares the layers that read the input their
     input gradient) and the gradients of every batch norm with batch statistics. `tap` is called with
     "LAYER/backward/TAP"; a value with K consumers has the taps "VALUE/fan_out/sum_1" to K-1, one for each
-    addition of A5.
+    addition of A5. Where the images are part of a batch, `first_image` is the place in it of the first one: that is
+    where stochastic rounding begins (SPEC.md Q3).
 
     Raises:
         BitrowError: parameters as in `forward`; dlogits of another shape or dtype.
@@ -113,7 +117,7 @@ def backward(
             continue
         layer_tap = prefixed(tap, f"{node.name}/backward/")
         dx, grad = _layer_backward(
-            node, params.get(node.name), saved.get(node.name), dy, sizes[node.inputs[0]], layer_tap
+            node, params.get(node.name), saved.get(node.name), dy, sizes[node.inputs[0]], layer_tap, first_image
         )
         if grad is not None:
             grads[node.name] = grad
@@ -144,7 +148,7 @@ def apply(network: Network, params: Params, x: Float16[Array, "n h w c"]) -> Flo
 
     Gradients reach x and the gamma and beta of batch norms with batch statistics, as float32. Everything else
     is frozen (SPEC.md C4) and gets zeros; the head's weights are the host's (A4), who has its input in
-    `forward`'s saved.
+    `forward`'s saved. x is the whole batch: for a part of one, `backward` takes its `first_image`.
 
     Raises:
         BitrowError: as `forward`.
@@ -210,18 +214,23 @@ def _layer_forward(node: Node, params: Any, inputs: list[Array], tap: Tap) -> tu
         case AvgPoolConfig() as config:
             return pool.avg_forward(config, x, tap), None
         case LinearConfig() as config:
-            flat = x.reshape(x.shape[0], -1)
+            flat = _rows(x)
             y = linear.forward(config, params, flat, tap)
             return y[:, None, None, :], flat
     raise BitrowError(f"{node.name}: found config {type(node.config).__name__}, expected a layer's config")
 
 
 def _layer_backward(
-    node: Node, params: Any, saved: Any, dy: Array, shape: tuple[int, int, int], tap: Tap
+    node: Node, params: Any, saved: Any, dy: Array, shape: tuple[int, int, int], tap: Tap, first_image: int | Array
 ) -> tuple[Array, BatchNormGrad | None]:
     match node.config:
         case ConvConfig() as config:
-            return conv.backward(config, params, saved, dy, tap), None
+            elements = math.prod(dy.shape[1:])
+            if isinstance(first_image, int):
+                start: int | Array = first_image * elements
+            else:
+                start = first_image.astype(jnp.uint32) * jnp.uint32(elements)
+            return conv.backward(config, params, saved, dy, tap, start), None
         case BatchNormConfig(statistics=Statistics.FROZEN) as config:
             return batch_norm.backward_frozen(config, params, dy, tap), None
         case BatchNormConfig() as config:
@@ -236,14 +245,19 @@ def _layer_backward(
         case AvgPoolConfig() as config:
             return pool.avg_backward(config, dy, shape[:2], tap), None
         case LinearConfig() as config:
-            dx = linear.backward(config, params, dy.reshape(dy.shape[0], -1), tap)
+            dx = linear.backward(config, params, _rows(dy), tap)
             return dx.reshape(dx.shape[0], *shape), None
     raise BitrowError(f"{node.name}: found config {type(node.config).__name__}, expected a layer's config")
 
 
 def _flat(network: Network, y: Array) -> Array:
     head = isinstance(network.node(network.output).config, LinearConfig)
-    return y.reshape(y.shape[0], -1) if head else y
+    return _rows(y) if head else y
+
+
+def _rows(x: Array) -> Array:
+    """`[n, h*w*c]`; n may be 0."""
+    return x.reshape(x.shape[0], math.prod(x.shape[1:]))
 
 
 def _check_array(network: Network, name: str, array: Array, shape: tuple[int, ...]) -> None:
@@ -260,3 +274,6 @@ def _check_dlogits(network: Network, dlogits: Array) -> Array:
         dlogits = dlogits[:, None, None, :]
     _check_array(network, "dlogits", dlogits, shape)
     return dlogits
+
+
+guard(__name__)

@@ -113,8 +113,10 @@ def check_values(where: str, node: Node, params: LayerParams) -> None:
         case BatchNormConfig(), BatchParams(eps=eps) if float(eps) < 0:
             raise BitrowError(f"{where} eps: found {float(eps)!r}, expected 0 or more")
     for name, array in params._asdict().items():
-        if array is not None and not np.isfinite(np.asarray(array, np.float64)).all():
-            raise BitrowError(f"{where} {name}: found a value that is not finite, expected finite numbers")
+        finite = np.isfinite(np.asarray(0.0 if array is None else array, np.float64))
+        if not finite.all():
+            channel = f" channel {int(np.nonzero(~finite)[-1][0])}" if finite.ndim else ""
+            raise BitrowError(f"{where} {name}{channel}: found a value that is not finite, expected finite numbers")
 
 
 def _check_conv_values(where: str, config: ConvConfig, params: ConvParams) -> None:

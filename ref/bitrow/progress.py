@@ -7,6 +7,8 @@ import sys
 from collections.abc import Iterator
 from typing import Protocol
 
+from bitrow import terminal
+
 
 class Advance(Protocol):
     """Called after each step with its name, and with the number of steps where it was not known before."""
@@ -24,16 +26,15 @@ def bar(task: str, total: int | None, quiet: bool) -> Iterator[Advance]:
     if quiet or not sys.stderr.isatty():
         yield _silent
         return
-    from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
+    columns = (TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=terminal.console(stderr=True), transient=True) as progress:
         handle = progress.add_task(task, total=total)
 
         def advance(name: str, total: int | None = None) -> None:
             if total is not None:
                 progress.update(handle, total=total)
-            progress.update(handle, advance=1, description=f"{task} {name}")
+            progress.update(handle, advance=1, description=terminal.plain(f"{task} {name}", 200))
 
         yield advance

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
+from bitrow import typed
 from bitrow.config import (
     AddConfig,
     AvgPoolConfig,
@@ -23,6 +24,7 @@ from bitrow.errors import BitrowError
 from bitrow.formats import FloatMode, Fxp
 from bitrow.graph import INPUT, ConvSize, LinearSize, Network, Node, Shape
 
+WIDEST = 100  # times the channels that a network is made of
 _SMALL_MAP = 64  # up to this many rows or columns a network for photographs keeps its first maps unhalved
 
 
@@ -34,6 +36,9 @@ class Options:
     code format of convolution inputs that cannot be negative (None: `conv.x_format`, which is signed FXP4 by
     default). `per_channel` gives weights a scale for each output channel; their gradient then wants
     `conv.fold` (SPEC.md C2). `mode` is the FP16 arithmetic of adds, pools, head and fan-outs.
+
+    Raises:
+        BitrowError: a field of another type.
     """
 
     conv: ConvConfig = ConvConfig()
@@ -41,6 +46,9 @@ class Options:
     mode: FloatMode = FloatMode()
     relu_format: Fxp | None = None
     per_channel: bool = False
+
+    def __post_init__(self) -> None:
+        typed.coerce_fields(self, "options")
 
 
 class _Builder:
@@ -109,8 +117,8 @@ def _scaled_to_8(channels: int, width: float) -> int:
 def _check_arguments(name: str, num_classes: int, width: float) -> None:
     if num_classes < 1:
         raise BitrowError(f"{name} num_classes: found {num_classes}, expected 1 or more")
-    if not 0 < width < float("inf"):
-        raise BitrowError(f"{name} width: found {width}, expected a positive number")
+    if not 0 < width <= WIDEST:
+        raise BitrowError(f"{name} width: found {width}, expected a positive number up to {WIDEST}")
 
 
 def _basic_block(build: _Builder, name: str, x: str, c_in: int, c_out: int, stride: int) -> str:

@@ -133,7 +133,8 @@ def main(arguments: Sequence[str]) -> int:
         known = [*UNTAPPED, *program_digests.DIGESTS, *DIGESTS]
         unknown = [name for name in given.names if name not in known]
         if unknown:
-            raise BitrowError(f"NAME: found {unknown[0]!r}, expected {', '.join(UNTAPPED)}, a program, a problem")
+            names = ", ".join(UNTAPPED)
+            raise BitrowError(f"NAME: found {unknown[0]!r}, expected {names}, a program or a fixed problem")
         machine = Machine(given.folder.resolve())
         install(machine)
         faults = check(machine, PROCESSORS[given.processor], given.names or known)

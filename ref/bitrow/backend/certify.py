@@ -24,11 +24,14 @@ import jax
 import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
+from bitrow import terminal
 from bitrow.backend import compiled, program_digests, programs
 from bitrow.errors import BitrowError
 from bitrow.files import write_report
 from bitrow.proofs import machine
-from bitrow.proofs.shards import versions
+from bitrow.proofs.results import versions
+from bitrow.reading.values import parse_json
+from bitrow.terminal import Column
 from bitrow.vectors import identity, operations, stepwise
 from bitrow.vectors.identity_digests import DIGESTS
 from bitrow.vectors.operations import Words, to_words
@@ -204,7 +207,7 @@ def run_way(way: Way, full: bool = False) -> dict[str, str]:
     if result.returncode:
         last = (result.stderr.strip().splitlines() or ["no message"])[-1]
         raise BitrowError(f"XLA_FLAGS={way.flags!r}: found a process that failed: {last[:200]}")
-    return json.loads(result.stdout)
+    return parse_json(result.stdout, f"XLA_FLAGS={way.flags!r}", "digests")
 
 
 def check_way(name: str, way: Way, full: bool = False) -> dict[str, Any]:
@@ -257,24 +260,19 @@ def certify(json_file: Path | None = None, full: bool = False) -> bool:
     Raises:
         BitrowError: the file cannot be written.
     """
-    from rich.console import Console
-    from rich.table import Table
-
     found = certificate(full)
     write_report(json_file, found)
     if str(json_file) == "-":
         return found["passes"]
-    table = Table(title=f"{found['platform']}: {', '.join(found['devices'])}; {found['cpu']}", title_justify="left",
-                  caption=f"features: {' '.join(found['features']) or 'unknown'}", caption_justify="left")  # fmt: skip
-    for name in ("check", "problems", "verdict", "seconds"):
-        table.add_column(name, overflow="fold")
+    columns = [Column(name) for name in ("check", "problems", "verdict", "seconds")]
+    table = terminal.table(f"{found['platform']}: {', '.join(found['devices'])}; {found['cpu']}", columns)
     for row in found["checks"]:
         verdict = f"{len(row['differ'])} differ: {row['first'] or row['differ'][0]}" if row["differ"] else "same bits"
         count = f"{row['problems']} of {row['problems'] + len(row['not_applicable'])}"
-        table.add_row(row["check"], count, verdict, f"{row['seconds']:.1f}")
-    console = Console()
-    console.print(table)
-    console.print("certified" if found["passes"] else "not certified: programs here do not give the contract's bits")
+        terminal.add_row(table, (row["check"], count, verdict, f"{row['seconds']:.1f}"))
+    terminal.put_table(table)
+    passes = "certified" if found["passes"] else "not certified: programs here do not give the contract's bits"
+    terminal.put([f"features: {' '.join(found['features']) or 'unknown'}", passes])
     return found["passes"]
 
 
@@ -286,7 +284,7 @@ def main(arguments: list[str]) -> None:
     found = {name: identity.digest(FORMS[form](identity.problems()[name])) for name in applicable(form)[0]}
     for name in way_programs(form, "full" in rest):
         found[name] = identity.digest(programs.run(programs.programs()[name]))
-    print(json.dumps(found))
+    terminal.put_json(json.dumps(found))
 
 
 if __name__ == "__main__":

@@ -25,6 +25,7 @@ from bitrow.backend.cast_pairs import cast_pairs
 from bitrow.backend.origins import COMPUTATION, OPERAND, Origins, defined_name
 from bitrow.backend.violation import Violation
 from bitrow.errors import BitrowError
+from bitrow.reading import LISTING, read_text
 
 _FLAGS = "fast|nnan|ninf|nsz|arcp|contract|afn|reassoc"
 _BINARY = re.compile(rf"(fadd|fsub|fmul|fdiv|frem)((?: (?:{_FLAGS}))*) (<[^>]*>|\w+) (\S+), (\S+)")
@@ -79,8 +80,8 @@ def _compile(program: str, jitted: Any, arguments: Sequence[Any]) -> tuple[Calla
         options = {"xla_dump_to": folder, "xla_dump_hlo_as_text": True}
         compiled = jitted.lower(*arguments).compile(compiler_options=options)
         files = sorted(Path(folder).iterdir())
-        ir = {path.name: path.read_text() for path in files if path.name.endswith("ir-with-opt.ll")}
-        hlo = [path.read_text() for path in files if path.name.endswith("after_optimizations.txt")]
+        ir = {path.name: read_text(path, LISTING) for path in files if path.name.endswith("ir-with-opt.ll")}
+        hlo = [read_text(path, LISTING) for path in files if path.name.endswith("after_optimizations.txt")]
     if not hlo:
         raise BitrowError(f"{program}: found no dump by backend {jax.default_backend()}, expected optimized HLO")
     return compiled, Listing(program, ir, "\n".join(hlo))

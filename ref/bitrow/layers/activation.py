@@ -10,6 +10,7 @@ from jax import Array, lax
 from jaxtyping import Bool, Float16
 
 from bitrow.config import ReluConfig
+from bitrow.doors import guard
 from bitrow.formats import FP16
 from bitrow.ops import fp16
 from bitrow.ops.tap import Tap, no_tap
@@ -63,3 +64,5 @@ def _apply_backward(config: ReluConfig, mask: Array, dy: Array) -> tuple[Array]:
 
 
 apply.defvjp(_apply_forward, _apply_backward)
+
+guard(__name__)

@@ -16,10 +16,13 @@ from jax import Array, lax
 from jaxtyping import Float16, Float32, UInt32
 
 from bitrow.config import BatchNormConfig
+from bitrow.doors import guard
+from bitrow.errors import BitrowError
 from bitrow.formats import FP16, FP32, FloatMode
 from bitrow.host import fold_batch_norm
 from bitrow.layers.frozen import zero_cotangent
-from bitrow.ops import fp16, reduce, softfloat
+from bitrow.ops import fp16, meshes, reduce, softfloat
+from bitrow.ops.dtypes import Sum
 from bitrow.ops.tap import Tap, no_tap
 
 RNE = FloatMode()
@@ -63,7 +66,8 @@ def fold(
 
 
 def affine(
-    config: BatchNormConfig, a: Float16[Array, "c"], b: Float16[Array, "c"], y: Array, tap: Tap = no_tap
+    config: BatchNormConfig, a: Float16[Array, "c"], b: Float16[Array, "c"], y: Float16[Array, "n h w c"],
+    tap: Tap = no_tap,
 ) -> Float16[Array, "n h w c"]:
     """z = a*y + b of any rows (SPEC.md B1). Taps ay (absent with fma), z."""
     if config.fma:
@@ -157,9 +161,14 @@ def row_sums(
 def _total(config: BatchNormConfig, rows: Array, name: str, tap: Tap) -> UInt32[Array, "c"]:
     """Words of the sum of rows `[n, h, c]`, one after another, n outer and h inner (SPEC.md B2)."""
     add = reduce.adder(config.accumulator, config.mode)
-    out = reduce.running(rows.reshape(-1, rows.shape[-1]), add, tap, name)
+    out = reduce.running(meshes.gathered(rows).reshape(-1, rows.shape[-1]), add, tap, name)
     tap(name, out)
     return softfloat.to_bits(out, config.accumulator)
+
+
+def _check_count(count: int) -> None:
+    if count < 1:
+        raise BitrowError(f"batch norm: found {count} elements a channel, expected 1 or more for their mean")
 
 
 class Statistics(NamedTuple):
@@ -173,9 +182,11 @@ class Statistics(NamedTuple):
 
 
 def statistics(
-    config: BatchNormConfig, params: BatchParams, r1: Array, r2: Array, count: int, tap: Tap = no_tap
+    config: BatchNormConfig, params: BatchParams, r1: Sum[Array, "n h c"], r2: Sum[Array, "n h c"], count: int,
+    tap: Tap = no_tap,
 ) -> Statistics:
     """Mean, 1/std and coefficients from the row sums `[n, h, c]` of `count` elements a channel (SPEC.md B2)."""
+    _check_count(count)
     do = _Channel(config, tap)
     s1, s2 = _total(config, r1, "s1", tap), _total(config, r2, "s2", tap)
     m = do.named("m", softfloat.from_ratio(1, count, do.fmt))
@@ -198,7 +209,11 @@ def statistics(
 def forward_batch(
     config: BatchNormConfig, params: BatchParams, y: Float16[Array, "n h w c"], tap: Tap = no_tap
 ) -> tuple[Float16[Array, "n h w c"], BatchSaved]:
-    """z with the batch's own statistics, and what backward needs (SPEC.md B2). Taps as B2 names them."""
+    """z with the batch's own statistics, and what backward needs (SPEC.md B2). Taps as B2 names them.
+
+    Raises:
+        BitrowError: no elements, which have no mean.
+    """
     r1, r2 = row_sums(config, y, y, tap=tap)
     found = statistics(config, params, r1, r2, y.shape[0] * y.shape[1] * y.shape[2], tap)
     z = affine(config, found.a16, found.b16, y, tap)
@@ -215,9 +230,11 @@ class Gradient(NamedTuple):
 
 
 def gradient(
-    config: BatchNormConfig, found: Statistics | BatchSaved, t1: Array, t2: Array, count: int, tap: Tap = no_tap
+    config: BatchNormConfig, found: Statistics | BatchSaved, t1: Sum[Array, "n h c"], t2: Sum[Array, "n h c"],
+    count: int, tap: Tap = no_tap,
 ) -> Gradient:
     """p, q, dgamma, dbeta from the row sums `[n, h, c]` of dz and dz*y (SPEC.md B3, B4)."""
+    _check_count(count)
     do = _Channel(config, tap)
     mean, r, a = found.mean, found.r, found.a
     t1, t2 = _total(config, t1, "t1", tap), _total(config, t2, "t2", tap)
@@ -238,7 +255,8 @@ def gradient(
 
 
 def gradient_rows(
-    config: BatchNormConfig, a16: Array, p16: Array, q16: Array, dz: Array, y: Array, tap: Tap = no_tap
+    config: BatchNormConfig, a16: Float16[Array, "c"], p16: Float16[Array, "c"], q16: Float16[Array, "c"],
+    dz: Float16[Array, "n h w c"], y: Float16[Array, "n h w c"], tap: Tap = no_tap,
 ) -> Float16[Array, "n h w c"]:
     """dy of each element once p and q are known (SPEC.md B3). Taps adz, py, adz_py, dy."""
     adz = fp16.mul(a16, dz, config.mode)
@@ -280,11 +298,21 @@ apply_frozen.defvjp(_frozen_forward, _frozen_backward)
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
 def apply_batch(config: BatchNormConfig, params: BatchParams, y: Float16[Array, "n h w c"]) -> Array:
-    """`forward_batch`'s z, differentiable by `backward_batch` in y, gamma and beta (SPEC.md B3, B4)."""
-    return forward_batch(config, params, y)[0]
+    """`forward_batch`'s z, differentiable by `backward_batch` in y, gamma and beta (SPEC.md B3, B4).
+
+    Raises:
+        BitrowError: y split by `shard_map` under one gamma: the statistics of parts are not the batch's.
+    """
+    return _batch_forward(config, params, y)[0]
 
 
 def _batch_forward(config: BatchNormConfig, params: BatchParams, y: Array) -> tuple[Array, BatchSaved]:
+    split = meshes.varying(y) - meshes.varying(params.gamma)
+    if split:
+        raise BitrowError(
+            f"batch norm y: found parts along {', '.join(sorted(split))}, expected the whole batch, whose statistics "
+            f"B2 takes; or a gamma, beta and eps of each part's own"
+        )
     return forward_batch(config, params, y)
 
 
@@ -295,3 +323,5 @@ def _batch_backward(config: BatchNormConfig, saved: BatchSaved, dz: Array) -> tu
 
 
 apply_batch.defvjp(_batch_forward, _batch_backward)
+
+guard(__name__)

@@ -12,11 +12,13 @@ from jax import Array, lax
 from jaxtyping import Bool, Float16, Int32, Integer, UInt16
 
 from bitrow.config import ConvConfig, output_size
+from bitrow.doors import guard
 from bitrow.errors import BitrowError
 from bitrow.formats import Gradient, QuantRounding
-from bitrow.host import check_scale, inverse_scale, product_scale, product_scales
+from bitrow.host import check_scale, exact_fp16, integer_codes, inverse_scale, product_scale, product_scales
 from bitrow.layers.frozen import zero_cotangent
-from bitrow.ops import fp16, fxp, lfsr, mac, reduce
+from bitrow.ops import fp16, fxp, lfsr, mac, meshes, reduce
+from bitrow.ops.dtypes import Code
 from bitrow.ops.tap import Tap, no_tap, prefixed, renamed
 
 
@@ -26,13 +28,13 @@ class ConvParams(NamedTuple):
     `dx_scale` is None where a per-channel weight scale without `fold` leaves no FXP input gradient (SPEC.md C2).
     """
 
-    weight_code: Integer[Array, "kh kw c_in c_out"]
+    weight_code: Code[Array, "kh kw c_in c_out"]
     x_inv_scale: Float16[Array, ""]
     scale: Float16[Array, "..."]
     w_scale: Float16[Array, "..."]
     dy_inv_scale: Float16[Array, ""]
     dx_scale: Float16[Array, ""] | None
-    bias: Float16[Array, "c_out"] | None
+    bias: Float16[Array, "channels"] | None
     seed: UInt16[Array, ""]
 
 
@@ -55,30 +57,25 @@ def make_params(
         x_scale: scale of the input's codes.
         w_scale: scale of the weight codes, or one for each output channel `[c_out]`.
         dy_scale: scale of the output gradient's codes (of `dy_folded`'s with `fold`).
-        bias: FP16 `[c_out]`, added after the dequantizer.
+        bias: finite FP16 numbers `[c_out]`, of any dtype that holds them, added after the dequantizer.
         seed: of the stochastic rounding of dy.
 
     Raises:
         BitrowError: naming `layer`; a scale outside F8, a product outside D3, codes outside the format, an
-            accumulator too small for the worst case (M2), a bias or scale of another length.
+            accumulator too small for the worst case (M2), a bias or scale of another length, a bias that is no FP16
+            number.
     """
-    weight_code = np.asarray(weight_code)
-    if weight_code.ndim != 4:
-        raise BitrowError(f"{layer} weight_code: found shape {weight_code.shape}, expected [kh, kw, c_in, c_out]")
+    fmt = config.weight_format
+    weight_code = integer_codes(layer, weight_code, fmt)
     config.check(layer, weight_code.shape)
-    fmt, c_out = config.weight_format, weight_code.shape[3]
-    low, high = int(weight_code.min()), int(weight_code.max())
-    if low < fmt.min or high > fmt.max:
-        raise BitrowError(f"{layer} weight_code: found {low} to {high}, expected {fmt.min} to {fmt.max}")
-    w_scales = np.asarray(w_scale, np.float64)
+    c_out = weight_code.shape[3]
+    w_scales = np.asarray(w_scale)
     for name, array in (("w_scale", w_scales), ("bias", None if bias is None else np.asarray(bias))):
         if array is not None and array.shape not in ((), (c_out,)):
             raise BitrowError(f"{layer} {name}: found shape {array.shape}, expected {c_out} channels")
     lfsr.check_seed(layer, seed)
-    check_scale(layer, "x_scale", x_scale)
-    check_scale(layer, "dy_scale", dy_scale)
-    for each in w_scales.reshape(-1):
-        check_scale(layer, "w_scale", each)
+    x_scale, dy_scale = check_scale(layer, "x_scale", x_scale), check_scale(layer, "dy_scale", dy_scale)
+    w_scales = _weight_scales(layer, w_scales)
     if w_scales.ndim == 0:
         scale = np.array(product_scale(layer, "x_scale * w_scale", x_scale, float(w_scales)))
     else:
@@ -90,9 +87,16 @@ def make_params(
         w_scale=jnp.asarray(w_scales, jnp.float16),
         dy_inv_scale=jnp.float16(inverse_scale(dy_scale)),
         dx_scale=_dx_scale(config, layer, w_scales, dy_scale),
-        bias=None if bias is None else jnp.broadcast_to(jnp.asarray(bias, jnp.float16), (c_out,)),
+        bias=None if bias is None else jnp.broadcast_to(jnp.asarray(exact_fp16(layer, "bias", bias)), (c_out,)),
         seed=jnp.uint16(seed),
     )
+
+
+def _weight_scales(layer: str, given: np.ndarray) -> np.ndarray:
+    """float64 `[]` or `[c_out]`."""
+    if not given.ndim:
+        return np.array(check_scale(layer, "w_scale", given.item()))
+    return np.array([check_scale(layer, f"w_scale channel {c}", each) for c, each in enumerate(given)])
 
 
 def _dx_scale(config: ConvConfig, layer: str, w_scales: np.ndarray, dy_scale: float) -> Array | None:
@@ -139,7 +143,7 @@ def gradient_kernel(config: ConvConfig, params: ConvParams, row: int = 0) -> mac
 
 def quantize_input(
     config: ConvConfig, params: ConvParams, x: Float16[Array, "n h w c"], tap: Tap = no_tap
-) -> tuple[Integer[Array, "n h w c"], Bool[Array, "n h w c"]]:
+) -> tuple[Code[Array, "n h w c"], Bool[Array, "n h w c"]]:
     """Codes of the input, or of some of its rows, and their mask: `forward`'s first half."""
     inner = renamed(tap, {"code": "x_code"})
     return fxp.quantize(x, params.x_inv_scale, config.x_format, config.mode, inner)
@@ -149,7 +153,7 @@ def accumulate(
     config: ConvConfig,
     params: ConvParams,
     kernel: mac.Kernel,
-    code: Integer[Array, "n h w c"],
+    code: Code[Array, "n h w c"],
     padding: mac.Padding,
     tap: Tap = no_tap,
 ) -> Int32[Array, "n oh ow c_out"]:
@@ -162,7 +166,7 @@ def multiply(
     config: ConvConfig,
     params: ConvParams,
     kernel: mac.Kernel,
-    code: Integer[Array, "n h w c"],
+    code: Code[Array, "n h w c"],
     padding: mac.Padding,
     tap: Tap = no_tap,
 ) -> Float16[Array, "n oh ow c_out"]:
@@ -171,9 +175,12 @@ def multiply(
 
 
 def dequantize(
-    config: ConvConfig, params: ConvParams, acc: Int32[Array, "n oh ow c_out"], tap: Tap = no_tap
-) -> Float16[Array, "n oh ow c_out"]:
-    """Accumulators to FP16, and the bias: the end of `forward` (SPEC.md D, C1)."""
+    config: ConvConfig, params: ConvParams, acc: Int32[Array, "n oh ow words"], tap: Tap = no_tap
+) -> Float16[Array, "n oh ow words"]:
+    """Accumulators to FP16, and the bias: the end of `forward` (SPEC.md D, C1).
+
+    A row may lie flat, `[n, 1, 1, ow*c_out]`, if the parameters of channels do, too.
+    """
     acc_bound = min(config.bounds(params.weight_code.shape)[0], -config.accumulator.min)
     y = fxp.dequantize(acc, params.scale, acc_bound, config.dequantize, config.mode, tap)
     if params.bias is not None:
@@ -183,11 +190,12 @@ def dequantize(
 
 
 def check_input(config: ConvConfig, params: ConvParams, shape: tuple[int, ...]) -> None:
-    """Refuse an input that does not fit the kernel.
+    """Refuse an input or parameters that do not fit the kernel.
 
     Raises:
-        BitrowError: another channel count, or a map smaller than the kernel.
+        BitrowError: another channel count, a map smaller than the kernel, or what `check_params` refuses.
     """
+    check_params(config, params)
     kh, kw, c_in, _ = params.weight_code.shape
     if shape[3] != c_in * config.groups:
         raise BitrowError(f"convolution input: found {shape[3]} channels, expected {c_in * config.groups}")
@@ -198,27 +206,66 @@ def check_input(config: ConvConfig, params: ConvParams, shape: tuple[int, ...]) 
         )
 
 
+def check_params(config: ConvConfig, params: ConvParams) -> None:
+    """Refuse parameters that do not fit each other or the configuration.
+
+    Raises:
+        BitrowError: codes of the other signedness, scales or a bias that are not one for each output channel.
+    """
+    code = params.weight_code
+    if code.dtype != fxp.code_dtype(config.weight_format):
+        raise BitrowError(
+            f"convolution weight_code: found {code.dtype}, expected {fxp.code_dtype(config.weight_format)} "
+            f"for {config.weight_format}"
+        )
+    channels = (code.shape[3],)
+    for name, array, allowed in (
+        ("scale", params.scale, ((), channels)), ("w_scale", params.w_scale, ((), channels)),
+        ("bias", params.bias, (channels,)),
+    ):  # fmt: skip
+        if array is not None and array.shape not in allowed:
+            raise BitrowError(f"convolution {name}: found shape {list(array.shape)}, expected {list(channels)}")
+
+
+def _check_gradient(config: ConvConfig, params: ConvParams, shape: tuple[int, ...], dy_hw: tuple[int, ...]) -> None:
+    kh, kw, c_in, _ = params.weight_code.shape
+    if shape[3] != c_in * config.groups:
+        raise BitrowError(f"convolution mask: found {shape[3]} channels, expected {c_in * config.groups}")
+    axes = zip(shape[1:3], (kh, kw), strict=True)
+    expected = tuple(output_size(size, k, config.stride, config.padding) for size, k in axes)
+    if dy_hw != expected:
+        raise BitrowError(
+            f"convolution dy: found {dy_hw[0]}x{dy_hw[1]}, expected {expected[0]}x{expected[1]} "
+            f"for an input of {shape[1]}x{shape[2]}"
+        )
+
+
 def backward(
     config: ConvConfig,
     params: ConvParams,
     mask: Bool[Array, "n h w c"],
     dy: Float16[Array, "n oh ow c_out"],
     tap: Tap = no_tap,
+    start: int | Integer[Array, ""] = 0,
 ) -> Float16[Array, "n h w c"]:
     """Input gradient through the frozen weights (SPEC.md C2, C3). Taps dy_*, dx_*, dx.
 
+    `start`: where dy is part of a tensor, the row-major index in it of dy's first element (SPEC.md Q3).
+
     Raises:
-        BitrowError: a per-channel weight scale without `fold` (C2).
+        BitrowError: a per-channel weight scale without `fold` (C2), dy of another size than `forward`'s output.
     """
+    check_params(config, params)
+    _check_gradient(config, params, mask.shape, dy.shape[1:3])
     kernel_hw = params.weight_code.shape[:2]
     padding = mac.gradient_padding(dy.shape[1:3], mask.shape[1:3], kernel_hw, config.stride, config.padding)
-    ready = prepare_gradient(config, params, dy, 0, tap)
+    ready = prepare_gradient(config, params, dy, start, tap)
     return multiply_gradient(config, params, gradient_kernel(config, params), ready, mask, padding, tap)
 
 
 def fold_gradient(
-    config: ConvConfig, params: ConvParams, dy: Float16[Array, "n oh ow co"], tap: Tap = no_tap
-) -> Float16[Array, "n oh ow co"]:
+    config: ConvConfig, params: ConvParams, dy: Float16[Array, "n oh ow words"], tap: Tap = no_tap
+) -> Float16[Array, "n oh ow words"]:
     """dy, times the weight scale where `fold` says so (SPEC.md C2). Taps dy_folded.
 
     Raises:
@@ -233,14 +280,16 @@ def fold_gradient(
 
 
 def prepare_gradient(
-    config: ConvConfig, params: ConvParams, dy: Float16[Array, "n oh ow co"], start: int | Array, tap: Tap = no_tap
+    config: ConvConfig, params: ConvParams, dy: Float16[Array, "n oh ow words"], start: int | Integer[Array, ""],
+    tap: Tap = no_tap,
 ) -> Array:
     """dy, or some of its rows, folded and quantized to codes: `backward`'s first half. C3 leaves it FP16.
 
     `start` is the row-major index in the whole tensor of dy's first element (SPEC.md Q3).
 
     Raises:
-        BitrowError: a per-channel weight scale without `fold` (C2).
+        BitrowError: a per-channel weight scale without `fold` (C2); stochastic rounding in parts by `shard_map`, all
+            of which begin at one element.
     """
     dy = fold_gradient(config, params, dy, tap)
     if config.gradient is Gradient.FP16:
@@ -248,16 +297,27 @@ def prepare_gradient(
     inner = renamed(prefixed(tap, "dy_"), {"mask": None})  # the gradient of a gradient is not taken
     if config.dy_rounding is QuantRounding.NEAREST_EVEN:
         return fxp.quantize(dy, params.dy_inv_scale, config.dy_format, config.mode, inner)[0]
+    _check_start(params, dy, start)
     words = lfsr.words(params.seed, start, dy.shape)
     inner("words", words)
     return fxp.quantize_stochastic(dy, params.dy_inv_scale, words, config.dy_format, config.mode, inner)[0]
+
+
+def _check_start(params: ConvParams, dy: Array, start: int | Array) -> None:
+    own = meshes.varying(params.seed) | (frozenset() if isinstance(start, int) else meshes.varying(start))
+    shared = meshes.varying(dy) - own
+    if shared:
+        raise BitrowError(
+            f"convolution gradient start: found one for all parts along {', '.join(sorted(shared))}, expected the "
+            f"index of each part's first element (SPEC.md Q3): apply_part or backward takes it"
+        )
 
 
 def multiply_gradient(
     config: ConvConfig,
     params: ConvParams,
     kernel: mac.Kernel,
-    ready: Array,
+    ready: Float16[Array, "n oh ow c_out"] | Code[Array, "n oh ow c_out"],
     mask: Bool[Array, "n h w c"],
     padding: mac.Padding,
     tap: Tap = no_tap,
@@ -275,7 +335,8 @@ def multiply_gradient(
 def _gradient_fxp(
     config: ConvConfig, params: ConvParams, kernel: mac.Kernel, code: Array, padding: mac.Padding, tap: Tap
 ) -> Array:
-    assert params.dx_scale is not None  # prepare_gradient() has refused the case that lacks it
+    if params.dx_scale is None:
+        raise BitrowError("convolution dx_scale: found none, expected the scale of an FXP gradient (SPEC.md C2)")
     outer = prefixed(tap, "dx_")
     bound = config.bounds(params.weight_code.shape)[1]
     acc = mac.accumulate(code, kernel, padding, 1, config.groups, config.accumulator, bound, outer)
@@ -302,9 +363,10 @@ def _gradient_fp16(
     def step(total: Array, term: tuple[Array, Array]) -> tuple[Array, Any]:
         value, factor = term
         total = reduce.fp32_add(total, fp16.product(value[..., None], factor[None, None, None]))
-        return total, (total.reshape(*total.shape[:3], -1) if tap is not no_tap else None)
+        return total, (total.reshape(*total.shape[:3], c_in) if tap is not no_tap else None)
 
-    start = reduce.opaque(jnp.zeros((*values.shape[1:], c_in // groups), jnp.float32))
+    zeros = jnp.zeros_like(values[0][..., None] * factors[0][None, None, None])  # they lie where the sums do
+    start = reduce.opaque(zeros)
     total, history = lax.scan(step, start, (values, factors))
     total = total.reshape(*total.shape[:3], c_in)
     if tap is not no_tap:
@@ -317,8 +379,12 @@ def _gradient_fp16(
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
-def apply(config: ConvConfig, params: ConvParams, x: Float16[Array, "n h w c"]) -> Float16[Array, "n oh ow co"]:
-    """`forward`'s output, differentiable in x by `backward`; the parameters are frozen (SPEC.md C4)."""
+def apply(config: ConvConfig, params: ConvParams, x: Float16[Array, "n h w c"]) -> Float16[Array, "n oh ow c_out"]:
+    """`forward`'s output, differentiable in x by `backward`; the parameters are frozen (SPEC.md C4).
+
+    x is the whole batch: under `vmap` and `shard_map` every part would take the same words of stochastic rounding.
+    `shard_map` is refused, `vmap` cannot be seen here; `apply_part` is for both.
+    """
     return forward(config, params, x)[0]
 
 
@@ -333,3 +399,27 @@ def _apply_backward(config: ConvConfig, saved: tuple[ConvParams, Array], dy: Arr
 
 
 apply.defvjp(_apply_forward, _apply_backward)
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
+def apply_part(
+    config: ConvConfig, params: ConvParams, x: Float16[Array, "n h w c"], start: int | Integer[Array, ""]
+) -> Float16[Array, "n oh ow co"]:
+    """`apply` of a part of a batch; `start`: the row-major index, in the whole output, of the part's first element."""
+    return forward(config, params, x)[0]
+
+
+def _part_forward(config: ConvConfig, params: ConvParams, x: Array, start: Any) -> tuple[Array, Any]:
+    y, saved = _apply_forward(config, params, x)
+    return y, (*saved, start)
+
+
+def _part_backward(config: ConvConfig, saved: Any, dy: Array) -> tuple[ConvParams, Array, np.ndarray]:
+    params, mask, start = saved
+    dx = backward(config, params, mask, dy, start=start)
+    return zero_cotangent(params), dx, np.zeros(jnp.shape(start), jax.dtypes.float0)
+
+
+apply_part.defvjp(_part_forward, _part_backward)
+
+guard(__name__)

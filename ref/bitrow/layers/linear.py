@@ -10,6 +10,7 @@ from jax import Array
 from jaxtyping import Float16, Float32
 
 from bitrow.config import LinearConfig
+from bitrow.doors import guard
 from bitrow.formats import FP16, FP32
 from bitrow.layers.frozen import zero_cotangent
 from bitrow.ops import fp16, softfloat
@@ -65,3 +66,5 @@ def _apply_backward(config: LinearConfig, params: LinearParams, dy: Array) -> tu
 
 
 apply.defvjp(_apply_forward, _apply_backward)
+
+guard(__name__)

@@ -11,9 +11,10 @@ from jax import Array, lax
 from jaxtyping import Bool, Float16, Float32, UInt8, UInt32
 
 from bitrow.config import AvgPoolConfig, MaxPoolConfig
+from bitrow.doors import guard
 from bitrow.errors import BitrowError
 from bitrow.formats import FP16, FP32
-from bitrow.ops import fp16, softfloat
+from bitrow.ops import fp16, meshes, softfloat
 from bitrow.ops.mac import forward_padding, pad_spatial, windows
 from bitrow.ops.reduce import fp32_add, running, tree
 from bitrow.ops.tap import Tap, no_tap
@@ -49,7 +50,9 @@ def max_rows(
 ) -> tuple[Float16[Array, "n oh ow c"], UInt8[Array, "n oh ow c"]]:
     """`max_forward` of a padded slab: elements that are not `present` never win (SPEC.md A2)."""
     size = (config.kernel, config.kernel)
-    key = jnp.where(present[None, :, :, None], _order_key(x), jnp.int32(_PADDING_KEY))
+    key = _order_key(x)
+    here = present[None, :, :, None] | jnp.zeros_like(key, bool)  # split over a mesh as x is
+    key = jnp.where(here, key, jnp.int32(_PADDING_KEY))
     values = windows(fp16.canonical(x), size, config.stride)
     keys = windows(key, size, config.stride)
     best, y, index = keys[0], values[0], jnp.zeros(keys[0].shape, jnp.uint8)
@@ -103,17 +106,21 @@ def max_gradient_rows(
     width: int,
 ) -> Float16[Array, "n h w c"]:
     """`max_backward` of any rows: for each kh, the window rows that meet them at kh, and where there is one."""
-    n, h, ow, c = gradients[0].shape
-    dx, seen = jnp.zeros((n, h, width, c), jnp.float16), jnp.zeros((n, h, width, c), bool)
+    ow = gradients[0].shape[2]
+    dx = seen = None
     # An input's windows in row-major order meet it at descending (kh, kw). The first dy is taken, not added to +0.
     for at in reversed(range(config.kernel * config.kernel)):
         kh, kw = divmod(at, config.kernel)
         columns = ((0, 0, 0), _placement(config, kw, ow, width))
         won = pad_spatial((indices[kh] == at) & present[kh], columns, jnp.bool_(False))
         gradient = pad_spatial(gradients[kh], columns, jnp.float16(0))
-        more = jnp.where(seen, fp16.add(dx, gradient, config.mode), fp16.canonical(gradient))
-        dx = jnp.where(won, more, dx)
-        seen = seen | won
+        more = fp16.canonical(gradient)
+        if dx is None or seen is None:
+            dx, seen = jnp.where(won, more, jnp.float16(0)), won
+            continue
+        more = jnp.where(seen, fp16.add(dx, gradient, config.mode), more)
+        dx, seen = jnp.where(won, more, dx), seen | won
+    assert dx is not None  # a kernel has a place
     return dx
 
 
@@ -145,8 +152,8 @@ def avg_row_sums(
 ) -> Float32[Array, "n oh kh ow c"]:
     """Sum of each row of each window, by a pairwise tree over w (SPEC.md A3); whole windows of `kh` rows in x."""
     n, h, w, c = x.shape
-    wide = fp16.widen(x[:, :, : w // kw * kw], config.mode).reshape(n, h // kh, kh, w // kw, kw, c)
-    return tree(wide, 4, fp32_add, tap)
+    wide = fp16.widen(x[:, :, : w // kw * kw], config.mode)
+    return tree(meshes.reshape(wide, (n, h // kh, kh, w // kw, kw, c)), 4, fp32_add, tap)
 
 
 def avg_scale(config: AvgPoolConfig, words: UInt32[Array, "*s"], count: int) -> Float16[Array, "*s"]:
@@ -215,3 +222,5 @@ def _avg_backward(config: AvgPoolConfig, shape: Array, dy: Array) -> tuple[Array
 
 
 apply_avg.defvjp(_avg_forward, _avg_backward)
+
+guard(__name__)

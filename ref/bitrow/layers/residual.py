@@ -10,6 +10,7 @@ from jax import Array
 from jaxtyping import Float16
 
 from bitrow.config import AddConfig
+from bitrow.doors import guard
 from bitrow.formats import FloatMode
 from bitrow.ops import fp16
 from bitrow.ops.tap import Tap, no_tap
@@ -51,3 +52,5 @@ def _apply_backward(config: AddConfig, saved: None, dy: Array) -> tuple[Array, A
 
 
 apply.defvjp(_apply_forward, _apply_backward)
+
+guard(__name__)

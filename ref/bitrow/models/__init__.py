@@ -6,7 +6,7 @@ from pathlib import Path
 
 from bitrow.errors import BitrowError
 from bitrow.model_file import Model
-from bitrow.model_file import load as load_file
+from bitrow.model_file import load as load_model
 
 _FOLDER = Path(__file__).parent
 
@@ -33,4 +33,4 @@ def load(name: str) -> Model:
     Raises:
         BitrowError: no model of that name, or a file that `model_file.load` refuses.
     """
-    return load_file(path(name))
+    return load_model(path(name))

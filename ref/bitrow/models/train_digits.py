@@ -24,6 +24,7 @@ from bitrow.graph import Network
 from bitrow.model_file import Model, Samples, save, to_bytes
 from bitrow.network import forward
 from bitrow.parameters import Params
+from bitrow.terminal import put, say
 
 SEED = 20240519
 BATCH = 64
@@ -121,7 +122,7 @@ def _fit(
     model, losses = float_model.train(
         network, model, batches, optimizer, scales=scales, batch_statistics=batch_statistics
     )
-    print(f"{epochs} epochs: loss {np.mean(losses[-20:]):.4f}", file=sys.stderr)
+    say(f"{epochs} epochs: loss {np.mean(losses[-20:]):.4f}")
     return model
 
 
@@ -147,8 +148,8 @@ def main() -> None:
     model, figures = train()
     save(target, model, force=True)
     for name, value in figures.items():
-        print(f"{name}: {value:.2%} of the held-out digits")
-    print(f"{target}: {len(to_bytes(model)):,} bytes, loss scale {model.loss_scale:g}")
+        put([f"{name}: {value:.2%} of the held-out digits"])
+    put([f"{target}: {len(to_bytes(model)):,} bytes, loss scale {model.loss_scale:g}"])
 
 
 if __name__ == "__main__":

@@ -14,6 +14,9 @@ import jax.numpy as jnp
 from jax import Array, lax
 from jaxtyping import Int32, Integer
 
+from bitrow.doors import guard
+from bitrow.ops import meshes
+
 Axis = tuple[int, int, int]  # (low, high, interior), as lax.pad
 
 
@@ -47,13 +50,15 @@ def convolve(
         down = _phase(row, stride, padding[0][0], weight.shape[0], code.shape[1], rows)
         right = _phase(column, stride, padding[1][0], weight.shape[1], code.shape[2], columns)
         if not down.taps or not right.taps:
-            return jnp.zeros((code.shape[0], rows, columns, weight.shape[3]), jnp.int32)
+            nothing = jnp.zeros_like(code[:, :1, :1, :1], jnp.int32)  # split over a mesh as the code is
+            return jnp.broadcast_to(nothing, (code.shape[0], rows, columns, weight.shape[3]))
         edges = (0, 0, 0), (down.low, down.high, 0), (right.low, right.high, 0), (0, 0, 0)
         taps = weight[down.first :: stride, right.first :: stride]
         return product(lax.pad(code, jnp.zeros((), code.dtype), edges), taps)
 
     found = [jnp.stack([phase(row, column) for column in range(stride)], axis=3) for row in range(stride)]
-    whole = jnp.stack(found, axis=2).reshape(code.shape[0], rows * stride, columns * stride, weight.shape[3])
+    shape = code.shape[0], rows * stride, columns * stride, weight.shape[3]
+    whole = meshes.reshape(jnp.stack(found, axis=2), shape)
     return whole[:, : sizes[0], : sizes[1]]
 
 
@@ -63,3 +68,6 @@ def _phase(offset: int, stride: int, low: int, kernel: int, size: int, count: in
     taps = len(range(first, kernel, stride))
     before = (offset + first - low) // stride
     return _Phase(first, taps, -before, count + before + taps - 1 - size)
+
+
+guard(__name__)

@@ -14,6 +14,7 @@ import jax.numpy as jnp
 from jax import Array, lax
 from jaxtyping import Float16, Float32, Int32
 
+from bitrow.doors import guard
 from bitrow.formats import FP16, FP32, FloatMode, Overflow, Rounding
 from bitrow.ops import half_casts, softfloat
 from bitrow.ops.half_casts import canonical
@@ -57,13 +58,13 @@ def round_once(value: Float32[Array, "*s"], mode: FloatMode = RNE) -> Float16[Ar
     return out
 
 
-def product(a: Float32[Array, "*s"], b: Float32[Array, "*t"]) -> Float32[Array, "*u"]:
+def product(a: Float32[Array, "*#s"], b: Float32[Array, "*#s"]) -> Float32[Array, "*s"]:
     """a * b, for a sum to read; the caller knows it exact. No compiler fuses it with that sum."""
     return half_casts.decided(a * b)
 
 
 def add_odd(
-    a: Float32[Array, "*s"], b: Float32[Array, "*s"], a_leads: bool = False
+    a: Float32[Array, "*#s"], b: Float32[Array, "*#s"], a_leads: bool = False
 ) -> Float32[Array, "*s"]:
     """a + b rounded to odd in float32: exact if it fits, else the neighbour with an odd last bit.
 
@@ -85,7 +86,7 @@ def add_odd(
     return bits_float32(word)
 
 
-def add(a: Float16[Array, "*s"], b: Float16[Array, "*t"], mode: FloatMode = RNE) -> Float16[Array, "*u"]:
+def add(a: Float16[Array, "*#s"], b: Float16[Array, "*#s"], mode: FloatMode = RNE) -> Float16[Array, "*s"]:
     """a + b, rounded once (SPEC.md F2 to F6)."""
     a, b = jnp.broadcast_arrays(a, b)
     if mode.rounding is not Rounding.NEAREST_EVEN:
@@ -93,7 +94,7 @@ def add(a: Float16[Array, "*s"], b: Float16[Array, "*t"], mode: FloatMode = RNE)
     return round_once(widen(a, mode) + widen(b, mode), mode)
 
 
-def sub(a: Float16[Array, "*s"], b: Float16[Array, "*t"], mode: FloatMode = RNE) -> Float16[Array, "*u"]:
+def sub(a: Float16[Array, "*#s"], b: Float16[Array, "*#s"], mode: FloatMode = RNE) -> Float16[Array, "*s"]:
     """a - b, rounded once (SPEC.md F2 to F6)."""
     a, b = jnp.broadcast_arrays(a, b)
     if mode.rounding is not Rounding.NEAREST_EVEN:
@@ -101,15 +102,15 @@ def sub(a: Float16[Array, "*s"], b: Float16[Array, "*t"], mode: FloatMode = RNE)
     return round_once(widen(a, mode) - widen(b, mode), mode)
 
 
-def mul(a: Float16[Array, "*s"], b: Float16[Array, "*t"], mode: FloatMode = RNE) -> Float16[Array, "*u"]:
+def mul(a: Float16[Array, "*#s"], b: Float16[Array, "*#s"], mode: FloatMode = RNE) -> Float16[Array, "*s"]:
     """a * b, rounded once (SPEC.md F2 to F6); the float32 product is exact."""
     a, b = jnp.broadcast_arrays(a, b)
     return round_once(widen(a, mode) * widen(b, mode), mode)
 
 
 def fma(
-    a: Float16[Array, "*s"], b: Float16[Array, "*t"], c: Float16[Array, "*v"], mode: FloatMode = RNE
-) -> Float16[Array, "*u"]:
+    a: Float16[Array, "*#s"], b: Float16[Array, "*#s"], c: Float16[Array, "*#s"], mode: FloatMode = RNE
+) -> Float16[Array, "*s"]:
     """a * b + c, rounded once (SPEC.md F2)."""
     a, b, c = jnp.broadcast_arrays(a, b, c)
     exact, addend = product(widen(a, mode), widen(b, mode)), widen(c, mode)
@@ -122,8 +123,8 @@ def fma(
 
 
 def mul_add(
-    a: Float16[Array, "*s"], b: Float16[Array, "*t"], c: Float16[Array, "*v"], mode: FloatMode = RNE
-) -> Float16[Array, "*u"]:
+    a: Float16[Array, "*#s"], b: Float16[Array, "*#s"], c: Float16[Array, "*#s"], mode: FloatMode = RNE
+) -> Float16[Array, "*s"]:
     """a * b, rounded, + c, rounded: `add(mul(a, b), c)` (SPEC.md F2 to F6), faster where `mode` is the default."""
     if mode != RNE:
         return add(mul(a, b, mode), c, mode)
@@ -132,7 +133,7 @@ def mul_add(
     return round_once(half_casts.widen(half_casts.narrow_term(a * b)) + c)
 
 
-def div(a: Float16[Array, "*s"], b: Float16[Array, "*t"], mode: FloatMode = RNE) -> Float16[Array, "*u"]:
+def div(a: Float16[Array, "*#s"], b: Float16[Array, "*#s"], mode: FloatMode = RNE) -> Float16[Array, "*s"]:
     """a / b, rounded once (SPEC.md F2 to F6)."""
     return bits_float16(softfloat.div(float16_bits(a), float16_bits(b), FP16, mode))
 
@@ -155,3 +156,6 @@ def from_float32(x: Float32[Array, "*s"], mode: FloatMode = RNE) -> Float16[Arra
 def to_float32(a: Float16[Array, "*s"], mode: FloatMode = RNE) -> Float32[Array, "*s"]:
     """FP16 as FP32, exact; NaNs come out as 0x7FC00000 (SPEC.md F10)."""
     return bits_float32(softfloat.convert(float16_bits(a), FP16, FP32, FloatMode(flush=mode.flush)))
+
+
+guard(__name__)

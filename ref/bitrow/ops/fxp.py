@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import jax.numpy as jnp
 from jax import Array, lax
-from jaxtyping import Bool, Float16, Int32, Integer, UInt8, UInt16
+from jaxtyping import Bool, Float16, Float32, Int32, UInt8, UInt16
 
+from bitrow.doors import guard
 from bitrow.formats import FP16, Dequantize, FloatMode, Fxp
 from bitrow.ops import fp16, softfloat
+from bitrow.ops.dtypes import Code
 from bitrow.ops.tap import Tap, no_tap
 
 RNE = FloatMode()
@@ -48,11 +50,11 @@ def _mask(t: Array, nearest: Array, fmt: Fxp) -> Array:
 
 def quantize(
     x: Float16[Array, "*s"],
-    inv_scale: Float16[Array, "*b"],
+    inv_scale: Float16[Array, "*#s"],
     fmt: Fxp,
     mode: FloatMode = RNE,
     tap: Tap = no_tap,
-) -> tuple[Integer[Array, "*s"], Bool[Array, "*s"]]:
+) -> tuple[Code[Array, "*s"], Bool[Array, "*s"]]:
     """Codes (int8, uint8 if unsigned) and the straight-through mask (SPEC.md Q1, Q2, Q4). Taps t, code, mask."""
     t = _scaled(x, inv_scale, mode, tap)
     nearest = _nearest(t, fmt)
@@ -64,12 +66,12 @@ def quantize(
 
 def quantize_stochastic(
     x: Float16[Array, "*s"],
-    inv_scale: Float16[Array, "*b"],
+    inv_scale: Float16[Array, "*#s"],
     words: UInt16[Array, "*s"],
     fmt: Fxp,
     mode: FloatMode = RNE,
     tap: Tap = no_tap,
-) -> tuple[Integer[Array, "*s"], Bool[Array, "*s"]]:
+) -> tuple[Code[Array, "*s"], Bool[Array, "*s"]]:
     """Codes by stochastic rounding with one LFSR word per element (SPEC.md Q3), and Q4's mask. Taps t, code, mask."""
     t = _scaled(x, inv_scale, mode, tap)
     bounded = jnp.clip(jnp.where(jnp.isnan(t), jnp.float32(0), t), fmt.min - 1, fmt.max + 1)
@@ -84,7 +86,7 @@ def quantize_stochastic(
 
 
 def scale_once(
-    value: Array, scale: Float16[Array, "*b"], mode: FloatMode = RNE
+    value: Float32[Array, "*s"], scale: Float16[Array, "*#s"], mode: FloatMode = RNE
 ) -> Float16[Array, "*s"]:
     """`value * scale` rounded once to FP16; `value` is float32 and splits exactly into two 12-bit halves.
 
@@ -112,7 +114,7 @@ def _scale_integer(acc: Int32[Array, "*s"], scale: Float16[Array, "*s"], mode: F
 
 def dequantize(
     acc: Int32[Array, "*s"],
-    scale: Float16[Array, "*b"],
+    scale: Float16[Array, "*#s"],
     acc_bound: int,
     method: Dequantize = Dequantize.FUSED,
     mode: FloatMode = RNE,
@@ -139,7 +141,7 @@ def dequantize(
     return deq
 
 
-def pack(code: Integer[Array, "*s c"]) -> UInt8[Array, "*s b"]:
+def pack(code: Code[Array, "*s c"]) -> UInt8[Array, "*s b"]:
     """Codes of at most 4 bits, two to a byte along the last axis, lower index in the low nibble (SPEC.md Q5)."""
     nibble = code.astype(jnp.uint8) & jnp.uint8(0xF)
     pad = [(0, 0)] * (code.ndim - 1) + [(0, code.shape[-1] % 2)]
@@ -147,11 +149,14 @@ def pack(code: Integer[Array, "*s c"]) -> UInt8[Array, "*s b"]:
     return nibble[..., 0::2] | (nibble[..., 1::2] << jnp.uint8(4))
 
 
-def unpack(packed: UInt8[Array, "*s b"], fmt: Fxp, width: int) -> Integer[Array, "*s c"]:
+def unpack(packed: UInt8[Array, "*s b"], fmt: Fxp, width: int) -> Code[Array, "*s c"]:
     """The first `width` codes of each packed row (SPEC.md Q5)."""
     nibbles = jnp.stack([packed & jnp.uint8(0xF), packed >> jnp.uint8(4)], axis=-1)
-    nibbles = nibbles.reshape(*packed.shape[:-1], -1)[..., :width]
+    nibbles = nibbles.reshape(*packed.shape[:-1], 2 * packed.shape[-1])[..., :width]
     if not fmt.signed:
         return nibbles & jnp.uint8((1 << fmt.bits) - 1)
     unused = jnp.int8(8 - fmt.bits)
     return (nibbles.astype(jnp.int8) << unused) >> unused
+
+
+guard(__name__)

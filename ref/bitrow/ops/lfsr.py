@@ -11,8 +11,10 @@ import math
 
 import jax.numpy as jnp
 from jax import Array
-from jaxtyping import UInt16
+from jaxtyping import Integer, UInt16
 
+from bitrow import typed
+from bitrow.doors import guard
 from bitrow.errors import BitrowError
 from bitrow.formats import LFSR_PERIOD, LFSR_TAPS
 
@@ -52,8 +54,9 @@ def check_seed(layer: str, seed: int) -> None:
     """Refuse a seed that the LFSR cannot leave or hold.
 
     Raises:
-        BitrowError: naming `layer`; the seed is 0 or does not fit 16 bits.
+        BitrowError: naming `layer`; the seed is no int, 0 or does not fit 16 bits.
     """
+    seed = typed.coerce(f"{layer} seed", int, seed)
     if not 1 <= seed <= 0xFFFF:
         raise BitrowError(f"{layer} seed: found {seed}, expected 1 to 65535")
 
@@ -63,7 +66,7 @@ def step(state: UInt16[Array, "*s"]) -> UInt16[Array, "*s"]:
     return _apply_array(_power(0), state)
 
 
-def jump(state: UInt16[Array, "*s"], steps: int | Array) -> UInt16[Array, "*s"]:
+def jump(state: UInt16[Array, "*s"], steps: int | Integer[Array, "..."]) -> UInt16[Array, "*s"]:
     """The state after `steps` steps, at most 2^32 - 1 if traced; 16 matrix products whatever `steps` is."""
     if isinstance(steps, int):
         steps %= LFSR_PERIOD
@@ -79,7 +82,7 @@ def jump(state: UInt16[Array, "*s"], steps: int | Array) -> UInt16[Array, "*s"]:
     return state
 
 
-def words(seed: UInt16[Array, ""], start: int | Array, shape: tuple[int, ...]) -> UInt16[Array, "*shape"]:
+def words(seed: UInt16[Array, ""], start: int | Integer[Array, ""], shape: tuple[int, ...]) -> UInt16[Array, "*shape"]:
     """Words of the elements start, start+1, ... in row-major `shape`: element i is the state after i+1 steps.
 
     Any split of a tensor into runs gives the same words.
@@ -91,3 +94,6 @@ def words(seed: UInt16[Array, ""], start: int | Array, shape: tuple[int, ...]) -
         block = jnp.concatenate([block, _apply_array(_power(log2_size), block)])
         log2_size += 1
     return block[:count].reshape(shape)
+
+
+guard(__name__)

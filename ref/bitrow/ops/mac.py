@@ -7,14 +7,17 @@ wide: two outputs take four products instead of six, and integers lose nothing b
 
 from __future__ import annotations
 
+import math
 from typing import Any, NamedTuple
 
 import jax.numpy as jnp
 from jax import Array, lax
-from jaxtyping import Int8, Int32, Integer
+from jaxtyping import Int8, Int32, Integer, Shaped
 
+from bitrow.doors import guard
 from bitrow.formats import AccOverflow, Accumulator
 from bitrow.ops import dilated
+from bitrow.ops.dtypes import Code
 from bitrow.ops.tap import Tap, no_tap
 
 Padding = tuple[tuple[int, int, int], tuple[int, int, int]]  # (low, high, interior) for h and w, as lax.pad
@@ -37,19 +40,19 @@ def gradient_padding(
     return axis(dy_hw[0], dx_hw[0], kernel_hw[0]), axis(dy_hw[1], dx_hw[1], kernel_hw[1])
 
 
-def rotate(weight: Array, groups: int) -> Array:
+def rotate(weight: Code[Array, "kh kw c_in c_out"], groups: int) -> Array:
     """Kernel of the input gradient: rotated in (kh, kw), channels swapped inside each group (SPEC.md C2)."""
     kh, kw, c_in, c_out = weight.shape
     grouped = weight[::-1, ::-1].reshape(kh, kw, c_in, groups, c_out // groups)
     return grouped.transpose(0, 1, 4, 3, 2).reshape(kh, kw, c_out // groups, groups * c_in)
 
 
-def pad_spatial(x: Array, padding: Padding, fill: Array) -> Array:
+def pad_spatial(x: Shaped[Array, "n h w c"], padding: Padding, fill: Shaped[Array, ""]) -> Array:
     """`lax.pad` of the h and w axes of `[n, h, w, c]`."""
     return lax.pad(x, fill, ((0, 0, 0), *padding, (0, 0, 0)))
 
 
-def windows(x: Array, kernel_hw: tuple[int, ...], stride: int) -> list[Array]:
+def windows(x: Shaped[Array, "n h w c"], kernel_hw: tuple[int, ...], stride: int) -> list[Array]:
     """For each (kh, kw) in row-major order, the elements of padded `x` that it meets: `[n, oh, ow, c]` each."""
     kh, kw = kernel_hw
     n, h, w, c = x.shape
@@ -67,7 +70,9 @@ def wrap(acc: Int32[Array, "*s"], bits: int) -> Int32[Array, "*s"]:
     return (acc << unused) >> unused
 
 
-def saturating_add(acc: Array, product: Array, accumulator: Accumulator) -> Array:
+def saturating_add(
+    acc: Int32[Array, "*#s"], product: Int32[Array, "*#s"], accumulator: Accumulator
+) -> Int32[Array, "*s"]:
     """acc + product clamped to the accumulator's range, without leaving int32."""
     up = jnp.minimum(acc, jnp.int32(accumulator.max) - product)
     down = jnp.maximum(acc, jnp.int32(accumulator.min) - product)
@@ -76,41 +81,42 @@ def saturating_add(acc: Array, product: Array, accumulator: Accumulator) -> Arra
 
 def _saturating(columns: Array, weight: Array, accumulator: Accumulator, tap: Tap) -> Array:
     """columns `[n, oh, ow, g, K]`, weight `[K, g, c_out/g]`: clamped after each product, K in order."""
-    start = jnp.zeros((*columns.shape[:-1], weight.shape[-1]), jnp.int32)
+    c_out = weight.shape[1] * weight.shape[2]
 
     def step(acc: Array, term: tuple[Array, Array]) -> tuple[Array, Any]:
         x, w = term
         acc = saturating_add(acc, x[..., None] * w[None, None, None], accumulator)
-        return acc, (acc.reshape(*acc.shape[:3], -1) if tap is not no_tap else None)
+        return acc, (acc.reshape(*acc.shape[:3], c_out) if tap is not no_tap else None)
 
     terms = (jnp.moveaxis(columns, -1, 0).astype(jnp.int32), weight.astype(jnp.int32))
+    start = jnp.zeros_like(terms[0][0][..., None] * terms[1][0][None, None, None])  # it lies where the sums do
     acc, history = lax.scan(step, start, terms)
     if tap is not no_tap:
         tap("acc_running", history)
-    return acc.reshape(*acc.shape[:3], -1)
+    return acc.reshape(*acc.shape[:3], c_out)
 
 
 def _group_columns(parts: list[Array], groups: int) -> Array:
     """Windows as `[n, oh, ow, g, K]`, K in the order kh, kw, c_in."""
-    split = [p.reshape(*p.shape[:3], groups, -1) for p in parts]
+    split = [p.reshape(*p.shape[:3], groups, p.shape[3] // groups) for p in parts]
     return jnp.concatenate(split, axis=-1)
 
 
 class Kernel(NamedTuple):
-    """Weights made ready: as they are, `[kh, kw, c_in, c_out]`, and in the form of the product to be used, or None.
+    """Weights made ready: as they are, `[kh, kw, k_in, k_out]`, and in the form of the product to be used, or None.
 
-    `three_wide`: for F(2, 3), `[4, kh*c_in, c_out]`. For single rows: `by_input`, `[kw*kh*c_in, c_out]`, or
+    `three_wide`: for F(2, 3), `[4, kh*k_in, k_out]`. For single rows: `by_input`, `[kw*kh*k_in, k_out]`, or
     `by_output`, its transpose.
     """
 
-    weight: Integer[Array, "kh kw c_in c_out"]
-    three_wide: Int8[Array, "4 k c_out"] | None
-    by_input: Integer[Array, "k c_out"] | None = None
-    by_output: Integer[Array, "c_out k"] | None = None
+    weight: Code[Array, "kh kw k_in k_out"]
+    three_wide: Int8[Array, "4 k k_out"] | None
+    by_input: Code[Array, "k k_out"] | None = None
+    by_output: Code[Array, "k_out k"] | None = None
 
 
 def prepare(
-    weight_code: Integer[Array, "kh kw c_in c_out"], stride: int, groups: int, magnitudes: tuple[int, int], bound: int
+    weight_code: Code[Array, "kh kw c_in c_out"], stride: int, groups: int, magnitudes: tuple[int, int], bound: int
 ) -> Kernel:
     """Transform the weights once where F(2, 3) applies: stride 1, no groups, transformed codes that fit int8.
 
@@ -123,7 +129,7 @@ def prepare(
 
 
 def prepare_gradient(
-    weight_code: Integer[Array, "kh kw c_in c_out"], groups: int, magnitudes: tuple[int, int], bound: int
+    weight_code: Code[Array, "kh kw c_in c_out"], groups: int, magnitudes: tuple[int, int], bound: int
 ) -> Kernel:
     """`prepare` for the rotated weights. Transformed before they are rotated: XLA fuses the two the other way
     round into code that LLVM takes seconds to compile at 32 channels."""
@@ -151,7 +157,7 @@ _FEW_CHANNELS = 16  # up to so many, four products are one that is more than fou
 _FEW_COLUMNS = 48  # for fewer, packing weights by input channels takes longer than the products
 
 
-def prepare_row(weight_code: Integer[Array, "kh kw c_in c_out"], groups: int, columns: int) -> Kernel:
+def prepare_row(weight_code: Code[Array, "kh kw c_in c_out"], groups: int, columns: int) -> Kernel:
     """Lay the weights out for a row of `columns` at a time; by output channels they need no packing."""
     if groups != 1:
         return Kernel(weight_code, None)
@@ -177,14 +183,15 @@ def _three_wide(padded: Array, four: Array, kh: int) -> Array:
     n, h, w, c = padded.shape
     oh, ow = h - kh + 1, w - 2
     padded = jnp.pad(padded, ((0, 0), (0, 0), (0, w % 2), (0, 0)))
-    pairs = padded.reshape(n, h, -1, 2, c)
+    pairs = padded.reshape(n, h, (w + 1) // 2, 2, c)
     even, odd = pairs[:, :, :, 0], pairs[:, :, :, 1]
     d0, d1, d2, d3 = even[:, :, :-1], odd[:, :, :-1], even[:, :, 1:], odd[:, :, 1:]
     parts = (d0 - d2, d1 + d2, d2 - d1, d1 - d3)
     if c <= _FEW_CHANNELS:
         together = jnp.stack(parts)
         columns = jnp.concatenate([together[:, :, k : k + oh] for k in range(kh)], axis=-1)
-        products = _dots(columns.reshape(4, -1, kh * c), four).reshape(*columns.shape[:4], -1)
+        flat = columns.reshape(4, math.prod(columns.shape[1:4]), kh * c)
+        products = _dots(flat, four).reshape(*columns.shape[:4], four.shape[2])
         m0, m1, m2, m3 = products
     else:
         m0, m1, m2, m3 = (
@@ -192,7 +199,7 @@ def _three_wide(padded: Array, four: Array, kh: int) -> Array:
             for place, v in enumerate(parts)
         )
     both = jnp.stack([(m0 + m1 + m2) >> 1, (m1 - m2 - m3) >> 1], axis=3)
-    return both.reshape(n, oh, -1, both.shape[-1])[:, :, :ow]
+    return both.reshape(n, oh, 2 * both.shape[2], both.shape[4])[:, :, :ow]
 
 
 def _row(padded: Array, kernel: Kernel, stride: int) -> Array:
@@ -200,13 +207,13 @@ def _row(padded: Array, kernel: Kernel, stride: int) -> Array:
     kh, kw, _, _ = kernel.weight.shape
     side_by_side = jnp.concatenate([padded[:, k : k + 1] for k in range(kh)], axis=-1)
     columns = jnp.concatenate(windows(side_by_side, (1, kw), stride), axis=-1)
-    flat = columns.reshape(-1, columns.shape[-1])
+    flat = columns.reshape(math.prod(columns.shape[:3]), columns.shape[-1])
     if kernel.by_input is not None:
         acc = _dot(flat, kernel.by_input)
     else:
         assert kernel.by_output is not None
         acc = lax.dot_general(flat, kernel.by_output, (((1,), (1,)), ((), ())), preferred_element_type=jnp.int32)
-    return acc.reshape(*columns.shape[:3], -1)
+    return acc.reshape(*columns.shape[:3], acc.shape[-1])
 
 
 def _exact(parts: list[Array], weight: Array, groups: int) -> Array:
@@ -231,7 +238,7 @@ def _undilated(padded: Array, weight: Array) -> Array:
 
 
 def accumulate(
-    code: Integer[Array, "n h w c"],
+    code: Code[Array, "n h w c"],
     kernel: Kernel,
     padding: Padding,
     stride: int,
@@ -265,3 +272,6 @@ def accumulate(
         acc = wrap(acc, accumulator.bits)
     tap("acc", acc)
     return acc
+
+
+guard(__name__)

@@ -12,9 +12,12 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 from jax import Array, lax
+from jaxtyping import Shaped
+
+from bitrow.doors import guard
 
 
-def once(x: Array) -> Array:
+def once(x: Shaped[Array, "*s"]) -> Shaped[Array, "*s"]:
     """x, stored: it passes a loop that never turns. XLA cannot know, so that no fusion crosses it; it copies nothing.
 
     Not differentiable in reverse; meant for the two halves of a `jax.custom_vjp`.
@@ -24,3 +27,6 @@ def once(x: Array) -> Array:
     never = lax.optimization_barrier(jnp.bool_(False))
     value: Any = x
     return lax.while_loop(lambda value: never, jnp.zeros_like, value)
+
+
+guard(__name__)

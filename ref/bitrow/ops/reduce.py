@@ -7,9 +7,12 @@ from typing import Any
 
 import jax.numpy as jnp
 from jax import Array, lax
+from jaxtyping import Float32
 
+from bitrow.doors import guard
 from bitrow.formats import FP16, FP32, Float, FloatMode
 from bitrow.ops import fp16
+from bitrow.ops.dtypes import Sum
 from bitrow.ops.softfloat import bits_float32, float32_bits, is_nan
 from bitrow.ops.tap import Tap, no_tap
 
@@ -17,7 +20,7 @@ Add = Callable[[Array, Array], Array]
 _UNROLLED = 8  # terms of a running sum that need no loop
 
 
-def fp32_add(a: Array, b: Array) -> Array:
+def fp32_add(a: Float32[Array, "*#s"], b: Float32[Array, "*#s"]) -> Float32[Array, "*s"]:
     """One FP32 addition with the canonical NaN (SPEC.md F4, F9).
 
     Meant for sums of FP16 values and of their products, which never reach FP32's subnormals.
@@ -25,7 +28,7 @@ def fp32_add(a: Array, b: Array) -> Array:
     return canonical_fp32(a + b)
 
 
-def canonical_fp32(x: Array) -> Array:
+def canonical_fp32(x: Float32[Array, "*s"]) -> Float32[Array, "*s"]:
     """x with every NaN as 0x7FC00000."""
     word = float32_bits(x)
     return bits_float32(jnp.where(is_nan(word, FP32), jnp.uint32(FP32.nan_bits), word))
@@ -43,7 +46,7 @@ def opaque(zeros: Array) -> Array:
     return lax.optimization_barrier(zeros)
 
 
-def tree(x: Array, axis: int, add: Add, tap: Tap = no_tap, name: str = "sum") -> Array:
+def tree(x: Sum[Array, "..."], axis: int, add: Add, tap: Tap = no_tap, name: str = "sum") -> Array:
     """Pairwise tree over `axis`, padded with +0 to a power of two; the axis is dropped (SPEC.md B2).
 
     Taps NAME_level1, NAME_level2, ... keep the halved axis in place (SPEC.md T2).
@@ -64,7 +67,7 @@ def tree(x: Array, axis: int, add: Add, tap: Tap = no_tap, name: str = "sum") ->
     return lax.squeeze(x, (axis,))
 
 
-def running(rows: Array, add: Add, tap: Tap = no_tap, name: str = "sum") -> Array:
+def running(rows: Sum[Array, "rows ..."], add: Add, tap: Tap = no_tap, name: str = "sum") -> Array:
     """Sum over the first axis, one after another from +0 (SPEC.md B2). Taps NAME_running, all running values."""
     if tap is no_tap and rows.shape[0] <= _UNROLLED:
         total = jnp.broadcast_to(opaque(jnp.zeros((), rows.dtype)), rows.shape[1:])
@@ -80,3 +83,6 @@ def running(rows: Array, add: Add, tap: Tap = no_tap, name: str = "sum") -> Arra
     if tap is not no_tap:
         tap(f"{name}_running", history)
     return total
+
+
+guard(__name__)

@@ -11,9 +11,11 @@ from typing import NamedTuple
 
 import jax.numpy as jnp
 from jax import Array, lax
-from jaxtyping import Bool, Int32, UInt32
+from jaxtyping import Bool, Float16, Float32, Int32, UInt32
 
+from bitrow.doors import guard
 from bitrow.formats import FP16, Float, FloatMode, Overflow, Rounding
+from bitrow.ops.dtypes import Sum
 
 RNE = FloatMode()
 LEADING = 23  # bit that holds the leading one of an unpacked significand, in every format
@@ -139,8 +141,8 @@ def convert(bits: UInt32[Array, "..."], source: Float, target: Float, mode: Floa
 
 
 def add(
-    a: UInt32[Array, "..."],
-    b: UInt32[Array, "..."],
+    a: UInt32[Array, "*#s"],
+    b: UInt32[Array, "*#s"],
     fmt: Float,
     mode: FloatMode = RNE,
     target: Float | None = None,
@@ -169,8 +171,8 @@ def add(
 
 
 def mul(
-    a: UInt32[Array, "..."],
-    b: UInt32[Array, "..."],
+    a: UInt32[Array, "*#s"],
+    b: UInt32[Array, "*#s"],
     fmt: Float,
     mode: FloatMode = RNE,
     target: Float | None = None,
@@ -195,7 +197,7 @@ def mul(
 
 
 def mul_integer(
-    value: Int32[Array, "..."], b: UInt32[Array, "..."], fmt: Float, mode: FloatMode = RNE
+    value: Int32[Array, "*#s"], b: UInt32[Array, "*#s"], fmt: Float, mode: FloatMode = RNE
 ) -> UInt32[Array, "..."]:
     """`value` (any int32, exact) times a word of FP16 `fmt`, rounded once (SPEC.md D1); zero gives +0."""
     value, b = jnp.broadcast_arrays(value, b)
@@ -226,7 +228,7 @@ def from_int32(value: Int32[Array, "..."], fmt: Float, mode: FloatMode = RNE) ->
     return round_pack(negative.astype(jnp.uint32), exponent, significand, fmt, mode)
 
 
-def div(a: UInt32[Array, "..."], b: UInt32[Array, "..."], fmt: Float, mode: FloatMode = RNE) -> UInt32[Array, "..."]:
+def div(a: UInt32[Array, "*#s"], b: UInt32[Array, "*#s"], fmt: Float, mode: FloatMode = RNE) -> UInt32[Array, "..."]:
     """a / b, rounded once. x/0 is an infinity, 0/0 and inf/inf are NaN."""
     a, b = jnp.broadcast_arrays(a, b)
     x, y = unpack(a, fmt, mode.flush and fmt == FP16), unpack(b, fmt, mode.flush and fmt == FP16)
@@ -276,7 +278,7 @@ def negate(a: UInt32[Array, "..."], fmt: Float) -> UInt32[Array, "..."]:
     return jnp.where(is_nan(a, fmt), u32(fmt.nan_bits), a ^ u32(fmt.sign_mask))
 
 
-def sub(a: UInt32[Array, "..."], b: UInt32[Array, "..."], fmt: Float, mode: FloatMode = RNE) -> UInt32[Array, "..."]:
+def sub(a: UInt32[Array, "*#s"], b: UInt32[Array, "*#s"], fmt: Float, mode: FloatMode = RNE) -> UInt32[Array, "..."]:
     """a - b, rounded once: a + (-b), as IEEE 754 has it."""
     return add(a, negate(b, fmt), fmt, mode)
 
@@ -297,7 +299,7 @@ def from_ratio(numerator: int, denominator: int, fmt: Float) -> UInt32[Array, ""
     return round_pack(u32(0), jnp.int32(exponent), u32(significand), fmt)
 
 
-def float32_bits(x: Array) -> UInt32[Array, "..."]:
+def float32_bits(x: Float32[Array, "..."]) -> UInt32[Array, "..."]:
     """Bit view of float32."""
     return lax.bitcast_convert_type(x, jnp.uint32)
 
@@ -307,7 +309,7 @@ def bits_float32(bits: UInt32[Array, "..."]) -> Array:
     return lax.bitcast_convert_type(bits, jnp.float32)
 
 
-def float16_bits(x: Array) -> UInt32[Array, "..."]:
+def float16_bits(x: Float16[Array, "..."]) -> UInt32[Array, "..."]:
     """Bit view of float16, in uint32."""
     return lax.bitcast_convert_type(x, jnp.uint16).astype(jnp.uint32)
 
@@ -317,7 +319,7 @@ def bits_float16(bits: UInt32[Array, "..."]) -> Array:
     return lax.bitcast_convert_type(bits.astype(jnp.uint16), jnp.float16)
 
 
-def to_bits(x: Array, fmt: Float) -> UInt32[Array, "..."]:
+def to_bits(x: Sum[Array, "..."], fmt: Float) -> UInt32[Array, "..."]:
     """Bit view, in uint32, of a float16 or float32 array of format `fmt`."""
     return float16_bits(x) if fmt == FP16 else float32_bits(x)
 
@@ -325,3 +327,6 @@ def to_bits(x: Array, fmt: Float) -> UInt32[Array, "..."]:
 def from_bits(bits: UInt32[Array, "..."], fmt: Float) -> Array:
     """float16 or float32 array of words of format `fmt`."""
     return bits_float16(bits) if fmt == FP16 else bits_float32(bits)
+
+
+guard(__name__)

@@ -71,9 +71,13 @@ def need(inputs: Words, *names: str) -> tuple[np.ndarray, ...]:
     """The named inputs, in order.
 
     Raises:
-        BitrowError: one is missing.
+        BitrowError: one is missing, or holds no integers.
     """
     for name in names:
         if name not in inputs:
             raise BitrowError(f"oracle inputs: found {', '.join(sorted(inputs))}, expected {name}")
-    return tuple(np.asarray(inputs[name]) for name in names)
+    found = tuple(np.asarray(inputs[name]) for name in names)
+    for name, array in zip(names, found, strict=True):
+        if array.dtype.kind not in "iub":
+            raise BitrowError(f"oracle inputs {name}: found {array.dtype}, expected integers: words, codes or masks")
+    return found

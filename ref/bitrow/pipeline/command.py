@@ -5,11 +5,9 @@ from __future__ import annotations
 import csv
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from rich.console import Console
-from rich.table import Table
-
-from bitrow import zoo
+from bitrow import terminal, zoo
 from bitrow.errors import BitrowError
 from bitrow.files import whole, write_report
 from bitrow.graph import Network
@@ -21,6 +19,11 @@ from bitrow.pipeline.report import Report, as_dict, report, to_csv
 from bitrow.pipeline.schedule import Schedule, schedule
 from bitrow.pipeline.tables import print_report
 from bitrow.pipeline.trace import write_trace
+from bitrow.terminal import Column
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.table import Table
 
 STUDIES = ("techniques", "input-size", "lanes", "banks")
 
@@ -124,10 +127,9 @@ def pipeline(
         ready()
     checked = check_rows(found.schedule, name) if check else ""
     if str(json_file) != "-":
-        console = console or Console()
         print_report(found, console, rings=rings)
         if checked:
-            console.print(checked)
+            terminal.put_line(checked, console)
     write_report(json_file, as_dict(found))
     _write(csv_file, lambda path: to_csv(found, path))
     _write(trace_file, lambda path: write_trace(found.schedule, path))
@@ -160,7 +162,7 @@ def ablate(
             if progress:
                 progress(point)
     if str(json_file) != "-":
-        (console or Console()).print(_ablation_table(points))
+        terminal.put_table(_ablation_table(points), console)
     write_report(json_file, ablations.as_rows(points))
     _write(csv_file, lambda path: _write_points(points, path))
     _write(html_file, lambda path: path.write_text(ablations.page(points), encoding="utf-8"))
@@ -181,12 +183,8 @@ def _study(study: str, networks: Sequence[str], machine: Machine, images: int) -
 
 
 def _ablation_table(points: Sequence[ablations.Point]) -> Table:
-    table = Table(title="Ablations", title_justify="left", title_style="bold")
-    for name, _ in ablations.COLUMNS:
-        table.add_column(name, justify="left" if name in ("study", "network") else "right")
-    for point in points:
-        table.add_row(*(text(point) for _, text in ablations.COLUMNS))
-    return table
+    columns = [Column(name, name not in ("study", "network")) for name, _ in ablations.COLUMNS]
+    return terminal.table("Ablations", columns, ([text(point) for _, text in ablations.COLUMNS] for point in points))
 
 
 def _write_points(points: Sequence[ablations.Point], path: Path) -> None:

@@ -23,6 +23,7 @@ from bitrow.graph import Network, shapes
 from bitrow.network import BatchNormGrad
 from bitrow.ops import softfloat
 from bitrow.parameters import Params, check_params
+from bitrow.pipeline import row_task
 from bitrow.pipeline.memory import DTYPES, Key, Layout, Order, Region, Store
 from bitrow.pipeline.row_regions import Geometry, add_regions
 from bitrow.pipeline.row_task import Now, Stores, Task, Weights, make_weights
@@ -134,7 +135,7 @@ def _run(emulator: Emulator, weights: Weights, x: Array, dlogits: Array, table: 
         for store, rows, places in zip(stores, written, columns.writes, strict=True):
             for place, slot in enumerate(task[places]):
                 # Outside the switch the scan updates its carry in place; inside, every branch would copy it.
-                store = lax.dynamic_update_slice(store, rows[place : place + 1], (slot, 0, 0))
+                store = lax.dynamic_update_slice(store, rows[place : place + 1], row_task.at(slot, 0, 0))
             out.append(store)
         return tuple(out), (written if emulator.record else None)
 
@@ -170,7 +171,7 @@ def _branch(
         for access, row in zip(accesses, rows, strict=True):
             region = layout.regions[access.region]
             # `zero` keeps the compiler from padding the row instead, which takes ten times as long.
-            place = (filled[region.store], 0, region.lead + now.zero)
+            place = row_task.at(filled[region.store], 0, region.lead + now.zero)
             words = row.reshape(size, geometry.lanes, region.words)
             written[region.store] = lax.dynamic_update_slice(written[region.store], words, place)
             filled[region.store] += size

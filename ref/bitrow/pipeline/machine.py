@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import enum
 import math
-import tomllib
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
 from bitrow.errors import BitrowError
+from bitrow.reading.values import read_toml
 
 
 class Mac(enum.Enum):
@@ -86,6 +86,7 @@ _MAY_BE_ZERO = frozenset(
     ("bank_depth", "fxp_latency", "dequantizer_latency", "fp_latency", "loss_latency", "statistics_latency")
 )
 _LARGEST = 1 << 40
+_MOST = {"banks": 1 << 9, "ports": 1 << 6}  # a layout tries every bank against every other
 
 
 def _check_field(machine: object, name: str, value: object, kind: type) -> None:
@@ -94,9 +95,10 @@ def _check_field(machine: object, name: str, value: object, kind: type) -> None:
         if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < math.inf:
             raise BitrowError(f"{where}: found {value!r}, expected a positive number")
     elif kind is int:
-        least = 0 if name in _MAY_BE_ZERO else 1
-        if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= _LARGEST:
-            raise BitrowError(f"{where}: found {value!r}, expected a whole number from {least}")
+        least, most = 0 if name in _MAY_BE_ZERO else 1, _MOST.get(name, _LARGEST)
+        if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= most:
+            upto = f" to {most:,}" if isinstance(value, int) and value > most else ""
+            raise BitrowError(f"{where}: found {value!r}, expected a whole number from {least}{upto}")
     elif not isinstance(value, kind) or value == "":
         raise BitrowError(f"{where}: found {value!r}, expected a {kind.__name__}")
 
@@ -110,16 +112,7 @@ def load_machine(path: str | Path) -> Machine:
     Raises:
         BitrowError: naming file and field: no such file, no TOML, an unknown field, a value out of range.
     """
-    path = Path(path)
-    try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise BitrowError(f"machine {path}: found no readable text ({error}), expected a TOML file") from None
-    try:
-        table = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        raise BitrowError(f"machine {path}: found no valid TOML ({error})") from None
-    return machine_from(table, str(path))
+    return machine_from(read_toml(path, f"machine {path}"), str(path))
 
 
 def machine_from(table: dict[str, Any], where: str = "table") -> Machine:

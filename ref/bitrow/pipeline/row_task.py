@@ -23,6 +23,11 @@ from bitrow.pipeline.steps import Columns
 Stores = tuple[Array, ...]  # by Store
 
 
+def at(*places: int | Array) -> tuple[Array, ...]:
+    """Where a slice begins, in the one integer type that JAX asks for, whether or not it is in its 64-bit mode."""
+    return tuple(jnp.asarray(place, jnp.int32) for place in places)
+
+
 class Weights(NamedTuple):
     """A network's parameters as rows use them.
 
@@ -99,7 +104,7 @@ class Now(NamedTuple):
     def host_rows(self, maps: Array) -> Array:
         """The tasks' rows, flat, of what the host gives for all images."""
         rows = [
-            lax.dynamic_slice(maps, (image, 0, row, 0, 0), (1, maps.shape[1], 1, *maps.shape[3:]))
+            lax.dynamic_slice(maps, at(image, 0, row, 0, 0), (1, maps.shape[1], 1, *maps.shape[3:]))
             for image, row in zip(self.image, self.row, strict=True)
         ]
         return flat(jnp.concatenate(rows).reshape(-1, 1, *maps.shape[3:]))
@@ -128,7 +133,7 @@ class Reads:
         slots = self._now.step[self._now.columns.reads][self._place * size : (self._place + 1) * size]
         self._place += 1
         store, shape = self._now.stores[region.store], (1, self._lanes, region.span)
-        words = jnp.concatenate([lax.dynamic_slice(store, (slot, 0, 0), shape) for slot in slots])
+        words = jnp.concatenate([lax.dynamic_slice(store, at(slot, 0, 0), shape) for slot in slots])
         return words.reshape(size * self._lanes, 1, 1, region.span)
 
     def take(self, key: Key, *shape: int) -> Array:
@@ -153,4 +158,4 @@ def flat(row: Array) -> Array:
 def settle(now: Now, row: Array) -> Array:
     """The same row, computed once and kept, where the compiler would compute it anew for each of its readers."""
     room = jnp.zeros((row.shape[0] + 1, *row.shape[1:]), row.dtype)
-    return lax.dynamic_update_slice(room, row, (now.zero, 0, 0, 0))[: row.shape[0]]
+    return lax.dynamic_update_slice(room, row, at(now.zero, 0, 0, 0))[: row.shape[0]]

@@ -16,7 +16,7 @@ from typing import NoReturn
 import numpy as np
 
 from bitrow.errors import BitrowError
-from bitrow.graph import Network
+from bitrow.graph import Network, shapes
 from bitrow.pipeline import banks as banking
 from bitrow.pipeline.beats import beats
 from bitrow.pipeline.engine import UNKNOWN, Blocked, Cause, Job, Timing, Wait, run, uncollected
@@ -27,6 +27,7 @@ from bitrow.pipeline.rings import Capacity, Ring, RingKind, build_rings, slots
 from bitrow.pipeline.stages import Head, Phase
 from bitrow.pipeline.work import compute_cycles, lanes_of, line_work, read_passes
 
+MOST_ROWS = 1 << 19  # of all maps of all images: minutes of scheduling
 _LAYOUT_IMAGES = 2  # enough to see every pair of lines that ever run together
 
 
@@ -92,11 +93,12 @@ def schedule(
     takes for each task of a grid (without `book_banks`).
 
     Raises:
-        BitrowError: `images` below 1; a machine that cannot run the network, naming the resource and how much of it
-            is missing.
+        BitrowError: `images` below 1, more than 2^19 rows of maps of all images; a machine that cannot run the
+            network, naming the resource and how much of it is missing.
     """
     if images < 1:
         raise BitrowError(f"images: found {images}, expected 1 or more")
+    _check_rows(network, images)
     flow = dataflow(network, training)
     if flow.barrier and training and images > machine.images_in_flight:
         missing = images - machine.images_in_flight
@@ -130,6 +132,15 @@ def schedule(
         _refuse(grid, rings, waits, timing)
     name = getattr(policy, "__name__", type(policy).__name__)
     return _sorted_schedule(grid, plan, name, rings, ring_slots, layout, compute, waits, timing, book_banks)
+
+
+def _check_rows(network: Network, images: int) -> None:
+    rows = sum(height for height, _, _ in shapes(network).values())
+    if rows * images > MOST_ROWS:
+        raise BitrowError(
+            f"{network.name}: found {rows:,} rows of maps for each of {images:,} images, "
+            f"expected at most {MOST_ROWS:,} in all; fewer images or a smaller input"
+        )
 
 
 @functools.lru_cache(maxsize=64)

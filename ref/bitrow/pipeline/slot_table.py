@@ -17,6 +17,7 @@ from bitrow.pipeline.policies import row_pipelined_overlap
 from bitrow.pipeline.ring_sizes import balanced_spans, balanced_units, ring_sizes
 from bitrow.pipeline.rings import RingKind
 from bitrow.pipeline.schedule import schedule
+from bitrow.terminal import put
 
 IMAGES = 4
 # Units of its own need a lane of each kind for each of up to 55 stages.
@@ -116,5 +117,4 @@ def sizes_markdown(rows: Sequence[Sizes]) -> str:
 
 
 if __name__ == "__main__":
-    print(sizes_markdown(tuple(sizes())))
-    print(slowdown_markdown(tuple(slowdowns())))
+    put([*sizes_markdown(tuple(sizes())).splitlines(), "", *slowdown_markdown(tuple(slowdowns())).splitlines()])

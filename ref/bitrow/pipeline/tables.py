@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
-from rich.console import Console
-from rich.table import Table
+from typing import TYPE_CHECKING
 
+from bitrow import terminal
 from bitrow.pipeline.cost import PAPER_GFLOPS_PER_MM2, PAPER_TFLOPS_PER_WATT, Range
 from bitrow.pipeline.report import KB, Report
+from bitrow.terminal import Column, add_row
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.table import Table
 
 
 def print_report(found: Report, console: Console | None = None, *, rings: bool = False) -> None:
     """Print a report: figures, stalls, memory, cost; with `rings` every buffer as well."""
-    console = console or Console()
-    console.print(_summary(found))
-    console.print(_stalls(found))
-    console.print(_memory(found))
-    console.print(_cost(found))
+    console = console or terminal.console()
+    for made in (_summary(found), _stalls(found), _memory(found), _cost(found)):
+        terminal.put_table(made, console)
     if rings:
-        console.print(_rings(found))
+        terminal.put_table(_rings(found), console)
 
 
 def span(bounds: Range, digits: int = 2) -> str:
@@ -26,10 +29,7 @@ def span(bounds: Range, digits: int = 2) -> str:
 
 
 def _table(title: str, *columns: str) -> Table:
-    table = Table(title=title, title_justify="left", title_style="bold")
-    for number, name in enumerate(columns):
-        table.add_column(name, justify="left" if number == 0 else "right")
-    return table
+    return terminal.table(title, [Column(name, number > 0) for number, name in enumerate(columns)])
 
 
 def _summary(found: Report) -> Table:
@@ -38,21 +38,21 @@ def _summary(found: Report) -> Table:
     pass_name = "forward and backward" if run.flow.training else "forward"
     title = f"{run.flow.network.name} {height}x{width}, {run.images} image(s), {pass_name}, {run.policy}"
     table = _table(title, "figure", "value")
-    table.add_row("machine", f"{run.machine.name}, {run.machine.clock_mhz:g} MHz")
-    table.add_row("row tasks", f"{len(run):,}")
-    table.add_row("cycles", f"{run.cycles:,}")
-    table.add_row("cycles per image", f"{found.cycles_per_image:,.0f}")
-    table.add_row("frames/s", f"{found.frames_per_second:,.1f}")
+    add_row(table, ("machine", f"{run.machine.name}, {run.machine.clock_mhz:g} MHz"))
+    add_row(table, ("row tasks", f"{len(run):,}"))
+    add_row(table, ("cycles", f"{run.cycles:,}"))
+    add_row(table, ("cycles per image", f"{found.cycles_per_image:,.0f}"))
+    add_row(table, ("frames/s", f"{found.frames_per_second:,.1f}"))
     for kind, share in found.utilization.items():
-        table.add_row(f"{kind} busy", f"{share:.1%}")
+        add_row(table, (f"{kind} busy", f"{share:.1%}"))
     names = {"macs": "MAC lanes", "deq": "dequantizer lanes", "mul": "FP multipliers", "add": "FP adders"}
     for key, share in found.lanes_busy.items():
-        table.add_row(f"{names[key]} at work", f"{share:.1%}")
+        add_row(table, (f"{names[key]} at work", f"{share:.1%}"))
     lost = found.conflicts
-    table.add_row("bank conflicts", str(lost))
+    add_row(table, ("bank conflicts", str(lost)))
     if lost.first:
         first = lost.first
-        table.add_row("first conflict", f"bank {first.bank}, cycle {first.since:,}: {first.stage} {first.phase}")
+        add_row(table, ("first conflict", f"bank {first.bank}, cycle {first.since:,}: {first.stage} {first.phase}"))
     return table
 
 
@@ -61,23 +61,26 @@ def _stalls(found: Report) -> Table:
     causes = next(iter(found.stalls.values()))
     for cause in causes:
         if any(by_cause[cause] for by_cause in found.stalls.values()):
-            table.add_row(cause, *(f"{by_cause[cause]:,}" for by_cause in found.stalls.values()))
+            add_row(table, (cause, *(f"{by_cause[cause]:,}" for by_cause in found.stalls.values())))
     return table
 
 
 def _memory(found: Report) -> Table:
     memory = found.memory
     table = _table("On-chip buffers, weights apart", "way", "rows KB", "saved KB", "total KB", "this run's x")
-    table.add_row(
-        "this run",
-        f"{memory.rows / KB:,.1f}",
-        f"{memory.saved / KB:,.1f}",
-        f"{memory.total / KB:,.1f}",
-        "1.00",
+    add_row(
+        table,
+        (
+            "this run",
+            f"{memory.rows / KB:,.1f}",
+            f"{memory.saved / KB:,.1f}",
+            f"{memory.total / KB:,.1f}",
+            "1.00",
+        ),
     )
     for name, (rows, saved) in memory.baselines.items():
         ratio = (rows + saved) / memory.total if memory.total else 0
-        table.add_row(name, f"{rows / KB:,.1f}", f"{saved / KB:,.1f}", f"{(rows + saved) / KB:,.1f}", f"{ratio:.2f}")
+        add_row(table, (name, f"{rows / KB:,.1f}", f"{saved / KB:,.1f}", f"{(rows + saved) / KB:,.1f}", f"{ratio:.2f}"))
     return table
 
 
@@ -98,7 +101,7 @@ def _cost(found: Report) -> Table:
     )
     for name, field, digits, paper in rows:
         theirs = span(getattr(other, field), digits) if other else ""
-        table.add_row(name, span(getattr(found.cost, field), digits), theirs, paper)
+        add_row(table, (name, span(getattr(found.cost, field), digits), theirs, paper))
     return table
 
 
@@ -107,5 +110,5 @@ def _rings(found: Report) -> Table:
     run = found.schedule
     for ring, slots, peak in zip(run.rings, run.slots, found.peaks, strict=True):
         kilobytes = ring.row_bits * (slots or peak) / KB
-        table.add_row(ring.name, ring.kind.value, str(slots or "no limit"), str(peak), f"{kilobytes:,.2f}")
+        add_row(table, (ring.name, ring.kind.value, str(slots or "no limit"), str(peak), f"{kilobytes:,.2f}"))
     return table

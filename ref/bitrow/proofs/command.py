@@ -4,20 +4,24 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import os
 import re
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from rich.console import Console
-from rich.table import Table
-
+from bitrow import asides, terminal
 from bitrow.errors import BitrowError
-from bitrow.files import write_report, write_text
-from bitrow.proofs import machine, page, record, registry, runner, shards
+from bitrow.files import check_outputs, write_report, write_text
+from bitrow.proofs import machine, page, recheck, record, registry, runner, shards
 from bitrow.proofs.claim import Claim, Counterexample, Effort
 from bitrow.proofs.shards import Results
+from bitrow.terminal import Column
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.table import Table
 
 STATE = Path("out/prove")
 
@@ -28,7 +32,7 @@ def parse_shard(text: str) -> tuple[int, int]:
     Raises:
         BitrowError: anything else, or i outside 1..n.
     """
-    match = re.fullmatch(r"(\d+)/(\d+)", text)
+    match = re.fullmatch(r"([0-9]{1,9})/([0-9]{1,9})", text)
     number, of = (int(match[1]), int(match[2])) if match else (0, 0)
     if not 1 <= number <= of:
         raise BitrowError(f"shard: found {text!r}, expected i/n with i from 1 to n")
@@ -60,17 +64,22 @@ def prove(
     results = shards.new(claims, effort, parse_shard(shard) if shard else shards.WHOLE)
     target = state / shards.file_name(results, not patterns)
     partial = target.with_suffix(".partial.json")
-    if partial.exists() and not fresh:
-        results = shards.resume(partial, results)
-    with progress(results, quiet) as advance:
+    processes = jobs or machine.available_cpus()
+    outputs = {"--json": json_file, "--markdown": markdown, "--record": record_file}
+    check_outputs(outputs, [target, partial])
+    with asides.alone(target, "this choice of claims"):
+        if os.path.lexists(partial) and not fresh:
+            results = shards.resume(partial, results)
+            recheck.recheck(claims, results, f"{partial} (--fresh starts over)", processes)
+        with progress(results, quiet) as advance:
 
-        def save(job: shards.Job, done: shards.Done) -> None:
-            shards.save(results, partial)
-            advance(job)
+            def save(job: shards.Job, done: shards.Done) -> None:
+                shards.save(results, partial)
+                advance(job)
 
-        runner.run(claims, results, jobs or machine.available_cpus(), save)
-    shards.save(results, target)
-    partial.unlink(missing_ok=True)
+            runner.run(claims, results, processes, save)
+        shards.save(results, target)
+        partial.unlink(missing_ok=True)
     return show(claims, results, str(target), json_file, markdown, record_file, console)
 
 
@@ -80,17 +89,21 @@ def merge(
     markdown: Path | None = None,
     record_file: Path | None = None,
     console: Console | None = None,
+    jobs: int | None = None,
 ) -> bool:
     """Put the result files of all shards together and print the table; whether every claim holds.
 
     Raises:
-        BitrowError: see `shards.merge`; the shards are of another bitrow than this one.
+        BitrowError: see `shards.merge`; the shards are of another bitrow than this one, or say what is not so.
     """
+    check_outputs({"--json": json_file, "--markdown": markdown, "--record": record_file}, paths)
     results = shards.merge(paths)
+    shards.same_versions(paths[0], results.versions, shards.versions(), "this installation")
     claims = registry.claims()
     for name, count in results.chunks.items():
         if name not in claims or claims[name].chunks(results.effort) != count:
             raise BitrowError(f"{paths[0]}: found {count} chunks of {name}, expected those of this installation")
+    recheck.recheck(claims, results, f"{len(paths)} shards", jobs or machine.available_cpus())
     return show(claims, results, f"{len(paths)} shards", json_file, markdown, record_file, console)
 
 
@@ -102,10 +115,10 @@ def progress(results: Results, quiet: bool) -> Iterator[Callable[[shards.Job], N
         return
     from rich import progress as shown
 
-    columns = (shown.TextColumn("{task.description}"), shown.BarColumn(), shown.MofNCompleteColumn(),
+    columns = (shown.TextColumn("{task.description}", markup=False), shown.BarColumn(), shown.MofNCompleteColumn(),
                shown.TimeElapsedColumn(), shown.TimeRemainingColumn())  # fmt: skip
     total = len(results.jobs())
-    with shown.Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+    with shown.Progress(*columns, console=terminal.console(stderr=True), transient=True) as bar:
         task = bar.add_task("prove", total=total, completed=total - len(results.left()))
         yield lambda job: bar.update(task, advance=1, description=f"prove {job.claim}")
 
@@ -155,7 +168,7 @@ def report(claims: Mapping[str, Claim], results: Results) -> dict[str, Any]:
         "shard": f"{number}/{of}",
         "versions": dict(results.versions),
         "machines": list(results.machines),
-        "holds": all(row["verdict"] == "holds" for row in rows),
+        "holds": bool(rows) and all(row["verdict"] == "holds" for row in rows),
         "claims": rows,
     }
 
@@ -174,21 +187,20 @@ def counterexample_lines(row: Mapping[str, Any]) -> list[str]:
 
 def _table(found: Mapping[str, Any]) -> Table:
     part = "" if found["shard"] == "1/1" else f", shard {found['shard']}"
-    table = Table(title=f"bitrow prove --{found['effort']}{part}", title_justify="left")
-    for name in ("claim", "clauses", "method", "domain"):
-        table.add_column(name, overflow="fold")
-    table.add_column("cases", justify="right")
-    table.add_column("verdict", overflow="fold")
-    table.add_column("seconds", justify="right")
+    columns = [Column(name, name in ("cases", "seconds"))
+               for name in ("claim", "clauses", "method", "domain", "cases", "verdict", "seconds")]  # fmt: skip
+    table = terminal.table(f"bitrow prove --{found['effort']}{part}", columns)
     for line in found["claims"]:
         verdict = page.verdict(line)
-        style = {"holds": "green", "false": "bold red"}.get(line["verdict"], "yellow")
+        style = {"holds": "", "false": "bold red"}.get(line["verdict"], "yellow")
         clauses = " ".join(line["clauses"])
-        table.add_row(line["claim"], clauses, line["method"], line["domain"], f"{line['cases']:,}",
-                      f"[{style}]{verdict}[/]", f"{line['seconds']:.1f}")  # fmt: skip
+        cells = (line["claim"], clauses, line["method"], line["domain"], f"{line['cases']:,}", verdict,
+                 f"{line['seconds']:.1f}")  # fmt: skip
+        terminal.add_row(table, cells, style)
     table.add_section()
     total = sum(line["seconds"] for line in found["claims"])
-    table.add_row("total", "", "", "", f"{sum(line['cases'] for line in found['claims']):,}", "", f"{total:.1f}")
+    cases = sum(line["cases"] for line in found["claims"])
+    terminal.add_row(table, ("total", "", "", "", f"{cases:,}", "", f"{total:.1f}"))
     return table
 
 
@@ -211,14 +223,12 @@ def show(
     recorded = record.append(found["claims"], record_file) if record_file is not None else []
     if str(json_file) == "-":
         return found["holds"]
-    console = console or Console()
-    if not console.is_terminal:
-        console.width = max(console.width, 160)
-    console.print(_table(found))
+    console = console or terminal.console()
+    terminal.put_table(_table(found), console)
     for line in found["claims"]:
         if line["counterexample"]:
             for text_line in counterexample_lines(line):
-                console.print(text_line, highlight=False, markup=False, soft_wrap=True)
+                terminal.put_line(text_line, console)
     for text_line in (*recorded, f"results in {where}"):
-        console.print(text_line, highlight=False, markup=False, soft_wrap=True)
+        terminal.put_line(text_line, console)
     return found["holds"]

@@ -19,6 +19,7 @@ import numpy as np
 from bitrow.errors import BitrowError
 from bitrow.ops import fp16
 from bitrow.proofs import judges
+from bitrow.terminal import put, say
 
 WORDS = 1 << 16
 FIRST_PER_CHUNK = 64  # 64 first operands x 65,536 second ones: 4M pairs at a time
@@ -82,7 +83,7 @@ def main(names: list[str]) -> int:
 
     for name in names or list(KERNELS):
         if name not in KERNELS:
-            print(f"bitrow: exhaustive: found {name!r}, expected one of {', '.join(KERNELS)}", file=sys.stderr)
+            say(f"exhaustive: found {name!r}, expected one of {', '.join(KERNELS)}")
             return 2
         total = WORDS if name == "sqrt" else WORDS * WORDS
         try:
@@ -90,9 +91,10 @@ def main(names: list[str]) -> int:
                 task = progress.add_task(name, total=total)
                 count, digest = check(name, functools.partial(progress.advance, task))
         except BitrowError as error:
-            print(f"bitrow: {error}", file=sys.stderr)
+            say(error)
             return 1
-        print(f"{name}: {count} results equal numpy's float16; sha256 {digest}", flush=True)
+        put([f"{name}: {count} results equal numpy's float16; sha256 {digest}"])
+        sys.stdout.flush()
     return 0
 
 

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import platform
 import re
-from pathlib import Path
+
+from bitrow.errors import BitrowError
+from bitrow.reading import SYSTEM, read_text
 
 
 def available_cpus() -> int:
@@ -21,8 +24,8 @@ FEATURES = ("sse4_2", "avx", "f16c", "fma", "avx2", "avx512f", "avx512_vnni", "a
 def features() -> tuple[str, ...]:
     """Which of FEATURES the processor has; none where the system does not tell."""
     try:
-        text = Path("/proc/cpuinfo").read_text()
-    except OSError:
+        text = read_text("/proc/cpuinfo", SYSTEM)
+    except BitrowError:
         return ()
     found = re.search(r"^(?:flags|Features)\s*: (.*)$", text, re.M)
     have = set(found[1].split()) if found else set()
@@ -31,12 +34,10 @@ def features() -> tuple[str, ...]:
 
 def cpu_model() -> str:
     """The processor's name, as the system tells it."""
-    try:
-        for line in Path("/proc/cpuinfo").read_text().splitlines():
+    with contextlib.suppress(BitrowError):
+        for line in read_text("/proc/cpuinfo", SYSTEM).splitlines():
             if line.startswith("model name"):
                 return line.split(":", 1)[1].strip()
-    except OSError:
-        pass
     return platform.processor() or platform.machine()
 
 

@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 
 from bitrow.config import ConvConfig
-from bitrow.errors import BitrowError
 from bitrow.files import write_text
 from bitrow.formats import Accumulator, Dequantize, FloatMode, Fxp, Overflow, Rounding
+from bitrow.reading import RECORDS, read_text
 from bitrow.vectors import found, operations
 from bitrow.vectors.operations import Operation
 from bitrow.vectors.problems import Problem
@@ -84,10 +84,7 @@ def append(rows: Sequence[Mapping[str, Any]], path: Path) -> list[str]:
         lines.append(found.line(made, f"bitrow prove {row['claim']}", f"the kernel gave {shown['found']}"))
         said.append(f"{row['claim']}: recorded in {path} as {made.name}")
     if lines:
-        try:
-            before = path.read_text(encoding="utf-8") if os.path.exists(path) else ""
-        except OSError as error:
-            raise BitrowError(f"{path}: cannot be read: {error.strerror or error}") from None
+        before = read_text(path, RECORDS) if os.path.exists(path) else ""
         new = [text for text in lines if text not in before.splitlines()]
         write_text(path, before + "".join(f"{text}\n" for text in new))
     return said

@@ -6,6 +6,8 @@ it has compiled until that claim has no chunk left.
 
 from __future__ import annotations
 
+import contextlib
+import ctypes
 import multiprocessing
 import os
 import signal
@@ -16,10 +18,11 @@ from contextlib import contextmanager
 from multiprocessing.connection import Connection, wait
 from typing import Any
 
+from bitrow import jax_switches, leave
 from bitrow.errors import BitrowError
 from bitrow.proofs import registry
 from bitrow.proofs.claim import Claim, Effort
-from bitrow.proofs.shards import Done, Job, Results
+from bitrow.proofs.results import Done, Job, Results
 
 OnDone = Callable[[Job, Done], None]
 
@@ -40,19 +43,29 @@ def run(claims: Mapping[str, Claim], results: Results, processes: int, on_done: 
     Raises:
         BitrowError: a claim cannot be checked, or a process ended.
     """
-    left = results.left()
 
     def note(job: Job, done: Done) -> None:
         results.add(job, done)
         on_done(job, done)
 
-    if processes > 1 and len(left) > 1:
-        _in_processes(left, results.effort, min(processes, len(left)), note)
+    run_jobs(claims, results.effort, results.left(), processes, note)
+
+
+def run_jobs(
+    claims: Mapping[str, Claim], effort: Effort, jobs: Sequence[Job], processes: int, note: OnDone
+) -> None:
+    """Check chunks, in this process or in more; `note` is called after each, and what it raises ends them all.
+
+    Raises:
+        BitrowError: a claim cannot be checked, or a process ended.
+    """
+    if processes > 1 and len(jobs) > 1:
+        _in_processes(jobs, effort, min(processes, len(jobs)), note)
         return
     false: set[str] = set()
-    for job in left:
+    for job in jobs:
         if job.claim not in false:
-            done = check(claims, results.effort, job)
+            done = check(claims, effort, job)
             note(job, done)
             if done.outcome.counterexample:
                 false.add(job.claim)
@@ -89,7 +102,8 @@ class _Queue:
 
 def _work(pipe: Connection) -> None:
     """A worker: chunks in, outcomes out, until the pipe closes."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides
+    _die_with_parent()
+    jax_switches.prepare()
     claims = registry.claims()
     try:
         while True:
@@ -103,6 +117,12 @@ def _work(pipe: Connection) -> None:
             pipe.send(answer)
     except (EOFError, BrokenPipeError):
         return
+
+
+def _die_with_parent() -> None:
+    """Where the system can: a worker of a killed run computes no further. Signals but SIGKILL are held from it."""
+    with contextlib.suppress(OSError, AttributeError):
+        ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
 
 
 @contextmanager
@@ -119,10 +139,16 @@ def _one_thread_each() -> Iterator[None]:
 
 def _in_processes(jobs: Sequence[Job], effort: Effort, count: int, note: OnDone) -> None:
     context = multiprocessing.get_context("spawn")
-    queue, workers = _Queue(jobs), []
+    queue = _Queue(jobs)
+    workers: list[multiprocessing.context.SpawnProcess] = []
     under_way: dict[Connection, Job] = {}
+
+    def kill() -> None:
+        for worker in workers:
+            worker.kill()
+
     try:
-        with _one_thread_each():
+        with leave.undoing(kill), _one_thread_each(), leave.held():
             for _ in range(count):
                 ours, theirs = context.Pipe()
                 worker = context.Process(target=_work, args=(theirs,), daemon=True)
@@ -130,19 +156,25 @@ def _in_processes(jobs: Sequence[Job], effort: Effort, count: int, note: OnDone)
                 theirs.close()
                 workers.append(worker)
                 _give(ours, queue, effort, None, under_way)
-        while under_way:
-            ready = set(wait(under_way))
-            for pipe in [pipe for pipe in under_way if pipe in ready]:
-                job = under_way.pop(pipe)
-                done = _receive(pipe, job)
-                note(job, done)
-                if done.outcome.counterexample:
-                    queue.drop(job.claim)
-                _give(pipe, queue, effort, job.claim, under_way)
+        with leave.undoing(kill):
+            _answers(queue, effort, under_way, note)
     finally:
+        kill()
         for worker in workers:
-            worker.kill()
             worker.join()
+
+
+def _answers(queue: _Queue, effort: Effort, under_way: dict[Connection, Job], note: OnDone) -> None:
+    """Take what the workers find, and give each of them the next chunk, until there is none."""
+    while under_way:
+        ready = set(wait(under_way))
+        for pipe in [pipe for pipe in under_way if pipe in ready]:
+            job = under_way.pop(pipe)
+            done = _receive(pipe, job)
+            note(job, done)
+            if done.outcome.counterexample:
+                queue.drop(job.claim)
+            _give(pipe, queue, effort, job.claim, under_way)
 
 
 def _give(

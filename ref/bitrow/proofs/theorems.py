@@ -10,6 +10,7 @@ from typing import NamedTuple
 import jax.numpy as jnp
 import numpy as np
 
+from bitrow import terminal
 from bitrow.config import ConvConfig
 from bitrow.exactness import FLOAT32_INTEGERS, Certificate, certify, gamma
 from bitrow.formats import FXP4, FXP8, AccOverflow, Accumulator
@@ -18,6 +19,7 @@ from bitrow.layers import conv
 from bitrow.ops import fxp
 from bitrow.oracle import fxp as oracle
 from bitrow.proofs.claim import Claim, Counterexample, Effort, Method, Outcome
+from bitrow.terminal import Column
 
 CONFIGS = (ConvConfig(padding=1), ConvConfig(stride=2, padding=1, groups=2))
 ORDERS = 4
@@ -276,17 +278,9 @@ def print_certificates(name: str) -> None:
     Raises:
         BitrowError: as `certificates`.
     """
-    from rich.console import Console
-    from rich.table import Table
-
-    table = Table(title=f"exactness of {name}", title_justify="left")
     columns = ("terms", "bound", "magnitudes", "bits", "scale", "holds", "error_lsb", "error_ulp", "two_step")
-    for column in ("layer", "direction", *columns):
-        table.add_column(column)
+    table = terminal.table(f"exactness of {name}", [Column(name) for name in ("layer", "direction", *columns)])
     for each in certificates(name):
         found = each.to_json()
-        table.add_row(each.layer, each.direction, *(str(found.get(column, "")) for column in columns))
-    console = Console()
-    if not console.is_terminal:
-        console.width = 160
-    console.print(table)
+        terminal.add_row(table, (each.layer, each.direction, *(found.get(column, "") for column in columns)))
+    terminal.put_table(table)

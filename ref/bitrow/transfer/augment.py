@@ -13,6 +13,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from bitrow import typed
 from bitrow.errors import BitrowError
 
 _GOLDEN = 0x9E3779B9
@@ -23,13 +24,14 @@ class Augmentation:
     """Shifts of up to `shift` pixels in both directions, and with `flip` every other image mirrored, left to right.
 
     Raises:
-        BitrowError: a negative shift.
+        BitrowError: a negative shift, a field of another type.
     """
 
     shift: int = 1
     flip: bool = False
 
     def __post_init__(self) -> None:
+        typed.coerce_fields(self, "augmentation")
         if self.shift < 0:
             raise BitrowError(f"augmentation shift: found {self.shift}, expected 0 or more")
 

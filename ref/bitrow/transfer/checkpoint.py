@@ -20,18 +20,19 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save as save_tensors
 
 from bitrow.errors import BitrowError
 from bitrow.files import write_bytes
 from bitrow.float_model import FloatModel, Stats, initialize
 from bitrow.graph import Network
+from bitrow.reading.tensors import read_tensors
+from bitrow.reading.values import parse_json
 from bitrow.transfer import processes
 from bitrow.transfer.data_raw import extra
 from bitrow.transfer.training import State
 
-FLOAT_SCHEMA = "bitrow-float-model"
+FLOAT_SCHEMA, STATE_SCHEMA = "bitrow-float-model", "bitrow-transfer-state"
 _OVERHEAD = 1 << 16  # bytes of a checkpoint beside its arrays, generously
 
 
@@ -67,7 +68,7 @@ class Checkpoints:
 
     def __init__(self, folder: Path, identity: Mapping[str, Any]) -> None:
         self.folder = folder.absolute()
-        self.identity = json.loads(json.dumps(identity))
+        self.identity = parse_json(json.dumps(identity), "identity")
         self._orbax = extra("orbax.checkpoint", "orbax-checkpoint")
         logging.getLogger("absl").setLevel(logging.CRITICAL)  # orbax's tracebacks: errors are told in one line here
 
@@ -127,9 +128,7 @@ class Checkpoints:
         told = processes.agree(read)
         if told is None:
             return None
-        held = arrays(found[0].state if found else like)
-        data = processes.spread(b"".join(array.tobytes() for array in held.values()))
-        return Found(told[0], _from_bytes(like, data), told[1])
+        return Found(told[0], _shared(found[0].state if found else like), told[1])
 
     def _latest(self, like: State) -> Found | None:
         if not self.folder.is_dir():
@@ -148,7 +147,7 @@ class Checkpoints:
             raise
         except Exception as error:
             raise BitrowError(f"{self.folder}: checkpoint cannot be read: {_reason(error)}") from None
-        return Found(notes["epochs"], self._fill(like, found.state), notes["rows"])
+        return Found(notes["epochs"], _fill(str(self.folder), like, found.state), notes["rows"])
 
     def _check(self, notes: dict[str, Any]) -> None:
         identity = notes["identity"]
@@ -157,26 +156,54 @@ class Checkpoints:
                 found, wanted = (str(v)[:60] for v in (identity.get(key), value))
                 raise BitrowError(f"{self.folder}: found a checkpoint of {key} {found}, expected {wanted}")
 
-    def _fill(self, like: State, found: Mapping[str, Any]) -> State:
-        wanted = arrays(like)
-        other = sorted(set(found) ^ set(wanted))
-        if other:
-            word, expected = ("an array", "none") if other[0] in found else ("no array", "one")
-            raise BitrowError(f"{self.folder} {other[0]}: found {word} of this name, expected {expected}")
-        leaves = []
-        for name, array in wanted.items():
-            held = np.asarray(found[name])
-            if (held.dtype, held.shape) != (array.dtype, array.shape):
-                raise BitrowError(
-                    f"{self.folder} {name}: found {held.dtype}{list(held.shape)}, "
-                    f"expected {array.dtype}{list(array.shape)}"
-                )
-            leaves.append(jnp.asarray(held))
-        return jax.tree.unflatten(jax.tree.structure(like), leaves)
-
     def clear(self) -> None:
         """Delete the checkpoints of a run that has ended."""
         shutil.rmtree(self.folder, ignore_errors=True)
+
+
+def _fill(where: str, like: State, found: Mapping[str, Any]) -> State:
+    """The arrays `found` by name as a state of the structure of `like`. Raises: BitrowError, naming the array."""
+    wanted = arrays(like)
+    other = sorted(set(found) ^ set(wanted))
+    if other:
+        word, expected = ("an array", "none") if other[0] in found else ("no array", "one")
+        raise BitrowError(f"{where} {other[0]}: found {word} of this name, expected {expected}")
+    leaves = []
+    for name, array in wanted.items():
+        held = np.asarray(found[name])
+        if (held.dtype, held.shape) != (array.dtype, array.shape):
+            raise BitrowError(
+                f"{where} {name}: found {held.dtype}{list(held.shape)}, expected {array.dtype}{list(array.shape)}"
+            )
+        leaves.append(jnp.asarray(held))
+    return jax.tree.unflatten(jax.tree.structure(like), leaves)
+
+
+def save_state(path: Path, state: State) -> None:
+    """Write a state as safetensors. Raises: BitrowError as `files.whole`."""
+    held = dict(sorted(arrays(state).items()))
+    write_bytes(path, save_tensors(held, {"bitrow": json.dumps({"schema": STATE_SCHEMA})}), parents=True)
+
+
+def load_state(path: Path, like: State) -> State:
+    """The state that `save_state` wrote, of the structure of `like`; of several processes the first one reads it.
+
+    Raises:
+        BitrowError: naming the file; no such file, or arrays of other names, dtypes or shapes.
+    """
+    found: list[State] = []
+
+    def read() -> None:
+        found.append(_fill(str(path), like, _read(path, "the state of a finished run")))
+
+    processes.agree(read)
+    return _shared(found[0] if found else like)
+
+
+def _shared(state: State) -> State:
+    """The first process's state in every one."""
+    held = arrays(state)
+    return _from_bytes(state, processes.spread(b"".join(array.tobytes() for array in held.values())))
 
 
 def _from_bytes(like: State, data: bytes) -> State:
@@ -251,14 +278,5 @@ def _float(value: np.ndarray | None) -> jax.Array | None:
     return None if value is None else jnp.asarray(value, jnp.float32)
 
 
-def _read(path: Path) -> dict[str, np.ndarray]:
-    try:
-        with safe_open(path, framework="numpy") as file:
-            return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    except SafetensorError as error:
-        reason = str(error).splitlines()[0]
-    except OSError as error:
-        reason = error.strerror or str(error).splitlines()[0]
-    except TypeError as error:  # a dtype that numpy lacks
-        reason = str(error).splitlines()[0]
-    raise BitrowError(f"{path}: found no readable safetensors file ({reason}), expected a float32 model")
+def _read(path: Path, what: str = "a float32 model") -> dict[str, np.ndarray]:
+    return read_tensors(path, what).arrays

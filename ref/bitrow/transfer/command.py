@@ -6,14 +6,18 @@ import os
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from rich.console import Console
-from rich.table import Table
-
+from bitrow import terminal
 from bitrow.errors import BitrowError
 from bitrow.progress import bar
+from bitrow.terminal import Column
 from bitrow.transfer import compare_run, data, processes
 from bitrow.transfer.experiment import CHECKPOINT_SECONDS, Cell, Plan, run
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.table import Table
 
 
 def transfer(
@@ -55,11 +59,8 @@ def transfer(
         cells = run(plan, loaded, out, resume, advance, jobs or os.cpu_count() or 1, checkpoint_seconds)
     if not processes.leads():
         return cells
-    console = console or Console()
-    if not console.is_terminal:
-        console = Console(width=160)
-    console.print(table(cells, plan.numerics))
-    console.print(f"{total} runs, {time.monotonic() - begun:.0f} s", highlight=False)
+    terminal.put_table(table(cells, plan.numerics), console)
+    terminal.put_line(f"{total} runs, {time.monotonic() - begun:.0f} s", console)
     return cells
 
 
@@ -105,28 +106,27 @@ def compare(
         results = compare_run.run(plan, loaded, out, advance)
     for one in results:
         first, *more = one.found.lines()
-        print(f"{one.policy} {one.gradient} seed {one.seed}: {first}", *(f"  {line}" for line in more), sep="\n")
+        terminal.put([f"{one.policy} {one.gradient} seed {one.seed}: {first}", *(f"  {line}" for line in more)])
     return all(one.found.holds for one in results)
 
 
 def table(cells: Sequence[Cell], numerics: Sequence[str]) -> Table:
     """Policies by numerics: mean and standard deviation of the accuracy, and what an image costs."""
-    found = Table(title="Accuracy on the target, %, mean ± deviation over the seeds", title_justify="left")
-    found.add_column("policy")
-    for name in (*numerics, "trained", "KiB kept", "MMAC forward + back", "MFLOP forward + back", "energy, µJ"):
-        found.add_column(name, justify="right")
+    figures = (*numerics, "trained", "KiB kept", "MMAC forward + back", "MFLOP forward + back", "energy, µJ")
+    columns = [Column("policy"), *(Column(name, True) for name in figures)]
+    found = terminal.table("Accuracy on the target, %, mean ± deviation over the seeds", columns)
     by_policy: dict[str, dict[str, Cell]] = {}
     for cell in cells:
         by_policy.setdefault(cell.policy, {})[cell.numerics] = cell
     for policy, row in by_policy.items():
         cost = row[numerics[-1]].cost
-        found.add_row(
-            policy,
-            *(f"{100 * row[name].mean:.1f} ± {100 * row[name].spread:.1f}" for name in numerics),
+        accuracy = [f"{100 * row[name].mean:.1f} ± {100 * row[name].spread:.1f}" for name in numerics]
+        spent = (
             f"{cost['trainable']:,}",
             f"{cost['saved_kib']:.2f}",
             f"{cost['macs_forward'] / 1e6:.2f} + {cost['macs_backward'] / 1e6:.2f}",
             f"{cost['fp_forward'] / 1e6:.2f} + {cost['fp_backward'] / 1e6:.2f}",
             f"{cost['energy_per_image_uj_low']:.2f} to {cost['energy_per_image_uj_high']:.2f}",
         )
+        terminal.add_row(found, (policy, *accuracy, *spent))
     return found

@@ -8,12 +8,12 @@ from typing import NamedTuple
 
 import jax
 
-from bitrow import zoo
 from bitrow.errors import BitrowError
 from bitrow.files import write_json
+from bitrow.transfer import checkpoint
 from bitrow.transfer.compare import Comparison, compare
 from bitrow.transfer.data import Transfer
-from bitrow.transfer.experiment import Plan, make_trainer, pretrained
+from bitrow.transfer.experiment import Plan, check, make_trainer, pretrained
 from bitrow.transfer.numerics import Numerics, parse
 
 FILE = "compare.json"
@@ -56,9 +56,10 @@ def gradients(plan: Plan) -> list[str]:
 
 def _each(plan: Plan, data: Transfer, advance: Callable[[str], None]) -> Iterator[Compared]:
     names = gradients(plan)
-    network = zoo.build(plan.network, data.input_shape, len(data.source.classes), plan.width)
+    network = check(plan, data, devices=1)
+    model = None if plan.model_file is None else checkpoint.load_float(plan.model_file, network)
     for seed in range(plan.seeds):
-        found = pretrained(plan, network, data, seed)
+        found = pretrained(plan, network, data, seed, model)
         for policy in plan.policies:
             for gradient in names:
                 accurate, simulated = (

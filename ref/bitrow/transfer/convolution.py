@@ -18,7 +18,7 @@ from jax import Array, lax
 from jax.custom_derivatives import SymbolicZero
 from jaxtyping import Bool, Float16, Float32, Int8, Integer, UInt16
 
-from bitrow import float_conv
+from bitrow import float_conv, typed
 from bitrow.config import ConvConfig
 from bitrow.formats import FP16, Fxp, Gradient, QuantRounding
 from bitrow.layers import conv
@@ -41,6 +41,9 @@ class ConvPlan:
     numerics: Numerics
     scaling: Scaling = Scaling.STATIC
     sharded: bool = False
+
+    def __post_init__(self) -> None:
+        typed.coerce_fields(self, "convolution")
 
 
 class ForwardScales(NamedTuple):

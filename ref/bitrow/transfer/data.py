@@ -89,7 +89,8 @@ def load(
     Raises:
         BitrowError: one line naming the path or file: nothing there, not an image, a corrupt or truncated
             file, images of several sizes without `input_shape`, a class without images, fewer than two
-            classes on either side, arguments out of range, an extra not installed.
+            classes on either side, arguments out of range, pixels that FP16 cannot hold beside the others, an extra
+            not installed.
     """
     check_size(input_shape)
     if not 0 < test_share < 1:
@@ -195,18 +196,27 @@ def _task(name: str, raw: Raw, labels: list[int], mean: np.ndarray, std: np.ndar
 
     def images(part: np.ndarray) -> Images:
         chosen = part & np.isin(raw.y, labels)
-        return Images(_normalised(raw.x[chosen], mean, std), new_label[raw.y[chosen]])
+        return Images(_normalised(name, raw.x[chosen], mean, std), new_label[raw.y[chosen]])
 
     return Task(name, tuple(raw.classes[label] for label in labels), images(~raw.test), images(raw.test))
 
 
-def _normalised(x: np.ndarray, mean: np.ndarray, std: np.ndarray) -> np.ndarray:
-    """(x - mean) / std in float64, rounded once to FP16, as f32[n,h,w,c]."""
+def _normalised(where: str, x: np.ndarray, mean: np.ndarray, std: np.ndarray) -> np.ndarray:
+    """(x - mean) / std in float64, rounded once to FP16, as f32[n,h,w,c].
+
+    Raises:
+        BitrowError: naming `where`; a value that FP16 cannot hold.
+    """
     result = np.empty(x.shape, np.float32)
     for c in range(x.shape[3]):
         if x.dtype == np.uint8:
             table = ((np.arange(256) - mean[c]) / std[c]).astype(np.float16).astype(np.float32)
             result[..., c] = table[x[..., c]]
         else:
-            result[..., c] = ((x[..., c].astype(np.float64) - mean[c]) / std[c]).astype(np.float16)
+            with np.errstate(over="ignore"):
+                result[..., c] = ((x[..., c].astype(np.float64) - mean[c]) / std[c]).astype(np.float16)
+    if not np.isfinite(result).all():
+        raise BitrowError(
+            f"data {where}: found pixels too far from the source's for FP16, expected at most 65504 of its deviations"
+        )
     return result

@@ -11,11 +11,13 @@ from typing import IO, NamedTuple, cast
 import numpy as np
 
 from bitrow.errors import BitrowError
-from bitrow.transfer.data_raw import Raw, check_bytes, names_of
+from bitrow.reading import IDX, check_unfolded, opened, size_of
+from bitrow.reading.archives import reason, take
+from bitrow.transfer.data_raw import Raw, check_bytes, check_layout, names_of
 
 _TYPES = {0x08: "u1", 0x09: "i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: ">f8"}
 _TEST_WORDS = ("t10k", "test")
-_CHUNK = 1 << 22
+_GZIP = b"\x1f\x8b"
 
 
 class _Pair(NamedTuple):
@@ -92,32 +94,30 @@ def _read_pair(pair: _Pair) -> tuple[np.ndarray, np.ndarray]:
         )
     if x.size == 0:
         raise BitrowError(f"data {pair.images}: found no images, expected some")
+    check_layout(f"data {pair.images}", x)
     return x if x.ndim == 4 else x[..., None], y.astype(np.int64)
 
 
 def _read_array(path: Path) -> np.ndarray:
-    try:
-        with path.open("rb") as file:
-            stream = gzip.GzipFile(fileobj=file) if _is_gzip(path) else file
-            return _parse(path, cast(IO[bytes], stream))
-    except (OSError, zlib.error) as error:
-        raise BitrowError(
-            f"data {path}: found a corrupt or unreadable file ({error}), expected IDX"
-        ) from None
+    with opened(path, IDX, f"data {path}") as file:
+        folded = file.read(2) == _GZIP
+        file.seek(0)
+        stream = gzip.GzipFile(fileobj=file) if folded else file
+        try:
+            return _parse(path, cast(IO[bytes], stream), size_of(file))
+        except (OSError, zlib.error) as error:
+            found = f"a corrupt or unreadable file ({reason(error)})"
+            raise BitrowError(f"data {path}: found {found}, expected IDX") from None
 
 
-def _is_gzip(path: Path) -> bool:
-    with path.open("rb") as stream:
-        return stream.read(2) == b"\x1f\x8b"
-
-
-def _parse(path: Path, stream: IO[bytes]) -> np.ndarray:
-    magic = _take(stream, 4)
+def _parse(path: Path, stream: IO[bytes], stored: int) -> np.ndarray:
+    """The array of a stream whose file has `stored` bytes."""
+    magic = take(stream, 4)
     if len(magic) < 4 or magic[:2] != b"\0\0" or magic[2] not in _TYPES or not 1 <= magic[3] <= 4:
         raise BitrowError(
             f"data {path}: found first bytes {magic.hex() or 'none'}, expected IDX's 0000, a type, 1 to 4 sizes"
         )
-    dtype, sizes = np.dtype(_TYPES[magic[2]]), _take(stream, 4 * magic[3])
+    dtype, sizes = np.dtype(_TYPES[magic[2]]), take(stream, 4 * magic[3])
     if len(sizes) < 4 * magic[3]:
         raise BitrowError(
             f"data {path}: found a header of {4 + len(sizes)} bytes, expected {4 + 4 * magic[3]}"
@@ -126,24 +126,10 @@ def _parse(path: Path, stream: IO[bytes]) -> np.ndarray:
     rows, columns, channels = (*shape[1:], 1, 1, 1)[:3]
     check_bytes(f"data {path}", shape[0], (rows, columns, channels), dtype.itemsize)
     expected = math.prod(shape) * dtype.itemsize
-    content = _take(stream, expected + 1)
+    check_unfolded(expected, stored, f"data {path}")
+    content = take(stream, expected + 1)
     if len(content) != expected:
         found = f"more than {expected:,}" if len(content) > expected else f"{len(content):,}"
         wanted = f"{expected:,} for {'x'.join(map(str, shape))} {dtype.name}"
         raise BitrowError(f"data {path}: found {found} bytes of data, expected {wanted}")
     return np.frombuffer(content, dtype).reshape(shape).astype(dtype.newbyteorder("="))
-
-
-def _take(stream: IO[bytes], count: int) -> bytes:
-    """Up to `count` bytes; fewer where the file, or the gzip stream in it, ends early."""
-    parts: list[bytes] = []
-    while count > 0:
-        try:
-            part = stream.read(min(count, _CHUNK))
-        except EOFError:  # a gzip stream cut short
-            break
-        if not part:
-            break
-        parts.append(part)
-        count -= len(part)
-    return b"".join(parts)

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import math
 import zipfile
-import zlib
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
 from bitrow.errors import BitrowError
-from bitrow.transfer.data_raw import MAX_BYTES, Raw, names_of
+from bitrow.reading import ARCHIVE, check_size
+from bitrow.reading.archives import Zip, npy_header, opened_zip, read_npy
+from bitrow.transfer.data_raw import MAX_BYTES, Raw, check_layout, names_of
 
 _PAIRS: tuple[tuple[str, ...], ...] = (
     ("x_train", "y_train", "x_test", "y_test"),
@@ -36,7 +36,8 @@ def read_npz(path: Path) -> Raw:
 
     Raises:
         BitrowError: naming the file: not an npz, corrupt or truncated, no such arrays, arrays of another
-            shape or type, counts that differ, more than 4 GiB.
+            shape or type, channels that come first, numbers beyond float32, labels below 0, counts that differ, more
+            than 4 GiB, or more than a hundred times what is stored.
     """
     found = _Set(path, _arrays(path))
     for names in _PAIRS:
@@ -63,44 +64,25 @@ def read_npz(path: Path) -> Raw:
 def _arrays(path: Path) -> dict[str, np.ndarray]:
     """The arrays of names that mean something; others are not read."""
     wanted = {name for pair in _PAIRS for name in pair} | {_CLASSES}
-    try:
-        with zipfile.ZipFile(path) as archive:
-            members = [i for i in archive.infolist() if i.filename.removesuffix(".npy") in wanted]
-            total = sum(info.file_size for info in members)
-            if total > MAX_BYTES:
-                raise BitrowError(
-                    f"data {path}: found {total:,} bytes of arrays, expected at most {MAX_BYTES:,}"
-                )
-            return {info.filename.removesuffix(".npy"): _array(path, archive, info) for info in members}
-    except (zipfile.BadZipFile, zlib.error, EOFError, OSError, RuntimeError, NotImplementedError) as error:
-        raise BitrowError(
-            f"data {path}: found a corrupt or unreadable file ({error}), expected npz"
-        ) from None
+    with opened_zip(path, ARCHIVE, f"data {path}", "npz") as archive:
+        members = [i for i in archive.entries if i.filename.removesuffix(".npy") in wanted]
+        total = sum(info.file_size for info in members)
+        check_size(total, MAX_BYTES, f"data {path}", "bytes of arrays")
+        archive.check_unfolded(members)
+        arrays: dict[str, np.ndarray] = {}
+        for info in members:
+            name = info.filename.removesuffix(".npy")
+            if name in arrays:
+                raise BitrowError(f"data {path}: found two arrays {name!r}, expected one")
+            arrays[name] = _array(path, archive, info)
+        return arrays
 
 
-def _array(path: Path, archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> np.ndarray:
+def _array(path: Path, archive: Zip, info: zipfile.ZipInfo) -> np.ndarray:
     """One array. The header is read and held against the size before memory is taken; no pickles."""
     where = f"data {path} {info.filename}"
-    with archive.open(info) as stream:
-        try:
-            version = np.lib.format.read_magic(stream)
-            read = (
-                np.lib.format.read_array_header_1_0
-                if version == (1, 0)
-                else np.lib.format.read_array_header_2_0
-            )
-            shape, fortran, dtype = read(stream)
-        except ValueError as error:
-            raise BitrowError(f"{where}: found no npy header ({error}), expected one") from None
-        if dtype.hasobject:
-            raise BitrowError(f"{where}: found pickled objects, expected numbers or strings")
-        content = stream.read(info.file_size)
-    expected = math.prod(shape) * dtype.itemsize
-    if len(content) != expected:
-        raise BitrowError(
-            f"{where}: found {len(content):,} bytes of data, expected {expected:,} for {dtype}{list(shape)}"
-        )
-    return np.frombuffer(content, dtype).reshape(shape, order="F" if fortran else "C")
+    with archive.entry(info, where, "an npy array") as stream:
+        return read_npy(stream, npy_header(stream, where), where)
 
 
 def _pair(found: _Set, images: str, labels: str) -> tuple[np.ndarray, np.ndarray]:
@@ -110,14 +92,29 @@ def _pair(found: _Set, images: str, labels: str) -> tuple[np.ndarray, np.ndarray
             f"data {found.path} {images}: found {x.dtype}{list(x.shape)}, "
             f"expected some images, uint8 or float, [n, h, w] or [n, h, w, c]"
         )
-    if x.dtype.kind == "f" and not np.isfinite(x).all():
-        raise BitrowError(f"data {found.path} {images}: found infinities or NaNs, expected finite numbers")
+    check_layout(f"data {found.path} {images}", x)
+    if x.dtype.kind == "f":
+        _check_finite(f"data {found.path} {images}", x)
     if y.dtype.kind not in "iuU" or y.shape not in ((len(x),), (len(x), 1)):
         raise BitrowError(
             f"data {found.path} {labels}: found {y.dtype}{list(y.shape)}, expected integers or strings [{len(x)}]"
         )
+    if y.dtype.kind == "i" and y.min(initial=0) < 0:
+        raise BitrowError(f"data {found.path} {labels}: found label {y.min()}, expected labels from 0")
+    if y.dtype.kind == "u":
+        if y.max(initial=0) > np.iinfo(np.int64).max:
+            raise BitrowError(f"data {found.path} {labels}: found label {y.max()}, expected labels below 2^63")
+        y = y.astype(np.int64)
     x = x if x.dtype == np.uint8 else x.astype(np.float32)
     return x if x.ndim == 4 else x[..., None], y.reshape(-1)
+
+
+def _check_finite(where: str, x: np.ndarray) -> None:
+    if not np.isfinite(x).all():
+        raise BitrowError(f"{where}: found infinities or NaNs, expected finite numbers")
+    largest = max(abs(float(x.min())), abs(float(x.max())))
+    if not largest <= float(np.finfo(np.float32).max):
+        raise BitrowError(f"{where}: found {largest:.3g}, expected numbers within float32")
 
 
 def _named(found: _Set, labels: np.ndarray) -> tuple[tuple[str, ...], np.ndarray]:

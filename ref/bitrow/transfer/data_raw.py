@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from bitrow.errors import BitrowError
+from bitrow.reading import allowed
 
 Size = tuple[int, int, int]
 MAX_SIDE = 4096  # rows or columns of an image
@@ -65,13 +66,25 @@ def check_bytes(where: str, count: int, size: Size, item: int = 1) -> None:
     """Refuse a data set that would not fit before any of it is made.
 
     Raises:
-        BitrowError: more than 4 GiB.
+        BitrowError: more than 4 GiB, or than `BITROW_READ_LIMIT` allows.
     """
     total = count * item * size[0] * size[1] * size[2]
-    if total > MAX_BYTES:
+    if total > allowed(MAX_BYTES):
         raise BitrowError(
             f"{where}: found {count} images of {'x'.join(map(str, size))}, {total:,} bytes, "
-            f"expected at most {MAX_BYTES:,}; ask for smaller images or fewer of each class"
+            f"expected at most {allowed(MAX_BYTES):,}; ask for smaller images or fewer of each class"
+        )
+
+
+def check_layout(where: str, x: np.ndarray) -> None:
+    """Refuse images [n,c,h,w], which would be read as images of a few rows and many channels.
+
+    Raises:
+        BitrowError: a second axis of at most 4 where the last is longer.
+    """
+    if x.ndim == 4 and x.shape[1] <= 4 < x.shape[3]:
+        raise BitrowError(
+            f"{where}: found {list(x.shape)}, which looks like [n, c, h, w], expected channels last, [n, h, w, c]"
         )
 
 
@@ -100,7 +113,7 @@ def names_of(labels: np.ndarray) -> tuple[tuple[str, ...], np.ndarray]:
 
 def name_key(name: str) -> tuple[bool, int, str]:
     """Sorts numbers as numbers, before names: 9 before 10."""
-    number = name.isascii() and name.isdigit()
+    number = name.isascii() and name.isdigit() and len(name) < 1000
     return not number, int(name) if number else 0, name
 
 

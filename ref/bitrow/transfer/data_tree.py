@@ -7,9 +7,9 @@ images by their name.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import zipfile
-import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -17,6 +17,8 @@ from typing import NamedTuple
 import numpy as np
 
 from bitrow.errors import BitrowError
+from bitrow.reading import ARCHIVE, IMAGE, check_size, read_bytes
+from bitrow.reading.archives import Zip, opened_zip
 from bitrow.transfer.data_image import Decoder
 from bitrow.transfer.data_raw import Raw, Size, check_classes, name_key
 from bitrow.transfer.data_split import Choice
@@ -25,17 +27,22 @@ _SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".gif", ".ppm", ".pgm", ".pbm", ".
 _TRAIN, _TEST = ("train", "training"), ("test", "testing", "val", "valid", "validation")
 _MAX_DEPTH = 6
 _MAX_FILES = 1_000_000
-_MAX_FILE_BYTES = 1 << 26  # of one stored image
-_MAX_ZIP_BYTES = 1 << 34  # of all of a zip, unpacked
 
 Parts = tuple[str, ...]
 
 
+class _Stored(NamedTuple):
+    """A file: its bytes, and what reads them."""
+
+    size: int
+    read: Callable[[], bytes | bytearray]
+
+
 class _Tree(NamedTuple):
-    """Files by their path below the root, each with what reads its bytes, and folders."""
+    """Files by their path below the root, and folders."""
 
     root: str
-    files: dict[Parts, Callable[[], bytes]]
+    files: dict[Parts, _Stored]
     folders: set[Parts]
 
 
@@ -53,13 +60,13 @@ def read_folder(path: Path, input_shape: Size | None, choice: Choice) -> Raw:
     Raises:
         BitrowError: naming the file: as `data.load`.
     """
-    files: dict[Parts, Callable[[], bytes]] = {}
+    files: dict[Parts, _Stored] = {}
     folders: set[Parts] = set()
     for parts, entry in _walk(path, ()):
         if entry.is_dir():
             folders.add(parts)
         else:
-            files[parts] = _file(entry.path)
+            files[parts] = _file(entry)
         _check_count(str(path), len(files))
     return _read(_Tree(str(path), files, folders), input_shape, choice)
 
@@ -71,13 +78,8 @@ def read_zip(path: Path, input_shape: Size | None, choice: Choice) -> Raw:
         BitrowError: as `read_folder`; not a zip, encrypted, names that lead out of it, two files of one name,
             files that unpack to more than 64 MiB each.
     """
-    try:
-        with zipfile.ZipFile(path) as archive:
-            return _read(_zip_tree(path, archive), input_shape, choice)
-    except (zipfile.BadZipFile, OSError, EOFError) as error:
-        raise BitrowError(
-            f"data {path}: found a corrupt or unreadable file ({error}), expected a zip"
-        ) from None
+    with opened_zip(path, ARCHIVE, f"data {path}", "a zip") as archive:
+        return _read(_zip_tree(path, archive), input_shape, choice)
 
 
 def _walk(folder: Path, parts: Parts) -> Iterator[tuple[Parts, os.DirEntry[str]]]:
@@ -97,17 +99,10 @@ def _walk(folder: Path, parts: Parts) -> Iterator[tuple[Parts, os.DirEntry[str]]
             yield from _walk(Path(entry.path), inside)
 
 
-def _file(path: str) -> Callable[[], bytes]:
-    def read() -> bytes:
-        try:
-            size = os.path.getsize(path)
-            if not os.path.isfile(path) or size > _MAX_FILE_BYTES:
-                raise BitrowError(f"data {path}: found {size:,} bytes, expected a file of at most {_MAX_FILE_BYTES:,}")
-            return Path(path).read_bytes()
-        except OSError as error:
-            raise BitrowError(f"data {path}: cannot be read: {error.strerror}") from None
-
-    return read
+def _file(entry: os.DirEntry[str]) -> _Stored:
+    with contextlib.suppress(OSError):  # such as a link to nothing: only an image that is read needs to be there
+        return _Stored(entry.stat().st_size, lambda: read_bytes(entry.path, IMAGE, f"data {entry.path}"))
+    return _Stored(0, lambda: read_bytes(entry.path, IMAGE, f"data {entry.path}"))
 
 
 def _check_count(root: str, count: int) -> None:
@@ -117,14 +112,12 @@ def _check_count(root: str, count: int) -> None:
         )
 
 
-def _zip_tree(path: Path, archive: zipfile.ZipFile) -> _Tree:
-    files: dict[Parts, Callable[[], bytes]] = {}
+def _zip_tree(path: Path, archive: Zip) -> _Tree:
+    files: dict[Parts, _Stored] = {}
     folders: set[Parts] = set()
-    _check_count(str(path), len(archive.infolist()))
-    total = sum(info.file_size for info in archive.infolist())
-    if total > _MAX_ZIP_BYTES:
-        raise BitrowError(f"data {path}: found {total:,} bytes to unpack, expected at most {_MAX_ZIP_BYTES:,}")
-    for info in archive.infolist():
+    _check_count(str(path), len(archive.entries))
+    archive.check_unfolded(archive.entries)
+    for info in archive.entries:
         name = info.filename.replace("\\", "/")
         parts = tuple(part for part in name.split("/") if part not in ("", "."))
         if name.startswith("/") or ".." in parts or (parts and ":" in parts[0]):
@@ -141,20 +134,13 @@ def _zip_tree(path: Path, archive: zipfile.ZipFile) -> _Tree:
     return _Tree(str(path), files, folders)
 
 
-def _member(path: Path, archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> Callable[[], bytes]:
-    def read() -> bytes:
+def _member(path: Path, archive: Zip, info: zipfile.ZipInfo) -> _Stored:
+    def read() -> bytearray:
         where = f"data {path}/{info.filename}"
-        if info.file_size > _MAX_FILE_BYTES:
-            raise BitrowError(
-                f"{where}: found {info.file_size:,} bytes, expected at most {_MAX_FILE_BYTES:,}"
-            )
-        try:
-            with archive.open(info) as stream:
-                return stream.read(info.file_size + 1)  # the library checks the size and the sum at the end
-        except (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, NotImplementedError) as error:
-            raise BitrowError(f"{where}: found a corrupt entry ({error}), expected an image") from None
+        check_size(info.file_size, IMAGE.most, where)
+        return archive.read(info, where, "an image")
 
-    return read
+    return _Stored(info.file_size, read)
 
 
 def _read(tree: _Tree, input_shape: Size | None, choice: Choice) -> Raw:
@@ -163,10 +149,10 @@ def _read(tree: _Tree, input_shape: Size | None, choice: Choice) -> Raw:
     held = np.array([held for _, _, held in layout.images], bool)
     check_classes(tree.root, layout.classes)
     places, test = choice(tree.root, layout.classes, y, held if layout.has_test else None)
-    decoder = Decoder(tree.root, input_shape, len(places))
-    for place, chosen in enumerate(places.tolist()):
-        parts = layout.images[chosen][0]
-        decoder.put(place, parts, tree.files[parts]())
+    chosen = [layout.images[place][0] for place in places.tolist()]
+    decoder = Decoder(tree.root, input_shape, len(chosen), sum(tree.files[parts].size for parts in chosen))
+    for place, parts in enumerate(chosen):
+        decoder.put(place, parts, tree.files[parts].read())
     return Raw(layout.classes, decoder.images(), y[places], test)
 
 

@@ -7,7 +7,9 @@ appears whole or not at all, and a run that was cut off goes on from its last ch
 from __future__ import annotations
 
 import concurrent.futures
+import contextlib
 import hashlib
+import os
 import statistics
 import threading
 import time
@@ -18,21 +20,23 @@ from typing import Any, NamedTuple
 
 import jax
 
-from bitrow import float_model, zoo
+from bitrow import asides, float_model, zoo
 from bitrow.calibrate import LeastSquares
 from bitrow.errors import BitrowError
 from bitrow.files import read_json, write_csv, write_json
 from bitrow.graph import Network
-from bitrow.transfer import checkpoint, policies, pretrain, processes
-from bitrow.transfer.accounting import account
-from bitrow.transfer.augment import usual
+from bitrow.reading import MODEL, read_bytes
+from bitrow.transfer import checkpoint, kept, policies, pretrain, processes
+from bitrow.transfer.augment import Augmentation, usual
 from bitrow.transfer.data import Transfer
-from bitrow.transfer.numerics import parse
-from bitrow.transfer.training import Recipe, State, Trainer
+from bitrow.transfer.kept import Run
+from bitrow.transfer.numerics import Numerics, parse, with_gradient
+from bitrow.transfer.training import Recipe, State, Trainer, check_batch
 
 CHECKPOINT_SECONDS = 15.0
 RATES = {"full": 3e-3}  # learning rates that are not the usual one, by policy
 RATE = 1e-2
+PLAN = "plan.json"
 
 
 @dataclass(frozen=True)
@@ -42,7 +46,7 @@ class Plan:
     `model_file`: a float32 safetensors model of the source task in place of pretraining.
 
     Raises:
-        BitrowError: no seeds, an unknown policy or numerics.
+        BitrowError: no seeds, an unknown policy or numerics, or one twice, a batch that is no power of two, no epoch.
     """
 
     policies: tuple[str, ...] = policies.NAMES
@@ -64,18 +68,15 @@ class Plan:
             policies.parse(policy)
         for name in self.numerics:
             parse(name)
+        for name, given in (("policy", self.policies), ("numerics", self.numerics)):
+            twice = [one for number, one in enumerate(given) if one in given[:number]]
+            if twice:
+                raise BitrowError(f"{name}: found {twice[0]} twice, expected each once")
+        self.recipe("", 0)
 
-
-class Run(NamedTuple):
-    """One finished run: its name, the accuracy on the target's test images, the final state's digest, its cost."""
-
-    policy: str
-    numerics: str
-    seed: int
-    accuracy: float
-    digest: str
-    rows: list[dict[str, Any]]
-    cost: dict[str, Any]
+    def recipe(self, policy: str, seed: int, loss_scale: float = 1.0, how: Augmentation | None = None) -> Recipe:
+        """How a run of the plan is trained. Raises: BitrowError as `Recipe`."""
+        return Recipe(self.batch, RATES.get(policy, RATE), self.epochs, seed, loss_scale, self.power_of_two, how)
 
 
 class Cell(NamedTuple):
@@ -118,23 +119,30 @@ def run(
     collective operations must keep their order. A run is checkpointed after an epoch every `every` seconds.
 
     Raises:
-        BitrowError: results of another plan in `out`, or of this one without `resume`; what cannot be written.
+        BitrowError: a plan that cannot be, before anything is written; results of another plan in `out`, or of this
+            one without `resume`, or another run at work there; what cannot be written.
     """
     identity = _identity(plan, data)
-    if out is not None:
-        processes.agree(_open, out, identity, resume)
     grid = _Grid(plan, data, out, identity, advance, every)
+    with contextlib.ExitStack() as held:
+        if out is not None:
+            processes.agree(_open, out, identity, resume, held)
+        return _run(grid, jobs)
+
+
+def _run(grid: _Grid, jobs: int) -> list[Cell]:
+    plan, out = grid.plan, grid.out
     names = [(policy, numerics) for policy in plan.policies for numerics in plan.numerics]
     with concurrent.futures.ThreadPoolExecutor(jobs if jax.device_count() == 1 else 1) as pool:
         try:
-            list(pool.map(grid.pretrain, grid.unfinished(names)))
+            list(pool.map(grid.pretrain, range(plan.seeds)))
             cells = list(pool.map(lambda name: grid.cell(*name), names))
         except BaseException:
             grid.stopped.set()
             pool.shutdown(cancel_futures=True)
             raise
     if out is not None:
-        processes.agree(_write, out, identity, cells)
+        processes.agree(_write, out, grid.identity, cells)
     return cells
 
 
@@ -146,63 +154,64 @@ class _Grid:
     ) -> None:
         self.plan, self.data, self.out, self.identity, self.advance = plan, data, out, identity, advance
         self.every = every
-        self.network = zoo.build(plan.network, data.input_shape, len(data.source.classes), plan.width)
+        self.network = check(plan, data)
+        self.model = None if plan.model_file is None else checkpoint.load_float(plan.model_file, self.network)
         self.pretrained: dict[int, pretrain.Pretrained] = {}
         self.stopped = threading.Event()
 
-    def unfinished(self, names: list[tuple[str, str]]) -> list[int]:
-        """Seeds with a run still to do."""
-        return [seed for seed in range(self.plan.seeds) if any(self._kept(*name, seed) is None for name in names)]
-
     def pretrain(self, seed: int) -> None:
         """Make the network that the seed's runs begin with."""
-        self.pretrained[seed] = pretrained(self.plan, self.network, self.data, seed)
+        self.pretrained[seed] = pretrained(self.plan, self.network, self.data, seed, self.model)
 
     def cell(self, policy: str, numerics: str) -> Cell:
         """Every seed of a policy in a numerics, one after another: they share compiled programs."""
         runs = []
         for seed in range(self.plan.seeds):
-            runs.append(self._kept(policy, numerics, seed) or self._run(policy, numerics, seed))
+            runs.append(self._run(policy, numerics, seed))
             self.advance(f"{policy} {numerics} seed {seed}")
         return Cell(policy, numerics, tuple(runs))
 
     def _folder(self, policy: str, numerics: str, seed: int) -> Path | None:
         return None if self.out is None else self.out / "runs" / policy / numerics / f"seed{seed}"
 
-    def _kept(self, policy: str, numerics: str, seed: int) -> Run | None:
-        """A run that was finished before."""
-        folder = self._folder(policy, numerics, seed)
-        kept = None if folder is None else processes.agree(_metrics, folder / "metrics.json")
-        return None if kept is None else Run(**kept)
-
     def _run(self, policy: str, numerics: str, seed: int) -> Run:
-        data = self.data
+        """A run that was finished before, verified, or else one trained now."""
+        if self.stopped.is_set():
+            raise BitrowError("training: stopped")
+        data, saved, folder = self.data, None, self._folder(policy, numerics, seed)
         trainer = make_trainer(self.plan, data, self.pretrained[seed], policy, numerics, seed)
-        saved, folder = None, self._folder(policy, numerics, seed)
         if folder is not None:
+            found = kept.told(folder, policy, numerics, seed, self.plan.epochs)
+            if found is not None:
+                return kept.verify(folder, found, trainer, data)
             which = {"policy": policy, "numerics": numerics, "seed": seed}
             saved = checkpoint.Checkpoints(folder / "checkpoints", self.identity | which)
         state, rows = train(trainer, data, saved, self.every, self.stopped)
-        cost = account(trainer.network, trainer.program.trained, policy=policy).as_dict()
-        done = Run(policy, numerics, seed, rows[-1]["test_accuracy"], checkpoint.digest(state), rows, cost)
+        done = kept.finish(policy, numerics, seed, trainer, state, rows)
         if folder is not None and saved is not None:
-            processes.agree(_keep, folder, done, saved)
+            processes.agree(kept.keep, folder, done, state, saved)
         return done
 
 
-def _metrics(file: Path) -> dict[str, Any] | None:
-    if not file.exists():
-        return None
-    kept = read_json(file)
-    if not isinstance(kept, dict) or set(kept) != set(Run._fields):
-        raise BitrowError(f"{file}: found other keys, expected {', '.join(Run._fields)}")
-    return kept
+def check(plan: Plan, data: Transfer, devices: int | None = None) -> Network:
+    """The network that the plan trains on the source task; every value of the plan is tried on it.
 
-
-def _keep(folder: Path, done: Run, saved: checkpoint.Checkpoints) -> None:
-    write_csv(folder / "metrics.csv", done.rows, parents=True)
-    write_json(folder / "metrics.json", done._asdict(), parents=True)
-    saved.clear()
+    Raises:
+        BitrowError: what a run of the plan would be refused for, on so many devices, by default all.
+    """
+    network = zoo.build(plan.network, data.input_shape, len(data.source.classes), plan.width)
+    transferred = pretrain.new_head(network, len(data.target.classes))
+    for policy in plan.policies:
+        policies.trained(transferred, policies.parse(policy), ())
+    for name in plan.numerics:
+        arithmetic = parse(name)
+        if arithmetic.numerics is not Numerics.FLOAT32:
+            with_gradient(transferred, arithmetic.gradient)
+    check_batch(plan.recipe("", 0), len(data.target.train.y), devices or jax.device_count())
+    for name, least in (("pretrain_epochs", 0), ("tune_epochs", 0)):
+        if getattr(plan, name) < least:
+            raise BitrowError(f"{name}: found {getattr(plan, name)}, expected {least} or more")
+    return network
 
 
 def make_trainer(
@@ -214,8 +223,7 @@ def make_trainer(
     module, loss_scale = pretrain.ready(found, data.target, arithmetic, seed, LeastSquares(plan.power_of_two))
     policies.prepare(module, chosen, seed)
     how = usual(data.input_shape)
-    recipe = Recipe(plan.batch, RATES.get(policy, RATE), plan.epochs, seed, loss_scale, plan.power_of_two, how)
-    return Trainer(module, chosen, recipe, data.target.train, devices)
+    return Trainer(module, chosen, plan.recipe(policy, seed, loss_scale, how), data.target.train, devices)
 
 
 def _identity(plan: Plan, data: Transfer) -> dict[str, Any]:
@@ -226,31 +234,41 @@ def _identity(plan: Plan, data: Transfer) -> dict[str, Any]:
             total.update(images.x.tobytes() + images.y.tobytes())
     model = None
     if plan.model_file is not None and plan.model_file.is_file():
-        model = hashlib.sha256(plan.model_file.read_bytes()).hexdigest()
+        model = hashlib.sha256(read_bytes(plan.model_file, MODEL)).hexdigest()
     named = ("network", "width", "epochs", "pretrain_epochs", "tune_epochs", "batch", "power_of_two")
     return {name: getattr(plan, name) for name in named} | {"data": total.hexdigest(), "model": model}
 
 
-def _open(out: Path, identity: dict[str, Any], resume: bool) -> None:
-    plan_file = out / "plan.json"
-    if plan_file.exists():
+def _open(out: Path, identity: dict[str, Any], resume: bool, held: contextlib.ExitStack) -> None:
+    """Take the folder for this run, until `held` closes, and write the plan there, or compare it with the one there."""
+    plan_file = out / PLAN
+    if os.path.lexists(out) and not out.is_dir():
+        raise BitrowError(f"{out}: found something there, expected an empty folder or none")
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise BitrowError(f"{plan_file}: cannot be written: {error.strerror or error}") from None
+    held.enter_context(asides.alone_in(out))
+    begun = [path for path in out.iterdir() if path.name != PLAN and not asides.is_own_name(path.name, PLAN)]
+    if plan_file.exists() and (resume or begun):
         if not resume:
             raise BitrowError(f"{out}: found results there, expected none; --resume continues them")
         before = read_json(plan_file)
+        if not isinstance(before, dict) or set(before) != set(identity):
+            raise BitrowError(f"{plan_file}: found other keys, expected {', '.join(identity)}")
         for key, value in identity.items():
-            if before.get(key) != value:
-                raise BitrowError(f"{plan_file}: found {key} {before.get(key)!s:.60}, expected {value!s:.60}")
+            if before[key] != value or type(before[key]) is not type(value):
+                raise BitrowError(f"{plan_file}: found {key} {before[key]!s:.60}, expected {value!s:.60}")
         return
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+    if begun:
         raise BitrowError(f"{out}: found something there, expected an empty folder or none")
-    write_json(plan_file, identity, parents=True)
+    write_json(plan_file, identity)
 
 
-def pretrained(plan: Plan, network: Network, data: Transfer, seed: int) -> pretrain.Pretrained:
-    """The network that a seed's runs begin with."""
-    model: float_model.FloatModel | None = None
-    if plan.model_file is not None:
-        model = checkpoint.load_float(plan.model_file, network)
+def pretrained(
+    plan: Plan, network: Network, data: Transfer, seed: int, model: float_model.FloatModel | None
+) -> pretrain.Pretrained:
+    """The network that a seed's runs begin with, trained from `model` if there is one."""
     how = usual(data.input_shape)
     first = pretrain.Fit(plan.pretrain_epochs, 4e-3, augmentation=how)
     tuning = pretrain.Fit(plan.tune_epochs, 1e-3, augmentation=how)
@@ -268,8 +286,9 @@ def train(
     """
     state, rows, first = trainer.start(), [], 0
     before = saved.latest(state) if saved is not None else None
-    if before is not None:
+    if saved is not None and before is not None:
         first, rows, state = before.epochs, before.rows, trainer.place(before.state)
+        kept.check_checkpoint(str(saved.folder), before, state, trainer, data)
     last = time.monotonic()
     for epoch in range(first, trainer.program.recipe.epochs):
         if stopped is not None and stopped.is_set():

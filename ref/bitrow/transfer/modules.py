@@ -17,7 +17,7 @@ import numpy as np
 from flax import nnx
 from jax import Array
 
-from bitrow import float_model
+from bitrow import float_model, typed
 from bitrow.config import (
     AddConfig,
     AvgPoolConfig,
@@ -63,7 +63,7 @@ class Layer(nnx.Module):
     @property
     def in_float(self) -> bool:
         """Whether values are float32."""
-        return self.numerics is Numerics.FLOAT32
+        return typed.coerce("numerics", Numerics, self.numerics) is Numerics.FLOAT32
 
 
 class Conv(Layer):

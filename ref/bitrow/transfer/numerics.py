@@ -9,6 +9,7 @@ from __future__ import annotations
 import enum
 from dataclasses import dataclass, replace
 
+from bitrow import typed
 from bitrow.config import ConvConfig
 from bitrow.errors import BitrowError
 from bitrow.formats import FXP4, FXP8, Fxp, Gradient, QuantRounding
@@ -49,7 +50,8 @@ class GradientNumerics:
     """Output gradients of convolutions: codes of `fmt`, or FP16 where it is None (SPEC.md C2, C3).
 
     Raises:
-        BitrowError: stochastic rounding or a scaling of FP16 gradients, or row scales of more than 4 bits.
+        BitrowError: stochastic rounding or a scaling of FP16 gradients, or row scales of more than 4 bits; a field of
+            another type.
     """
 
     fmt: Fxp | None = FXP4
@@ -57,6 +59,7 @@ class GradientNumerics:
     scaling: Scaling = Scaling.STATIC
 
     def __post_init__(self) -> None:
+        typed.coerce_fields(self, "gradient")
         default = (QuantRounding.NEAREST_EVEN, Scaling.STATIC)
         if self.fmt is None and (self.rounding, self.scaling) != default:
             raise BitrowError(f"gradient fp16: found {self.rounding.value} and {self.scaling.value}, expected neither")
@@ -74,10 +77,17 @@ class GradientNumerics:
 
 @dataclass(frozen=True)
 class Arithmetic:
-    """The numerics of a run: its passes and, unless they are float32, its gradients."""
+    """The numerics of a run: its passes and, unless they are float32, its gradients.
+
+    Raises:
+        BitrowError: a field of another type.
+    """
 
     numerics: Numerics
     gradient: GradientNumerics = GradientNumerics()
+
+    def __post_init__(self) -> None:
+        typed.coerce_fields(self, "arithmetic")
 
     @property
     def name(self) -> str:

@@ -21,7 +21,7 @@ from bitrow.transfer.network_module import NetworkModule
 
 TRAIN, FREEZE = "train", "freeze"
 NAMES = ("head", "bias", "lite_residual", "prompt", "last_1", "full")
-_LAST = re.compile(r"last_([1-9][0-9]*)")
+_LAST = re.compile(r"last_([1-9][0-9]{0,8})")
 
 
 @dataclass(frozen=True)

@@ -105,6 +105,14 @@ class Program:
         return optax.adam(schedule)
 
 
+def check_batch(recipe: Recipe, images: int, devices: int) -> None:
+    """Refuse fewer images than a batch, and a batch that the devices do not divide. Raises: BitrowError."""
+    if images < recipe.batch:
+        raise BitrowError(f"training images: found {images}, expected at least a batch of {recipe.batch}")
+    if recipe.batch % devices:
+        raise BitrowError(f"batch: found {recipe.batch}, expected a multiple of {devices} devices")
+
+
 class Trainer:
     """Trains one module on images f32[n,h,w,c] with labels i32[n] under a policy.
 
@@ -121,10 +129,7 @@ class Trainer:
         devices: list[jax.Device] | None = None,
     ) -> None:
         self.mesh = Mesh(np.array(devices or jax.devices()), (AXIS,))
-        if len(images.y) < recipe.batch:
-            raise BitrowError(f"training images: found {len(images.y)}, expected at least a batch of {recipe.batch}")
-        if recipe.batch % self.mesh.size:
-            raise BitrowError(f"batch: found {recipe.batch}, expected a multiple of {self.mesh.size} devices")
+        check_batch(recipe, len(images.y), self.mesh.size)
         conv = [layer for layer in module.layers.values() if hasattr(layer, "sharded")]
         for layer in conv:
             layer.set_attributes(sharded=self.mesh.size > 1)

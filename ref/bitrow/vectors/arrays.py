@@ -6,6 +6,7 @@ library and numpy only.
 
 from __future__ import annotations
 
+import contextlib
 import io
 import zipfile
 from pathlib import Path
@@ -14,11 +15,13 @@ from typing import IO, Any, cast
 import numpy as np
 
 from bitrow.errors import BitrowError
+from bitrow.reading import ARCHIVE, archives
 
 _DATE = (1980, 1, 1, 0, 0, 0)
 _MAGIC = b"\x93NUMPY\x01\x00"
 _ALIGN = 64
 _CHUNK_BYTES = 1 << 22
+_WORD_BYTES = 8  # of a word, with its share of the zip
 
 
 def _header(dtype: np.dtype, shape: tuple[int, ...]) -> bytes:
@@ -72,18 +75,17 @@ class Writer:
 
 
 class Reader:
-    """Reads members of a `case.npz`, one array at a time; a context manager.
+    """Reads members of a `case.npz` of `words` words, one array at a time; a context manager.
 
     Raises:
-        BitrowError: naming `where`: the file is not a zip, a member is missing or malformed.
+        BitrowError: naming `where`: the file is not a zip, far larger than its words, a member is missing or malformed.
     """
 
-    def __init__(self, path: Path, where: str) -> None:
+    def __init__(self, path: Path, where: str, words: int) -> None:
         self._where = where
-        try:
-            self._zip = zipfile.ZipFile(path)
-        except (zipfile.BadZipFile, EOFError, ValueError, NotImplementedError) as error:
-            raise BitrowError(f"{where}: found {str(error)[:80]}, expected a zip of arrays") from None
+        self._open = contextlib.ExitStack()
+        most = ARCHIVE.most // 64 + _WORD_BYTES * words
+        self._zip = self._open.enter_context(archives.opened_zip(path, ARCHIVE, where, "a zip of arrays", most))
 
     def __enter__(self) -> Reader:
         return self
@@ -93,34 +95,26 @@ class Reader:
 
     def close(self) -> None:
         """Close the file."""
-        self._zip.close()
+        self._open.close()
 
     def names(self) -> list[str]:
         """The arrays, in order."""
-        return [name.removesuffix(".npy") for name in self._zip.namelist()]
+        return [name.removesuffix(".npy") for name in self._zip.archive.namelist()]
 
     def read(self, name: str, dtype: np.dtype, shape: tuple[int, ...]) -> np.ndarray:
         """The array `name`, of exactly `dtype` and `shape`."""
         where = f"{self._where} {name}"
         try:
-            with self._zip.open(f"{name}.npy") as member:
-                # the header is read first, so that a forged shape allocates nothing
-                version = np.lib.format.read_magic(member)
-                if version != (1, 0):
-                    raise ValueError(f"npy version {version}")
-                found_shape, fortran, found_dtype = np.lib.format.read_array_header_1_0(member)
-                if fortran or found_dtype != dtype or found_shape != shape:
-                    raise BitrowError(
-                        f"{where}: found {found_dtype} {list(found_shape)}, expected {dtype} {list(shape)}"
-                    )
-                content = member.read()
+            info = self._zip.archive.getinfo(f"{name}.npy")
         except KeyError:
             raise BitrowError(f"{where}: found no such array, expected {dtype} {list(shape)}") from None
-        except (zipfile.BadZipFile, ValueError, EOFError, NotImplementedError, RuntimeError) as error:
-            if isinstance(error, BitrowError):
-                raise
-            raise BitrowError(f"{where}: found {str(error)[:80]}, expected an npy array") from None
-        count = int(np.prod(shape, dtype=np.int64))
-        if len(content) != count * dtype.itemsize:
-            raise BitrowError(f"{where}: found {len(content)} bytes, expected {count * dtype.itemsize}")
-        return np.frombuffer(content, dtype.newbyteorder("<")).astype(dtype).reshape(shape)
+        with self._zip.entry(info, where, "an npy array") as member:
+            # the header is read first, so that a forged shape allocates nothing
+            header = archives.npy_header(member, where)
+            if header.version != (1, 0):
+                raise BitrowError(f"{where}: found npy version {header.version}, expected version (1, 0)")
+            if header.fortran or header.dtype != dtype or header.shape != shape:
+                raise BitrowError(
+                    f"{where}: found {header.dtype} {list(header.shape)}, expected {dtype} {list(shape)}"
+                )
+            return archives.read_npy(member, header, where).astype(dtype)

@@ -11,28 +11,17 @@ import contextlib
 import ctypes
 import errno
 import os
-import secrets
-import shutil
+import stat
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
+from bitrow import asides, leave
 from bitrow.errors import BitrowError
-
-fcntl: Any
-try:
-    import fcntl
-except ImportError:  # no advisory locks on this system: leftovers then stay for the user to delete
-    fcntl = None
+from bitrow.vectors import owned
 
 _AT_FDCWD = -100
 _RENAME_NOREPLACE = 1
 _RENAME_EXCHANGE = 2
-
-
-def partial_prefix(name: str) -> str:
-    """What the name of an unfinished folder for `name` begins with."""
-    return f".{name}.bitrow-partial-"
 
 
 def previous_name(name: str) -> str:
@@ -88,88 +77,128 @@ def _sync_name(folder: Path) -> None:
         os.close(descriptor)
 
 
-def _lock(folder: Path, wait: bool = False) -> int | None:
-    """A descriptor that keeps `folder` locked until it or its process ends; None where another has it."""
-    descriptor = os.open(folder, os.O_RDONLY)
-    if fcntl is None:
-        return descriptor
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
-    except OSError:
-        os.close(descriptor)
-        return None
-    return descriptor
+def _clean(target: Path) -> None:
+    """Delete what killed runs left for `target`, and put back an old folder that one of them had moved away.
 
-
-def _clean(parent: Path, name: str) -> None:
-    """Delete what killed runs left for `name`, and put back an old folder that one of them had moved away."""
-    for leftover in parent.glob(f"{partial_prefix(name)}*"):
-        held = _lock(leftover) if leftover.is_dir() and not leftover.is_symlink() and fcntl else None
+    Raises:
+        BitrowError: a leftover holds what no run of ours wrote: it stays, and somebody has to look at it.
+    """
+    for entry in sorted(os.scandir(target.parent), key=lambda entry: entry.name):
+        if not entry.name.startswith(asides.prefix(target.name)) or not entry.is_dir(follow_symlinks=False):
+            continue
+        leftover = Path(entry.path)
+        held = asides.lock_folder(leftover)
         if held is not None:
-            shutil.rmtree(leftover, ignore_errors=True)
-            os.close(held)
-    previous, target = parent / previous_name(name), parent / name
-    if previous.is_dir():
-        if target.exists():
-            shutil.rmtree(previous, ignore_errors=True)
+            try:
+                _discard(leftover, target)
+            finally:
+                os.close(held)
+    previous = target.parent / previous_name(target.name)
+    if os.path.lexists(previous):
+        if os.path.lexists(target):
+            _discard(previous, target)
         else:
             os.rename(previous, target)
 
 
-def _start(parent: Path, name: str) -> tuple[Path, int | None]:
-    """Clean, then make and lock an unfinished folder; meanwhile the parent is locked against a second run."""
-    guard = _lock(parent, wait=True)
+def _discard(leftover: Path, target: Path) -> None:
+    """Delete what a run of ours left at `leftover`."""
     try:
-        _clean(parent, name)
-        partial = parent / f"{partial_prefix(name)}{secrets.token_hex(4)}"
-        partial.mkdir()
-        return partial, _lock(partial)
-    finally:
-        if guard is not None:
-            os.close(guard)
+        known = owned.unfinished(leftover)
+    except BitrowError as error:
+        raise BitrowError(f"{target}: a killed run left {leftover}: {error}") from None
+    if not owned.remove(leftover, known):
+        raise BitrowError(f"{target}: a killed run left {leftover}, which cannot be deleted; move it away first")
+
+
+def _changed(target: Path, error: BitrowError | None = None) -> BitrowError:
+    why = error or "found it changed while the new set was written"
+    return BitrowError(f"{target}: {why}; the new set is not in its place")
 
 
 def _publish(partial: Path, target: Path, replace: bool) -> None:
+    """Give the folder its final name; what had that name is deleted only if it is a vector set of ours."""
+    if not replace or not os.path.lexists(target):
+        _sync(partial)
+        with leave.uncut():
+            if not _system_rename(partial, target, _RENAME_NOREPLACE):
+                if os.path.lexists(target):
+                    raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(target))
+                os.rename(partial, target)
+        _sync_name(target.parent)
+        return
+    try:
+        old = owned.finished(target)
+    except BitrowError as error:
+        raise _changed(target, error) from None
+    os.chmod(partial, stat.S_IMODE(target.lstat().st_mode))
     _sync(partial)
-    if not replace:
-        if not _system_rename(partial, target, _RENAME_NOREPLACE):
-            if target.exists():
-                raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(target))
-            os.rename(partial, target)
-    elif not exchange(partial, target):
+    aside = _swap(partial, target, old)
+    _sync_name(target.parent)
+    if not owned.remove(aside, old):
+        raise BitrowError(f"{target}: is replaced, but what was put into the old set meanwhile stays in {aside}")
+
+
+def _swap(partial: Path, target: Path, old: owned.Content) -> Path:
+    """Exchange the two names, in one step where the system can; where the old folder is now.
+
+    Raises:
+        BitrowError: another folder than `old` had the name, and has it again.
+    """
+    with leave.uncut():
+        if exchange(partial, target):
+            if not owned.unchanged(partial, old):
+                exchange(partial, target)
+                raise _changed(target)
+            return partial
         previous = target.parent / previous_name(target.name)
         os.rename(target, previous)
+        if not owned.unchanged(previous, old):
+            os.rename(previous, target)
+            raise _changed(target)
         os.rename(partial, target)
-        shutil.rmtree(previous, ignore_errors=True)
-    _sync_name(target.parent)
+        return previous
+
+
+def _undo(partial: Path) -> None:
+    """Delete an unfinished folder, or the old one in its place, while another thread may still write to it."""
+    for _ in range(20):
+        with contextlib.suppress(BitrowError, OSError):
+            if owned.remove(partial, owned.unfinished(partial), growing=True):
+                return
+        if not os.path.lexists(partial):
+            return
 
 
 @contextlib.contextmanager
 def new_folder(target: Path, replace: bool) -> Iterator[Path]:
     """An empty folder to fill; on success it becomes `target`, on any exception it goes.
 
-    `target`'s parent must exist. With `replace`, `target` is a folder whose content the caller gives up.
+    `target`'s parent must exist. With `replace`, a vector set of ours at `target` gives way, whatever else is there
+    does not. What is written is accounted for by an `owned.Journal` of the folder, or stays when the run is killed.
 
     Raises:
-        BitrowError: the parent is missing or cannot be written, or `target` has appeared in between.
+        BitrowError: the parent is missing or cannot be written, `target` has appeared or changed in between, or a
+            killed run left what is not its own.
     """
     parent = target.parent
     if not parent.is_dir():
         raise BitrowError(f"{target}: found no folder {parent}, expected an existing one to write in")
     try:
-        partial, held = _start(parent, target.name)
+        _clean(target)
+        partial, held = asides.new_folder(target)
     except OSError as error:
         raise BitrowError(f"{target}: cannot be written: {error.strerror}") from error
-    try:
-        yield partial
+    with leave.undoing(lambda: _undo(partial)):
         try:
-            _publish(partial, target, replace)
-        except FileExistsError:
-            raise BitrowError(f"{target}: found a folder that appeared meanwhile, expected none") from None
-        except OSError as error:
-            raise BitrowError(f"{target}: cannot be written: {error.strerror}") from error
-    finally:
-        # after an exchange this holds the old folder
-        shutil.rmtree(partial, ignore_errors=True)
-        if held is not None:
-            os.close(held)
+            yield partial
+            try:
+                _publish(partial, target, replace)
+            except FileExistsError:
+                raise BitrowError(f"{target}: found a folder that appeared meanwhile, expected none") from None
+            except OSError as error:
+                raise BitrowError(f"{target}: cannot be written: {error.strerror}") from error
+        finally:
+            _undo(partial)
+            if held is not None:
+                os.close(held)

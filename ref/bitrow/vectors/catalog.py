@@ -394,11 +394,21 @@ def _network(name: str, seed: int) -> Iterator[Problem]:
     if name in models.names():
         yield from _pass(name, 0)
         return
-    if name not in zoo.NETWORKS:
-        known = ", ".join([*models.names(), *zoo.NETWORKS])
-        raise BitrowError(f"network: found {name!r}, expected one of {known}")
+    _check_network(name)
     model = synthetic(zoo.NETWORKS[name](), seed)
     yield from networks.problems(model, pass_prefix(name, 0), 0, generate.run_problem, whole=False)
+
+
+def _check_network(name: str) -> None:
+    from bitrow import models, zoo
+
+    if name not in models.names() and name not in zoo.NETWORKS:
+        known = ", ".join([*models.names(), *zoo.NETWORKS])
+        raise BitrowError(f"network: found {name!r}, expected one of {known}")
+
+
+def _unknown(name: str) -> BitrowError:
+    return BitrowError(f"suite: found {name!r}, expected {', '.join(SUITES)}, or a case such as {standard()[0].name}")
 
 
 def _suite(name: str, seed: int) -> Iterator[Problem]:
@@ -416,9 +426,7 @@ def _suite(name: str, seed: int) -> Iterator[Problem]:
         if name in _pass_names(MODEL, image):
             yield next(_pass(MODEL, image, name.__eq__))
             return
-    raise BitrowError(
-        f"suite: found {name!r}, expected {', '.join(SUITES)}, or a case such as {standard()[0].name}"
-    )
+    raise _unknown(name)
 
 
 def problems(suites: Sequence[str], network: str | None, seed: int) -> Iterator[Problem]:
@@ -455,7 +463,11 @@ def _pass_names(model_name: str, image: int) -> list[str]:
 
 
 def names(suites: Sequence[str], network: str | None = None) -> list[str]:
-    """The names of the cases that `problems` yields, without computing any; an unknown name is left out."""
+    """The names of the cases that `problems` yields, without computing any.
+
+    Raises:
+        BitrowError: as `problems`.
+    """
     found: list[str] = []
     known = {entry.name for entry in standard()}
     passes = {case for image in NETWORK_IMAGES["standard"] for case in _pass_names(MODEL, image)}
@@ -465,7 +477,10 @@ def names(suites: Sequence[str], network: str | None = None) -> list[str]:
             found += [case for image in NETWORK_IMAGES[name] for case in _pass_names(MODEL, image)]
         elif name in known or name in passes:
             found.append(name)
+        else:
+            raise _unknown(name)
     if network is not None:
+        _check_network(network)
         found += _pass_names(network, 0)
     return list(dict.fromkeys(found))
 

@@ -15,10 +15,14 @@ from typing import Any
 import numpy as np
 
 from bitrow.errors import BitrowError
+from bitrow.reading import ARCHIVE, SOURCE, opened, read_bytes
+from bitrow.terminal import ERROR_LENGTH, plain
 from bitrow.vectors import arrays, certificates, emit, schema, shapes
 from bitrow.vectors.hexfile import from_words, read_hex, to_words
 from bitrow.vectors.schema import ARRAYS, CASE_JSON, MANIFEST, CaseEntry, TensorEntry
 from bitrow.vectors.store import check_values, files_below
+
+_NAME_LENGTH = 300  # of a file's name in a finding
 
 
 @dataclass(frozen=True)
@@ -32,8 +36,8 @@ class Finding:
         return self.message if self.message.startswith(self.file) else f"{self.file}: {self.message}"
 
 
-def _sha256(path: Path) -> str:
-    with path.open("rb") as stream:
+def _sha256(path: Path, where: str) -> str:
+    with opened(path, ARCHIVE, where) as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
@@ -48,7 +52,7 @@ class _Checker:
         self.certificates: dict[str, dict[str, Any] | None] = {}
 
     def note(self, file: str, message: str) -> None:
-        self.findings.setdefault(file, Finding(file, message))
+        self.findings.setdefault(file, Finding(plain(file, _NAME_LENGTH), plain(message, ERROR_LENGTH)))
 
     def trial(self, file: str, action: Callable[[], None]) -> bool:
         """Run a check of `file`; note what it raises."""
@@ -56,14 +60,12 @@ class _Checker:
             action()
         except BitrowError as error:
             self.note(file, str(error))
-        except OSError as error:
-            self.note(file, f"cannot be read: {error.strerror or error}")
         else:
             return True
         return False
 
     def check_presence(self) -> None:
-        present = set(files_below(self.folder))
+        present = {file for file in files_below(self.folder) if file.rpartition("/")[2] not in schema.IGNORED}
         listed = set(self.manifest["files"])
         for file in sorted(listed - present):
             self.note(file, f"found no such file, expected the one that {MANIFEST} lists")
@@ -97,7 +99,7 @@ class _Checker:
                 self.trial(file, functools.partial(self._compare_digest, file, expected))
 
     def _compare_digest(self, file: str, expected: str) -> None:
-        found = _sha256(self.folder / file)
+        found = _sha256(self.folder / file, file)
         if found != expected:
             raise BitrowError(
                 f"{file}: found SHA-256 {found[:16]}..., expected {expected[:16]}... of {MANIFEST}"
@@ -133,7 +135,7 @@ class _Checker:
 
     def _open_arrays(self, case: CaseEntry) -> arrays.Reader:
         where = f"{case.name}/{ARRAYS}"
-        reader = arrays.Reader(self.folder / case.name / ARRAYS, where)
+        reader = arrays.Reader(self.folder / case.name / ARRAYS, where, case.words)
         names = [tensor.name for tensor in case.tensors]
         if reader.names() != names:
             odd = next((name for name in reader.names() if name not in names), "another order or number")
@@ -203,7 +205,8 @@ class _Checker:
             self.trial(file, functools.partial(self._same_text, file, build(case, words)))
 
     def _same_text(self, file: str, expected: str) -> None:
-        found = (self.folder / file).read_text("utf-8", "replace").split("\n")
+        content = read_bytes(self.folder / file, SOURCE, file)
+        found = content.decode("utf-8", "replace").split("\n")
         for number, (line, wanted) in enumerate(zip(found, expected.split("\n"), strict=False), 1):
             if line != wanted:
                 raise BitrowError(f"{file} line {number}: found {line[:60]!r}, expected {wanted[:60]!r}")

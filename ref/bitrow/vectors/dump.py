@@ -1,26 +1,33 @@
 """What a simulator dumped: hex files as `$writememh` and benches write them, compared with golden words.
 
 Unlike a golden hex file (SPEC.md V2), a dump may have upper case, `_`, comments, blank lines, several words
-on a line, `@address` lines, more or fewer digits, and words with x or z digits: those count as undriven.
+on a line, `@address` lines, more or fewer digits, words with x or z digits (those count as undriven), and the mark
+that some editors put before UTF-8.
 Standard library and numpy only.
 """
 
 from __future__ import annotations
 
+import codecs
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from bitrow.errors import BitrowError
+from bitrow.reading import HEX, read_bytes
 from bitrow.vectors.case import Encoding
 from bitrow.vectors.hexfile import ANY_CASE, parse_block
 
-_COMMENT = re.compile(rb"//[^\n]*|/\*.*?\*/", re.DOTALL)
+_COMMENT = re.compile(rb"//[^\n]*|/\*.*?(?:\*/|\Z)", re.DOTALL)  # the end closes one, so that no search runs twice
 _DIGITS = re.compile(rb"[0-9a-fA-F]+")
 _UNKNOWN = re.compile(rb"[0-9a-fA-FxXzZ?]+")
-_ADDRESS = re.compile(rb"@([0-9a-fA-F]+)")
+_ADDRESS = re.compile(rb"@([0-9a-fA-F]{1,16})")
+_SPACE = re.compile(rb"\s")
+_STEP = 1 << 20  # bytes of a dump that become tokens at a time
+_WORD_BYTES = 64  # of a dump for each word, before it counts as too large
 
 
 @dataclass(frozen=True)
@@ -35,10 +42,10 @@ def read_dump(path: Path, encoding: Encoding, count: int, where: str) -> Dump:
     """Read a dump of `count` words.
 
     Raises:
-        BitrowError: naming `where`: a token that is no word, a word too wide, a wrong number of words.
-        OSError: the file cannot be read.
+        BitrowError: naming `where`: a token that is no word, a word too wide, a wrong number of words, a comment that
+            does not end, no regular file, more than 64 MiB (and 64 bytes for each word).
     """
-    content = path.read_bytes()
+    content = _content(path, where, count)
     plain = content.replace(b"\r\n", b"\n") if b"\r" in content else content
     if len(plain) == count * (encoding.hex_digits + 1):
         words = parse_block(plain, encoding.hex_digits, ANY_CASE)
@@ -47,16 +54,34 @@ def read_dump(path: Path, encoding: Encoding, count: int, where: str) -> Dump:
     return _read_tokens(plain, encoding, count, where)
 
 
-def _plain(content: bytes) -> bytes:
-    """The tokens of a dump without its comments and underscores."""
-    return _COMMENT.sub(b" ", content).replace(b"_", b"")
+def _content(path: Path, where: str, count: int = 0) -> bytes:
+    kind = HEX._replace(most=max(HEX.most, _WORD_BYTES * count))
+    return read_bytes(path, kind, where).removeprefix(codecs.BOM_UTF8)
+
+
+def _tokens(content: bytes, where: str) -> Iterator[bytes]:
+    """What stands between white space, comments and underscores left out."""
+
+    def blank(comment: re.Match[bytes]) -> bytes:
+        text = comment[0]
+        if text.startswith(b"/*") and not (text.endswith(b"*/") and len(text) >= 4):
+            raise BitrowError(f"{where}: found a comment that does not end, expected */")
+        return b" "
+
+    plain = _COMMENT.sub(blank, content).replace(b"_", b"")
+    start = 0
+    while start < len(plain):
+        space = _SPACE.search(plain, start + _STEP)
+        end = space.start() if space else len(plain)
+        yield from plain[start:end].split()
+        start = end
 
 
 def _read_tokens(content: bytes, encoding: Encoding, count: int, where: str) -> Dump:
     words, undriven = np.zeros(count, np.uint32), np.ones(count, bool)
     address = seen = 0
     addressed = False
-    for token in _plain(content).split():
+    for token in _tokens(content, where):
         jump = _ADDRESS.fullmatch(token)
         if jump:
             address, addressed = int(jump[1], 16), True
@@ -120,17 +145,18 @@ def count_words(path: Path, where: str) -> tuple[int, int]:
     """How many words a hex file holds, and the hex digits of the widest.
 
     Raises:
-        BitrowError: naming `where`: the file holds no word, or a token that is none.
-        OSError: the file cannot be read.
+        BitrowError: naming `where`: the file holds no word, or a token that is none; as `read_dump`.
     """
-    tokens = [token for token in _plain(path.read_bytes()).split() if not token.startswith(b"@")]
-    for number, token in enumerate(tokens):
+    number = digits = 0
+    for token in _tokens(_content(path, where), where):
+        if token.startswith(b"@"):
+            continue
         if not _UNKNOWN.fullmatch(token):
             text = token[:40].decode("ascii", "backslashreplace")
             raise BitrowError(f"{where} word {number}: found the non-hex word {text!r}, expected hex digits")
-    if not tokens:
+        number, digits = number + 1, max(digits, len(token))
+        if digits > 8:
+            raise BitrowError(f"{where} word {number - 1}: found a word of {digits} digits, expected at most 8")
+    if not number:
         raise BitrowError(f"{where}: found no word, expected a file of hex words")
-    digits = max(map(len, tokens))
-    if digits > 8:
-        raise BitrowError(f"{where}: found words of {digits} digits, expected at most 8")
-    return len(tokens), digits
+    return number, digits

@@ -12,7 +12,6 @@ from typing import Any
 
 import numpy as np
 
-from bitrow.errors import BitrowError
 from bitrow.vectors import schema, store
 from bitrow.vectors.case import Case, Tensor
 from bitrow.vectors.decode import ulps, word_text
@@ -193,10 +192,7 @@ def compare(
 
 
 def _read(path: Path, tensor: Tensor) -> Dump:
-    try:
-        return read_dump(path, tensor.encoding, int(np.size(tensor.data)), str(path))
-    except OSError as error:
-        raise BitrowError(f"{path}: cannot be read: {error.strerror or error}") from None
+    return read_dump(path, tensor.encoding, int(np.size(tensor.data)), str(path))
 
 
 def to_json(report: DutReport) -> dict[str, Any]:

@@ -15,11 +15,13 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from bitrow.errors import BitrowError
+from bitrow.reading import RECORDS, read_text
+from bitrow.reading.values import parse_json
 from bitrow.vectors import operations
 from bitrow.vectors.case import Encoding
 from bitrow.vectors.operations import Operation, Words
 from bitrow.vectors.problems import Problem
-from bitrow.vectors.schema import check_name, decode_config, encode_config
+from bitrow.vectors.schema import check_name, decode_config, encode_config, field_of
 
 CORPUS = Path(__file__).with_suffix(".jsonl")
 PREFIX = "found_"
@@ -81,13 +83,12 @@ def line(problem: Problem, by: str, why: str) -> str:
 
 
 def _record(text: str, where: str) -> Found:
-    try:
-        value = json.loads(text)
-    except ValueError:
-        raise BitrowError(f"{where}: found no JSON, expected a record") from None
+    value = parse_json(text, where, "a record")
     if not isinstance(value, dict) or set(value) != set(_FIELDS):
         found = sorted(value) if isinstance(value, dict) else type(value).__name__
         raise BitrowError(f"{where}: found {found}, expected {', '.join(_FIELDS)}")
+    for name in ("name", "operation", "by", "why"):
+        field_of(value, name, str, where)
     config = decode_config(value["config"], f"{where}: config")
     operation = operations.find(value["operation"], config)
     try:
@@ -98,7 +99,7 @@ def _record(text: str, where: str) -> Found:
     except (ValueError, TypeError, AttributeError, OverflowError) as error:
         raise BitrowError(f"{where}: found words that cannot be read: {error}") from None
     name = check_name(f"{PREFIX}{value['name']}", where)
-    return Found(Problem(name, value["operation"], config, given), expected, str(value["by"]), str(value["why"]))
+    return Found(Problem(name, value["operation"], config, given), expected, value["by"], value["why"])
 
 
 def load(path: Path = CORPUS) -> tuple[Found, ...]:
@@ -107,10 +108,7 @@ def load(path: Path = CORPUS) -> tuple[Found, ...]:
     Raises:
         BitrowError: naming file and line: it cannot be read, holds no record, or a name twice.
     """
-    try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except OSError as error:
-        raise BitrowError(f"{path}: cannot be read: {error.strerror or error}") from None
+    lines = read_text(path, RECORDS).splitlines()
     records: dict[str, Found] = {}
     for number, text in enumerate(lines, 1):
         record = _record(text, f"{path} line {number}")

@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from bitrow.errors import BitrowError
+from bitrow.reading import HEX, opened, size_of
 from bitrow.vectors.case import Encoding
 
 CHUNK_WORDS = 1 << 19
@@ -86,19 +87,18 @@ def read_hex(path: Path, encoding: Encoding, count: int, where: str) -> np.ndarr
 
     Raises:
         BitrowError: naming `where` and the line: a word too short, too wide or not hex, a wrong count, a file
-            that ends in mid-line, a word with bits above `encoding.bits`.
-        OSError: the file cannot be read.
+            that ends in mid-line, a word with bits above `encoding.bits`, no regular file.
     """
     digits = encoding.hex_digits
-    words = np.empty(count, np.uint32)
     done = 0
-    with path.open("rb") as stream:
+    with opened(path, HEX, where, most=HEX.most + count * (digits + 1)) as stream:
+        words = np.empty(min(count, size_of(stream) // (digits + 1) + 1), np.uint32)  # a forged count takes no memory
         while block := stream.read(CHUNK_WORDS * (digits + 1)):
             whole, rest = divmod(len(block), digits + 1)
             parsed = parse_block(block[: whole * (digits + 1)], digits, _VALUES)
             if parsed is None:
                 raise _line_error(block, done + 1, digits, where)
-            if done + whole <= count:
+            if done + whole <= len(words):
                 words[done : done + whole] = parsed
             done += whole
             if rest:

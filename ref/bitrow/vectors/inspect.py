@@ -20,8 +20,8 @@ from bitrow.vectors.decode import FloatWord, decimal_text, float_of, hex_float, 
 from bitrow.vectors.dump import Dump, count_words, read_dump
 from bitrow.vectors.hexfile import from_words
 
-_WORD = re.compile(r"(?:0[xX]|\d+'[hH])?([0-9a-fA-F_]+)")
-_FORMAT = re.compile(r"(fp16|fp32|(u?)(fxp|int)(\d+))")
+_WORD = re.compile(r"(?:0[xX]|[0-9]+'[hH])?([0-9a-fA-F_]+)")
+_FORMAT = re.compile(r"(fp16|fp32|(u?)(fxp|int)([0-9]{1,2}))")
 _SHOWN = 8
 
 
@@ -92,12 +92,21 @@ def _float_lines(word: int, encoding: Encoding) -> Iterator[str]:
 
 
 def _fields_line(word: int, digits: int, encoding: Encoding) -> str:
-    """Codes of at most 4 bits, a nibble each; wider ones a byte each (SPEC.md Q5)."""
+    """Codes of at most 4 bits, a nibble each; wider ones a byte each (SPEC.md Q5).
+
+    Raises:
+        BitrowError: a nibble or byte that its code does not fill with its sign or with zeros.
+    """
     step = 4 if encoding.bits <= 4 else 8
-    fields = [word >> shift & ((1 << encoding.bits) - 1) for shift in range(0, 4 * digits, step)]
+    fields = [word >> shift & ((1 << step) - 1) for shift in range(0, 4 * digits, step)]
+    code = (1 << encoding.bits) - 1
     name = f"{'FXP' if encoding.signed else 'UFXP'}{encoding.bits}"
     unit = "nibbles" if step == 4 else "bytes"
-    values = ", ".join(value_text(field, encoding) for field in fields)
+    for field in fields:
+        negative = encoding.signed and field >> (encoding.bits - 1) & 1
+        if field & ~code not in (0, ((1 << step) - 1) & ~code if negative else 0):
+            raise BitrowError(f"{field:0{step // 4}x}: found more than {encoding.bits} bits, expected a code of {name}")
+    values = ", ".join(value_text(field & code, encoding) for field in fields)
     return f"as {name}: {values}" if len(fields) == 1 else f"as {name} {unit}, low first: {values}"
 
 
@@ -172,15 +181,11 @@ def file_lines(path: Path, as_format: str | None = None) -> Iterator[str]:
     Raises:
         BitrowError: not a hex file, words too wide for the format, or no such format.
     """
-    try:
-        count, digits = count_words(path, str(path))
-        entry = _listed(path)
-        encoding = default_format(digits) if entry is None else entry.encoding
-        if as_format:
-            encoding = parse_format(as_format)
-        dump = read_dump(path, encoding, count, str(path))
-    except OSError as error:
-        raise BitrowError(f"{path}: cannot be read: {error.strerror or error}") from None
+    given = parse_format(as_format) if as_format else None
+    count, digits = count_words(path, str(path))
+    entry = _listed(path)
+    encoding = given or (default_format(digits) if entry is None else entry.encoding)
+    dump = read_dump(path, encoding, count, str(path))
     kind = "signed " if encoding.signed else ""
     yield f"{path}: {count} words of {encoding.word_bits} bits, {kind}{encoding.kind.value}"
     if entry is not None:

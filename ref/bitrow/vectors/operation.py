@@ -23,8 +23,8 @@ Words = dict[str, np.ndarray]
 Pick = Encoding | Callable[[Config], Encoding]
 Static = tuple[tuple[str, tuple[int, ...]], ...]
 
-_LEVEL = re.compile(r"(.+)_level(\d+)")
-_STEP = re.compile(r"(sum)_(\d+)")
+_LEVEL = re.compile(r"(.+)_level([0-9]+)")
+_STEP = re.compile(r"(sum)_([0-9]+)")
 _KERNELS = "bitrow.vectors.kernels"
 
 

@@ -17,6 +17,7 @@ from typing import Any
 from bitrow import config as configs
 from bitrow.errors import BitrowError
 from bitrow.formats import Accumulator, Float, FloatMode, Fxp
+from bitrow.reading import values
 from bitrow.vectors.case import Case, Encoding, Kind, Role, Tensor
 from bitrow.vectors.policy import describe
 
@@ -25,6 +26,7 @@ SPEC_VERSION = 1
 MANIFEST = "manifest.json"
 CASE_JSON = "case.json"
 ARRAYS = "case.npz"
+IGNORED = frozenset((".DS_Store", "Thumbs.db", "desktop.ini"))  # what desktops leave in a folder that they show
 
 NAME = re.compile(r"[a-z][a-z0-9]*(_[a-z0-9]+)*")
 NAME_LIMIT = 64
@@ -144,18 +146,9 @@ def read_json(path: Path, where: str) -> dict[str, Any]:
     """A JSON object.
 
     Raises:
-        BitrowError: naming `where`: no such file, not readable, not JSON, or not an object.
+        BitrowError: naming `where`: no such file, not readable, not strict JSON, or not an object.
     """
-    try:
-        value = json.loads(path.read_bytes())
-    except FileNotFoundError:
-        raise BitrowError(f"{where}: found no such file, expected a JSON file") from None
-    except OSError as error:
-        raise BitrowError(f"{where}: cannot be read: {error.strerror}") from None
-    except (ValueError, RecursionError) as error:
-        raise BitrowError(
-            f"{where}: found text that is not JSON ({str(error)[:80]}), expected JSON"
-        ) from None
+    value = values.read_json(path, where)
     if not isinstance(value, dict):
         raise BitrowError(f"{where}: found a {type(value).__name__}, expected a JSON object")
     return value
@@ -320,6 +313,10 @@ class CaseEntry:
     clauses: tuple[str, ...]
     bins: dict[str, int]
     rows_checked: str
+
+    @property
+    def words(self) -> int:
+        return sum(tensor.count for tensor in self.tensors)
 
     def with_words(self, tensors: tuple[Tensor, ...]) -> Case:
         """The case with its tensors."""

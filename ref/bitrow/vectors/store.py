@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from bitrow.errors import BitrowError
-from bitrow.vectors import arrays, atomic, certificates, emit, schema
+from bitrow.vectors import arrays, atomic, certificates, emit, owned, schema
 from bitrow.vectors.case import Case, Encoding, Kind, Tensor
 from bitrow.vectors.hexfile import hex_chunks, to_words
 from bitrow.vectors.schema import ARRAYS, CASE_JSON, MANIFEST, CaseEntry, TensorEntry
@@ -58,6 +58,11 @@ class _Set:
         self.folder, self.target = folder, target
         self.files: dict[str, str] = {}
         self.bytes = 0
+        with self.writing():
+            self.journal = owned.Journal(folder)
+
+    def close(self) -> None:
+        self.journal.close()
 
     @contextlib.contextmanager
     def writing(self) -> Iterator[None]:
@@ -70,11 +75,24 @@ class _Set:
     def write(self, name: str, chunks: Iterable[bytes]) -> None:
         """One file of the set, named relative to it."""
         with self.writing():
+            self.journal.begun(name)
             file = _HashedFile(self.folder / name)
             for chunk in chunks:
                 file.write(chunk)
-            self.files[name] = file.close()
+            self._note(name, file.close())
             self.bytes += file.bytes
+
+    def _note(self, name: str, digest: str) -> None:
+        self.files[name] = digest
+        self.journal.done(name, digest)
+
+    def complete(self) -> None:
+        """All files are written; nothing else may lie among them."""
+        with self.writing():
+            self.journal.complete()
+        foreign = sorted(set(files_below(self.folder)) - set(self.files))
+        if foreign:
+            raise BitrowError(f"{self.target}: found {foreign[0]} put into the unfinished set, expected it untouched")
 
     def adopt(self, name: str) -> None:
         """Checksum a file of the set that was written by other means."""
@@ -83,7 +101,7 @@ class _Set:
             while block := stream.read(1 << 20):
                 digest.update(block)
                 self.bytes += len(block)
-        self.files[name] = digest.hexdigest()
+            self._note(name, digest.hexdigest())
 
 
 def check_values(data: np.ndarray, encoding: Encoding, where: str) -> None:
@@ -129,6 +147,7 @@ def _write_tensors(out: _Set, case: Case) -> _Written:
     parameters: dict[str, np.ndarray] = {}
     with out.writing():
         (out.folder / case.name).mkdir()
+        out.journal.begun(f"{case.name}/{ARRAYS}")
         packed = (out.folder / case.name / ARRAYS).open("xb")
     with packed, arrays.Writer(packed) as members:
         for tensor in case.tensors:
@@ -181,13 +200,15 @@ def check_target(out: Path, force: bool) -> Path:
 
     Raises:
         BitrowError: something exists at `out` and `force` is not set, or, with `force`, holds files that no
-            vector set of ours wrote; `out` has no name or no parent folder.
+            vector set of ours wrote, or that have changed since; `out` has no name or no parent folder.
     """
-    target = out.resolve()
+    target = Path(os.path.realpath(out))
     if not target.name:
         raise BitrowError(f"{out}: found the root folder, expected a folder to create")
     if not target.parent.is_dir():
         raise BitrowError(f"{out}: found no folder {target.parent}, expected an existing one to write in")
+    if target.is_symlink():
+        raise BitrowError(f"{out}: found a loop of links, expected a folder to create")
     if not target.exists():
         return target
     if not target.is_dir():
@@ -196,21 +217,10 @@ def check_target(out: Path, force: bool) -> Path:
         raise BitrowError(
             f"{out}: found an existing folder, expected none; use --force to replace a vector set"
         )
-    found = files_below(target)
-    if not found:
-        return target
     try:
-        manifest = schema.read_json(target / MANIFEST, str(target / MANIFEST))
-        own = {MANIFEST, *manifest["files"], *(f"{name}/" for name in manifest["cases"])}
-    except (BitrowError, KeyError, TypeError):
-        raise BitrowError(
-            f"{out}: found a folder that is not a vector set; --force replaces only vector sets"
-        ) from None
-    foreign = [name for name in found if name not in own]
-    if foreign:
-        raise BitrowError(
-            f"{out}: found {foreign[0]}, which is no part of the vector set; move it away first"
-        )
+        owned.finished(target)
+    except BitrowError as error:
+        raise BitrowError(f"{out}: {error}") from None
     return target
 
 
@@ -232,8 +242,7 @@ def write_set(
     names: list[str] = []
     certified: dict[str, Any] = {}
     tensors = words = 0
-    with atomic.new_folder(target, target.exists()) as folder:
-        files = _Set(folder, target)
+    with atomic.new_folder(target, target.exists()) as folder, contextlib.closing(_Set(folder, target)) as files:
         for case in cases:
             schema.check_name(case.name, "case")
             if case.name in names:
@@ -255,6 +264,7 @@ def write_set(
         }
         files.write(MANIFEST, [schema.to_json(manifest)])
         schema.read_manifest(folder)
+        files.complete()
     return SetSummary(target, len(names), tensors, words, files.bytes)
 
 
@@ -275,14 +285,11 @@ def read_case(path: Path, name: str) -> Case:
     """
     entry = schema.read_case_json(path, name)
     where = f"{name}/{ARRAYS}"
-    try:
-        with arrays.Reader(path / name / ARRAYS, where) as reader:
-            tensors = tuple(
-                Tensor(t.name, t.role, t.encoding, t.layout, reader.read(t.name, t.encoding.dtype, t.shape))
-                for t in entry.tensors
-            )
-    except OSError as error:
-        raise BitrowError(f"{where}: cannot be read: {error.strerror or error}") from None
+    with arrays.Reader(path / name / ARRAYS, where, entry.words) as reader:
+        tensors = tuple(
+            Tensor(t.name, t.role, t.encoding, t.layout, reader.read(t.name, t.encoding.dtype, t.shape))
+            for t in entry.tensors
+        )
     return entry.with_words(tensors)
 
 

@@ -5,9 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from bitrow import terminal
 from bitrow.errors import BitrowError
-from bitrow.files import write_report, write_text
+from bitrow.files import check_outputs, write_report, write_text
 from bitrow.proofs.mutants import catalogue, report
+from bitrow.terminal import Column
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -38,6 +40,7 @@ def mutants(
     folder = folder or GOLDEN
     if not folder.is_dir():
         raise BitrowError(f"{folder}: found no vector set, expected one there or at --set DIR")
+    check_outputs({"--json": json_file, "--markdown": markdown}, [folder])
     with bar("mutants", len(catalogue.MUTANTS), quiet) as advance:
         found = report.run(folder, catalogue.MUTANTS, advance)
     if markdown is not None:
@@ -49,25 +52,17 @@ def mutants(
 
 
 def _print(found: report.Report, console: Console | None) -> None:
-    from rich.console import Console
-
-    console = console or Console()
-    if not console.is_terminal:
-        console.width = max(console.width, 160)
+    console = console or terminal.console()
     for title, header, rows in report.TABLES:
-        console.print(_table(title, header, [row for row in rows(found) if title != "Cases" or row[2]]))
-    console.print(report.summary(found), highlight=False, markup=False)
+        terminal.put_table(_table(title, header, [row for row in rows(found) if title != "Cases" or row[2]]), console)
+    terminal.put_line(report.summary(found), console)
     if found.survivors:
-        console.print(f"survivors: {', '.join(found.survivors)}", highlight=False, markup=False, style="bold red")
+        terminal.put_line(f"survivors: {', '.join(found.survivors)}", console, style="bold red")
 
 
 def _table(title: str, header: tuple[str, ...], rows: list[tuple[str, ...]]) -> Table:
-    from rich.markup import escape
-    from rich.table import Table
-
-    table = Table(title=title if title != "Cases" else "Cases that alone find a mutant", title_justify="left")
-    for name in header:
-        table.add_column(name, overflow="fold")
+    shown = title if title != "Cases" else "Cases that alone find a mutant"
+    table = terminal.table(shown, [Column(name) for name in header])
     for row in rows:
-        table.add_row(*map(escape, row), style="bold red" if "SURVIVES" in row else "")
+        terminal.add_row(table, row, style="bold red" if "SURVIVES" in row else "")
     return table

@@ -1,0 +1,40 @@
+"""Numbers and paths of the command line: ASCII digits, finite, within a range; no NUL."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from bitrow.reading.values import number, whole_number
+
+
+class Whole(click.IntRange):
+    """A whole number."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        if isinstance(value, str) and whole_number(value) is None:
+            self.fail(f"{value!r} is not a whole number of up to 19 digits.", param, ctx)
+        return super().convert(value, param, ctx)
+
+
+class Number(click.FloatRange):
+    """A finite number."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        if isinstance(value, str) and number(value) is None:
+            self.fail(f"{value!r} is not a finite number.", param, ctx)
+        return super().convert(value, param, ctx)
+
+
+class Place(click.Path):
+    """A path, as `pathlib.Path`."""
+
+    def __init__(self) -> None:
+        super().__init__(path_type=Path)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        if "\0" in str(value):
+            self.fail(f"{value!r} has a NUL in it.", param, ctx)
+        return super().convert(value, param, ctx)

@@ -1,0 +1,140 @@
+"""The figures of a finished run as files, and what of them is computed again before they are taken up.
+
+`metrics.json` says what was measured, `state.safetensors` holds what it was measured of: the accuracy, the digest and
+the number of epochs are those of that state, cost and identity those of the plan. The figures of earlier epochs cannot
+be had again without training; of them the form alone is checked.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from bitrow.errors import BitrowError
+from bitrow.files import read_json, write_csv, write_json
+from bitrow.reading.values import parse_json
+from bitrow.transfer import checkpoint, processes
+from bitrow.transfer.accounting import account
+from bitrow.transfer.data import Transfer
+from bitrow.transfer.training import State, Trainer
+
+METRICS, CURVE, STATE = "metrics.json", "metrics.csv", "state.safetensors"
+ROW = ("epoch", "loss", "train_accuracy", "test_accuracy")
+
+
+class Run(NamedTuple):
+    """One finished run: its name, the accuracy on the target's test images, the final state's digest, its cost."""
+
+    policy: str
+    numerics: str
+    seed: int
+    accuracy: float
+    digest: str
+    rows: list[dict[str, Any]]
+    cost: dict[str, Any]
+
+
+def finish(policy: str, numerics: str, seed: int, trainer: Trainer, state: State, rows: list[dict[str, Any]]) -> Run:
+    """The figures of a run that has ended in `state`."""
+    cost = account(trainer.network, trainer.program.trained, policy=policy).as_dict()
+    return Run(policy, numerics, seed, rows[-1]["test_accuracy"], checkpoint.digest(state), rows, cost)
+
+
+def keep(folder: Path, done: Run, state: State, saved: checkpoint.Checkpoints) -> None:
+    """Write a run that has ended, the file that says so last. Raises: BitrowError as `files.whole`."""
+    checkpoint.save_state(folder / STATE, state)
+    write_csv(folder / CURVE, done.rows, parents=True)
+    write_json(folder / METRICS, done._asdict(), parents=True)
+    saved.clear()
+
+
+def is_kept(folder: Path) -> bool:
+    """Whether a run ended there."""
+    return (folder / METRICS).exists()
+
+
+def read(folder: Path, policy: str, numerics: str, seed: int, epochs: int) -> dict[str, Any]:
+    """What `metrics.json` says, in JSON's values.
+
+    Raises:
+        BitrowError: naming the file and the field: other fields or types, another run's, or not of so many epochs.
+    """
+    file = folder / METRICS
+    found = read_json(file)
+    if not isinstance(found, dict) or set(found) != set(Run._fields):
+        raise BitrowError(f"{file}: found other keys, expected {', '.join(Run._fields)}")
+    for name, value in (("policy", policy), ("numerics", numerics), ("seed", seed)):
+        if found[name] != value or type(found[name]) is not type(value):
+            raise BitrowError(f"{file} {name}: found {found[name]!s:.60}, expected {value}")
+    check_rows(str(file), found["rows"], epochs)
+    if found["accuracy"] != found["rows"][-1]["test_accuracy"]:
+        expected = found["rows"][-1]["test_accuracy"]
+        raise BitrowError(f"{file} accuracy: found {found['accuracy']!s:.60}, expected {expected}, the last epoch's")
+    return found
+
+
+def check_rows(where: str, rows: Any, epochs: int) -> None:
+    """Refuse what is no list of the figures of the first `epochs` epochs. Raises: BitrowError, naming `where`."""
+    if not isinstance(rows, list) or len(rows) != epochs:
+        count = len(rows) if isinstance(rows, list) else type(rows).__name__
+        raise BitrowError(f"{where} rows: found {count}, expected {epochs}, one for each epoch")
+    for number, row in enumerate(rows, 1):
+        if not isinstance(row, dict) or set(row) != set(ROW) or type(row["epoch"]) is not int or row["epoch"] != number:
+            raise BitrowError(f"{where} rows: found {row!s:.60}, expected {', '.join(ROW)} of epoch {number}")
+        for name in ROW[1:]:
+            value = row[name]
+            good = type(value) in (int, float) and (name == "loss" or 0 <= value <= 1)
+            if not good or (name == "loss" and value < 0 and math.isfinite(value)):
+                raise BitrowError(f"{where} rows: found {name} {value!s:.60} of epoch {number}, expected its figure")
+
+
+def verify(folder: Path, found: Mapping[str, Any], trainer: Trainer, data: Transfer) -> Run:
+    """The kept run, computed again from its state as far as that goes.
+
+    Raises:
+        BitrowError: naming the file: a state that cannot be read, or figures that are not that state's.
+    """
+    state = trainer.place(checkpoint.load_state(folder / STATE, trainer.start()))
+    check_state(str(folder / STATE), state, trainer, len(found["rows"]))
+    accuracy = trainer.accuracy(state, data.target.test)
+    rows = [*found["rows"][:-1], found["rows"][-1] | {"test_accuracy": accuracy}]
+    again = finish(found["policy"], found["numerics"], found["seed"], trainer, state, rows)
+    for name, value in parse_json(json.dumps(again._asdict()), METRICS, constants=True).items():
+        if name != "rows" and found[name] != value:
+            raise BitrowError(f"{folder / METRICS} {name}: found {found[name]!s:.60}, expected {value!s:.60} as "
+                              f"{STATE} has it")  # fmt: skip
+    return again
+
+
+def check_state(where: str, state: State, trainer: Trainer, epochs: int) -> None:
+    """Refuse a state whose optimizer has not made the steps of so many epochs. Raises: BitrowError, naming `where`."""
+    steps = trainer.program.steps * epochs
+    for name, array in checkpoint.arrays(state).items():
+        if name.endswith(".count") and np.any(array != steps):
+            raise BitrowError(f"{where}: found a state after {int(array)} steps, expected {steps}, of {epochs} epochs")
+
+
+def check_checkpoint(where: str, before: checkpoint.Found, state: State, trainer: Trainer, data: Transfer) -> None:
+    """Refuse a checkpoint whose last figures are not its state's, or whose epochs cannot be. Raises: BitrowError."""
+    epochs = trainer.program.recipe.epochs
+    if type(before.epochs) is not int or not 1 <= before.epochs <= epochs:
+        raise BitrowError(f"{where}: found a checkpoint after {before.epochs!s:.20} epochs, expected 1 to {epochs}")
+    check_rows(where, before.rows, before.epochs)
+    check_state(where, state, trainer, before.epochs)
+    accuracy, expected = before.rows[-1]["test_accuracy"], trainer.accuracy(state, data.target.test)
+    if accuracy != expected:
+        raise BitrowError(f"{where}: found a checkpoint of accuracy {accuracy}, expected its state's {expected}")
+
+
+def told(folder: Path, policy: str, numerics: str, seed: int, epochs: int) -> dict[str, Any] | None:
+    """`read` where a run ended, None elsewhere; by the first of several processes, for all of them."""
+
+    def look() -> dict[str, Any] | None:
+        return read(folder, policy, numerics, seed, epochs) if is_kept(folder) else None
+
+    return processes.agree(look)
