@@ -133,11 +133,17 @@ def test_the_first_wrong_tap_of_the_dataflow_is_named(monkeypatch: pytest.Monkey
     net = small()
     model = synthetic(net, 1, 1)
     assert model.samples is not None
-    right = check_module._whole_tensor_taps
+    found = schedule(net)
+    arguments = model.params, jnp.asarray(model.samples.images), jnp.asarray(model.samples.dlogits)
+    right = check_module._whole_tensor_taps(found, *arguments)
+    emulator = Emulator(net, order_of(found), slots=slots_of(found), record=True)
+    rows = emulator(*arguments)
+    monkeypatch.setattr(Emulator, "__call__", lambda *_: rows)
+    monkeypatch.setattr(check_module, "Emulator", lambda *_, **__: emulator)
     wrong = ["dx", "c1/backward/dx", "c2/backward/dy_code", "logits", "c2/forward/mask", "r1/forward/y", "c1/forward/y"]
 
-    def broken(*arguments: object) -> dict[str, np.ndarray]:
-        taps = {name: np.array(value) for name, value in right(*arguments).items()}  # type: ignore[arg-type]
+    def broken(*_: object) -> dict[str, np.ndarray]:
+        taps = {name: np.array(value) for name, value in right.items()}
         for name in wrong:
             words = taps[name].reshape(-1).view(f"u{taps[name].dtype.itemsize}")
             words[0] ^= 1
@@ -146,7 +152,7 @@ def test_the_first_wrong_tap_of_the_dataflow_is_named(monkeypatch: pytest.Monkey
     monkeypatch.setattr(check_module, "_whole_tensor_taps", broken)
     while wrong:
         with pytest.raises(BitrowError) as caught:
-            check(schedule(net), model.params, jnp.asarray(model.samples.images), jnp.asarray(model.samples.dlogits))
+            check(found, *arguments)
         assert str(caught.value).startswith(f"{net.name} {wrong.pop()}: image 0 row 0 word 0")
 
 

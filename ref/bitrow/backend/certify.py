@@ -15,7 +15,7 @@ import platform
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -192,14 +192,13 @@ def _program_row(check: str, count: int, differ: list[str], first: str, start: f
             "seconds": round(time.perf_counter() - start, 2)}  # fmt: skip
 
 
-def run_way(way: Way, full: bool = False) -> dict[str, str]:
-    """Digests that a process of its own prints: of kernels, and of EVERYWHERE's programs or, `full`, of all.
+def run_way(way: Way, names: Sequence[str]) -> dict[str, str]:
+    """Digests of the kernels and programs called `names` that a process of its own prints.
 
     Raises:
         BitrowError: the process failed.
     """
-    command = [sys.executable, "-m", "bitrow.backend.certify", way.form, *(["one_processor"] if way.one_thread else []),
-               *(["full"] if full else [])]  # fmt: skip
+    command = [sys.executable, "-m", "bitrow.backend.certify", way.form, "one" if way.one_thread else "all", *names]
     environment = {**os.environ, "XLA_FLAGS": way.flags, "XLA_PYTHON_CLIENT_PREALLOCATE": "false"}
     if way.one_thread:
         environment["NPROC"] = "1"
@@ -217,7 +216,7 @@ def check_way(name: str, way: Way, full: bool = False) -> dict[str, Any]:
     expected |= {key: program_digests.DIGESTS[key] for key in way_programs(way.form, full)}
     first = ""
     try:
-        found = run_way(way, full)
+        found = run_way(way, list(expected))
         differ = sorted(key for key, text in expected.items() if found.get(key) != text)
     except BitrowError as error:
         differ, first = sorted(expected), str(error)
@@ -277,13 +276,15 @@ def certify(json_file: Path | None = None, full: bool = False) -> bool:
 
 
 def main(arguments: list[str]) -> None:
-    """What a process of its own does: the digests of one form, and of programs, as JSON."""
-    form, *rest = arguments
-    if "one_processor" in rest and hasattr(os, "sched_setaffinity"):  # before XLA starts its threads
+    """What a process of its own does: the digests of kernels in one form, and of programs, as JSON."""
+    form, processors, *names = arguments
+    if processors == "one" and hasattr(os, "sched_setaffinity"):  # before XLA starts its threads
         os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
-    found = {name: identity.digest(FORMS[form](identity.problems()[name])) for name in applicable(form)[0]}
-    for name in way_programs(form, "full" in rest):
-        found[name] = identity.digest(programs.run(programs.programs()[name]))
+    kernels, whole = identity.problems(), programs.programs()
+    found = {
+        name: identity.digest(FORMS[form](kernels[name]) if name in kernels else programs.run(whole[name]))
+        for name in names
+    }
     terminal.put_json(json.dumps(found))
 
 
