@@ -12,16 +12,10 @@ from jax import lax
 from bitrow.backend import certify, compiled, programs
 from bitrow.ops import fp16
 from bitrow.vectors import identity
+from other_isa.guest import narrowed
 
 X = jnp.ones(2048, jnp.float16)
 WIDE = X.astype(jnp.float32)
-
-
-def old_mul_add(a, b, c):
-    """The product and sum that a processor with FP16 arithmetic fused: a barrier and an OR stood between."""
-    a, b, c = (x.astype(jnp.float32) for x in (a, b, c))
-    product = fp16.bits((a * b).astype(jnp.float16)) | lax.optimization_barrier(jnp.uint16(0))
-    return (lax.bitcast_convert_type(product, jnp.float16).astype(jnp.float32) + c).astype(jnp.float16)
 
 
 def summed_in_a_loop(x):
@@ -29,7 +23,7 @@ def summed_in_a_loop(x):
 
 
 BROKEN: dict[str, tuple[Callable, tuple, str]] = {
-    "old mul_add": (old_mul_add, (X, X, X), "half arithmetic"),
+    "old mul_add": (narrowed, (X, X, X), "half arithmetic"),
     "half sum": (lambda x: x + x[::-1], (X,), "half arithmetic"),
     "half maximum": (lambda x, y: jnp.maximum(x, y), (X, X), "half arithmetic"),
     "float32 product and sum": (lambda a, b, c: a * b + c, (WIDE, WIDE, WIDE), "a sum reads a product"),
@@ -98,6 +92,6 @@ def test_certify_reads_all_of_them(monkeypatch: pytest.MonkeyPatch) -> None:
     names = [name for name, _, _ in certify.read_alone()]
     assert names == [*identity.problems(), *(f"epoch {policy}" for policy in programs.EPOCHS)]
     monkeypatch.setattr(programs, "programs", lambda: {})
-    monkeypatch.setattr(certify, "read_alone", lambda: iter([("broken", jax.jit(old_mul_add), (X, X, X))]))
+    monkeypatch.setattr(certify, "read_alone", lambda: iter([("broken", jax.jit(narrowed), (X, X, X))]))
     _, row = certify.check_programs()
     assert row["differ"] == ["broken"] and "half arithmetic" in row["first"]
