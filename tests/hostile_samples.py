@@ -165,8 +165,8 @@ def npz() -> bytes:
 def result_file() -> bytes:
     """What `prove` writes for one small claim."""
     results = shards.Results(Effort.QUICK, {"fp16.add": 2})
-    results.add(shards.Job("fp16.add", 0), shards.Done(Chunk(10, None, "00ff", ""), 0.5))
-    results.add(shards.Job("fp16.add", 1), shards.Done(Chunk(12, None, "00fe", "a note"), 0.25))
+    results.add(shards.Job("fp16.add", 0), shards.Done(Chunk(10, None, "0f" * 32, ""), 0.5))
+    results.add(shards.Job("fp16.add", 1), shards.Done(Chunk(12, None, "0e" * 32, "a note"), 0.25))
     with tempfile.TemporaryDirectory() as folder:
         shards.save(results, Path(folder) / "a.json")
         return (Path(folder) / "a.json").read_bytes()

@@ -81,7 +81,7 @@ FILES: dict[str, Place] = {
     "ablate": _file("machine.toml", "ablate", "--machine", "FILE"),
     "model": _file("model.safetensors", "pipeline", "FILE"),
     "certificates": _file("model.safetensors", "prove", "--network", "FILE"),
-    "float model": _file("model.safetensors", "transfer", "--network", "resnet8", "--model", "FILE", "--limit", "2"),
+    "float model": _file("model.safetensors", "transfer", "--network", "resnet8", "--model", "FILE", "--limit", "20"),
     "results": _file("results.json", "prove", "--merge", "FILE"),
     "npz": _file("data.npz", "transfer", "--data", "FILE"),
     "zip": _file("data.zip", "transfer", "--data", "FILE"),

@@ -173,10 +173,10 @@ BAD_TENSORS = {
     "code": (replaced("c1.weight_code", 8), "c1 weight_code: found 8 to 8, expected -8 to 7"),
     "low code": (replaced("c1.weight_code", -9), "c1 weight_code: found -9 to -9"),
     "seed": (replaced("c1.seed", 0), "c1 seed: found 0, expected 1 to 65535"),
-    "frozen norm": (replaced("n2.b", np.nan), "n2 b: found a value that is not finite"),
-    "batch norm": (replaced("n1.gamma", np.inf), "n1 gamma: found a value that is not finite"),
+    "frozen norm": (replaced("n2.b", np.nan), "n2 b channel 0: found a value that is not finite"),
+    "batch norm": (replaced("n1.gamma", np.inf), "n1 gamma channel 0: found a value that is not finite"),
     "eps": (replaced("n1.eps", -1.0), "n1 eps: found -1.0"),
-    "head": (replaced("head.weight", np.inf), "head weight: found a value that is not finite"),
+    "head": (replaced("head.weight", np.inf), "head weight channel 0: found a value that is not finite"),
     "samples": (replaced("samples.labels", np.zeros(3, np.int32)), "samples.labels: found int32[3]"),
 }
 

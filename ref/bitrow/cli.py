@@ -237,7 +237,7 @@ def pipeline(network: str, forward_only: bool, **options: Any) -> None:
     """Run the row pipeline of a named network or a model file: cycles, buffers, banks, energy."""
     from bitrow.pipeline import command
 
-    model = [Path(network)] if Path(network).is_file() else []
+    model = [Path(network)] if network.endswith(".safetensors") else []
     _check_outputs(options, [*model, options["machine"]])
     _load_jax()
     command.pipeline(network, training=not forward_only, ready=_ready("pipeline"), **options)

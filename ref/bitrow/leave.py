@@ -7,6 +7,7 @@ that Python's C handler writes to a pipe, undoes what is registered here, and en
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import os
 import signal
@@ -39,7 +40,15 @@ def install() -> None:
     for number in SIGNALS:
         if signal.getsignal(number) is not signal.SIG_IGN:
             signal.signal(number, _noted)
+    atexit.register(_ignore)
     threading.Thread(target=_watch, args=(reader,), name="bitrow-signals", daemon=True).start()
+
+
+def _ignore() -> None:
+    """Python's end gives handlers back to the system's, which kill; ignored signals stay so."""
+    if _status is not None:
+        for number in SIGNALS:
+            signal.signal(number, signal.SIG_IGN)
 
 
 def _noted(*_: object) -> None:

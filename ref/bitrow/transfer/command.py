@@ -13,7 +13,7 @@ from bitrow.errors import BitrowError
 from bitrow.progress import bar
 from bitrow.terminal import Column
 from bitrow.transfer import compare_run, data, processes
-from bitrow.transfer.experiment import CHECKPOINT_SECONDS, Cell, Plan, run
+from bitrow.transfer.experiment import CHECKPOINT_SECONDS, Cell, Plan, check, run
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -53,6 +53,7 @@ def transfer(
     plan = Plan(**options)  # type: ignore[arg-type]
     begun = time.monotonic()
     loaded = _load(spec, input_size, limit)
+    check(plan, loaded)
     ready()
     total = len(plan.policies) * len(plan.numerics) * plan.seeds
     with bar("transfer", total, quiet or not processes.leads()) as advance:
@@ -101,6 +102,7 @@ def compare(
     plan = Plan(**options)  # type: ignore[arg-type]
     total = len(plan.policies) * plan.seeds * len(compare_run.gradients(plan))
     loaded = _load(spec, input_size, limit)
+    check(plan, loaded, devices=1)
     ready()
     with bar("compare", total, quiet) as advance:
         results = compare_run.run(plan, loaded, out, advance)

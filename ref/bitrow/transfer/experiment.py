@@ -213,6 +213,8 @@ def check(plan: Plan, data: Transfer, devices: int | None = None) -> Network:
     for name, least in (("pretrain_epochs", 0), ("tune_epochs", 0)):
         if getattr(plan, name) < least:
             raise BitrowError(f"{name}: found {getattr(plan, name)}, expected {least} or more")
+    if plan.model_file is not None:
+        checkpoint.load_float(plan.model_file, network)
     return network
 
 
