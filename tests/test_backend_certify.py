@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import jax
@@ -84,6 +87,22 @@ def test_a_machine_that_fails_neither_trains_nor_exports(
     line = capsys.readouterr().err
     assert line.startswith(f"bitrow: {command[0]} on backend cpu") and "batch_norm_frozen" in line
     assert line.count("\n") == 1 and "see bitrow certify" in line
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("command", [
+    ["generate", "--out", "set", "--suite", "smoke"],
+    ["transfer", "--out", "runs", "--seeds", "1", "--policy", "head", "--numerics", "bit_accurate", "--quiet"],
+])  # fmt: skip
+def test_fast_math_is_refused(command: list[str], tmp_path: Path) -> None:
+    """SPEC.md F2: whatever the words happen to be, code that may be reordered is not run."""
+    environment = {**os.environ, "XLA_FLAGS": "--xla_cpu_enable_fast_math=true"}
+    done = subprocess.run(
+        [sys.executable, "-m", "bitrow", *command], cwd=tmp_path, env=environment, capture_output=True, text=True,
+        check=False,
+    )  # fmt: skip
+    assert done.returncode == cli.BAD_INPUT and done.stderr.count("\n") == 1, done.stderr
+    assert f"bitrow: {command[0]} on backend cpu" in done.stderr and "see bitrow certify" in done.stderr
     assert not list(tmp_path.iterdir())
 
 

@@ -29,14 +29,18 @@ def require(command: str) -> None:
         command: one of PROGRAMS.
 
     Raises:
-        BitrowError: naming the backend and the first program that differs, a kernel's with its first wrong word.
+        BitrowError: naming the backend and the first program that differs, a kernel's with its first wrong word, or
+            what in the compiled code may differ (fast-math, say).
     """
     wrong = identity.differing(KERNELS)
     name = PROGRAMS[command]
-    differs = identity.digest(programs.run(programs.programs()[name])) != DIGESTS[name]
+    words, violations = programs.run_and_read(programs.programs()[name])
+    differs = identity.digest(words) != DIGESTS[name] or bool(violations)
     if not wrong and not differs:
         return
     what = f"program {name!r}: found words that differ from the oracle's digest"
+    if violations:
+        what = str(violations[0])
     if wrong:
         what = identity.first_difference(identity.problems()[next(iter(wrong))])
     device = jax.devices()[0]
