@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 
-# Before JAX starts: eight host devices, so that sharding is tested on any machine.
-os.environ.setdefault("XLA_FLAGS", "--xla_force_host_platform_device_count=8")
+# Before JAX starts: eight host devices, so that sharding is tested on any machine; flags that are given stay, and win.
+os.environ["XLA_FLAGS"] = f"--xla_force_host_platform_device_count=8 {os.environ.get('XLA_FLAGS', '')}".strip()
 
 from jaxtyping import install_import_hook
 
