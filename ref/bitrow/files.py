@@ -74,11 +74,11 @@ def check_outputs(outputs: Mapping[str, Path | None], inputs: Iterable[Path | No
     Raises:
         BitrowError: naming the option and the file.
     """
-    given_inputs = [path for path in inputs if path is not None]
-    for path in given_inputs:
-        if "\0" in str(path):
-            raise BitrowError(f"{path}: found a name with a NUL in it, expected a file")
-    read = [Path(os.path.realpath(path)) for path in given_inputs]
+    given_inputs = [one for one in inputs if one is not None]
+    for one in given_inputs:
+        if "\0" in str(one):
+            raise BitrowError(f"{one}: found a name with a NUL in it, expected a file")
+    read = [Path(os.path.realpath(one)) for one in given_inputs]
     written: dict[Path, str] = {}
     for option, path in outputs.items():
         if path is None or str(path) == "-":
