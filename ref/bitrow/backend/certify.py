@@ -120,8 +120,7 @@ def _halves(problem: Problem) -> Words:
 def _sharded(problem: Problem) -> Words:
     """The leading axis over as many of the devices as divide it."""
     arrays, names = identity.given_arrays(problem)[1], _batched(problem)
-    count = max(count for count in (1, 2, 4, 8) if count <= len(jax.devices()))
-    mesh = Mesh(np.array(jax.devices()[:count]), ("n",))
+    mesh = Mesh(np.array(programs.own_devices()), ("n",))
     placed = {
         name: jax.device_put(array, NamedSharding(mesh, PartitionSpec("n") if name in names else PartitionSpec()))
         for name, array in arrays.items()

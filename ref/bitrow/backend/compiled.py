@@ -38,7 +38,7 @@ _LOOSE = re.compile(
 _CALL = re.compile(r"call[^@]*@llvm\.(vector\.reduce\.\w+|[a-z]+(?:\.[a-z]+)?)[\w.]*?\.(v\d+)?(f16|bf16|f32|f64)\(")
 _EXACT_CALLS = ("fabs", "copysign", "is.fpclass", "masked.load", "masked.store", "masked.gather", "masked.scatter")
 _FUSED_CALLS = ("fma", "fmuladd")
-_THROUGH = re.compile(r"^(?:fneg|fpext|freeze|shufflevector|extractelement|insertelement|fabs)\b")
+_THROUGH = re.compile(r"^(?:fneg|fpext|freeze|shufflevector|extractelement|insertelement)\b")
 _FLOATS = re.compile(r"\b(?:f16|bf16|f32|f64)\[")
 _ORDERED = re.compile(
     r" = (\(?[a-z0-9]+\[[^=]*?) "
@@ -124,8 +124,6 @@ def _rule(text: str, made: Mapping[str, str]) -> str:
             return "half arithmetic"
         if opcode in ("fadd", "fsub") and any(_is_product(operand, made) for operand in operands):
             return "a sum reads a product"
-    if text.startswith("fneg") and "half" in text.split("%")[0]:
-        return ""  # a sign bit
     if call := _CALL.match(text):
         name, width = call[1], call[3]
         if name.startswith("vector.reduce.f") and name not in ("vector.reduce.fmin", "vector.reduce.fmax"):

@@ -13,7 +13,7 @@ from bitrow.errors import BitrowError
 from bitrow.progress import bar
 from bitrow.terminal import Column
 from bitrow.transfer import compare_run, data, processes
-from bitrow.transfer.experiment import CHECKPOINT_SECONDS, Cell, Plan, check, run
+from bitrow.transfer.experiment import CHECKPOINT_SECONDS, Cell, Plan, run
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -41,8 +41,7 @@ def transfer(
 
     `jobs`: runs at a time, by default one for each processor. `checkpoint_seconds`: the least time between two
     checkpoints of a run. `coordinator`, `process_count` and `process`: as `processes.join`; every process runs the
-    same command, and process 0 alone writes and prints. `ready` is asked once all that is cheap has been checked, and
-    may refuse the machine.
+    same command, and process 0 alone writes and prints. `ready` is as `experiment.run`'s.
 
     Raises:
         BitrowError: data that cannot be read, options that cannot be, results that are in the way.
@@ -53,11 +52,9 @@ def transfer(
     plan = Plan(**options)  # type: ignore[arg-type]
     begun = time.monotonic()
     loaded = _load(spec, input_size, limit)
-    check(plan, loaded)
-    ready()
     total = len(plan.policies) * len(plan.numerics) * plan.seeds
     with bar("transfer", total, quiet or not processes.leads()) as advance:
-        cells = run(plan, loaded, out, resume, advance, jobs or os.cpu_count() or 1, checkpoint_seconds)
+        cells = run(plan, loaded, out, resume, advance, jobs or os.cpu_count() or 1, checkpoint_seconds, ready)
     if not processes.leads():
         return cells
     terminal.put_table(table(cells, plan.numerics), console)
@@ -102,10 +99,8 @@ def compare(
     plan = Plan(**options)  # type: ignore[arg-type]
     total = len(plan.policies) * plan.seeds * len(compare_run.gradients(plan))
     loaded = _load(spec, input_size, limit)
-    check(plan, loaded, devices=1)
-    ready()
     with bar("compare", total, quiet) as advance:
-        results = compare_run.run(plan, loaded, out, advance)
+        results = compare_run.run(plan, loaded, out, advance, ready)
     for one in results:
         first, *more = one.found.lines()
         terminal.put([f"{one.policy} {one.gradient} seed {one.seed}: {first}", *(f"  {line}" for line in more)])

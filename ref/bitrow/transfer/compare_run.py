@@ -28,13 +28,18 @@ class Compared(NamedTuple):
     found: Comparison
 
 
-def run(plan: Plan, data: Transfer, out: Path | None, advance: Callable[[str], None]) -> list[Compared]:
+def run(
+    plan: Plan, data: Transfer, out: Path | None, advance: Callable[[str], None],
+    ready: Callable[[], object] = lambda: None,
+) -> list[Compared]:  # fmt: skip
     """Compare the numerics over the plan's epochs; with `out`, write what was found to `compare.json` there.
+
+    `ready` is as `experiment.run`'s.
 
     Raises:
         BitrowError: a plan of float32 alone, a report that cannot be written.
     """
-    results = list(_each(plan, data, advance))
+    results = list(_each(plan, data, advance, ready))
     if out is not None:
         rows = [one._asdict() | {"found": one.found.to_json()} for one in results]
         write_json(out / FILE, {"power_of_two": plan.power_of_two, "comparisons": rows}, parents=True)
@@ -54,10 +59,13 @@ def gradients(plan: Plan) -> list[str]:
     return list(found)
 
 
-def _each(plan: Plan, data: Transfer, advance: Callable[[str], None]) -> Iterator[Compared]:
+def _each(
+    plan: Plan, data: Transfer, advance: Callable[[str], None], ready: Callable[[], object]
+) -> Iterator[Compared]:
     names = gradients(plan)
     network = check(plan, data, devices=1)
     model = None if plan.model_file is None else checkpoint.load_float(plan.model_file, network)
+    ready()
     for seed in range(plan.seeds):
         found = pretrained(plan, network, data, seed, model)
         for policy in plan.policies:

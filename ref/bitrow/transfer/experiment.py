@@ -111,12 +111,13 @@ Advance = Callable[[str], None]
 
 def run(
     plan: Plan, data: Transfer, out: Path | None, resume: bool, advance: Advance, jobs: int = 1,
-    every: float = CHECKPOINT_SECONDS,
+    every: float = CHECKPOINT_SECONDS, ready: Callable[[], object] = lambda: None,
 ) -> list[Cell]:  # fmt: skip
     """Run the grid; `advance` is called with a run's name after it. Without `out` nothing is written.
 
     `jobs` cells run at a time, in threads, which changes no bit; one where there are several devices, whose
     collective operations must keep their order. A run is checkpointed after an epoch every `every` seconds.
+    `ready` is asked once all that is cheap has been checked, and may refuse the machine.
 
     Raises:
         BitrowError: a plan that cannot be, before anything is written; results of another plan in `out`, or of this
@@ -124,6 +125,7 @@ def run(
     """
     identity = _identity(plan, data)
     grid = _Grid(plan, data, out, identity, advance, every)
+    ready()
     with contextlib.ExitStack() as held:
         if out is not None:
             processes.agree(_open, out, identity, resume, held)
@@ -213,8 +215,6 @@ def check(plan: Plan, data: Transfer, devices: int | None = None) -> Network:
     for name, least in (("pretrain_epochs", 0), ("tune_epochs", 0)):
         if getattr(plan, name) < least:
             raise BitrowError(f"{name}: found {getattr(plan, name)}, expected {least} or more")
-    if plan.model_file is not None:
-        checkpoint.load_float(plan.model_file, network)
     return network
 
 
