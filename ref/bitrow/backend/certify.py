@@ -145,36 +145,46 @@ def applicable(form: str) -> tuple[list[str], dict[str, str]]:
     return [name for name, why in reasons.items() if not why], {name: why for name, why in reasons.items() if why}
 
 
-def _row(check: str, flags: str, form: str, differ: list[str], first: str, start: float) -> dict[str, Any]:
-    names, others = applicable(form)
-    return {"check": check, "flags": flags, "form": form, "problems": len(names), "not_applicable": others,
-            "differ": differ, "first": first, "seconds": round(time.perf_counter() - start, 2)}  # fmt: skip
+class _Check:
+    """One row of the certificate, timed from here on."""
+
+    def __init__(self, name: str, form: str = "jit", flags: str | None = None) -> None:
+        self._head = {"check": name, "flags": os.environ.get("XLA_FLAGS", "") if flags is None else flags, "form": form}
+        self._start = time.perf_counter()
+
+    def row(
+        self, count: int, differ: list[str], first: str = "", others: dict[str, str] | None = None
+    ) -> dict[str, Any]:
+        """Of `count` problems; `differ` are wrong, `first` says how, `others` do not apply and why."""
+        seconds = round(time.perf_counter() - self._start, 2)
+        return self._head | {"problems": count, "not_applicable": others or {}, "differ": differ, "first": first,
+                             "seconds": seconds}  # fmt: skip
 
 
 def check_form(form: str) -> dict[str, Any]:
     """One form of execution in this process, as a row of the certificate."""
-    start = time.perf_counter()
-    wrong = identity.differing(applicable(form)[0], FORMS[form])
+    check, (names, others) = _Check(form, form), applicable(form)
+    wrong = identity.differing(names, FORMS[form])
     first = identity.first_difference(identity.problems()[next(iter(wrong))], FORMS[form]) if wrong else ""
-    return _row(form, os.environ.get("XLA_FLAGS", ""), form, sorted(wrong), first, start)
+    return check.row(len(names), sorted(wrong), first, others)
 
 
 def check_programs() -> list[dict[str, Any]]:
     """Whole programs in this process, run and read, and the code of every kernel and epoch: two rows."""
-    start, expected = time.perf_counter(), program_digests.DIGESTS
+    check, expected = _Check("programs"), program_digests.DIGESTS
     differ: list[str] = []
     broken: list[compiled.Violation] = []
     for name, program in programs.programs().items():
         words, found = programs.run_and_read(program)
         differ += [name] if identity.digest(words) != expected[name] else []
         broken += found
-    rows = [_program_row("programs", len(programs.programs()), differ, differ[0] if differ else "", start)]
-    start = time.perf_counter()
+    rows = [check.row(len(programs.programs()), differ, differ[0] if differ else "")]
+    check = _Check("compiled code")
     for name, function, arguments in read_alone():
         broken += compiled.audit(name, function, arguments)
     names = list(dict.fromkeys(violation.program for violation in broken))
     count = len(programs.programs()) + len(identity.problems()) + len(programs.EPOCHS)
-    return [*rows, _program_row("compiled code", count, names, str(broken[0]) if broken else "", start)]
+    return [*rows, check.row(count, names, str(broken[0]) if broken else "")]
 
 
 def read_alone() -> Iterator[tuple[str, Any, tuple[Any, ...]]]:
@@ -183,12 +193,6 @@ def read_alone() -> Iterator[tuple[str, Any, tuple[Any, ...]]]:
         yield name, jax.jit(identity.kernel(problem)), (identity.given_arrays(problem)[1],)
     for policy in programs.EPOCHS:
         yield f"epoch {policy}", *programs.epoch(policy)
-
-
-def _program_row(check: str, count: int, differ: list[str], first: str, start: float) -> dict[str, Any]:
-    return {"check": check, "flags": os.environ.get("XLA_FLAGS", ""), "form": "jit", "problems": count,
-            "not_applicable": {}, "differ": differ, "first": first,
-            "seconds": round(time.perf_counter() - start, 2)}  # fmt: skip
 
 
 def run_way(way: Way, names: Sequence[str]) -> dict[str, str]:
@@ -210,8 +214,8 @@ def run_way(way: Way, names: Sequence[str]) -> dict[str, str]:
 
 def check_way(name: str, way: Way, full: bool = False) -> dict[str, Any]:
     """A form under flags, as a row of the certificate."""
-    start = time.perf_counter()
-    expected = {key: DIGESTS[key] for key in applicable(way.form)[0]}
+    check, (names, others) = _Check(f"flags: {name}", way.form, way.flags), applicable(way.form)
+    expected = {key: DIGESTS[key] for key in names}
     expected |= {key: program_digests.DIGESTS[key] for key in way_programs(way.form, full)}
     first = ""
     try:
@@ -219,8 +223,7 @@ def check_way(name: str, way: Way, full: bool = False) -> dict[str, Any]:
         differ = sorted(key for key, text in expected.items() if found.get(key) != text)
     except BitrowError as error:
         differ, first = sorted(expected), str(error)
-    row = _row(f"flags: {name}", way.flags, way.form, differ, first, start)
-    return row | {"problems": len(expected)}
+    return check.row(len(expected), differ, first, others)
 
 
 def way_programs(form: str, full: bool) -> list[str]:

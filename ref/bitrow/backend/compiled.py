@@ -28,7 +28,7 @@ from bitrow.errors import BitrowError
 from bitrow.reading import LISTING, read_text
 
 _FLAGS = "fast|nnan|ninf|nsz|arcp|contract|afn|reassoc"
-_BINARY = re.compile(rf"(fadd|fsub|fmul|fdiv|frem)((?: (?:{_FLAGS}))*) (<[^>]*>|\w+) (\S+), (\S+)")
+_BINARY = re.compile(rf"(fadd|fsub|fmul|fdiv|frem)(?: (?:{_FLAGS}))* (<[^>]*>|\w+) (\S+), (\S+)")
 _INSTRUCTION = re.compile(r"^\s+(%[^\s=]+) = (.*)$")
 _DEFINE = re.compile(r"^define .*@(\"[^\"]+\"|[\w.$-]+)\(")
 _LOOSE = re.compile(
@@ -119,7 +119,7 @@ def ir_findings(lines: Iterable[str]) -> Iterator[tuple[str, str, str]]:
 def _rule(text: str, made: Mapping[str, str]) -> str:
     """The rule that an instruction breaks, or ""."""
     if binary := _BINARY.match(text):
-        opcode, _, kind, *operands = binary.groups()
+        opcode, kind, *operands = binary.groups()
         if "half" in kind or "bfloat" in kind:
             return "half arithmetic"
         if opcode in ("fadd", "fsub") and any(_is_product(operand, made) for operand in operands):
