@@ -110,11 +110,10 @@ def generate(
 
     names = tuple(suites) or (() if network else (DEFAULT_SUITE,))
     total = catalog.count(names, network)  # refuses unknown names before anything is compiled
-    _ready("generate")()
     problems = catalog.problems(names, network, seed)
     label = " ".join([*names, *([network] if network else [])])
     with bar("generate", total, quiet) as advance:
-        result = compute(out, problems, seed, label, force, lambda row: advance(row.case))
+        result = compute(out, problems, seed, label, force, lambda row: advance(row.case), _ready("generate"))
     if not quiet:
         _summary(result)
 

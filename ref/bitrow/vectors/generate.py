@@ -295,10 +295,12 @@ def generate(
     suite: str,
     force: bool = False,
     progress: Progress = _ignore,
+    ready: Callable[[], object] = lambda: None,
 ) -> Generated:
     """Compute every problem three ways and write the set, whole or not at all (SPEC.md V1 to V5).
 
-    `problems` is consumed one at a time; `progress` is called after each case.
+    `problems` is consumed one at a time; `progress` is called after each case. `ready` is asked once all that is
+    cheap has been checked, and may refuse the machine.
 
     Raises:
         BitrowError: the judges disagree (nothing is written), or `out` cannot be written.
@@ -308,6 +310,7 @@ def generate(
     extra: dict[str, Any] = {"suite": suite, "seed": seed, "versions": versions(), "coverage": {}}
 
     def cases() -> Iterator[Case]:
+        ready()
         yield from _computed(problems, seen, rows, progress)
         extra["coverage"] = seen.summary()
 

@@ -30,6 +30,7 @@ class Journal:
     def __init__(self, folder: Path) -> None:
         self._path = folder / JOURNAL
         self._stream = self._path.open("ab", buffering=0)
+        self.begun(JOURNAL)  # a disk that takes nothing says so before anything is computed
 
     def begun(self, name: str) -> None:
         self._add(f"{_BEGUN}  {name}\n".encode())
