@@ -58,6 +58,27 @@ def _code_and_mask(t: int, low: int, high: int) -> tuple[int, int]:
     return _clip(nearest, low, high), int(low <= nearest <= high)
 
 
+def code(t: int, fmt: Fxp) -> int:
+    """The code of FP16 `t`: its nearest integer, ties to even, clipped (Q1, Q2)."""
+    return _code_and_mask(t, fmt.min, fmt.max)[0]
+
+
+def mask(t: int, fmt: Fxp) -> int:
+    """Whether a quantizer passes the gradient at FP16 `t`: 1 or 0 (Q4)."""
+    return _code_and_mask(t, fmt.min, fmt.max)[1]
+
+
+def drawn_code(t: int, word: int, fmt: Fxp) -> int:
+    """The code of FP16 `t` by adding a 16-bit word before the floor (Q3)."""
+    number = fp16.read(t)
+    if number.kind is not Kind.FINITE:
+        return code(t, fmt)
+    # An FP16 number is a multiple of 2^-24, and word / 65536 is one, too.
+    scaled = number.significand << (number.exponent + 24)
+    total = (-scaled if number.sign else scaled) + (word << 8)
+    return _clip(total >> 24, fmt.min, fmt.max)
+
+
 def quantize(x: int, inv_scale: int, fmt: Fxp, mode: FloatMode = NEAREST) -> Quantized:
     """Code of FP16 `x` to nearest even, with its mask (Q1, Q2, Q4)."""
     t = fp16.mul(x, inv_scale, mode)

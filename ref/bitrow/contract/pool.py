@@ -1,0 +1,106 @@
+"""Max and average pools in both directions (SPEC.md A2, A3)."""
+
+from __future__ import annotations
+
+import math
+
+from bitrow.config import AvgPoolConfig, MaxPoolConfig
+from bitrow.contract.operation import Given, Operation
+from bitrow.contract.program import Program
+from bitrow.contract.units import FP16_CLAUSES
+from bitrow.errors import BitrowError
+from bitrow.oracle import gather
+from bitrow.oracle.gather import Sources
+
+
+def _max_sources(config: MaxPoolConfig, given: Given) -> Sources:
+    return gather.forward_sources(given["x"].shape[1], config.kernel, config.stride, config.padding)
+
+
+def _max_gradient_sources(config: MaxPoolConfig, given: Given) -> Sources:
+    size, rows = int(given["input_hw"][0]), given["dy"].shape[1]
+    return gather.gradient_sources(size, rows, config.kernel, config.stride, config.padding)
+
+
+def _window(config: AvgPoolConfig, given: Given) -> tuple[int, int]:
+    """Rows and columns of a window (A3).
+
+    Raises:
+        BitrowError: the window is larger than the map.
+    """
+    h, w = given["input_hw"].tolist() if "input_hw" in given else given["x"].shape[1:3]
+    if config.kernel is None:
+        return h, w
+    if config.kernel > min(h, w):
+        raise BitrowError(f"average pool kernel: found {config.kernel}, expected at most {min(h, w)}")
+    return config.kernel, config.kernel
+
+
+def _count(config: AvgPoolConfig, given: Given) -> int:
+    """n: elements of a window (A3)."""
+    return math.prod(_window(config, given))
+
+
+def _avg_sources(config: AvgPoolConfig, given: Given) -> Sources:
+    kernel, _ = _window(config, given)
+    return [list(range(i * kernel, (i + 1) * kernel)) for i in range(given["x"].shape[1] // kernel)]
+
+
+def _avg_gradient_sources(config: AvgPoolConfig, given: Given) -> Sources:
+    kernel, rows = _window(config, given)[0], given["dy"].shape[1]
+    return [[h // kernel if h // kernel < rows else None] for h in range(int(given["input_hw"][0]))]
+
+
+MAX_FORWARD = Operation(
+    "max_pool.forward",
+    Program("A2 max pool", """
+        in  x     : 16, n h w c
+        out y     : 16, n oh ow c    = maximum x
+        out index : index, n oh ow c = place x
+    """),
+    lambda config: ("A2", "F4", "F5"), by_rows=True, row_sources=_max_sources,
+)  # fmt: skip
+
+MAX_BACKWARD = Operation(
+    "max_pool.backward",
+    Program("A2 max pool backward", """
+        in  dy       : 16, n oh ow c
+        in  index    : index, n oh ow c
+        par input_hw : int, axis
+        out dx       : 16, n h w c = won dy index
+    """),
+    lambda config: (*FP16_CLAUSES, "A2", "T1"), lambda config: "windows in row-major order from +0",
+    by_rows=True, row_sources=_max_gradient_sources, static=("input_hw",),
+)  # fmt: skip
+
+AVG_FORWARD = Operation(
+    "avg_pool.forward",
+    Program("A3 forward", """
+        in  x           : 16, n h w c
+        let wide        : 32, n h w c             = widen x
+        let window      : 32, n oh kh ow w c      = windows wide
+            sum_level   : 32, n oh kh ow w_level c = tree window
+            sum_running : 32, kh n oh ow c        = running sum_level
+            sum         : 32, n oh ow c           = last sum_running
+        let inv_n       : 32                      = reciprocal
+        out y           : 16, n oh ow c           = mul sum inv_n
+    """),
+    lambda config: (*FP16_CLAUSES, "A3", "B2", "T1", "F9", "T2"),
+    lambda config: "window rows by trees over w of adjacent pairs padded with +0, then in order from +0",
+    by_rows=True, row_sources=_avg_sources, window=_window, count=_count,
+)  # fmt: skip
+
+AVG_BACKWARD = Operation(
+    "avg_pool.backward",
+    Program("A3 backward", """
+        in  dy       : 16, n oh ow c
+        par input_hw : int, axis
+        let inv_n    : 32               = reciprocal
+        let scaled   : 16, n oh ow c    = mul dy inv_n
+        out dx       : 16, n h w c      = spread scaled
+    """),
+    lambda config: (*FP16_CLAUSES, "A3", "T1"), by_rows=True, row_sources=_avg_gradient_sources, window=_window,
+    count=_count, static=("input_hw",),
+)  # fmt: skip
+
+POOLS = (MAX_FORWARD, MAX_BACKWARD, AVG_FORWARD, AVG_BACKWARD)

@@ -1,0 +1,28 @@
+"""FP16 arithmetic on vectors of words (SPEC.md F)."""
+
+from __future__ import annotations
+
+from bitrow.contract.operation import Operation
+from bitrow.contract.program import Program
+
+FP16_CLAUSES = ("F1", "F2", "F3", "F4", "F5", "F6")
+
+
+def _unit(name: str, op: str, operands: str, fmt: str = "16", result: str = "16", *own: str) -> Operation:
+    names = operands.split()
+    lines = [f"in {operand} : {fmt}, element" for operand in names]
+    lines.append(f"out y : {result}, element = {op} {operands}")
+    return Operation(f"fp16.{name}", Program(f"fp16.{name}", "\n".join(lines)), lambda config: (*FP16_CLAUSES, *own))
+
+
+UNITS = (
+    _unit("add", "add", "a b"),
+    _unit("sub", "sub", "a b"),
+    _unit("mul", "mul", "a b"),
+    _unit("fma", "fma", "a b c"),
+    _unit("div", "div", "a b"),
+    _unit("sqrt", "sqrt", "a"),
+    _unit("from_int32", "convert", "i", "int", "16", "F10"),
+    _unit("from_float32", "convert", "x", "32", "16", "F10"),
+    _unit("to_float32", "widen", "a", "16", "32", "F9", "F10"),
+)

@@ -1,0 +1,190 @@
+"""What reads windows of a map: convolution sums, pools (SPEC.md M1, M2, C1 to C3, A2, A3)."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import numpy as np
+
+from bitrow.config import output_size
+from bitrow.contract.frame import Axes, Frame, Result, Value, single
+from bitrow.contract.program import Line
+from bitrow.formats import FP16, FloatMode
+from bitrow.oracle import fp16, fxp, gather
+from bitrow.oracle.arrays import Row
+from bitrow.oracle.float_sum import running_sum
+
+T = TypeVar("T")
+
+
+def _by_row(frame: Frame, source: Value) -> dict[Row, Any]:
+    return dict(zip(frame.rows[source.axes[0]], source.words.tolist(), strict=True))
+
+
+def _each(
+    frame: Frame, target: str, source: dict[Row, list[list[T]]], outside: T, reduce: Callable[[list[T], list[int]], Any]
+) -> list[Any]:
+    """`reduce` of each window's words and its kernel, for every target row, column and channel, in this order."""
+    plan = frame.operation.gather(frame.config, frame.given)
+    return [
+        reduce(patch, kernel)
+        for row in frame.rows[target]
+        for groups in gather.patches(plan, source, row, outside)
+        for patch, kernels in zip(groups, plan.kernels, strict=True)
+        for kernel in kernels
+    ]
+
+
+def _shaped(frame: Frame, target: str, values: list[Any], dtype: type, *terms: int) -> np.ndarray:
+    plan = frame.operation.gather(frame.config, frame.given)
+    channels = len(plan.kernels) * len(plan.kernels[0])
+    words: np.ndarray = np.array(values, dtype).reshape(len(frame.rows[target]), len(plan.columns), channels, *terms)
+    return np.moveaxis(words, -1, 0) if terms else words
+
+
+def _terms(frame: Frame) -> int:
+    """Products of one sum."""
+    return len(frame.operation.gather(frame.config, frame.given).kernels[0][0])
+
+
+def _macs(frame: Frame, line: Line, axes: Axes, codes: Value, weight: Value) -> Result:
+    """The sum of products in the accumulator (M1, M2)."""
+    register = frame.config.accumulator
+    sums = _each(frame, axes[0], _by_row(frame, codes), 0, lambda x, w: fxp.mac(x, w, register))
+    words = _shaped(frame, axes[0], sums, np.int32)
+    return single(line, axes, words)
+
+
+def _clamped_macs(frame: Frame, line: Line, axes: Axes, codes: Value, weight: Value) -> Result:
+    """The register after each product, clamped (M2 `saturate`)."""
+    register = frame.config.accumulator
+    sums = _each(frame, axes[1], _by_row(frame, codes), 0, lambda x, w: fxp.mac_running(x, w, register))
+    words = _shaped(frame, axes[1], sums, np.int32, _terms(frame))
+    return single(line, axes, words)
+
+
+def _float_macs(frame: Frame, line: Line, axes: Axes, dy: Value, weight: Value) -> Result:
+    """The FP32 sum of products of FP16 words and codes after each; nothing to read is skipped (C3)."""
+    mode = frame.config.mode
+    sums = _each(frame, axes[1], _by_row(frame, dy), None, lambda x, w: running_sum(x, w, mode))
+    words = _shaped(frame, axes[1], sums, np.uint32, _terms(frame))
+    return single(line, axes, words)
+
+
+def _order(a: int) -> int:
+    """An integer that orders FP16 words as A2 does: NaN above all, -0 equal to +0."""
+    if fp16.is_nan(a):
+        return FP16.infinity_bits + 1
+    magnitude = a & (FP16.sign_mask - 1)
+    return -magnitude if a & FP16.sign_mask else magnitude
+
+
+def _winner(candidates: list[tuple[int, int]]) -> tuple[int, int]:
+    """Word and place of the first maximum of `(word, place)` pairs in row-major order (A2)."""
+    word, place = max(candidates, key=lambda candidate: _order(candidate[0]))  # max keeps the first
+    return fp16.canonical(word), place
+
+
+def _kept_rows(sources: list[int | None], image: int, rows: dict[Row, Any]) -> dict[int, Any]:
+    """The rows of a window that lie inside the map, by their place in it."""
+    return {kh: rows[image, at] for kh, at in enumerate(sources) if at is not None}
+
+
+def _winners(frame: Frame, x: Value) -> list[tuple[int, int]]:
+    """Word and place of each window's winner, row by row."""
+    config, rows = frame.config, _by_row(frame, x)
+    down = frame.operation.row_sources(config, frame.given) or []
+    across = gather.forward_sources(x.words.shape[1], config.kernel, config.stride, config.padding)
+    found = []
+    for image, i in frame.rows[frame.operation.target]:
+        kept = _kept_rows(down[i], image, rows)
+        for sources in across:
+            cells = [(row[at], kh * config.kernel + kw)
+                     for kh, row in kept.items() for kw, at in enumerate(sources) if at is not None]  # fmt: skip
+            for channel in range(x.words.shape[2]):
+                found.append(_winner([(cell[channel], place) for cell, place in cells]))
+    return found
+
+
+
+def _maximum(frame: Frame, line: Line, axes: Axes, x: Value) -> Result:
+    """The first maximum of each window; a NaN is greater than any number, and padding never wins (A2)."""
+    words = _pooled(frame, x, 0, np.uint16)
+    return single(line, axes, words)
+
+
+def _place(frame: Frame, line: Line, axes: Axes, x: Value) -> Result:
+    """Where in its window the winner is, kh * kernel + kw (A2)."""
+    words = _pooled(frame, x, 1, np.uint8)
+    return single(line, axes, words)
+
+
+def _pooled(frame: Frame, x: Value, part: int, dtype: type) -> np.ndarray:
+    words: np.ndarray = np.array([found[part] for found in _winners(frame, x)], dtype)
+    across = output_size(x.words.shape[1], frame.config.kernel, frame.config.stride, frame.config.padding)
+    return words.reshape(len(frame.rows[frame.operation.target]), across, x.words.shape[2])
+
+
+def _won(frame: Frame, line: Line, axes: Axes, dy: Value, index: Value) -> Result:
+    """dx of each input from the windows that it wins in, row-major order (A2)."""
+    config, (h, w) = frame.config, frame.operation.map_size(frame.given)
+    geometry = (config.kernel, config.stride, config.padding)
+    down = gather.gradient_sources(h, frame.counts[dy.axes[0]][1], *geometry)
+    across = gather.gradient_sources(w, dy.words.shape[1], *geometry)
+    gradients, places = _by_row(frame, dy), _by_row(frame, index)
+    last, dx = config.kernel - 1, []
+    for image, at in frame.rows[axes[0]]:
+        for columns in across:
+            windows = [((image, i), j, (last - kh) * config.kernel + last - kw)
+                       for kh, i in enumerate(down[at]) for kw, j in enumerate(columns)
+                       if i is not None and j is not None]  # fmt: skip
+            for channel in range(dy.words.shape[2]):
+                won = [gradients[row][j][channel] for row, j, place in windows if places[row][j][channel] == place]
+                dx.append(_gathered(won, config.mode))
+    words = np.array(dx, np.uint16).reshape(len(frame.rows[axes[0]]), w, dy.words.shape[2])
+    return single(line, axes, words)
+
+
+def _gathered(won: list[int], mode: FloatMode) -> int:
+    """dx of an input: +0, or the first dy that goes to it plus the others, one after another (A2)."""
+    if not won:
+        return 0
+    return functools.reduce(lambda total, dy: fp16.add(total, dy, mode), won[1:], fp16.canonical(won[0]))
+
+
+def _windows(frame: Frame, line: Line, axes: Axes, x: Value) -> Result:
+    """The windows of an average pool, which do not overlap (A3): rows and columns in no window are left out."""
+    kh, kw = frame.operation.window(frame.config, frame.given)
+    width = x.words.shape[1] // kw
+    place = {row: at for at, row in enumerate(frame.rows[x.axes[0]])}
+    rows = [[place[n, i * kh + k] for k in range(kh)] for n, i in frame.rows[axes[0]]]
+    words = x.words[np.array(rows, np.intp).reshape(len(rows), kh), : width * kw]
+    words = words.reshape(len(rows), kh, width, kw, x.words.shape[2])
+    return single(line, axes, words)
+
+
+def _spread(frame: Frame, line: Line, axes: Axes, dy: Value) -> Result:
+    """A window's gradient to each of its inputs; inputs in no window get +0 (A3)."""
+    kh, kw = frame.operation.window(frame.config, frame.given)
+    _, w = frame.operation.map_size(frame.given)
+    place = {row: at for at, row in enumerate(frame.rows[dy.axes[0]])}
+    words = np.zeros((len(frame.rows[axes[0]]), w, dy.words.shape[2]), np.uint16)
+    for at, (n, h) in enumerate(frame.rows[axes[0]]):
+        if (n, h // kh) in place:
+            row = dy.words[place[n, h // kh]].repeat(kw, axis=0)
+            words[at, : len(row)] = row
+    return single(line, axes, words)
+
+
+WINDOWS: dict[str, Any] = {
+    "macs": _macs,
+    "clamped_macs": _clamped_macs,
+    "float_macs": _float_macs,
+    "maximum": _maximum,
+    "place": _place,
+    "won": _won,
+    "windows": _windows,
+    "spread": _spread,
+}
