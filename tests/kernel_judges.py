@@ -20,7 +20,7 @@ from bitrow.vectors import found as found_words
 from bitrow.vectors import operations, stepwise
 from bitrow.vectors.generate import run_kernel
 from bitrow.vectors.operations import Static, Words, to_arrays, to_words
-from bitrow.vectors.problems import Problem
+from bitrow.vectors.problem import Problem
 
 
 def examples(count: int) -> settings:
@@ -55,7 +55,7 @@ def same(who: str, problem: Problem, found: Words, expected: Words) -> None:
     """Equal taps, or a failure that names the clauses."""
     difference = first_difference(found, expected)
     if difference:
-        operation = operations.find(problem.operation, problem.config)
+        operation = problem.operation
         clauses = ", ".join(operation.clauses(problem.config))
         line = found_words.line(problem, "a property test of the kernels", f"{who}: {difference}")
         raise AssertionError(
@@ -91,7 +91,7 @@ def run_mapped(problems: Sequence[Problem], compiled: bool) -> list[Words]:
 
 def expect(problem: Problem) -> Words:
     """Every tap and output by the scalar oracle."""
-    return operations.find(problem.operation, problem.config).oracle(problem.config, problem.given)
+    return problem.operation.oracle(problem.config, problem.given)
 
 
 def judge(problems: Sequence[Problem], compiled: bool, vmap: bool) -> None:
@@ -100,7 +100,7 @@ def judge(problems: Sequence[Problem], compiled: bool, vmap: bool) -> None:
     if vmap:
         runs = zip(problems, run_mapped(problems, compiled), strict=True)
     else:
-        operation = operations.find(problems[0].operation, problems[0].config)
+        operation = problems[0].operation
         chosen = problems if compiled else problems[:1]
         runs = ((p, run_kernel(operation, p.config, p.given, compiled)) for p in chosen)
     for problem, found in runs:

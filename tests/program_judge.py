@@ -11,15 +11,15 @@ from bitrow.backend import programs
 from bitrow.config import AddConfig, AvgPoolConfig, ReluConfig
 from bitrow.graph import shapes
 from bitrow.model_file import Model
-from bitrow.vectors import identity, operations
+from bitrow.vectors import identity
 from bitrow.vectors.networks import Pass
 from bitrow.vectors.operations import Words, to_words
-from bitrow.vectors.problems import Problem
+from bitrow.vectors.problem import Problem
 
 
 def by_oracle(problem: Problem) -> Words:
     """Every tap and output of one problem."""
-    return operations.find(problem.operation, problem.config).oracle(problem.config, problem.given)
+    return problem.operation.oracle(problem.config, problem.given)
 
 
 def one(operation: str, config: object, output: str, **given: np.ndarray) -> np.ndarray:

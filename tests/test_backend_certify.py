@@ -22,7 +22,7 @@ from bitrow.proofs import machine
 from bitrow.vectors import identity
 from bitrow.vectors.identity_digests import DIGESTS
 from bitrow.vectors.operations import Words
-from bitrow.vectors.problems import Problem
+from bitrow.vectors.problem import Problem
 
 
 def test_committed_digests_are_the_oracles() -> None:

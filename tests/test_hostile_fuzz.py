@@ -23,13 +23,13 @@ import numpy as np
 import pytest
 
 from bitrow import model_file
+from bitrow.contract.encoding import FP16_WORD
 from bitrow.errors import BitrowError
 from bitrow.pipeline.machine import load_machine
 from bitrow.proofs import shards
 from bitrow.transfer import data
 from bitrow.transfer.data_image import Decoder
 from bitrow.vectors import check, dump, found, hexfile
-from bitrow.vectors.case import FP16_WORD
 from bitrow.vectors.inspect import file_lines
 from hostile_samples import (
     MACHINE,

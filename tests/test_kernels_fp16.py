@@ -21,10 +21,10 @@ from bitrow.oracle import softfloat as judge_any
 from bitrow.testing import float_modes, fp16_arrays, fp32_bits, int32s, problem_for
 from bitrow.vectors import operations
 from bitrow.vectors.operations import Words, to_arrays, to_words
-from bitrow.vectors.problems import Problem
+from bitrow.vectors.problem import Problem
 from kernel_judges import drawn, examples, expect, judge, same
 
-KINDS = [name.removeprefix("fp16.") for name in operations.OPERATIONS if name.startswith("fp16.")]
+KINDS = [name.removeprefix("fp16.") for name in operations.NAMES if name.startswith("fp16.")]
 MODES = [FloatMode(r, o, f) for r in Rounding for o in Overflow for f in (False, True)]
 SIZE = 2048
 

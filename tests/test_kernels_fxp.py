@@ -19,7 +19,7 @@ from bitrow.ops import fxp, lfsr, mac
 from bitrow.oracle import fxp as judge_fxp
 from bitrow.oracle import lfsr as judge_lfsr
 from bitrow.testing import codes, float_modes, fxp_formats, int32s, scales, seeds
-from bitrow.vectors.problems import Problem
+from bitrow.vectors.problem import Problem
 from kernel_judges import drawn, examples, judge
 
 CODES = ["fxp.quantize", "fxp.quantize_stochastic", "fxp.dequantize", "fxp.pack"]

@@ -23,10 +23,10 @@ from bitrow.testing import conv_cases, float_modes
 from bitrow.vectors import operations, stepwise
 from bitrow.vectors.generate import run_kernel
 from bitrow.vectors.operations import Words, to_arrays, to_words
-from bitrow.vectors.problems import Problem
+from bitrow.vectors.problem import Problem
 from kernel_judges import drawn, examples, expect, judge, same
 
-LAYERS = [name for name in operations.OPERATIONS if name.split(".")[0] not in ("fp16", "fxp", "lfsr", "conv")]
+LAYERS = [name for name in operations.NAMES if name.split(".")[0] not in ("fp16", "fxp", "lfsr", "conv")]
 SIMPLE = [name for name in LAYERS if not name.startswith("batch_norm")]
 BATCH_NORM = ["batch_norm.forward", "batch_norm.backward"]
 
@@ -112,7 +112,7 @@ def test_batch_statistics_compiled(name: str, data: st.DataObject, mode: FloatMo
 def merged(problems: Sequence[Problem]) -> Problem:
     """One problem whose batch is the batches of all, with the first one's parameters."""
     first = problems[0]
-    operation = operations.find(first.operation, first.config)
+    operation = first.operation
     given_words: Words = dict(first.given)
     for name, port in operation.inputs.items():
         axes = port.layout.split()
@@ -124,7 +124,7 @@ def merged(problems: Sequence[Problem]) -> Problem:
 
 def images(problem: Problem, words: Words) -> list[Words]:
     """The given or computed words of a problem, cut into batches of one along every axis n."""
-    operation = operations.find(problem.operation, problem.config)
+    operation = problem.operation
     axes = {name: operation.port(name).layout.split() for name in words}
     count = max(words[name].shape[axis.index("n")] for name, axis in axes.items() if "n" in axis)
 
@@ -143,7 +143,7 @@ SPLIT = [name for name in LAYERS if not name.startswith("batch_norm")] + ["conv.
 def check_split(problems: Sequence[Problem], compiled: bool) -> None:
     """A batch gives what the oracle gives for each image alone."""
     batch = merged(problems)
-    operation = operations.find(batch.operation, batch.config)
+    operation = batch.operation
     found = run_kernel(operation, batch.config, batch.given, compiled)
     parts = zip(images(batch, batch.given), images(batch, found), strict=True)
     for given_words, words in parts:
@@ -189,7 +189,7 @@ SHARDED = ["conv.forward", "conv.backward", *LAYERS]
 
 def run_sharded(problem: Problem) -> Words:
     """Every tap of the compiled kernel, its maps split along n over all devices."""
-    operation = operations.find(problem.operation, problem.config)
+    operation = problem.operation
     mesh = Mesh(np.array(jax.devices()[:8]), ("device",))
     static, dynamic = operation.split_static(problem.given)
     placed = {}
@@ -258,7 +258,7 @@ def test_rows_of_negative_zero(fmt: Float, word: int, rows: int) -> None:
 def test_stochastic_gradient_by_rows(problem: Problem, data: st.DataObject) -> None:
     """SPEC.md Q3, C2: rows of dy rounded apart, each from its first element's number on, are the whole's codes."""
     expected = expect(problem)["dy_code"]
-    operation = operations.find(problem.operation, problem.config)
+    operation = problem.operation
     arrays = to_arrays(operation, problem.config, problem.given)
     n, oh, ow, c_out = arrays["dy"].shape
     image, row = data.draw(st.integers(0, n - 1)), data.draw(st.integers(0, oh - 1))

@@ -16,13 +16,13 @@ from hypothesis import HealthCheck, Phase, find, given, seed, settings
 
 from bitrow import testing
 from bitrow.config import BatchNormConfig, ConvConfig, MaxPoolConfig, Statistics
+from bitrow.contract.encoding import Kind
 from bitrow.errors import BitrowError
 from bitrow.formats import FP32, UFXP4, AccOverflow, Accumulator, FloatMode, Fxp, Gradient, QuantRounding, Rounding
 from bitrow.host import check_scale
 from bitrow.oracle import fp16
 from bitrow.vectors import coverage, operations
-from bitrow.vectors.case import Kind
-from bitrow.vectors.problems import Problem
+from bitrow.vectors.problem import Problem
 
 
 def sample(strategy: st.SearchStrategy[Any], count: int, start: int | None = None) -> list[Any]:
@@ -135,7 +135,7 @@ LIMITS = {Kind.FP16: 1 << 16, Kind.FP32: 1 << 32, Kind.WORD: 1 << 16, Kind.MASK:
 
 def check_problem(problem: Problem) -> dict[str, int]:
     """The oracle accepts a problem, its words fit their encodings; the bins that it hits."""
-    operation = operations.find(problem.operation, problem.config)
+    operation = problem.operation
     computed = operation.oracle(problem.config, problem.given)
     for tensor in operation.tensors(problem.config, problem.given):
         assert tensor.data.dtype == tensor.encoding.dtype, tensor.name
@@ -151,7 +151,7 @@ def check_problem(problem: Problem) -> dict[str, int]:
 ROUNDS = 60  # of 40 problems; each begins anew, because what is drawn in one resembles what came before
 
 
-@pytest.mark.parametrize("name", operations.OPERATIONS)
+@pytest.mark.parametrize("name", operations.NAMES)
 def test_problems_are_valid_and_reach_every_bin(name: str) -> None:
     """SPEC.md V3: every problem is one that the oracle accepts, and together they hit every bin that there is."""
     options = {"size": 256} if name.startswith("fp16.") else {}
@@ -302,7 +302,7 @@ def test_needs_no_jax() -> None:
         "from hypothesis import given, settings\n"
         "@settings(max_examples=3, database=None)\n"
         "@given(testing.conv_cases())\n"
-        "def run(p): operations.find(p.operation, p.config).oracle(p.config, p.given)\n"
+        "def run(p): p.operation.oracle(p.config, p.given)\n"
         "run(); print('done')\n"
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)

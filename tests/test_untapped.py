@@ -21,7 +21,7 @@ from bitrow.ops import fp16
 from bitrow.proofs.mutants import layer_properties as judge
 from bitrow.vectors import identity, operations
 from bitrow.vectors.operations import Words, to_arrays, to_words
-from bitrow.vectors.problems import Problem
+from bitrow.vectors.problem import Problem
 
 MAP = (16, 32, 256, 128)  # 2^24 elements
 FRACTIONS = (0, 1, 0x155, 0x1FF, 0x200, 0x3FF)
@@ -86,7 +86,7 @@ def programs(operation: str, config: Any) -> dict[bool, Any]:
 
 
 def computed(problem: Problem, tapped: bool) -> Words:
-    row = operations.find(problem.operation, problem.config)
+    row = problem.operation
     static, dynamic = row.split_static(problem.given)
     assert not static
     found = programs(problem.operation, problem.config)[tapped](to_arrays(row, problem.config, dynamic))
@@ -147,7 +147,7 @@ def both(name: str) -> tuple[Any, Any]:
 def test_taps_change_no_bit(name: str, seed: int) -> None:
     """SPEC.md T1: the program with taps and the one without, on any FP16 words."""
     problem = identity.problems()[name]
-    row = operations.find(problem.operation, problem.config)
+    row = problem.operation
     rng = np.random.default_rng(seed)
     drawn = {
         key: rng.integers(0, 1 << 16, value.shape, dtype=np.uint16)

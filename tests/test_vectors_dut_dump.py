@@ -8,10 +8,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from bitrow.contract.encoding import FP16_WORD, FP32_WORD, code_encoding, integer_encoding
 from bitrow.errors import BitrowError
 from bitrow.formats import Fxp
 from bitrow.vectors import dut, hexfile
-from bitrow.vectors.case import FP16_WORD, FP32_WORD, Case, code_encoding, integer_encoding
+from bitrow.vectors.case import Case
 from bitrow.vectors.decode import ulps
 from bitrow.vectors.dump import read_dump
 from vectors_samples import batch_case, conv_case, frozen_case, write

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 from bitrow.config import AvgPoolConfig, BatchNormConfig, ConvConfig, MaxPoolConfig
+from bitrow.contract.encoding import Role
 from bitrow.errors import BitrowError
 from bitrow.formats import FloatMode
 from bitrow.vectors import (
@@ -28,7 +29,6 @@ from bitrow.vectors import (
     store,
 )
 from bitrow.vectors.bins import BINS
-from bitrow.vectors.case import Role
 from bitrow.vectors.problems import ConvSize, Problem
 from bitrow.vectors.stimulus import Stream
 
@@ -222,7 +222,7 @@ def test_the_oracle_samples_rows_of_large_cases(problem: Problem, budget: int, m
     case = generate.compute(large)
     assert case.rows_checked.startswith("rows (n, h) (0, 0)")
     assert generate.recompute(case) == []
-    honest = operations.find(problem.operation, problem.config)
+    honest = problem.operation
     whole = honest.oracle(problem.config, problem.given)
     for name, words in honest.oracle(problem.config, problem.given, rows).items():
         part = judge.sampled(problem.operation, problem.config, problem.given, name, whole[name], rows)
@@ -279,7 +279,7 @@ def test_the_registry_reads_without_jax() -> None:
         "from bitrow.vectors import catalog, coverage, operations\n"
         "entry = catalog.smoke()[0]\n"
         "problem = catalog.build(entry, 1)\n"
-        "operation = operations.find(problem.operation, problem.config)\n"
+        "operation = problem.operation\n"
         "taps = operation.oracle(problem.config, problem.given)\n"
         "assert coverage.measure(problem.operation, problem.config, problem.given | taps)\n"
         "assert 'jax' not in sys.modules, 'JAX was imported'\n"
@@ -296,7 +296,7 @@ def test_ports_and_order() -> None:
     with pytest.raises(BitrowError, match=r"linear\.forward: found the tensor 'nonsense'"):
         operation.port("nonsense")
     assert operations.find("batch_norm.forward", BatchNormConfig()).parameters.keys() == {"a", "b"}
-    for name in operations.OPERATIONS:
+    for name in operations.NAMES:
         assert name in judge.JUDGES and name in kernels.KERNELS
 
 

@@ -13,24 +13,23 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bitrow.errors import BitrowError
-from bitrow.formats import FloatMode, Fxp
-from bitrow.vectors import hexfile, schema, store
-from bitrow.vectors.case import (
+from bitrow.contract.encoding import (
     FP16_WORD,
     FP32_WORD,
     INDEX_WORD,
     LFSR_WORD,
     MASK_WORD,
     PACKED_BYTE,
-    Case,
     Encoding,
     Kind,
     Role,
-    Tensor,
     code_encoding,
     integer_encoding,
 )
+from bitrow.errors import BitrowError
+from bitrow.formats import FloatMode, Fxp
+from bitrow.vectors import hexfile, schema, store
+from bitrow.vectors.case import Case, Tensor
 from bitrow.vectors.check import check
 from vectors_samples import EXTRA, batch_case, conv_backward_case, conv_case, frozen_case, write
 

@@ -10,10 +10,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from bitrow.contract.encoding import FP16_WORD, Role
 from bitrow.errors import BitrowError
 from bitrow.formats import FloatMode
 from bitrow.vectors import emit, hexfile, schema
-from bitrow.vectors.case import FP16_WORD, Case, Role, Tensor
+from bitrow.vectors.case import Case, Tensor
 from bitrow.vectors.dump import read_dump
 from vectors_samples import batch_case, conv_backward_case, conv_case, frozen_case, two_step, write
 

@@ -26,16 +26,17 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from bitrow import terminal
 from bitrow.backend import compiled, program_digests, programs
+from bitrow.contract import conv
 from bitrow.errors import BitrowError
 from bitrow.files import write_report
 from bitrow.proofs import machine
 from bitrow.proofs.results import versions
 from bitrow.reading.values import parse_json
 from bitrow.terminal import Column
-from bitrow.vectors import identity, operations, stepwise
+from bitrow.vectors import identity, stepwise
 from bitrow.vectors.identity_digests import DIGESTS
 from bitrow.vectors.operations import Words, to_words
-from bitrow.vectors.problems import Problem
+from bitrow.vectors.problem import Problem
 
 
 class Way(NamedTuple):
@@ -78,15 +79,14 @@ _LEADING = ("n", "element", "run")
 
 def _batched(problem: Problem) -> list[str]:
     """Inputs whose leading axis may be cut."""
-    operation = operations.find(problem.operation, problem.config)
-    return [name for name in operation.inputs if operation.port(name).layout.split(" ")[0] in _LEADING]
+    return [name for name, line in problem.operation.inputs.items() if line.axes and line.axes[0] in _LEADING]
 
 
 def not_divisible(problem: Problem) -> str:
     """Why parts of the leading axis may not be computed apart; "" where they may."""
     if "gamma" in problem.given:
         return "its statistics are those of the whole batch"
-    if problem.operation == "conv.backward" and "seed" in problem.given:
+    if "seed" in problem.given and problem.operation is conv.BACKWARD:
         return "an element's random word depends on its place in the whole batch"
     return ""
 

@@ -53,6 +53,7 @@ FORWARD_FROZEN = Operation(
         out z  : 16, n h w c = add ay b  if not fma
         out z  : 16, n h w c = fma a y b if fma
     """),
+    BatchNormConfig,
     lambda config: (*FP16_CLAUSES, "B1", "T1"),
     conditions=_fused, by_rows=True, when=_frozen,
 )  # fmt: skip
@@ -64,6 +65,7 @@ BACKWARD_FROZEN = Operation(
         par a  : 16, c
         out dy : 16, n h w c = mul a dz
     """),
+    BatchNormConfig,
     lambda config: (*FP16_CLAUSES, "B1", "T1"),
     by_rows=True, when=_frozen,
 )  # fmt: skip
@@ -100,6 +102,7 @@ FORWARD_BATCH = Operation(
         out z          : 16, n h w c        = add ay b16    if not fma
         out z          : 16, n h w c        = fma a16 y b16 if fma
     """),
+    BatchNormConfig,
     lambda config: _clauses(config, "B2"),
     order=lambda config: _ROWS, conditions=_fused, count=_count, when=_batch,
 )  # fmt: skip
@@ -108,11 +111,11 @@ BACKWARD_BATCH = Operation(
     "batch_norm.backward",
     Program("B3", """
         in  dz         : 16, n h w c
-        in  y          : 16, n h w c
-        in  mean       : acc, c
-        in  r          : acc, c
-        in  a          : acc, c
-        in  a16        : 16, c
+        kept y         : 16, n h w c
+        kept mean      : acc, c
+        kept r         : acc, c
+        kept a         : acc, c
+        kept a16       : 16, c
             dzy        : acc, n h w c       = mul dz y
             t1_level   : acc, n h w_level c = tree dz
             t2_level   : acc, n h w_level c = tree dzy
@@ -139,6 +142,7 @@ BACKWARD_BATCH = Operation(
             adz_py     : 16, n h w c        = add adz py
         out dy         : 16, n h w c        = add adz_py q16
     """),
+    BatchNormConfig,
     lambda config: _clauses(config, "B3", "B4"),
     order=lambda config: _ROWS, count=_count, when=_batch,
 )  # fmt: skip

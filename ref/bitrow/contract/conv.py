@@ -121,6 +121,7 @@ FORWARD = Operation(
         out y           : 16, n oh ow c_out     = add deq bias                    if biased
         out y           : 16, n oh ow c_out     = copy deq                        if not biased
     """),
+    ConvConfig,
     _clauses, lambda config: _order(config, "c_in"), _forward_conditions, by_rows=True,
     row_sources=_forward_sources, gather=_forward_gather, check=_check_forward,
 )  # fmt: skip
@@ -129,7 +130,7 @@ BACKWARD = Operation(
     "conv.backward",
     Program("C2", """
         in  dy             : 16, n oh ow c_out
-        in  mask           : mask, n h w c_in
+        kept mask          : mask, n h w c_in
         par weight_code    : weight, kh kw c_in c_out
         par w_scale        : 16, c_out
         par dy_inv_scale   : 16
@@ -154,6 +155,7 @@ BACKWARD = Operation(
             dx_deq         : 16, n h w c_in      = mul dx_sum w_scale                if not folded and float
         out dx             : 16, n h w c_in      = select dx_deq mask
     """),
+    ConvConfig,
     _gradient_clauses, _gradient_order, _gradient_conditions, by_rows=True,
     row_sources=_gradient_sources, gather=_gradient_gather, check=_check_gradient,
 )  # fmt: skip

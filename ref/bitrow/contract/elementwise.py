@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from bitrow.config import AddConfig, ReluConfig
 from bitrow.contract.operation import Config, Given, Operation
 from bitrow.contract.program import Program
 from bitrow.contract.units import FP16_CLAUSES
 from bitrow.errors import BitrowError
+from bitrow.formats import FloatMode
 
 
 def _check_gradients(config: Config, given: Given) -> None:
@@ -19,17 +21,19 @@ RELU_FORWARD = Operation(
         in  x : 16, n h w c
         out y : 16, n h w c = relu x
     """),
+    ReluConfig,
     lambda config: ("A1", "F4", "F5"), by_rows=True,
 )  # fmt: skip
 
 RELU_BACKWARD = Operation(
     "relu.backward",
     Program("A1 backward", """
-        in  x    : 16, n h w c
+        kept x   : 16, n h w c
         in  dy   : 16, n h w c
         let mask : mask, n h w c = passes x
         out dx   : 16, n h w c   = select dy mask
     """),
+    ReluConfig,
     lambda config: ("A1", "F4", "F5"), by_rows=True,
 )  # fmt: skip
 
@@ -40,6 +44,7 @@ ADD_FORWARD = Operation(
         in  shortcut : 16, n h w c
         out y        : 16, n h w c = add x shortcut
     """),
+    AddConfig,
     lambda config: (*FP16_CLAUSES, "A2", "T1"), by_rows=True,
 )  # fmt: skip
 
@@ -50,7 +55,9 @@ ACCUMULATE = Operation(
             sum_ : 16, n h w c = partial_sums dys
         out dx   : 16, n h w c = last sum_
     """),
+    FloatMode,
     lambda mode: (*FP16_CLAUSES, "A5", "T1"), lambda config: "consumers in the order given", check=_check_gradients,
 )  # fmt: skip
 
-ELEMENTWISE = (RELU_FORWARD, RELU_BACKWARD, ADD_FORWARD, ACCUMULATE)
+RELU = (RELU_FORWARD, RELU_BACKWARD)
+ADD = (ADD_FORWARD,)

@@ -6,7 +6,7 @@ from bitrow.config import ConvConfig
 from bitrow.contract.operation import Operation
 from bitrow.contract.program import Program
 from bitrow.contract.units import FP16_CLAUSES
-from bitrow.formats import Dequantize
+from bitrow.formats import Dequantize, FloatMode, Fxp
 
 QUANTIZE = Operation(
     "fxp.quantize",
@@ -17,6 +17,7 @@ QUANTIZE = Operation(
         out x_code      : x, n h w c    = quantize t
         out mask        : mask, n h w c = inside t
     """),
+    ConvConfig,
     lambda config: (*FP16_CLAUSES, "F7", "F8", "Q1", "Q2", "Q4", "T1"),
 )  # fmt: skip
 
@@ -30,6 +31,7 @@ QUANTIZE_STOCHASTIC = Operation(
         out x_code      : x, n h w c    = quantize_drawn t words
         out mask        : mask, n h w c = inside t
     """),
+    ConvConfig,
     lambda config: (*FP16_CLAUSES, "F7", "F8", "Q1", "Q2", "Q3", "Q4", "T1"),
 )  # fmt: skip
 
@@ -48,6 +50,7 @@ DEQUANTIZE = Operation(
         out deq      : 16, n h w c = mul acc_fp16 scale if two_step
         out deq      : 16, n h w c = mul acc scale      if not two_step
     """),
+    ConvConfig,
     lambda config: (*FP16_CLAUSES, "D2" if config.dequantize is Dequantize.TWO_STEP else "D1", "D3", "T1"),
     conditions=lambda config, given: dequantizer(config),
 )  # fmt: skip
@@ -58,6 +61,7 @@ PACK = Operation(
         in  code   : code, n h w c
         out packed : byte, n h byte = pack code
     """),
+    Fxp,
     lambda fmt: ("F7", "Q5"),
 )  # fmt: skip
 
@@ -69,6 +73,7 @@ LFSR = Operation(
         par count : int
         out words : lfsr, run element = stream seed start count
     """),
+    FloatMode,
     lambda mode: ("Q3",),
     static=("count",),
 )  # fmt: skip

@@ -40,7 +40,7 @@ def run(operation: Operation, config: Any, given: Mapping[str, Any], rows: Itera
     names = [name for name in given if operation.takes(name)]
     words = dict(zip(names, need(dict(given), *names), strict=True))
     lines = operation.active(config, words)
-    need(words, *(name for line in lines for name in line.operands if operation.takes(name)))
+    need(words, *operation.reads(config, words))
     operation.check(config, words)
     frame = Frame(operation, config, words)
     frame.place(rows)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bitrow.config import LinearConfig
 from bitrow.contract.operation import Config, Given, Operation
 from bitrow.contract.program import Program
 from bitrow.contract.units import FP16_CLAUSES
@@ -34,6 +35,7 @@ FORWARD = Operation(
             sum       : 32, n o          = root sum_level
         out y         : 16, n o          = add sum bias
     """),
+    LinearConfig,
     lambda config: (*FP16_CLAUSES, "A4", "B2", "T1", "F9", "T2"),
     lambda config: "tree over i of adjacent pairs padded with +0", check=_check_forward,
 )  # fmt: skip
@@ -49,6 +51,7 @@ BACKWARD = Operation(
             sum       : 32, n i          = root sum_level
         out dx        : 16, n i          = convert sum
     """),
+    LinearConfig,
     lambda config: (*FP16_CLAUSES, "A4", "B2", "T1", "F9", "T2"),
     lambda config: "tree over o of adjacent pairs padded with +0", check=_check_backward,
 )  # fmt: skip

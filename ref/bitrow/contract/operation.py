@@ -30,10 +30,11 @@ def _nothing(*arguments: Any) -> None:
 
 @dataclass(frozen=True, eq=False)
 class Operation:
-    """One operation: `run` is the scalar oracle.
+    """One operation: its `oracle` runs it one scalar at a time.
 
     `name` is that of case.json; two operations may share it and differ in `when`, as batch norm with frozen and with
-    batch statistics. `clauses` gives the clauses that a case of this configuration exercises, `order` the order of its
+    batch statistics. `configured_by` is the type of
+    its configurations. `clauses` gives the clauses that a case of this configuration exercises, `order` the order of its
     sums in words. `conditions` decides the guards of the program's lines from the configuration and what is given.
     `by_rows`: the oracle can compute some rows of the result. `row_sources` lists, for each row of the result, the rows
     that it reads, None where a row reads itself. `check` refuses shapes that do not fit. `static` names inputs that are
@@ -42,6 +43,7 @@ class Operation:
 
     name: str
     program: Program
+    configured_by: type
     clauses: Callable[[Config], tuple[str, ...]]
     order: Callable[[Config], str] = lambda config: "elementwise"
     conditions: Callable[[Config, Given], Mapping[str, bool]] = lambda config, given: {}
@@ -60,6 +62,9 @@ class Operation:
                 raise BitrowError(f"contract {self.name} {line.name}: found the operation {line.op!r}, "
                                   f"expected one of {', '.join(sorted(interpreter.KNOWN))}")  # fmt: skip
 
+    def __repr__(self) -> str:
+        return f"<operation {self.name}: {self.program.name}>"
+
     # the tensors, by role and in order
     @cached_property
     def inputs(self) -> dict[str, Line]:
@@ -76,6 +81,11 @@ class Operation:
     @cached_property
     def outputs(self) -> dict[str, Line]:
         return self.program.declared(Role.OUTPUT)
+
+    @property
+    def result(self) -> str:
+        """The output that the next layer reads: the last one, or what a pool's index is beside."""
+        return next(name for name, line in reversed(self.outputs.items()) if line.format != "index")
 
     @cached_property
     def _lines(self) -> dict[str, Line]:
@@ -121,6 +131,16 @@ class Operation:
 
         return sorted(names, key=key)
 
+    @cached_property
+    def kept(self) -> tuple[str, ...]:
+        """The inputs that the forward pass saved."""
+        return tuple(name for name, line in self.inputs.items() if line.saved)
+
+    def reads(self, config: Config, given: Given) -> frozenset[str]:
+        """The inputs and parameters that the lines under a configuration read."""
+        operands = {name for line in self.active(config, given) for name in line.operands}
+        return frozenset(name for name in operands if self.takes(name))
+
     def active(self, config: Config, given: Given) -> tuple[Line, ...]:
         """The lines that compute something under a configuration."""
         return self.program.active(self.conditions(config, given))
@@ -146,7 +166,7 @@ class Operation:
         return frame.counts[self.target]
 
     def sampled(self, config: Config, given: Given, tap: str, whole: np.ndarray, rows: list[Row]) -> np.ndarray:
-        """The part of a whole tap that `run` returns for `rows`."""
+        """The part of a whole tap that `oracle` returns for `rows`."""
         frame = interpreter.Frame(self, config, dict(given))
         frame.place(rows)
         for at, axis in enumerate(together(self.line(tap).axes)):
@@ -161,7 +181,7 @@ class Operation:
         h, w = given["input_hw"].reshape(-1).tolist()
         return h, w
 
-    def run(self, config: Config, given: Given, rows: Iterable[Row] | None = None) -> Words:
+    def oracle(self, config: Config, given: Given, rows: Iterable[Row] | None = None) -> Words:
         """Every tap and output by the scalar oracle, as words; of `rows` of the result only, if given (SPEC.md V5).
 
         Raises:

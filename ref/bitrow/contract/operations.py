@@ -2,27 +2,54 @@
 
 from __future__ import annotations
 
-from bitrow.contract.batch_norm import BATCH_NORM
-from bitrow.contract.conv import CONV
-from bitrow.contract.elementwise import ELEMENTWISE
-from bitrow.contract.fixed_point import FIXED_POINT
-from bitrow.contract.linear import LINEAR
+from bitrow.contract import batch_norm, conv, elementwise, fixed_point, linear, pool
 from bitrow.contract.operation import Config, Operation
-from bitrow.contract.pool import POOLS
 from bitrow.contract.units import UNITS
 from bitrow.errors import BitrowError
 
-OPERATIONS: tuple[Operation, ...] = (*UNITS, *FIXED_POINT, *CONV, *BATCH_NORM, *ELEMENTWISE, *POOLS, *LINEAR)
+OPERATIONS: tuple[Operation, ...] = (
+    *UNITS.values(), *fixed_point.FIXED_POINT, *conv.CONV, *batch_norm.BATCH_NORM, *elementwise.RELU,
+    *elementwise.ADD, elementwise.ACCUMULATE, *pool.MAX_POOL, *pool.AVG_POOL, *linear.LINEAR,
+)  # fmt: skip
+
+
+NAMES = tuple(dict.fromkeys(operation.name for operation in OPERATIONS))
+
+# The operations of each layer, by its configuration's type.
+LAYERS: dict[type, tuple[Operation, ...]] = {
+    operations[0].configured_by: operations
+    for operations in (conv.CONV, batch_norm.BATCH_NORM, elementwise.RELU, elementwise.ADD, pool.MAX_POOL, pool.AVG_POOL,
+                       linear.LINEAR)
+}  # fmt: skip
+
+
+def _direction(config: Config, direction: str) -> Operation | None:
+    named = (operation for operation in LAYERS[type(config)] if operation.name.endswith(direction))
+    return next((operation for operation in named if operation.when(config)), None)
+
+
+def forward_of(config: Config) -> Operation:
+    """The forward operation of a layer's configuration."""
+    found = _direction(config, ".forward")
+    assert found is not None, config
+    return found
+
+
+def backward_of(config: Config) -> Operation | None:
+    """The input gradient's operation; None where the gradient passes as it is (A2's residual add)."""
+    return _direction(config, ".backward")
 
 
 def find(name: str, config: Config) -> Operation:
     """The operation called `name`, in the variant that `config` asks for.
 
     Raises:
-        BitrowError: there is none.
+        BitrowError: there is none, or another one's configuration.
     """
     named = [operation for operation in OPERATIONS if operation.name == name]
     if not named:
-        known = ", ".join(dict.fromkeys(operation.name for operation in OPERATIONS))
-        raise BitrowError(f"operation: found {name!r}, expected one of {known}")
+        raise BitrowError(f"operation: found {name!r}, expected one of {', '.join(NAMES)}")
+    wanted = named[0].configured_by
+    if not isinstance(config, wanted):
+        raise BitrowError(f"operation {name}: found a {type(config).__name__}, expected a {wanted.__name__}")
     return next(operation for operation in named if operation.when(config))

@@ -58,6 +58,7 @@ MAX_FORWARD = Operation(
         out y     : 16, n oh ow c    = maximum x
         out index : index, n oh ow c = place x
     """),
+    MaxPoolConfig,
     lambda config: ("A2", "F4", "F5"), by_rows=True, row_sources=_max_sources,
 )  # fmt: skip
 
@@ -65,10 +66,11 @@ MAX_BACKWARD = Operation(
     "max_pool.backward",
     Program("A2 max pool backward", """
         in  dy       : 16, n oh ow c
-        in  index    : index, n oh ow c
+        kept index   : index, n oh ow c
         par input_hw : int, axis
         out dx       : 16, n h w c = won dy index
     """),
+    MaxPoolConfig,
     lambda config: (*FP16_CLAUSES, "A2", "T1"), lambda config: "windows in row-major order from +0",
     by_rows=True, row_sources=_max_gradient_sources, static=("input_hw",),
 )  # fmt: skip
@@ -85,6 +87,7 @@ AVG_FORWARD = Operation(
         let inv_n       : 32                      = reciprocal
         out y           : 16, n oh ow c           = mul sum inv_n
     """),
+    AvgPoolConfig,
     lambda config: (*FP16_CLAUSES, "A3", "B2", "T1", "F9", "T2"),
     lambda config: "window rows by trees over w of adjacent pairs padded with +0, then in order from +0",
     by_rows=True, row_sources=_avg_sources, window=_window, count=_count,
@@ -99,8 +102,10 @@ AVG_BACKWARD = Operation(
         let scaled   : 16, n oh ow c    = mul dy inv_n
         out dx       : 16, n h w c      = spread scaled
     """),
+    AvgPoolConfig,
     lambda config: (*FP16_CLAUSES, "A3", "T1"), by_rows=True, row_sources=_avg_gradient_sources, window=_window,
     count=_count, static=("input_hw",),
 )  # fmt: skip
 
-POOLS = (MAX_FORWARD, MAX_BACKWARD, AVG_FORWARD, AVG_BACKWARD)
+MAX_POOL = (MAX_FORWARD, MAX_BACKWARD)
+AVG_POOL = (AVG_FORWARD, AVG_BACKWARD)

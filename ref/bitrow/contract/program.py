@@ -4,10 +4,10 @@
         var_eps : acc, c = add var eps
     out z       : 16, n h w c = add ay b16 if not fma
 
-`in` and `par` declare inputs and parameters, `out` marks what leaves the operation, a line without a word is a tap
-(SPEC.md T1), and `let` names what has no rounding of its own. Formats are those of `encoding.FORMATS`. `NAME_level`
-are the levels of a pairwise tree, whose root is what other lines read; `NAME_` are numbered sums (A5). A line after
-`if` is there under its conditions only. Standard library only.
+`in` and `par` declare inputs and parameters, `kept` inputs that the forward pass saved, `out` marks what leaves the
+operation, a line without a word is a tap (SPEC.md T1), and `let` names what no tensor holds. Formats are those of
+`encoding.FORMATS`. `NAME_level` are the levels of a pairwise tree, whose root is what other lines read; `NAME_` are
+numbered sums (A5). A line after `if` is there under its conditions only. Standard library only.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ from bitrow.contract.encoding import FORMATS, Role
 from bitrow.errors import BitrowError
 
 _LINE = re.compile(
-    r"(?:(?P<word>in|par|out|let) +)?(?P<name>\w+) *: *(?P<format>\w+)(?:, *(?P<axes>[a-z_ ]+?))?"
+    r"(?:(?P<word>in|kept|par|out|let) +)?(?P<name>\w+) *: *(?P<format>\w+)(?:, *(?P<axes>[a-z_ ]+?))?"
     r"(?: *= *(?P<op>\w+)(?P<operands>(?: +\w+)*?))?(?: +rounding +(?P<rounding>\w+))?(?: +if +(?P<guard>[\w ]+))?"
 )
-_ROLES = {"in": Role.INPUT, "par": Role.PARAMETER, "out": Role.OUTPUT, None: Role.TAP, "let": None}
+_ROLES = {"in": Role.INPUT, "kept": Role.INPUT, "par": Role.PARAMETER, "out": Role.OUTPUT, "let": None, None: Role.TAP}
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ class Line:
     """A named intermediate; `role` None is a `let`.
 
     `guard` is a tuple of conditions, each a name and whether it must hold. `rounding` is a fault: a line rounded
-    otherwise than the mode says.
+    otherwise than the mode says. `saved` inputs are what the forward pass kept.
     """
 
     name: str
@@ -42,6 +42,7 @@ class Line:
     operands: tuple[str, ...] = ()
     guard: tuple[tuple[str, bool], ...] = ()
     rounding: str = ""
+    saved: bool = False
 
     @property
     def layout(self) -> str:
@@ -73,7 +74,7 @@ def parse_line(text: str) -> Line:
     guard = tuple((part.removeprefix("not ").strip(), not part.startswith("not ")) for part in parts)
     axes, operands = (tuple((match[part] or "").split()) for part in ("axes", "operands"))
     role, op, rounding = _ROLES[match["word"]], match["op"] or "", match["rounding"] or ""
-    return Line(match["name"], role, match["format"], axes, op, operands, guard, rounding)
+    return Line(match["name"], role, match["format"], axes, op, operands, guard, rounding, match["word"] == "kept")
 
 
 @dataclass

@@ -15,7 +15,7 @@ from bitrow.formats import Accumulator, Dequantize, FloatMode, Fxp, Overflow, Ro
 from bitrow.reading import RECORDS, read_text
 from bitrow.vectors import found, operations
 from bitrow.vectors.operations import Operation
-from bitrow.vectors.problems import Problem
+from bitrow.vectors.problem import Problem
 
 FORMATS = tuple(Fxp(bits, signed, narrow) for bits in range(2, 9) for signed in (True, False)
                 for narrow in (False, *([True] if signed else [])))  # fmt: skip
@@ -38,9 +38,9 @@ def _config(operation: str, said: Mapping[str, str]) -> Any:
 
 
 def _words(operation: Operation, config: Any, name: str, text: str) -> np.ndarray:
-    encoding, port = operation.port(name).encode(config), operation.port(name)
+    encoding = operation.encoding(name, config)
     word = np.array(int(text, 16), f"u{encoding.dtype.itemsize}").view(encoding.dtype)
-    axes = len(port.layout.split()) if name in operation.inputs else 0
+    axes = len(operation.line(name).axes) if name in operation.inputs else 0
     return word.reshape([1] * axes)
 
 
@@ -48,7 +48,7 @@ def problem(row: Mapping[str, Any]) -> Problem | None:
     """The counterexample of a false claim, a row of the report, as a problem; None where no operation has it."""
     said = {operand["name"]: operand["word"] for operand in row["counterexample"]["operands"]}
     name = row["claim"]
-    if name not in operations.OPERATIONS:
+    if name not in operations.NAMES:
         return None
     config = _config(name, said)
     operation = operations.find(name, config)
@@ -58,7 +58,7 @@ def problem(row: Mapping[str, Any]) -> Problem | None:
     if not set(wanted) <= set(given):
         return None
     words = {given_name: _words(operation, config, given_name, given[given_name]) for given_name in wanted}
-    return Problem(f"{found.PREFIX}{_label(name, words)}", name, config, words)
+    return Problem(f"{found.PREFIX}{_label(name, words)}", operation, config, words)
 
 
 def _label(name: str, words: Mapping[str, np.ndarray]) -> str:

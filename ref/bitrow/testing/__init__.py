@@ -5,12 +5,10 @@ registry, so that a design's own model is tested like this::
 
     from hypothesis import given
     from bitrow.testing import conv_cases
-    from bitrow.vectors import operations
 
     @given(conv_cases(backward=False))
     def test_my_model(problem):
-        operation = operations.find(problem.operation, problem.config)
-        expected = operation.oracle(problem.config, problem.given)
+        expected = problem.operation.oracle(problem.config, problem.given)
         assert (my_model(problem.config, problem.given) == expected["y"]).all()
 
 Arrays are small, and come from a drawn seed with a few drawn words among them: fast to draw, and a failing
@@ -41,7 +39,7 @@ from bitrow.testing.families import Families, Family
 from bitrow.testing.parameters import accumulators, codes, float_modes, fxp_formats, scales, seeds
 from bitrow.testing.words import fp16_arrays, fp16_bits, fp16_pairs, fp16_triples, fp32_bits, int32s
 from bitrow.vectors import operations
-from bitrow.vectors.problems import Problem
+from bitrow.vectors.problem import Problem
 
 __all__ = [
     "accumulate_cases",
@@ -89,7 +87,8 @@ _FAMILIES: dict[str, Callable[..., Families]] = {
 
 def _problems(family: Family, count: int) -> SearchStrategy[list[Problem]]:
     name = "drawn_" + family.operation.replace(".", "_")
-    one = family.words.map(lambda words: Problem(name, family.operation, family.config, words))
+    operation = operations.find(family.operation, family.config)
+    one = family.words.map(lambda words: Problem(name, operation, family.config, words))
     return st.lists(one, min_size=count, max_size=count)
 
 
@@ -108,8 +107,8 @@ def problems_for(
         BitrowError: the registry has no such operation.
     """
     make = _FAMILIES.get(operation) or _FAMILIES.get(operation.split(".")[0])
-    if make is None or operation not in operations.OPERATIONS:
-        known = ", ".join(operations.OPERATIONS)
+    if make is None or operation not in operations.NAMES:
+        known = ", ".join(operations.NAMES)
         raise BitrowError(f"operation: found {operation!r}, expected one of {known}")
     return make(operation, config, **options).flatmap(lambda family: _problems(family, count))
 

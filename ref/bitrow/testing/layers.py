@@ -16,6 +16,7 @@ from bitrow.config import (
     Statistics,
     output_size,
 )
+from bitrow.contract import batch_norm, pool
 from bitrow.formats import FP16, FP32, FloatMode
 from bitrow.testing.families import (
     Family,
@@ -34,7 +35,6 @@ from bitrow.testing.words import (
     noises,
     patched,
 )
-from bitrow.vectors import operations
 from bitrow.vectors.operations import Words
 
 SIX = np.array([0x4600, 0x4601, 0x45FF, 0xC600], np.uint16)  # ReLU6's edge
@@ -82,7 +82,7 @@ def _norm_words(draw: DrawFn, config: BatchNormConfig, shape: tuple[int, ...], b
     words["eps"] = scalar(draw(_EPSILON), np.uint32)
     if not backward:
         return words
-    taps = operations.find("batch_norm.forward", config).oracle(config, words)
+    taps = batch_norm.FORWARD_BATCH.oracle(config, words)
     saved = {name: taps[name] for name in ("mean", "r", "a", "a16")}
     return {"dz": draw(_norm_map(shape)), "y": words["y"], **saved}
 
@@ -158,7 +158,7 @@ def _max_pool_words(draw: DrawFn, config: MaxPoolConfig, shape: tuple[int, ...],
         x = draw(patched(draw(noises()).among(x, _TYING, 1), fp16_bits()))
     if not backward:
         return {"x": x}
-    index = operations.find("max_pool.forward", config).oracle(config, {"x": x})["index"]
+    index = pool.MAX_FORWARD.oracle(config, {"x": x})["index"]
     oh, ow = (output_size(size, config.kernel, config.stride, config.padding) for size in (h, w))
     dy = draw(_any_or_tiny((n, oh, ow, c)))
     return {"dy": dy, "index": index, "input_hw": np.array([h, w], np.int32)}

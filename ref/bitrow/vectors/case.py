@@ -11,18 +11,10 @@ import numpy as np
 
 from bitrow.config import LayerConfig
 from bitrow.contract.encoding import (
-    FP16_WORD,
-    FP32_WORD,
-    INDEX_WORD,
-    LFSR_WORD,
-    MASK_WORD,
-    PACKED_BYTE,
     Encoding,
-    Kind,
     Role,
-    code_encoding,
-    integer_encoding,
 )
+from bitrow.contract.operation import Operation
 from bitrow.formats import FloatMode, Fxp
 
 
@@ -47,13 +39,13 @@ class Tensor:
 class Case:
     """One operation with all its tensors: inputs, parameters, taps, outputs, in that order.
 
-    `operation` is a key of `bitrow.vectors.operations`, as in "conv.forward"; `clauses` are SPEC.md's
+    `clauses` are SPEC.md's
     numbers; `bins` counts the stimulus bins that the inputs and results hit; `rows_checked` says how much of
     it the oracle recomputed: "all", or a sentence naming the sampled rows.
     """
 
     name: str
-    operation: str
+    operation: Operation
     config: LayerConfig | FloatMode | Fxp
     tensors: tuple[Tensor, ...]
     clauses: tuple[str, ...]

@@ -13,110 +13,20 @@ from typing import Any
 
 import numpy as np
 
-from bitrow.vectors import bins, layer_plans, plans
-from bitrow.vectors.bins import BINS, REACHABLE
+from bitrow.contract.operation import Operation
+from bitrow.contract.operations import OPERATIONS
+from bitrow.vectors import line_bins
+from bitrow.vectors.bins import BINS
 from bitrow.vectors.case import Case
-from bitrow.vectors.plans import LAYER_BINS, Plan
-
-_INPUT = frozenset(name for name in BINS if name.startswith("input_"))
-_FP = LAYER_BINS
-_QUANTIZER = frozenset(
-    (
-        "quantize_tie_lower",
-        "quantize_tie_upper",
-        "clip_low",
-        "clip_high",
-        "code_min",
-        "code_max",
-        "mask_edge_inside",
-        "mask_edge_outside",
-        "quantize_nan",
-        "quantize_infinity",
-    )
-)
-_NOISE = frozenset(name for name in BINS if name.startswith("stochastic_"))
-_SUMS = frozenset(name for name in BINS if name.startswith("acc_"))
-_TREE = frozenset(("tree_padded", "tree_single"))
-_RELU = frozenset(name for name in BINS if name.startswith("relu_"))
-# t = x * x_inv_scale and deq = acc * scale are products; acc is finite, and so is a scale
-# a mean never exceeds what it is the mean of
-_MEAN = _FP - {"overflow_infinity", "overflow_largest"}
-_SCALED = _FP - {"nan_operand", "infinite_operand", "flushed_operand"}
 
 
-@dataclasses.dataclass(frozen=True)
-class Coverage:
-    """How an operation's bins are found, and those that it can reach."""
-
-    plan: Plan
-    bins: frozenset[str]
-
-
-def _unit(kind: str, names: str, reach: str | None = None) -> Coverage:
-    inputs = frozenset() if kind.startswith("from_") else _INPUT
-    return Coverage(plans.fp16_unit(kind, *names.split()), REACHABLE[reach or kind] | inputs)
-
-
-PLANS: dict[str, Coverage] = {
-    "fp16.add": _unit("add", "a b"),
-    "fp16.sub": _unit("sub", "a b", "add"),
-    "fp16.mul": _unit("mul", "a b"),
-    "fp16.fma": _unit("fma", "a b c"),
-    "fp16.div": _unit("div", "a b"),
-    "fp16.sqrt": _unit("sqrt", "a"),
-    "fp16.from_int32": _unit("from_int32", "i"),
-    "fp16.from_float32": _unit("from_float32", "x"),
-    "fp16.to_float32": _unit("to_float32", "a"),
-    "fxp.quantize": Coverage(plans.quantize, _INPUT | _FP | _QUANTIZER),
-    "fxp.quantize_stochastic": Coverage(
-        plans.quantize_stochastic,
-        _INPUT | _FP | _NOISE | {"mask_edge_inside", "mask_edge_outside", "quantize_nan", "quantize_infinity"},
-    ),
-    "fxp.dequantize": Coverage(
-        plans.dequantize,
-        # a scale is at least 2^-14, so no product falls below the normal range
-        _SCALED - {"flushed_result", "subnormal_result"} | {"acc_zero", "wide_product", "acc_fp16_infinite"},
-    ),
-    "fxp.pack": Coverage(plans.pack, frozenset(("pack_even_row", "pack_odd_row", "pack_negative", "pack_wide"))),
-    "lfsr.words": Coverage(plans.lfsr, frozenset(("lfsr_first", "lfsr_jump", "lfsr_period"))),
-    "conv.forward": Coverage(plans.conv_forward, _INPUT | _FP | _QUANTIZER | _SUMS | {"wide_product", "padding"}),
-    "conv.backward": Coverage(
-        plans.conv_backward, _INPUT | _FP | _QUANTIZER | _NOISE | _SUMS | {"wide_product", "padding"}
-    ),
-    "batch_norm.forward": Coverage(layer_plans.batch_norm_forward, _INPUT | _FP | _TREE),
-    "batch_norm.backward": Coverage(layer_plans.batch_norm_backward, _INPUT | _FP | _TREE),
-    "relu.forward": Coverage(layer_plans.relu_forward, _INPUT | _RELU),
-    "relu.backward": Coverage(layer_plans.relu_backward, _INPUT | _RELU),
-    "add.forward": Coverage(layer_plans.add_forward, _INPUT | _FP),
-    "gradient.accumulate": Coverage(layer_plans.accumulate, _INPUT | _FP),
-    "max_pool.forward": Coverage(
-        layer_plans.max_pool_forward, _INPUT | {"pool_tie", "pool_zero_tie", "pool_nan", "padding"}
-    ),
-    "max_pool.backward": Coverage(layer_plans.max_pool_backward, _INPUT | _FP | {"pool_shared_winner"}),
-    "avg_pool.forward": Coverage(layer_plans.avg_pool_forward, _INPUT | _MEAN | _TREE | {"left_out"}),
-    "avg_pool.backward": Coverage(layer_plans.avg_pool_backward, _INPUT | _MEAN | {"left_out"}),
-    "linear.forward": Coverage(layer_plans.linear_forward, _INPUT | _FP | _TREE),
-    "linear.backward": Coverage(layer_plans.linear_backward, _INPUT | _FP | _TREE),
-}
-
-
-def _network_plan(config: Any, words: Mapping[str, np.ndarray]) -> Iterable[plans.Masks]:
-    yield bins.input_bins(words["x"])
-    yield bins.input_bins(words["dlogits"])
-
-
-def _coverage(operation: str) -> Coverage:
-    # a network's own stimulus is real data: it has no corners to reach
-    return Coverage(_network_plan, frozenset()) if operation.startswith("network.") else PLANS[operation]
-
-
-def measure(operation: str, config: Any, words: Mapping[str, np.ndarray]) -> dict[str, int]:
+def measure(operation: Operation, config: Any, words: Mapping[str, np.ndarray]) -> dict[str, int]:
     """How often each bin is hit by a case: `words` are those of all its tensors.
 
     A bin that the operation reports but that nothing hits is absent.
     """
     counts: Counter[str] = Counter()
-    for masks in _coverage(operation).plan(config, words):
+    for masks in line_bins.masks(operation, config, words):
         for name, mask in masks.items():
             counts[name] += int(np.count_nonzero(mask))
     return {name: count for name, count in sorted(counts.items()) if count}
@@ -127,9 +37,10 @@ def measure_case(case: Case) -> dict[str, int]:
     return measure(case.operation, case.config, {t.name: np.asarray(t.data) for t in case.tensors})
 
 
-def reachable(operation: str) -> frozenset[str]:
-    """The bins that cases of an operation can hit, over all its configurations."""
-    return _coverage(operation).bins
+def reachable(name: str) -> frozenset[str]:
+    """The bins that cases of the operations of one name can hit, over all their configurations."""
+    named = [operation for operation in OPERATIONS if operation.name == name]
+    return frozenset().union(*(line_bins.reachable(operation) for operation in named))
 
 
 def _parameters(prefix: str, value: Any) -> Iterable[tuple[str, str]]:
@@ -153,7 +64,7 @@ class SetCoverage:
     def add(self, case: Case) -> None:
         """Count a case by its `operation`, `bins`, `clauses` and configuration."""
         self._cases += 1
-        self._bins.setdefault(case.operation, Counter()).update(case.bins)
+        self._bins.setdefault(case.operation.name, Counter()).update(case.bins)
         self._clauses.update(case.clauses)
         for name, value in _parameters(type(case.config).__name__, case.config):
             self._parameters.setdefault(name, set()).add(value)

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from decimal import Decimal, localcontext
 from fractions import Fraction
 
+from bitrow.contract.encoding import Encoding, Kind
 from bitrow.formats import FP16, FP32, Float
-from bitrow.vectors.case import Encoding, Kind
 
 _FLOATS = {Kind.FP16: FP16, Kind.FP32: FP32}
 

@@ -16,9 +16,9 @@ from pathlib import Path
 
 import numpy as np
 
+from bitrow.contract.encoding import Encoding
 from bitrow.errors import BitrowError
 from bitrow.reading import HEX, read_bytes
-from bitrow.vectors.case import Encoding
 from bitrow.vectors.hexfile import ANY_CASE, parse_block
 
 _COMMENT = re.compile(rb"//[^\n]*|/\*.*?(?:\*/|\Z)", re.DOTALL)  # the end closes one, so that no search runs twice

@@ -163,7 +163,7 @@ def compare_case(case: Case, dumps: dict[str, Dump]) -> CaseReport:
     taps = tuple(compare_tap(tensor, dumps[tensor.name]) for tensor in dumped)
     root = next((tap.tap for tap in taps if not tap.matches), None)
     diagnosis = None if root is None else diagnose(case, root, dumps[root])
-    return CaseReport(case.name, case.operation, taps, root, diagnosis)
+    return CaseReport(case.name, case.operation.name, taps, root, diagnosis)
 
 
 def compare(

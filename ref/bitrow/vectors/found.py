@@ -14,13 +14,13 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from bitrow.contract.encoding import Encoding
 from bitrow.errors import BitrowError
 from bitrow.reading import RECORDS, read_text
 from bitrow.reading.values import parse_json
 from bitrow.vectors import operations
-from bitrow.vectors.case import Encoding
 from bitrow.vectors.operations import Operation, Words
-from bitrow.vectors.problems import Problem
+from bitrow.vectors.problem import Problem
 from bitrow.vectors.schema import check_name, decode_config, encode_config, field_of
 
 CORPUS = Path(__file__).with_suffix(".jsonl")
@@ -53,14 +53,13 @@ def _decode(value: list[Any], encoding: Encoding) -> np.ndarray:
 
 
 def _texts(operation: Operation, config: Any, words: Mapping[str, np.ndarray]) -> dict[str, list[Any]]:
-    return {name: _encode(words[name], operation.port(name).encode(config)) for name in operation.order(words)}
+    return {name: _encode(words[name], operation.encoding(name, config)) for name in operation.ordered(words)}
 
 
 def outputs(problem: Problem) -> Words:
     """The oracle's outputs, without its taps."""
-    operation = operations.find(problem.operation, problem.config)
-    words = operation.oracle(problem.config, problem.given)
-    return {name: words[name] for name in operation.outputs}
+    words = problem.operation.oracle(problem.config, problem.given)
+    return {name: words[name] for name in problem.operation.outputs}
 
 
 def line(problem: Problem, by: str, why: str) -> str:
@@ -69,10 +68,10 @@ def line(problem: Problem, by: str, why: str) -> str:
     Raises:
         BitrowError: the oracle refuses the problem.
     """
-    operation, config = operations.find(problem.operation, problem.config), problem.config
+    operation, config = problem.operation, problem.config
     record = {
         "name": problem.name.removeprefix(PREFIX),
-        "operation": problem.operation,
+        "operation": operation.name,
         "config": encode_config(config),
         "given": _texts(operation, config, problem.given),
         "expected": _texts(operation, config, outputs(problem)),
@@ -93,13 +92,13 @@ def _record(text: str, where: str) -> Found:
     operation = operations.find(value["operation"], config)
     try:
         given, expected = (
-            {name: _decode(words, operation.port(name).encode(config)) for name, words in value[role].items()}
+            {name: _decode(words, operation.encoding(name, config)) for name, words in value[role].items()}
             for role in ("given", "expected")
         )
     except (ValueError, TypeError, AttributeError, OverflowError) as error:
         raise BitrowError(f"{where}: found words that cannot be read: {error}") from None
     name = check_name(f"{PREFIX}{value['name']}", where)
-    return Found(Problem(name, value["operation"], config, given), expected, value["by"], value["why"])
+    return Found(Problem(name, operation, config, given), expected, value["by"], value["why"])
 
 
 def load(path: Path = CORPUS) -> tuple[Found, ...]:

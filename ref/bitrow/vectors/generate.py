@@ -20,10 +20,12 @@ import jax
 import numpy as np
 
 from bitrow.errors import BitrowError
-from bitrow.vectors import coverage, judge, networks, operations, stepwise, store
+from bitrow.vectors import coverage, kernels, networks, stepwise, store
+from bitrow.vectors.bit_views import to_words
 from bitrow.vectors.case import Case
-from bitrow.vectors.operations import Operation, Static, Words, to_arrays, to_words
-from bitrow.vectors.problems import Problem
+from bitrow.vectors.network_pass import WholePass
+from bitrow.vectors.operations import Operation, Static, Words, split, split_static, tensors, to_arrays
+from bitrow.vectors.problem import Problem
 
 ORACLE_BUDGET = 3_000_000  # multiply-accumulates or elements that the oracle recomputes of one case
 LEAST_ROWS = 3
@@ -68,9 +70,8 @@ class Generated:
     summary: store.SetSummary
 
 
-def _traced(name: str, config: Any, static: Static, arrays: Any) -> Any:
-    operation = operations.find(name, config)
-    return operation.kernel(config, arrays | dict(static))
+def _traced(operation: Operation, config: Any, static: Static, arrays: Any) -> Any:
+    return kernels.compute(operation, config, arrays | dict(static))
 
 
 _compiled = jax.jit(_traced, static_argnums=(0, 1, 2))
@@ -82,21 +83,20 @@ def run_kernel(operation: Operation, config: Any, given: Mapping[str, np.ndarray
     Raises:
         BitrowError: what the kernel refuses.
     """
-    static, dynamic = operation.split_static(given)
+    static, dynamic = split_static(operation, given)
     arrays = to_arrays(operation, config, dynamic)
-    if compiled and operation.name.startswith(operations.NETWORK):
-        taps = networks.kernel(operation.name.removeprefix(operations.NETWORK), arrays, compiled=True)
+    if compiled and isinstance(operation, WholePass):
+        taps = networks.kernel(operation.model, arrays, compiled=True)
     elif compiled:
-        taps = _compiled(operation.name, config, static, arrays)
+        taps = _compiled(operation, config, static, arrays)
     else:
-        taps = stepwise.run(functools.partial(_traced, operation.name, config, static), arrays)
+        taps = stepwise.run(functools.partial(_traced, operation, config, static), arrays)
     return {name: to_words(tap) for name, tap in taps.items()}
 
 
 def run_problem(problem: Problem) -> Words:
     """Every tap and output of a problem by the compiled kernels."""
-    operation = operations.find(problem.operation, problem.config)
-    return run_kernel(operation, problem.config, problem.given, compiled=True)
+    return run_kernel(problem.operation, problem.config, problem.given, compiled=True)
 
 
 def choose_rows(problem: Problem) -> list[tuple[int, int]] | None:
@@ -105,15 +105,14 @@ def choose_rows(problem: Problem) -> list[tuple[int, int]] | None:
 
     As many as `ORACLE_BUDGET` allows, one at least.
     """
-    name, config, given = problem.operation, problem.config, problem.given
-    if problem.whole or name not in judge.BY_ROWS or "gamma" in given or "a16" in given:
+    operation, config, given = problem.operation, problem.config, problem.given
+    if problem.whole or not operation.by_rows:
         return None
-    images, height = judge.target_shape(name, config, given)
+    images, height = operation.rows(config, given)
     big = max(words.size for role_name, words in given.items() if role_name != "weight_code")
     cost = big // (images * height) + 1
     if "weight_code" in given:
-        other = given["mask"] if name == "conv.backward" else given["x"]
-        columns = other.shape[2] if name == "conv.backward" else -(-other.shape[2] // config.stride)
+        columns = given["mask"].shape[2] if "mask" in given else -(-given["x"].shape[2] // config.stride)
         cost = columns * given["weight_code"].size + 1
     count = max(LEAST_ROWS, ORACLE_BUDGET // cost)
     total = images * height
@@ -155,12 +154,12 @@ def _difference(
     problem: Problem, tap: str, oracle: np.ndarray, rows: list | None, whole: Mapping[str, np.ndarray]
 ) -> Mismatch | None:
     """The first element of a tap on which the judges differ; the oracle has its rows only, if `rows`."""
-    digits = operations.find(problem.operation, problem.config).port(tap).encode(problem.config).hex_digits
+    digits = problem.operation.encoding(tap, problem.config).hex_digits
     if rows is None:
         return _first_difference(problem.name, tap, {"oracle": oracle, **whole}, digits)
 
     def sampled(words: np.ndarray) -> np.ndarray:
-        return judge.sampled(problem.operation, problem.config, problem.given, tap, words, rows)
+        return problem.operation.sampled(problem.config, problem.given, tap, words, rows)
 
     shape = next(iter(whole.values())).shape
     places = np.arange(int(np.prod(shape))).reshape(shape)
@@ -173,19 +172,18 @@ def _difference(
     return found or _first_difference(problem.name, tap, whole, digits)
 
 
-def compare(problem: Problem, oracle: Words, rows: list | None, kernels: Mapping[str, Words]) -> list[Mismatch]:
+def compare(problem: Problem, oracle: Words, rows: list | None, judged: Mapping[str, Words]) -> list[Mismatch]:
     """Every tap on which the judges differ, its first element, in the order of the case's tensors.
 
-    `oracle` holds the chosen rows where `rows` is not None; each of `kernels` holds whole tensors.
+    `oracle` holds the chosen rows where `rows` is not None; each of `judged` holds whole tensors.
     """
-    operation = operations.find(problem.operation, problem.config)
     found = []
-    for tap in operation.order(set(oracle).union(*kernels.values())):
-        missing = [who for who, words in {"oracle": oracle, **kernels}.items() if tap not in words]
+    for tap in problem.operation.ordered(set(oracle).union(*judged.values())):
+        missing = [who for who, words in {"oracle": oracle, **judged}.items() if tap not in words]
         if missing:
             found.append(Mismatch(problem.name, tap, (), dict.fromkeys(missing, "no such tap")))
             continue
-        whole = {who: words[tap] for who, words in kernels.items()}
+        whole = {who: words[tap] for who, words in judged.items()}
         difference = _difference(problem, tap, oracle[tap], rows, whole)
         if difference:
             found.append(difference)
@@ -198,26 +196,25 @@ def compute(problem: Problem) -> Case:
     Raises:
         BitrowError: a judge refuses the problem, or they disagree: case, tap, element and each judge's word.
     """
-    operation = operations.find(problem.operation, problem.config)
+    operation = problem.operation
     rows = choose_rows(problem)
     oracle = operation.oracle(problem.config, problem.given, rows)
-    kernels = {
+    found = {
         "compiled kernel": run_kernel(operation, problem.config, problem.given, compiled=True),
         "eager kernel": run_kernel(operation, problem.config, problem.given, compiled=False),
     }
-    mismatches = compare(problem, oracle, rows, kernels)
+    mismatches = compare(problem, oracle, rows, found)
     if mismatches:
         more = f" (and {len(mismatches) - 1} more taps)" if len(mismatches) > 1 else ""
         raise BitrowError(f"{mismatches[0]}; nothing exported{more}")
-    words = {**problem.given, **kernels["compiled kernel"]}
-    tensors = operation.tensors(problem.config, words)
+    words = {**problem.given, **found["compiled kernel"]}
     return Case(
         name=problem.name,
-        operation=problem.operation,
+        operation=operation,
         config=problem.config,
-        tensors=tensors,
+        tensors=tensors(operation, problem.config, words),
         clauses=tuple(dict.fromkeys(operation.clauses(problem.config))),
-        bins=coverage.measure(problem.operation, problem.config, words),
+        bins=coverage.measure(operation, problem.config, words),
         rows_checked=describe_rows(rows),
     )
 
@@ -232,13 +229,13 @@ def recompute(case: Case) -> list[Mismatch]:
     Raises:
         BitrowError: the operation is unknown, or the case's inputs are refused.
     """
-    operation = operations.find(case.operation, case.config)
-    given, stored = operation.split(case)
-    problem = Problem(case.name, case.operation, case.config, given, whole=case.rows_checked == "all")
+    operation = case.operation
+    given, stored = split(case)
+    problem = Problem(case.name, operation, case.config, given, whole=case.rows_checked == "all")
     rows = choose_rows(problem)
     oracle = operation.oracle(case.config, given, rows)
-    kernels = {"stored": stored, "compiled kernel": run_kernel(operation, case.config, given, compiled=True)}
-    return compare(problem, oracle, rows, kernels)
+    found = {"stored": stored, "compiled kernel": run_kernel(operation, case.config, given, compiled=True)}
+    return compare(problem, oracle, rows, found)
 
 
 def versions() -> dict[str, str]:
@@ -280,7 +277,7 @@ def _computed(
         seen.add(case)
         words = sum(np.asarray(tensor.data).size for tensor in case.tensors)
         row = Row(
-            case.name, case.operation, len(case.tensors), words, len(case.bins), len(case.clauses),
+            case.name, case.operation.name, len(case.tensors), words, len(case.bins), len(case.clauses),
             case.rows_checked, seconds,
         )  # fmt: skip
         rows.append(row)

@@ -11,9 +11,9 @@ from pathlib import Path
 
 import numpy as np
 
+from bitrow.contract.encoding import Encoding
 from bitrow.errors import BitrowError
 from bitrow.reading import HEX, opened, size_of
-from bitrow.vectors.case import Encoding
 
 CHUNK_WORDS = 1 << 19
 _DIGITS = np.frombuffer(b"0123456789abcdef", np.uint8)

@@ -22,6 +22,8 @@ from bitrow.config import (
     ReluConfig,
     Statistics,
 )
+from bitrow.contract import batch_norm, conv, elementwise, fixed_point, linear, pool
+from bitrow.contract.units import UNITS
 from bitrow.formats import (
     FP16,
     FXP8,
@@ -35,10 +37,11 @@ from bitrow.formats import (
     Rounding,
 )
 from bitrow.host import inverse_scale
-from bitrow.vectors import operations
+from bitrow.oracle.arrays import Words
+from bitrow.vectors.bit_views import to_words
 from bitrow.vectors.identity_digests import DIGESTS
-from bitrow.vectors.operations import Static, Words, to_arrays, to_words
-from bitrow.vectors.problems import Problem
+from bitrow.vectors.operations import Static, split_static, to_arrays
+from bitrow.vectors.problem import Problem
 from bitrow.vectors.stimulus import SPECIAL_WORDS, Stream
 
 IMAGES = 8  # leading size of every input, so that eight devices can share it
@@ -71,15 +74,15 @@ def _units(stream: Stream) -> Iterable[Problem]:
             part = stream.child(kind, name)
             given = {operand: part.words(16, ELEMENTS) for operand in operands}
             given["a"][: len(SPECIAL_WORDS)] = SPECIAL_WORDS
-            yield Problem(f"fp16_{kind}_{name}", f"fp16.{kind}", mode, given)
+            yield Problem(f"fp16_{kind}_{name}", UNITS[kind], mode, given)
         part = stream.child("conversions", name)
         shifts = part.below(32, ELEMENTS)
         integers = (part.words(32, ELEMENTS).view(np.int32) >> shifts).astype(np.int32)
-        yield Problem(f"fp16_from_int32_{name}", "fp16.from_int32", mode, {"i": integers})
+        yield Problem(f"fp16_from_int32_{name}", UNITS["from_int32"], mode, {"i": integers})
         with np.errstate(invalid="ignore"):  # ARM's casts say that a NaN signals
             wide = moderate(part, (ELEMENTS,), 0, 31).view(np.float16).astype(np.float32).view(np.uint32)
         near = wide ^ (part.words(32, ELEMENTS) & np.uint32(0x1FFF))
-        yield Problem(f"fp16_from_float32_{name}", "fp16.from_float32", mode, {"x": near})
+        yield Problem(f"fp16_from_float32_{name}", UNITS["from_float32"], mode, {"x": near})
 
 
 def _fixed(stream: Stream) -> Iterable[Problem]:
@@ -87,18 +90,18 @@ def _fixed(stream: Stream) -> Iterable[Problem]:
     x.reshape(-1)[: len(SPECIAL_WORDS)] = SPECIAL_WORDS
     inverse = _scalar(inverse_scale(0.3))
     given = {"x": x, "x_inv_scale": inverse}
-    yield Problem("quantize", "fxp.quantize", ConvConfig(), given)
-    yield Problem("quantize_unsigned", "fxp.quantize", ConvConfig(x_format=UFXP4, mode=WIDE), given)
-    noise = np.maximum(stream.child("noise").words(16, MAP), 1)
-    yield Problem("quantize_stochastic", "fxp.quantize_stochastic", ConvConfig(x_format=FXP8), given | {"words": noise})
+    yield Problem("quantize", fixed_point.QUANTIZE, ConvConfig(), given)
+    yield Problem("quantize_unsigned", fixed_point.QUANTIZE, ConvConfig(x_format=UFXP4, mode=WIDE), given)
+    drawn = given | {"words": np.maximum(stream.child("noise").words(16, MAP), 1)}
+    yield Problem("quantize_stochastic", fixed_point.QUANTIZE_STOCHASTIC, ConvConfig(x_format=FXP8), drawn)
     scale = np.array([0x3401, 0x0400, 0x3BFF, 0x57FF], np.uint16)
     for name, bits, method in (("fused", 24, Dequantize.FUSED), ("short", 14, Dequantize.FUSED),
                                ("long", 32, Dequantize.FUSED), ("two_step", 24, Dequantize.TWO_STEP)):  # fmt: skip
         words = stream.child("acc", name).words(32, MAP).view(np.int32)
         acc = (words >> (32 - bits + stream.below(bits, MAP))).astype(np.int32)
         config = ConvConfig(accumulator=Accumulator(bits), dequantize=method)
-        yield Problem(f"dequantize_{name}", "fxp.dequantize", config, {"acc": acc, "scale": scale})
-    yield Problem("lfsr", "lfsr.words", FloatMode(),
+        yield Problem(f"dequantize_{name}", fixed_point.DEQUANTIZE, config, {"acc": acc, "scale": scale})
+    yield Problem("lfsr", fixed_point.LFSR, FloatMode(),
                   {"start": np.arange(0, 8 * 9001, 9001, dtype=np.int32), "seed": np.array(0xACE1, np.uint16),
                    "count": np.array(64, np.int32)})  # fmt: skip
 
@@ -109,7 +112,7 @@ def _convolution(stream: Stream, name: str, config: ConvConfig, weight: tuple[in
     fmt = config.weight_format
     codes = _codes(part, weight, fmt.min, fmt.max)
     scales = {"scale": _scalar(0.0155), "x_inv_scale": _scalar(inverse_scale(0.3))}
-    yield Problem(f"{name}_forward", "conv.forward", config,
+    yield Problem(f"{name}_forward", conv.FORWARD, config,
                   {"x": moderate(part, MAP, 10, 17), "weight_code": codes} | scales)  # fmt: skip
     rows = (MAP[1] + 2 * config.padding - weight[0]) // config.stride + 1
     given = {
@@ -122,7 +125,7 @@ def _convolution(stream: Stream, name: str, config: ConvConfig, weight: tuple[in
         given |= {"dy_inv_scale": _scalar(inverse_scale(2.0**-5)), "dx_scale": _scalar(0.0016)}
     if config.dy_rounding is QuantRounding.STOCHASTIC:
         given["seed"] = np.array(0x1234, np.uint16)
-    yield Problem(f"{name}_backward", "conv.backward", config, given)
+    yield Problem(f"{name}_backward", conv.BACKWARD, config, given)
 
 
 def _layers(stream: Stream) -> Iterable[Problem]:
@@ -136,7 +139,7 @@ def _layers(stream: Stream) -> Iterable[Problem]:
     y, _ = moderate(part, MAP), moderate(part, MAP)
     a, b = moderate(part, (4,), 13, 16), moderate(part, (4,))
     for fma in (False, True):
-        yield Problem(f"batch_norm_{'fma' if fma else 'frozen'}", "batch_norm.forward", BatchNormConfig(fma=fma),
+        yield Problem(f"batch_norm_{'fma' if fma else 'frozen'}", batch_norm.FORWARD_FROZEN, BatchNormConfig(fma=fma),
                       {"y": y, "a": a, "b": b})  # fmt: skip
     host = {
         "gamma": np.array([1, 1.7, -0.3, 0.9], np.float32),
@@ -146,14 +149,14 @@ def _layers(stream: Stream) -> Iterable[Problem]:
     for accumulator, name in ((BatchNormConfig().accumulator, "fp32"), (FP16, "fp16")):
         config = BatchNormConfig(Statistics.BATCH, accumulator=accumulator)
         words = {key: np.asarray(value).view(np.uint32) for key, value in host.items()}
-        yield Problem(f"batch_norm_batch_{name}", "batch_norm.forward", config, {"y": y} | words)
-    yield Problem("max_pool", "max_pool.forward", MaxPoolConfig(3, 2, 1), {"x": y})
-    yield Problem("avg_pool", "avg_pool.forward", AvgPoolConfig(), {"x": y})
-    yield Problem("relu6", "relu.forward", ReluConfig(six=True), {"x": y})
+        yield Problem(f"batch_norm_batch_{name}", batch_norm.FORWARD_BATCH, config, {"y": y} | words)
+    yield Problem("max_pool", pool.MAX_FORWARD, MaxPoolConfig(3, 2, 1), {"x": y})
+    yield Problem("avg_pool", pool.AVG_FORWARD, AvgPoolConfig(), {"x": y})
+    yield Problem("relu6", elementwise.RELU_FORWARD, ReluConfig(six=True), {"x": y})
     x, weight = moderate(part, (IMAGES, 36)), moderate(part, (36, 10))
     bias = (np.arange(10) / 7).astype(np.float32).view(np.uint32)
-    yield Problem("linear_forward", "linear.forward", LinearConfig(), {"x": x, "weight": weight, "bias": bias})
-    yield Problem("linear_backward", "linear.backward", LinearConfig(),
+    yield Problem("linear_forward", linear.FORWARD, LinearConfig(), {"x": x, "weight": weight, "bias": bias})
+    yield Problem("linear_backward", linear.BACKWARD, LinearConfig(),
                   {"dy": moderate(part, (IMAGES, 10)), "weight": weight})  # fmt: skip
 
 
@@ -167,8 +170,7 @@ def problems() -> dict[str, Problem]:
 
 def outputs(problem: Problem) -> list[str]:
     """Names of the tensors whose words are hashed."""
-    operation = operations.find(problem.operation, problem.config)
-    return sorted(operation.outputs)
+    return sorted(problem.operation.outputs)
 
 
 def digest(words: Mapping[str, np.ndarray]) -> str:
@@ -182,24 +184,26 @@ def digest(words: Mapping[str, np.ndarray]) -> str:
 
 def oracle_digest(problem: Problem) -> str:
     """What the scalar oracle says; the committed digests are these."""
-    words = operations.find(problem.operation, problem.config).oracle(problem.config, problem.given)
+    words = problem.operation.oracle(problem.config, problem.given)
     return digest({name: words[name] for name in outputs(problem)})
 
 
 def given_arrays(problem: Problem) -> tuple[Static, dict[str, np.ndarray]]:
     """Inputs that are shapes, and the arrays of the others."""
-    operation = operations.find(problem.operation, problem.config)
-    static, dynamic = operation.split_static(problem.given)
+    operation = problem.operation
+    static, dynamic = split_static(operation, problem.given)
     return static, to_arrays(operation, problem.config, dynamic)
 
 
 def kernel(problem: Problem, tapped: bool = False) -> Callable[[dict[str, Any]], dict[str, Any]]:
     """The problem's kernel as a function of its arrays: the outputs alone, of the program with taps or without."""
-    operation = operations.find(problem.operation, problem.config)
+    from bitrow.vectors.kernels import compute  # loads JAX
+
+    operation = problem.operation
     static, names = dict(given_arrays(problem)[0]), outputs(problem)
 
     def run(arrays: dict[str, Any]) -> dict[str, Any]:
-        found = operation.kernel(problem.config, arrays | static, tapped)
+        found = compute(operation, problem.config, arrays | static, tapped)
         return {name: found[name] for name in names}
 
     return run
@@ -222,7 +226,7 @@ def differing(names: Iterable[str], run: Callable[[Problem], Words] = compiled) 
 def first_difference(problem: Problem, run: Callable[[Problem], Words] = compiled) -> str:
     """The first word that differs from the oracle's, in words."""
     found = run(problem)
-    expected = operations.find(problem.operation, problem.config).oracle(problem.config, problem.given)
+    expected = problem.operation.oracle(problem.config, problem.given)
     for name in outputs(problem):
         places = np.argwhere(found[name] != expected[name])
         if len(places):

@@ -12,10 +12,10 @@ from pathlib import Path
 
 import numpy as np
 
+from bitrow.contract.encoding import FP16_WORD, FP32_WORD, Encoding, Kind, code_encoding, integer_encoding
 from bitrow.errors import BitrowError
 from bitrow.formats import Fxp
 from bitrow.vectors import schema
-from bitrow.vectors.case import FP16_WORD, FP32_WORD, Encoding, Kind, code_encoding, integer_encoding
 from bitrow.vectors.decode import FloatWord, decimal_text, float_of, hex_float, value_text, word_text
 from bitrow.vectors.dump import Dump, count_words, read_dump
 from bitrow.vectors.hexfile import from_words

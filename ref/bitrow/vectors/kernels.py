@@ -1,39 +1,44 @@
-"""The kernels' side of the registry: each operation by name, on typed arrays, with taps or without (SPEC.md V5)."""
+"""The kernel of each operation of the contract, on typed arrays, with taps or without (SPEC.md V5)."""
 
 from __future__ import annotations
 
-import importlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 from jax import Array
 
-from bitrow.config import BatchNormConfig, ConvConfig, Statistics
+from bitrow import contract
+from bitrow.config import BatchNormConfig, ConvConfig
+from bitrow.contract.operation import Operation
+from bitrow.contract.operations import OPERATIONS
+from bitrow.contract.units import UNITS
+from bitrow.errors import BitrowError
 from bitrow.formats import FloatMode, Fxp
 from bitrow.layers import activation, batch_norm, conv, linear, pool, residual
 from bitrow.layers.conv import ConvParams
 from bitrow.ops import fp16, fxp, lfsr
 from bitrow.ops.tap import Tap, no_tap, renamed
+from bitrow.vectors import networks
+from bitrow.vectors.network_pass import WholePass
 
 Arrays = dict[str, Any]
 Kernel = Callable[[Any, Arrays, Tap], dict[str, Array]]  # returns the outputs
 
 
-def compute(name: str, config: Any, arrays: Arrays, tapped: bool = True) -> dict[str, Array]:
-    """Outputs of operation `name`, under SPEC.md's names; taps, too, unless it is run without.
+def compute(operation: Operation, config: Any, arrays: Mapping[str, Any], tapped: bool = True) -> dict[str, Array]:
+    """Outputs of an operation by its JAX kernel, under SPEC.md's names; taps, too, unless it is run without, as users
+    run it. Typed arrays (`operations.to_arrays`); jittable but for `Operation.static`.
 
     Raises:
         BitrowError: what the layer refuses.
     """
-    if name.startswith("network."):
-        # not at the top: networks build on this module
-        networks = importlib.import_module("bitrow.vectors.networks")
-        return networks.kernel(name.removeprefix("network."), arrays)
+    if isinstance(operation, WholePass):
+        return networks.kernel(operation.model, dict(arrays))
     taps: dict[str, Array] = {}
     given = {key: _ready(value) for key, value in arrays.items()}
-    outputs = KERNELS[name](config, given, taps.__setitem__ if tapped else no_tap)
+    outputs = KERNELS[operation](config, given, taps.__setitem__ if tapped else no_tap)
     return taps | outputs
 
 
@@ -102,18 +107,22 @@ def _conv_backward(config: ConvConfig, arrays: Arrays, tap: Tap) -> Arrays:
     return {"dx": conv.backward(config, _params(arrays), arrays["mask"], arrays["dy"], tap)}
 
 
-def _norm_forward(config: BatchNormConfig, arrays: Arrays, tap: Tap) -> Arrays:
-    if config.statistics is Statistics.BATCH:
-        params = batch_norm.BatchParams(arrays["gamma"], arrays["beta"], arrays["eps"])
-        return {"z": batch_norm.forward_batch(config, params, arrays["y"], tap)[0]}
+def _norm_frozen(config: BatchNormConfig, arrays: Arrays, tap: Tap) -> Arrays:
     frozen = batch_norm.FrozenParams(arrays["a"], arrays["b"])
     return {"z": batch_norm.forward_frozen(config, frozen, arrays["y"], tap)}
 
 
-def _norm_backward(config: BatchNormConfig, arrays: Arrays, tap: Tap) -> Arrays:
-    if config.statistics is Statistics.FROZEN:
-        frozen = batch_norm.FrozenParams(arrays["a"], arrays["a"])
-        return {"dy": batch_norm.backward_frozen(config, frozen, arrays["dz"], tap)}
+def _norm_frozen_backward(config: BatchNormConfig, arrays: Arrays, tap: Tap) -> Arrays:
+    frozen = batch_norm.FrozenParams(arrays["a"], arrays["a"])
+    return {"dy": batch_norm.backward_frozen(config, frozen, arrays["dz"], tap)}
+
+
+def _norm_batch(config: BatchNormConfig, arrays: Arrays, tap: Tap) -> Arrays:
+    params = batch_norm.BatchParams(arrays["gamma"], arrays["beta"], arrays["eps"])
+    return {"z": batch_norm.forward_batch(config, params, arrays["y"], tap)[0]}
+
+
+def _norm_batch_backward(config: BatchNormConfig, arrays: Arrays, tap: Tap) -> Arrays:
     mean, r, a = (_bits(arrays[name]) for name in ("mean", "r", "a"))
     saved = batch_norm.BatchSaved(arrays["y"], mean, r, a, arrays["a16"])
     dy, dgamma, dbeta = batch_norm.backward_batch(config, saved, arrays["dz"], tap)
@@ -169,33 +178,47 @@ def _linear_backward(config: Any, arrays: Arrays, tap: Tap) -> Arrays:
     return {"dx": linear.backward(config, params, arrays["dy"], tap)}
 
 
-KERNELS: dict[str, Kernel] = {
-    "fp16.add": _unit(fp16.add, "a b"),
-    "fp16.sub": _unit(fp16.sub, "a b"),
-    "fp16.mul": _unit(fp16.mul, "a b"),
-    "fp16.fma": _unit(fp16.fma, "a b c"),
-    "fp16.div": _unit(fp16.div, "a b"),
-    "fp16.sqrt": _unit(fp16.sqrt, "a"),
-    "fp16.from_int32": _unit(fp16.from_int32, "i"),
-    "fp16.from_float32": _unit(fp16.from_float32, "x"),
-    "fp16.to_float32": _unit(fp16.to_float32, "a"),
-    "fxp.quantize": _quantize,
-    "fxp.quantize_stochastic": _quantize,
-    "fxp.dequantize": _dequantize,
-    "fxp.pack": _pack,
-    "lfsr.words": _lfsr,
-    "conv.forward": _conv_forward,
-    "conv.backward": _conv_backward,
-    "batch_norm.forward": _norm_forward,
-    "batch_norm.backward": _norm_backward,
-    "relu.forward": _on_x(activation.forward),
-    "relu.backward": _relu_backward,
-    "add.forward": _add_forward,
-    "gradient.accumulate": _accumulate,
-    "max_pool.forward": _max_forward,
-    "max_pool.backward": _max_backward,
-    "avg_pool.forward": _on_x(pool.avg_forward),
-    "avg_pool.backward": _avg_backward,
-    "linear.forward": _linear_forward,
-    "linear.backward": _linear_backward,
-}
+def _registered(kernels: Mapping[Operation, Kernel]) -> Mapping[Operation, Kernel]:
+    """The table, if every operation of the contract has its kernel.
+
+    Raises:
+        BitrowError: naming what is missing.
+    """
+    for operation in OPERATIONS:
+        if operation not in kernels:
+            raise BitrowError(f"kernels: found none for {operation.name} ({operation.program.name}), expected one")
+    return kernels
+
+
+KERNELS = _registered({
+    UNITS["add"]: _unit(fp16.add, "a b"),
+    UNITS["sub"]: _unit(fp16.sub, "a b"),
+    UNITS["mul"]: _unit(fp16.mul, "a b"),
+    UNITS["fma"]: _unit(fp16.fma, "a b c"),
+    UNITS["div"]: _unit(fp16.div, "a b"),
+    UNITS["sqrt"]: _unit(fp16.sqrt, "a"),
+    UNITS["from_int32"]: _unit(fp16.from_int32, "i"),
+    UNITS["from_float32"]: _unit(fp16.from_float32, "x"),
+    UNITS["to_float32"]: _unit(fp16.to_float32, "a"),
+    contract.fixed_point.QUANTIZE: _quantize,
+    contract.fixed_point.QUANTIZE_STOCHASTIC: _quantize,
+    contract.fixed_point.DEQUANTIZE: _dequantize,
+    contract.fixed_point.PACK: _pack,
+    contract.fixed_point.LFSR: _lfsr,
+    contract.conv.FORWARD: _conv_forward,
+    contract.conv.BACKWARD: _conv_backward,
+    contract.batch_norm.FORWARD_FROZEN: _norm_frozen,
+    contract.batch_norm.BACKWARD_FROZEN: _norm_frozen_backward,
+    contract.batch_norm.FORWARD_BATCH: _norm_batch,
+    contract.batch_norm.BACKWARD_BATCH: _norm_batch_backward,
+    contract.elementwise.RELU_FORWARD: _on_x(activation.forward),
+    contract.elementwise.RELU_BACKWARD: _relu_backward,
+    contract.elementwise.ADD_FORWARD: _add_forward,
+    contract.elementwise.ACCUMULATE: _accumulate,
+    contract.pool.MAX_FORWARD: _max_forward,
+    contract.pool.MAX_BACKWARD: _max_backward,
+    contract.pool.AVG_FORWARD: _on_x(pool.avg_forward),
+    contract.pool.AVG_BACKWARD: _avg_backward,
+    contract.linear.FORWARD: _linear_forward,
+    contract.linear.BACKWARD: _linear_backward,
+})  # fmt: skip

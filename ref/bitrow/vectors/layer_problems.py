@@ -17,10 +17,13 @@ from bitrow.config import (
     Statistics,
     output_size,
 )
+from bitrow.contract import batch_norm, elementwise, pool
+from bitrow.contract import linear as contract_linear
 from bitrow.formats import FP32, FloatMode
-from bitrow.vectors import aim, exact, operations
-from bitrow.vectors.operations import Words
-from bitrow.vectors.problems import Problem, pair_words
+from bitrow.oracle.arrays import Words
+from bitrow.vectors import aim, exact
+from bitrow.vectors.problem import Problem
+from bitrow.vectors.problems import pair_words
 from bitrow.vectors.stimulus import FINITE_WORDS, SPECIAL_WORDS, Stream, spread, sprinkle
 
 Shape = tuple[int, int, int, int]
@@ -38,8 +41,8 @@ def norm_frozen(
     b[: min(4, channels)] = [0x3555, 0x8001, 0x77FF, 0x0000][: min(4, channels)]
     y = sprinkle(stream, spread(stream, shape, -6, 5), SPECIAL_WORDS, 6)
     if backward:
-        return Problem(name, "batch_norm.backward", config, {"dz": y, "a": a})
-    return Problem(name, "batch_norm.forward", config, {"y": y, "a": a, "b": b})
+        return Problem(name, batch_norm.BACKWARD_FROZEN, config, {"dz": y, "a": a})
+    return Problem(name, batch_norm.FORWARD_FROZEN, config, {"y": y, "a": a, "b": b})
 
 
 # what each channel of a batch-statistics problem holds: exponents, then a few words put in
@@ -76,7 +79,7 @@ def _constant_word(config: BatchNormConfig, shape: tuple[int, int, int, int]) ->
     words = np.arange(0x3C01, 0x3C01 + 256, dtype=np.uint16)
     ones = np.full(words.shape, 0x3F800000, np.uint32)
     given = {"y": np.broadcast_to(words, (*shape[:3], words.size)), "gamma": ones, "beta": ones, "eps": ones[0]}
-    variance = operations.find("batch_norm.forward", config).oracle(config, given)["var_raw"]
+    variance = batch_norm.FORWARD_BATCH.oracle(config, given)["var_raw"]
     found = words[exact.decode(variance, config.accumulator).negative & (variance != config.accumulator.sign_mask)]
     return int(found[0]) if found.size else None
 
@@ -108,15 +111,15 @@ def norm_batch(
         y[..., 6] = constant
     host = _norm_host(stream, shape[3])
     if not backward:
-        return Problem(name, "batch_norm.forward", config, {"y": y, **host})
-    taps = operations.find("batch_norm.forward", config).oracle(config, {"y": y, **host})
+        return Problem(name, batch_norm.FORWARD_BATCH, config, {"y": y, **host})
+    taps = batch_norm.FORWARD_BATCH.oracle(config, {"y": y, **host})
     dz = sprinkle(stream, spread(stream, shape, -10, 0), FINITE_WORDS, 24)
     dz[..., 0] = spread(stream, shape[:3], -3, 0)
     for at, word in enumerate((0x7E00, 0x7C01, 0x7C00)):
         dz[..., min(5, shape[3] - 1)].reshape(-1)[at] = word
     return Problem(
         name,
-        "batch_norm.backward",
+        batch_norm.BACKWARD_BATCH,
         config,
         {"dz": dz, "y": y, **{tap: taps[tap] for tap in ("mean", "r", "a", "a16")}},
     )
@@ -124,12 +127,12 @@ def norm_batch(
 
 def relu(stream: Stream, name: str, config: ReluConfig, backward: bool, shape=(1, 4, 8, 4)) -> Problem:
     """Zeros, NaNs, infinities and 6 with its neighbours among words around 1."""
-    pool = np.concatenate([SPECIAL_WORDS, np.array([0x4600, 0x4601, 0x45FF, 0xC600], np.uint16)])
-    given = {"x": sprinkle(stream, spread(stream, shape, -3, 3), pool, 3)}
+    words = np.concatenate([SPECIAL_WORDS, np.array([0x4600, 0x4601, 0x45FF, 0xC600], np.uint16)])
+    given = {"x": sprinkle(stream, spread(stream, shape, -3, 3), words, 3)}
     if backward:
         # the other way round, so that special words of x and dy do not meet their own kind
         given["dy"] = sprinkle(stream, spread(stream, shape, -12, 0), SPECIAL_WORDS[::-1], 3)
-    return Problem(name, "relu.backward" if backward else "relu.forward", config, given)
+    return Problem(name, elementwise.RELU_BACKWARD if backward else elementwise.RELU_FORWARD, config, given)
 
 
 def add(stream: Stream, name: str, config: AddConfig, shape=(1, 4, 8, 6)) -> Problem:
@@ -137,7 +140,7 @@ def add(stream: Stream, name: str, config: AddConfig, shape=(1, 4, 8, 6)) -> Pro
     count = int(np.prod(shape))
     given = pair_words(stream, config.mode, count)
     maps = {"x": given["a"].reshape(shape), "shortcut": given["b"].reshape(shape)}
-    return Problem(name, "add.forward", config, maps)
+    return Problem(name, elementwise.ADD_FORWARD, config, maps)
 
 
 def accumulate(stream: Stream, name: str, mode: FloatMode, consumers: int = 3, shape=(1, 4, 8, 6)) -> Problem:
@@ -146,7 +149,7 @@ def accumulate(stream: Stream, name: str, mode: FloatMode, consumers: int = 3, s
     given = pair_words(stream, mode, count)
     rest = [sprinkle(stream, spread(stream, shape, -4, 2), FINITE_WORDS) for _ in range(consumers - 2)]
     dys = np.stack([given["a"].reshape(shape), given["b"].reshape(shape), *rest])
-    return Problem(name, "gradient.accumulate", mode, {"dys": dys})
+    return Problem(name, elementwise.ACCUMULATE, mode, {"dys": dys})
 
 
 def max_pool(stream: Stream, name: str, config: MaxPoolConfig, backward: bool, shape=(1, 7, 8, 5)) -> Problem:
@@ -162,8 +165,8 @@ def max_pool(stream: Stream, name: str, config: MaxPoolConfig, backward: bool, s
         x[..., 1] = x[..., 1] & 0x3FFF
         x[:, 3, 3, 1] = 0x7BFF
     if not backward:
-        return Problem(name, "max_pool.forward", config, {"x": x})
-    index = operations.find("max_pool.forward", config).oracle(config, {"x": x})["index"]
+        return Problem(name, pool.MAX_FORWARD, config, {"x": x})
+    index = pool.MAX_FORWARD.oracle(config, {"x": x})["index"]
     dy = sprinkle(stream, spread(stream, (n, oh, ow, c), -4, 0), SPECIAL_WORDS, 5)
     dy[..., 1] = stream.choice(np.array([0x7BFF, 0x7B00, 0xFBFF], np.uint16), dy.shape[:3])
     dy[..., 2] = stream.choice(np.array([0x0401, 0x8400, 0x0003, 0x87FF], np.uint16), dy.shape[:3])
@@ -171,7 +174,7 @@ def max_pool(stream: Stream, name: str, config: MaxPoolConfig, backward: bool, s
         dy[:, 1, 1:3, 1], dy[:, 2, 1:3, 1] = 0x7BFF, 0xFBFF
     x[..., 1] = sprinkle(stream, x[..., 1] & 0x7FFF, np.array([0x7BFF], np.uint16), 4)
     return Problem(
-        name, "max_pool.backward", config, {"dy": dy, "index": index, "input_hw": np.array([h, w], np.int32)}
+        name, pool.MAX_BACKWARD, config, {"dy": dy, "index": index, "input_hw": np.array([h, w], np.int32)}
     )
 
 
@@ -184,8 +187,8 @@ def avg_pool(stream: Stream, name: str, config: AvgPoolConfig, backward: bool, s
         x[..., channel] = _kind(stream, channel - 1, x.shape[:3])
     if not backward:
         _aim_average(stream, x[0, : kernel[0], : kernel[1], 0])
-        return Problem(name, "avg_pool.forward", config, {"x": x})
-    return Problem(name, "avg_pool.backward", config, {"dy": x, "input_hw": np.array([h, w], np.int32)})
+        return Problem(name, pool.AVG_FORWARD, config, {"x": x})
+    return Problem(name, pool.AVG_BACKWARD, config, {"dy": x, "input_hw": np.array([h, w], np.int32)})
 
 
 def _aim_average(stream: Stream, window: np.ndarray) -> None:
@@ -257,4 +260,4 @@ def linear(
             bias[2], weight[:, 2] = 0x21800000, 0
             weight[:2, 2], x[0, :2] = 0x3400, (0x3C00, 0x1000)
         given["bias"] = bias
-    return Problem(name, "linear.backward" if backward else "linear.forward", config, given)
+    return Problem(name, contract_linear.BACKWARD if backward else contract_linear.FORWARD, config, given)

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from bitrow.vectors.case import Kind
+from bitrow.contract.encoding import Kind
 from bitrow.vectors.suspect import UNKNOWN, Guess, Scene
 
 

@@ -13,27 +13,18 @@ from bitrow.config import (
     ConvConfig,
     output_size,
 )
+from bitrow.contract import conv, fixed_point
+from bitrow.contract.operation import Operation
+from bitrow.contract.units import UNITS
 from bitrow.formats import FloatMode, Fxp, Gradient, QuantRounding
 from bitrow.host import check_scale, inverse_scale, product_scale
-from bitrow.vectors import aim, operations, stimulus
-from bitrow.vectors.coverage import PLANS
-from bitrow.vectors.operations import Words
+from bitrow.oracle.arrays import Words
+from bitrow.vectors import aim, stimulus
+from bitrow.vectors.line_bins import masks as masks_of
+from bitrow.vectors.problem import Problem
 from bitrow.vectors.stimulus import FINITE_WORDS, SPECIAL_WORDS, Stream, spread, sprinkle
 
 CANDIDATES = 1 << 13
-
-
-class Problem(NamedTuple):
-    """A case before it is computed: its name, operation, configuration, inputs and parameters as words.
-
-    `whole` makes the oracle compute every row, however many there are.
-    """
-
-    name: str
-    operation: str
-    config: Any
-    given: Words
-    whole: bool = True
 
 
 def half(value: float) -> np.ndarray:
@@ -43,10 +34,10 @@ def half(value: float) -> np.ndarray:
     return word.view(np.uint16)
 
 
-def _selected(operation: str, config: Any, candidates: Words, count: int, per_bin: int) -> Words:
+def _selected(operation: Operation, config: Any, candidates: Words, count: int, per_bin: int) -> Words:
     """`count` of the candidates, every bin that they hit among them."""
     masks: dict[str, np.ndarray] = {}
-    for found in PLANS[operation].plan(config, candidates):
+    for found in masks_of(operation, config, candidates):
         for name, mask in found.items():
             masks[name] = masks.get(name, False) | mask
     chosen = stimulus.select(masks, count, per_bin)
@@ -71,15 +62,15 @@ def _candidates(stream: Stream, operands: tuple[str, ...]) -> Words:
 
 def unit(stream: Stream, name: str, kind: str, mode: FloatMode, count: int = 192, per_bin: int = 4) -> Problem:
     """`fp16.KIND` on `count` elements chosen to hit every bin that 8,192 candidates hit, `per_bin` times."""
-    operation = f"fp16.{kind}"
-    operands = tuple(operations.find(operation, mode).inputs)
+    operation = UNITS[kind]
+    operands = tuple(operation.inputs)
     given = _selected(operation, mode, _candidates(stream, operands), count, per_bin)
     return Problem(name, operation, mode, given)
 
 
 def pair_words(stream: Stream, mode: FloatMode, count: int) -> Words:
     """`count` operand pairs a, b that hit every bin of a sum that 8,192 candidates hit."""
-    return _selected("fp16.add", mode, _candidates(stream, ("a", "b")), count, per_bin=4)
+    return _selected(UNITS["add"], mode, _candidates(stream, ("a", "b")), count, per_bin=4)
 
 
 class Scales(NamedTuple):
@@ -204,7 +195,7 @@ def conv_forward(
         given["bias"] = sprinkle(
             stream, spread(stream, (size.c_out,), top - 3, top), np.array([0x8000], np.uint16)
         )
-    return Problem(name, "conv.forward", config, given)
+    return Problem(name, conv.FORWARD, config, given)
 
 
 def conv_backward(
@@ -245,7 +236,7 @@ def conv_backward(
         given["dx_scale"] = half(scales.dy) if config.fold else _product(scales.dy, scales.w)
         if config.dy_rounding is QuantRounding.STOCHASTIC:
             given["seed"] = np.array(seed, np.uint16)
-    return Problem(name, "conv.backward", config, given)
+    return Problem(name, conv.BACKWARD, config, given)
 
 
 def _aim_gradient(stream: Stream, config: ConvConfig, given: Words) -> None:
@@ -284,7 +275,8 @@ def quantize(
         noise = np.where((place == 3) & (carry > 1), carry, noise)
         noise = np.where((place == 5) & (carry > 1), carry - 1, noise)
         given["words"] = np.maximum(noise, 1).astype(np.uint16)  # no LFSR state is 0
-    return Problem(name, "fxp.quantize_stochastic" if stochastic else "fxp.quantize", config, given)
+    operation = fixed_point.QUANTIZE_STOCHASTIC if stochastic else fixed_point.QUANTIZE
+    return Problem(name, operation, config, given)
 
 
 def dequantize(
@@ -301,12 +293,12 @@ def dequantize(
         largest = min(int(65000 / scales[channel]), register.max)
         for at, aimed in enumerate(aim.accumulators(aim.significand(word)[0], largest, 2)):
             acc[0, at, width // 2, channel] = aimed
-    return Problem(name, "fxp.dequantize", config, {"acc": acc.astype(np.int32), "scale": scale})
+    return Problem(name, fixed_point.DEQUANTIZE, config, {"acc": acc.astype(np.int32), "scale": scale})
 
 
 def pack(stream: Stream, name: str, fmt: Fxp, shape: tuple[int, int, int, int] = (1, 3, 5, 3)) -> Problem:
     """Codes of a small map, packed by rows."""
-    return Problem(name, "fxp.pack", fmt, {"code": stimulus.codes(stream, shape, fmt)})
+    return Problem(name, fixed_point.PACK, fmt, {"code": stimulus.codes(stream, shape, fmt)})
 
 
 def lfsr(stream: Stream, name: str, seed: int, count: int = 24) -> Problem:
@@ -318,4 +310,4 @@ def lfsr(stream: Stream, name: str, seed: int, count: int = 24) -> Problem:
         "seed": np.array(seed, np.uint16),
         "count": np.array(count, np.int32),
     }
-    return Problem(name, "lfsr.words", FloatMode(), given)
+    return Problem(name, fixed_point.LFSR, FloatMode(), given)

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from bitrow.config import BatchNormConfig, ConvConfig, Statistics
+from bitrow.contract import batch_norm, conv, elementwise, linear, pool
 from bitrow.formats import (
     FP16,
     FP32,
@@ -22,7 +23,6 @@ from bitrow.formats import (
 from bitrow.oracle import fp16, softfloat
 from bitrow.oracle.arrays import map_words
 from bitrow.oracle.softfloat import Kind
-from bitrow.vectors import judge
 from bitrow.vectors.misread import swap_nibbles
 from bitrow.vectors.steps import mode_variants
 from bitrow.vectors.suspect import Guess, Scene, mode_of, with_mode
@@ -69,7 +69,7 @@ def _conv_guesses(scene: Scene, config: ConvConfig) -> Iterator[Guess]:
     else:
         fused = replace(config, dequantize=Dequantize.FUSED)
         yield _guess("a fused dequantize (D1) instead of a two-step one (D2)", scene, fused)
-    if scene.case.operation.startswith("conv."):
+    if scene.operation in conv.CONV:
         for text, accumulator in _accumulators(config.accumulator):
             yield _guess(text, scene, replace(config, accumulator=accumulator))
     if config.dy_rounding is QuantRounding.STOCHASTIC:
@@ -88,14 +88,14 @@ def _two_step(config: ConvConfig) -> ConvConfig:
 
 
 def _norm_guesses(scene: Scene, config: BatchNormConfig) -> Iterator[Guess]:
-    if scene.case.operation == "batch_norm.forward":
+    if "z" in scene.operation.outputs:
         text = "a multiply and an add, two roundings, instead of a fused multiply-add"
         if not config.fma:
             text = "a fused multiply-add instead of a multiply and an add"
         yield _guess(text, scene, replace(config, fma=not config.fma))
     if config.statistics is Statistics.BATCH:
         other, name = (FP16, "FP16") if config.accumulator == FP32 else (FP32, "FP32")
-        if scene.case.operation == "batch_norm.forward":
+        if "z" in scene.operation.outputs:
             yield _guess(f"statistics summed in {name}", scene, replace(config, accumulator=other))
 
 
@@ -121,7 +121,7 @@ def _flipped(scene: Scene, name: str, given: dict, axes: tuple[str, ...]) -> Gue
     def predict() -> np.ndarray | None:
         rows = scene.rows
         if rows is not None and {"h", "oh"} & set(axes):
-            height = judge.target_shape(scene.case.operation, scene.config, scene.given)[1]
+            height = scene.operation.rows(scene.config, scene.given)[1]
             rows = [(n, height - 1 - h) for n, h in rows]
         words = scene.recompute(scene.config, given, rows)
         return None if words is None else _turned(scene, axes)(words)
@@ -140,10 +140,10 @@ def _group_reversed(size: int, groups: int) -> np.ndarray:
 def _conv_orders(scene: Scene, config: ConvConfig) -> Iterator[Guess]:
     """Products in reverse: kernel, map and summed channels flipped, where windows fit exactly."""
     weight = scene.given["weight_code"]
-    gradient = config.gradient is Gradient.FP16 and scene.case.operation == "conv.backward"
+    gradient = config.gradient is Gradient.FP16 and scene.operation is conv.BACKWARD
     if not gradient and config.accumulator.overflow is not AccOverflow.SATURATE:
         return
-    forward = scene.case.operation == "conv.forward"
+    forward = scene.operation is conv.FORWARD
     size = scene.given["x" if forward else "mask"].shape[1:3]
     if any((s + 2 * config.padding - k) % config.stride for s, k in zip(size, weight.shape, strict=False)):
         return
@@ -193,7 +193,7 @@ def _norm_orders(scene: Scene) -> Iterator[Guess]:
 
 
 def _linear_orders(scene: Scene) -> Iterator[Guess]:
-    forward = scene.case.operation == "linear.forward"
+    forward = scene.operation is linear.FORWARD
     name, axis = ("x", 0) if forward else ("dy", 1)
     given = {**scene.given, name: scene.given[name][:, ::-1]}
     given["weight"] = np.flip(scene.given["weight"], axis)
@@ -213,16 +213,16 @@ def _pool_orders(scene: Scene) -> Iterator[Guess]:
 
 def order_guesses(scene: Scene) -> Iterator[Guess]:
     """The declared reductions in another order (SPEC.md B2, A3, A4, A5, C3, M2)."""
-    operation, config = scene.case.operation, scene.config
-    if isinstance(config, ConvConfig) and operation.startswith("conv."):
+    operation, config = scene.operation, scene.config
+    if operation in conv.CONV:
         yield from _conv_orders(scene, config)
-    elif operation.startswith("batch_norm.") and "a16" in scene.golden:
+    elif operation in (batch_norm.FORWARD_BATCH, batch_norm.BACKWARD_BATCH):
         yield from _norm_orders(scene)
-    elif operation.startswith("linear."):
+    elif operation in linear.LINEAR:
         yield from _linear_orders(scene)
-    elif operation == "avg_pool.forward":
+    elif operation is pool.AVG_FORWARD:
         yield from _pool_orders(scene)
-    elif operation == "gradient.accumulate":
+    elif operation is elementwise.ACCUMULATE:
         given = {"dys": scene.given["dys"][::-1]}
         yield _guess("reversed reduction order: gradients from last to first", scene, config, given)
 
@@ -266,7 +266,7 @@ def _codes_of(scene: Scene) -> tuple[str, str, Fxp] | None:
 
 def _from_codes(scene: Scene, codes: np.ndarray, fmt: Fxp) -> np.ndarray | None:
     """The tap when the quantizer gives `codes`: they are fed as whole numbers with a scale of 1."""
-    if scene.case.operation not in ("conv.forward", "conv.backward"):
+    if scene.operation not in conv.CONV:
         return None
     low, high = int(codes.min()), int(codes.max())
     if low < fmt.min or high > fmt.max:
@@ -274,7 +274,7 @@ def _from_codes(scene: Scene, codes: np.ndarray, fmt: Fxp) -> np.ndarray | None:
     whole = map_words(lambda code: fp16.from_int32(code), np.uint16, codes)
     plain = replace(scene.config, fold=False, dy_rounding=QuantRounding.NEAREST_EVEN)
     given = dict(scene.given)
-    if scene.case.operation == "conv.forward":
+    if scene.operation is conv.FORWARD:
         given |= {"x": whole, "x_inv_scale": np.asarray(_ONE)}
     else:
         given |= {"dy": whole, "dy_inv_scale": np.asarray(_ONE), "w_scale": np.asarray(_ONE)}

@@ -15,10 +15,12 @@ from pathlib import Path
 from typing import Any
 
 from bitrow import config as configs
+from bitrow.contract.encoding import Encoding, Kind, Role
 from bitrow.errors import BitrowError
 from bitrow.formats import Accumulator, Float, FloatMode, Fxp
 from bitrow.reading import values
-from bitrow.vectors.case import Case, Encoding, Kind, Role, Tensor
+from bitrow.vectors.case import Case, Tensor
+from bitrow.vectors.operations import find
 from bitrow.vectors.policy import describe
 
 SCHEMA = 1
@@ -320,9 +322,8 @@ class CaseEntry:
 
     def with_words(self, tensors: tuple[Tensor, ...]) -> Case:
         """The case with its tensors."""
-        return Case(
-            self.name, self.operation, self.config, tensors, self.clauses, self.bins, self.rows_checked
-        )
+        operation = find(self.operation, self.config)
+        return Case(self.name, operation, self.config, tensors, self.clauses, self.bins, self.rows_checked)
 
 
 def tensor_json(tensor: TensorEntry) -> dict[str, Any]:
@@ -353,7 +354,7 @@ def case_json(case: CaseEntry) -> dict[str, Any]:
         "name": case.name,
         "operation": case.operation,
         "config": encode_config(case.config),
-        **describe(case.operation, case.config),
+        **describe(find(case.operation, case.config), case.config),
         "clauses": list(case.clauses),
         "bins": dict(sorted(case.bins.items())),
         "rows_checked": case.rows_checked,
@@ -374,7 +375,7 @@ def read_case_json(folder: Path, name: str) -> CaseEntry:
         raise BitrowError(f"{where} name: found {str(value.get('name'))[:80]!r}, expected {name!r}")
     operation = field_of(value, "operation", str, where)
     config = decode_config(value.get("config"), f"{where} config")
-    for key, expected in describe(operation, config).items():
+    for key, expected in describe(find(operation, config), config).items():
         if value.get(key) != expected:
             raise BitrowError(f"{where} {key}: found {str(value.get(key))[:80]!r}, expected {expected!r}")
     tensors = tuple(_read_tensor(e, f"{where} tensor") for e in field_of(value, "tensors", list, where))

@@ -16,10 +16,10 @@ from bitrow.config import (
     MaxPoolConfig,
     output_size,
 )
+from bitrow.contract.encoding import Encoding, Kind, Role
 from bitrow.errors import BitrowError
 from bitrow.formats import FP16, SCALE_MAX, SCALE_MIN, Fxp
 from bitrow.vectors import operations
-from bitrow.vectors.case import Encoding, Kind, Role
 from bitrow.vectors.decode import FloatWord, word_text
 from bitrow.vectors.schema import CaseEntry, TensorEntry
 
@@ -208,15 +208,8 @@ def check_ports(case: CaseEntry) -> None:
     Raises:
         BitrowError: naming the tensor, what was found and what was expected; an unknown operation.
     """
-    try:
-        operation = operations.find(case.operation, case.config)
-        ports = {tensor.name: operation.port(tensor.name) for tensor in case.tensors}
-        expected = {name: port.encode(case.config) for name, port in ports.items()}
-    except AttributeError:
-        found = type(case.config).__name__
-        raise BitrowError(
-            f"{case.name}: found a {found}, expected what configures {case.operation}"
-        ) from None
+    operation = operations.find(case.operation, case.config)
+    expected = {tensor.name: operation.encoding(tensor.name, case.config) for tensor in case.tensors}
     for tensor in case.tensors:
         where, encoding = f"{case.name}/{tensor.name}", expected[tensor.name]
         if tensor.encoding != encoding:
@@ -225,10 +218,9 @@ def check_ports(case: CaseEntry) -> None:
         if tensor.role is not operation.role(tensor.name):
             wanted = operation.role(tensor.name).value
             raise BitrowError(f"{where} role: found {tensor.role.value}, expected {wanted}")
-        if tensor.layout not in ("", ports[tensor.name].layout):
-            raise BitrowError(
-                f"{where} layout: found {tensor.layout!r}, expected {ports[tensor.name].layout!r}"
-            )
+        layout = operation.line(tensor.name).layout
+        if tensor.layout not in ("", layout):
+            raise BitrowError(f"{where} layout: found {tensor.layout!r}, expected {layout!r}")
     for name in (*operation.inputs, *operation.outputs):
         if name not in expected:
             raise BitrowError(f"{case.name}: found no tensor {name}, expected one for {case.operation}")

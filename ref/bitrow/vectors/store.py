@@ -15,9 +15,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from bitrow.contract.encoding import Encoding, Kind
 from bitrow.errors import BitrowError
 from bitrow.vectors import arrays, atomic, certificates, emit, owned, schema
-from bitrow.vectors.case import Case, Encoding, Kind, Tensor
+from bitrow.vectors.case import Case, Tensor
 from bitrow.vectors.hexfile import hex_chunks, to_words
 from bitrow.vectors.schema import ARRAYS, CASE_JSON, MANIFEST, CaseEntry, TensorEntry
 
@@ -174,7 +175,7 @@ def _write_case(out: _Set, case: Case) -> _Written:
     with out.writing():
         written = _write_tensors(out, case)
     listed = CaseEntry(
-        name, case.operation, case.config, tuple(written.entries), case.clauses, case.bins, case.rows_checked
+        name, case.operation.name, case.config, tuple(written.entries), case.clauses, case.bins, case.rows_checked
     )
     words = written.words
     out.write(f"{name}/{CASE_JSON}", [schema.to_json(schema.case_json(listed))])
@@ -251,7 +252,7 @@ def write_set(
             tensors += len(written.entries)
             words += sum(entry.count for entry in written.entries)
             names.append(case.name)
-            found = certificates.certificate(case.name, case.operation, case.config, written.parameters)
+            found = certificates.certificate(case.name, case.operation.name, case.config, written.parameters)
             if found is not None:
                 certified[case.name] = found
         manifest = {

@@ -12,10 +12,11 @@ from typing import Any
 import numpy as np
 
 from bitrow.formats import FloatMode
-from bitrow.vectors import judge, operations
 from bitrow.vectors.case import Case, Tensor
 from bitrow.vectors.dump import Dump
 from bitrow.vectors.hexfile import to_words
+from bitrow.vectors.network_pass import WholePass
+from bitrow.vectors.operations import split
 
 UNKNOWN = -1  # where a guess predicts nothing
 _MISMATCHES = 4096
@@ -44,8 +45,8 @@ class Scene:
     def __init__(self, case: Case, tap: str, dump: Dump) -> None:
         self.case = case
         self.config: Any = case.config
-        self.operation = operations.find(case.operation, case.config)
-        self.given, computed = self.operation.split(case)
+        self.operation = case.operation
+        self.given, computed = split(case)
         self.golden: dict[str, np.ndarray] = {**self.given, **computed}
         self.tensor: Tensor = case.tensor(tap)
         self.tap = tap
@@ -62,15 +63,11 @@ class Scene:
         self._wrong = wrong
         self.rows = self._choose_rows()
 
-    def _by_rows(self) -> bool:
-        batch = self.case.operation.startswith("batch_norm") and "a16" in self.golden
-        return self.case.operation in judge.BY_ROWS and not batch
-
     def _choose_rows(self) -> list[tuple[int, int]] | None:
         """The target rows whose recomputation is affordable, most mismatches first; None for all."""
-        if not self._by_rows() or not self.mismatches:
+        if not self.operation.by_rows or not self.mismatches:
             return None
-        n, h = judge.target_shape(self.case.operation, self.config, self.given)
+        n, h = self.operation.rows(self.config, self.given)
         maps = [self.golden[name] for name in self.operation.outputs if name in self.golden]
         per_row = max(words.size for words in maps if words.shape[:2] == (n, h)) // (n * h)
         limit = _ROW_ELEMENTS // per_row
@@ -85,17 +82,15 @@ class Scene:
         wrong[self._wrong] = True
         counts = []
         for row in np.ndindex(n, h):
-            cells = judge.sampled(
-                self.case.operation, self.config, self.given, self.tap, index, [(row[0], row[1])]
-            )
+            cells = self.operation.sampled(self.config, self.given, self.tap, index, [(row[0], row[1])])
             counts.append((-int(wrong[cells.reshape(-1)].sum()), (row[0], row[1])))
         return sorted(row for _, row in sorted(counts)[:limit])
 
     def affordable(self) -> bool:
         """Whether the oracle can recompute the case, or the chosen rows of it, in little time."""
-        if self._by_rows():
+        if self.operation.by_rows:
             return True
-        if self.case.operation.startswith("network."):
+        if isinstance(self.operation, WholePass):
             return False  # a whole network: its layers' own cases tell more, in less time
         return sum(np.size(words) for words in self.given.values()) <= _WHOLE_LIMIT
 
@@ -114,7 +109,7 @@ class Scene:
         if rows is None:
             return self.words_of(data)
         index = np.arange(self.data.size).reshape(self.data.shape)
-        cells = judge.sampled(self.case.operation, self.config, self.given, self.tap, index, rows)
+        cells = self.operation.sampled(self.config, self.given, self.tap, index, rows)
         whole = np.full(self.data.size, UNKNOWN, np.int64)
         whole[cells.reshape(-1)] = self.words_of(data).reshape(-1)
         return whole.reshape(self.data.shape)

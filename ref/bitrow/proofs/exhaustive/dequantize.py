@@ -30,6 +30,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from bitrow.contract.encoding import integer_encoding
 from bitrow.formats import Dequantize, FloatMode
 from bitrow.ops import fxp
 from bitrow.oracle import fxp as oracle
@@ -37,7 +38,6 @@ from bitrow.proofs import judges
 from bitrow.proofs.claim import Claim, Counterexample, Effort, Method, Outcome
 from bitrow.proofs.exhaustive import finding, kernels
 from bitrow.proofs.exhaustive.words import structured_int32
-from bitrow.vectors.case import integer_encoding
 from bitrow.vectors.operations import to_words
 
 SHORT, INTEGER, MIDDLE, WIDE = fxp.EXACT_PRODUCT, fxp.EXACT_INTEGER, (1 << 23), (1 << 31) - 1

@@ -8,9 +8,9 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
+from bitrow.contract.encoding import FP16_WORD, Encoding
 from bitrow.formats import FP16, FloatMode
 from bitrow.proofs.claim import Counterexample, Outcome
-from bitrow.vectors.case import FP16_WORD, Encoding
 from bitrow.vectors.decode import value_text
 
 Key = tuple[int, ...]

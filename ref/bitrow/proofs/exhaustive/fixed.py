@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from bitrow.contract.encoding import FP16_WORD, MASK_WORD, Encoding, code_encoding, integer_encoding
 from bitrow.formats import FXP4, FXP8, UFXP4, Accumulator, FloatMode, Fxp
 from bitrow.host import inverse_scale
 from bitrow.ops import fxp, mac
@@ -18,7 +19,6 @@ from bitrow.proofs import judges
 from bitrow.proofs.claim import Claim, Counterexample, Effort, Method, Outcome
 from bitrow.proofs.exhaustive import finding, kernels
 from bitrow.proofs.judges import INFINITY, SIGN
-from bitrow.vectors.case import FP16_WORD, MASK_WORD, Encoding, code_encoding, integer_encoding
 from bitrow.vectors.operations import to_words
 
 ACC = integer_encoding(24)

@@ -14,6 +14,7 @@ import jax
 import numpy as np
 
 from bitrow.config import ReluConfig
+from bitrow.contract.encoding import FP16_WORD, FP32_WORD, MASK_WORD, Encoding, integer_encoding
 from bitrow.errors import BitrowError
 from bitrow.formats import FP32, FloatMode
 from bitrow.layers import activation
@@ -23,7 +24,6 @@ from bitrow.proofs import judges
 from bitrow.proofs.claim import Claim, Counterexample, Effort, Method, Outcome
 from bitrow.proofs.exhaustive import finding, kernels
 from bitrow.proofs.judges import INFINITY, NAN, SIGN, Bracket
-from bitrow.vectors.case import FP16_WORD, FP32_WORD, MASK_WORD, Encoding, integer_encoding
 from bitrow.vectors.operations import to_words
 
 PER_CHUNK = 1 << 22

@@ -40,7 +40,7 @@ from bitrow.formats import (
 from bitrow.proofs.mutants.judge import first_difference
 from bitrow.proofs.mutants.properties import Property
 from bitrow.proofs.mutants.word_properties import MINUS, lfsr_sequence, registers, rounded
-from bitrow.vectors import judge, layer_problems, problems
+from bitrow.vectors import layer_problems, problems
 from bitrow.vectors.problems import GENERAL_SCALES, POWER_SCALES, ConvSize, Problem, Scales
 from bitrow.vectors.stimulus import Stream
 
@@ -452,14 +452,14 @@ def _expected(build: Callable[[], list[Problem]]) -> list[tuple[Problem, Words]]
     found = []
     with np.errstate(all="ignore"):
         for problem in build():
-            found.append((problem, _MODELS[problem.operation](problem.config, problem.given)))
+            found.append((problem, _MODELS[problem.operation.name](problem.config, problem.given)))
     return found
 
 
 def _check(build: Callable[[], list[Problem]]) -> str | None:
     for problem, expected in _expected(build):
-        results = judge.compute(problem.operation, problem.config, dict(problem.given))
-        wrong = first_difference(f"{problem.operation} {problem.name}", results, expected)
+        results = problem.operation.oracle(problem.config, problem.given)
+        wrong = first_difference(f"{problem.operation.name} {problem.name}", results, expected)
         if wrong is not None:
             where = f"{wrong.case} {wrong.tap} element {wrong.element}"
             return f"{where}: found {wrong.found:#x}, expected {wrong.expected:#x}"

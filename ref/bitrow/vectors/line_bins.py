@@ -1,0 +1,343 @@
+"""The bins that a program's lines hit, and those that they can (SPEC.md V3).
+
+Every line's operation says what it reports: one that rounds its step's corners, a named function its own. Standard
+library and numpy only.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from bitrow.contract import arithmetic, interpreter
+from bitrow.contract.encoding import code_format, float_format
+from bitrow.contract.operation import Operation
+from bitrow.contract.program import Line
+from bitrow.contract.sums import LEVEL
+from bitrow.contract.units import UNITS
+from bitrow.errors import BitrowError
+from bitrow.formats import FP16, LFSR_PERIOD, AccOverflow, Float, FloatMode
+from bitrow.oracle import fp16
+from bitrow.oracle.arrays import map_words
+from bitrow.oracle.reduce import Arithmetic
+from bitrow.vectors import bins, exact, geometry, step_bins
+from bitrow.vectors.bins import BINS, REACHABLE, Masks
+from bitrow.vectors.exact import Exact
+from bitrow.vectors.step_bins import LAYER_BINS, decode, layer_step
+
+Words = Mapping[str, np.ndarray]
+Operand = np.ndarray | Exact
+Found = Iterator[Masks]
+
+_INPUT = frozenset(name for name in BINS if name.startswith("input_"))
+_RELU = frozenset(name for name in BINS if name.startswith("relu_"))
+_SUMS = frozenset(name for name in BINS if name.startswith("acc_"))
+_EDGES = frozenset(("mask_edge_inside", "mask_edge_outside", "quantize_nan", "quantize_infinity"))
+_CODES = _EDGES | {"quantize_tie_lower", "quantize_tie_upper", "clip_low", "clip_high", "code_min", "code_max"}
+_NOISE = _EDGES | frozenset(name for name in BINS if name.startswith("stochastic_"))
+
+
+@dataclass
+class Measured:
+    """A case being measured: `known` holds the operands that are no tensors of it, by name."""
+
+    operation: Operation
+    config: Any
+    words: Words
+    known: dict[str, Operand] = field(default_factory=dict)
+
+    @property
+    def mode(self) -> FloatMode:
+        return arithmetic.mode_of(self.config)
+
+    def read(self, name: str, fmt: Float | None) -> Operand | None:
+        """An operand; a number in the format of the line; None for a `let` whose words no tensor holds."""
+        if name in self.known:
+            return self.known[name]
+        if name.isdecimal():
+            return np.asarray(Arithmetic(fmt or FP16).one, np.uint16 if fmt == FP16 else np.uint32)
+        return self.words.get(name)
+
+    @property
+    def hw(self) -> tuple[int, int]:
+        """Rows and columns of the map that a convolution's gradient goes to."""
+        return self.words["mask"].shape[1], self.words["mask"].shape[2]
+
+
+def _kind(line: Line, source: str) -> str:
+    """The kind of step, as `bins.REACHABLE` names them."""
+    if line.op == "convert":
+        return "from_int32" if source in ("int", "reg") else "from_float32"
+    return "to_float32" if line.op == "widen" else line.op
+
+
+def _is_unit(operation: Operation) -> bool:
+    return UNITS.get(operation.name.removeprefix("fp16.")) is operation
+
+
+def _format_of(operation: Operation, name: str) -> str:
+    return next((line.format for line in operation.program.lines if line.name == name), "")
+
+
+def _rounded(case: Measured, line: Line, *operands: Operand) -> Found:
+    fmt, source = float_format(line.format, case.config), _format_of(case.operation, line.operands[0])
+    assert fmt is not None
+    step = step_bins.rounded if _is_unit(case.operation) else layer_step
+    yield step(_kind(line, source), list(operands), fmt, case.mode)
+    if source == "reg":
+        acc = np.asarray(operands[0])
+        if line.op == "convert":
+            yield {"acc_fp16_infinite": np.abs(acc.astype(np.int64)) >= 65520}
+        else:
+            yield {"wide_product": bins.wide_products(acc, np.asarray(operands[1]))}
+
+
+def _widen(case: Measured, line: Line, x: np.ndarray) -> Found:
+    if _is_unit(case.operation):
+        yield from _rounded(case, line, x)
+        return
+    case.known[line.name] = exact.decode(x, FP16, case.mode.flush)
+    yield step_bins.flushed_inputs(x, case.mode)
+
+
+def _product(case: Measured, line: Line, a: Operand, b: Operand) -> Found:
+    factors = []
+    for name, operand in zip(line.operands, (a, b), strict=True):
+        axes = next(one.axes for one in case.operation.program.lines if one.name == name)
+        places = tuple(slice(None) if axis in axes else None for axis in line.axes)
+        factors.append(Exact(*(part[places] for part in decode(operand, case.mode.flush)[0])))
+    case.known[line.name] = exact.mul(*factors)
+    yield {}
+
+
+def _tree(case: Measured, line: Line, source: Operand) -> Found:
+    fmt = float_format(line.format, case.config)
+    at = next(i for i, axis in enumerate(line.axes) if axis.endswith(LEVEL))
+    assert fmt is not None
+    yield from step_bins.tree(case.words, line.name.removesuffix(LEVEL), source, at, fmt, case.mode)
+    found = step_bins.levels(case.words, line.name.removesuffix(LEVEL))
+    root = decode(found[-1] if found else source, case.mode.flush)[0]
+    case.known[line.name] = Exact(*(np.take(part, 0, axis=at) for part in root))
+
+
+def _running(case: Measured, line: Line, root: Exact) -> Found:
+    fmt, axes = float_format(line.format, case.config), case.operation.line(line.operands[0]).axes
+    assert fmt is not None
+    left = [axis for axis in axes if not axis.endswith(LEVEL)]
+    if "row" in line.axes:
+        terms = Exact(*(part.reshape(-1, part.shape[-1]) for part in root))
+    else:
+        order = [left.index(axis) for axis in line.axes]
+        terms = Exact(*(part.transpose(order) for part in root))
+    yield step_bins.running(case.words[line.name], terms, fmt, case.mode)
+
+
+def _partial_sums(case: Measured, line: Line, dys: np.ndarray) -> Found:
+    totals = np.stack([dys[0], *(case.words[f"{line.name}{k}"] for k in range(1, len(dys) - 1))])
+    yield layer_step("add", [totals, dys[1:]], FP16, case.mode)
+
+
+def _reciprocal(case: Measured, line: Line) -> Found:
+    fmt = float_format(line.format, case.config)
+    assert fmt is not None
+    words = Arithmetic(fmt).reciprocal(case.operation.count(case.config, case.words))
+    case.known[line.name] = np.asarray(words, np.uint16 if fmt == FP16 else np.uint32)
+    yield {}
+
+
+def _quantize(case: Measured, line: Line, t: np.ndarray, noise: np.ndarray | None = None) -> Found:
+    yield bins.quantizer_bins(t, code_format(line.format, case.config), noise)
+
+
+def _macs(case: Measured, line: Line, code: np.ndarray, weight: np.ndarray) -> Found:
+    config, forward = case.config, "oh" in line.axes
+    kh, kw, c_in_group, c_out = weight.shape
+    terms = kh * kw * (c_in_group if forward else c_out // config.groups)
+    fmt = code_format(_format_of(case.operation, line.operands[0]), config)
+    clamped = case.words[line.name] if line.op == "clamped_macs" else None
+    acc = case.words[line.name.removesuffix("_running")]
+    exact_sum = acc
+    if config.accumulator.overflow is not AccOverflow.ERROR:
+        exact_sum = (geometry.conv_sum(config, code, weight) if forward
+                     else geometry.gradient_sum(config, code, weight, case.hw))  # fmt: skip
+    extremes = bins.sum_extremes(fmt, config.weight_format, terms)
+    yield bins.accumulator_bins(exact_sum, acc, config.accumulator, extremes, clamped)
+    yield {"padding": np.array(config.padding > 0)}
+
+
+def _float_macs(case: Measured, line: Line, dy: np.ndarray, weight: np.ndarray) -> Found:
+    fmt = float_format(line.format, case.config)
+    assert fmt is not None
+    terms = geometry.gradient_terms(case.config, dy, weight, case.hw)
+    yield step_bins.running(case.words[line.name], terms, fmt, case.mode)
+    yield {"padding": np.array(case.config.padding > 0)}
+
+
+def _windows(case: Measured, line: Line, x: Exact) -> Found:
+    kh, kw = case.operation.window(case.config, case.words)
+    n, h, w, c = x.sig.shape
+    oh, ow = h // kh, w // kw
+    cut = [part[:, : oh * kh, : ow * kw].reshape(n, oh, kh, ow, kw, c) for part in x]
+    case.known[line.name] = Exact(*cut)
+    yield {"left_out": np.array(oh * kh != h or ow * kw != w)}
+
+
+def _spread(case: Measured, line: Line, dy: np.ndarray) -> Found:
+    kh, kw = case.operation.window(case.config, case.words)
+    covered = (case.words["dy"].shape[1] * kh, case.words["dy"].shape[2] * kw) == case.operation.map_size(case.words)
+    yield {"left_out": np.array(not covered)}
+
+
+def _maximum(case: Measured, line: Line, words: np.ndarray) -> Found:
+    x = geometry.pool_windows(case.config, words)
+    value = exact.decode(x.words, FP16)
+    key = np.where(value.nan, 1 << 17, np.where(value.negative, -1, 1) * (x.words & 0x7FFF).astype(np.int64))
+    key = np.where(x.inside, key, -(1 << 18))
+    best = key == key.max(axis=0)
+    zeros = best & (key == 0) & x.inside
+    yield {
+        "pool_tie": best.sum(axis=0) > 1,
+        "pool_zero_tie": (zeros & value.negative).any(axis=0) & (zeros & ~value.negative).any(axis=0),
+        "pool_nan": (value.nan & x.inside).any(axis=0),
+        "padding": np.asarray(~x.inside.all(axis=0)),
+    }
+
+
+def _won(case: Measured, line: Line, dys: np.ndarray, index: np.ndarray) -> Found:
+    """The sums are followed window by window, each rounded as the oracle rounds."""
+    hw = case.operation.map_size(case.words)
+    shape = (dys.shape[0], *hw, dys.shape[3])
+    wins, total = np.zeros(shape, np.int64), np.zeros(shape, np.uint16)
+    add = functools.partial(fp16.add, mode=case.mode)
+    for hit, dy in geometry.winners(case.config, index, dys, hw):
+        again = hit & (wins > 0)  # what goes to one window's winner alone is not added
+        yield layer_step("add", [total[again], dy[again]], FP16, case.mode)
+        total[hit] = map_words(add, np.uint16, total[hit], dy[hit])
+        wins += hit
+    yield {"pool_shared_winner": wins > 1}
+
+
+def _relu(case: Measured, line: Line, words: np.ndarray) -> Found:
+    x, six = exact.decode(words, FP16), case.config.six
+    yield {
+        "relu_negative": x.negative & ~x.nan & ~x.zero,
+        "relu_zero": x.zero,
+        "relu_nan": x.nan,
+        "relu_inside": ~x.negative & ~x.nan & ~x.zero & (words < (0x4600 if six else 0x7C01)),
+    }
+    if six:
+        yield {"relu_six_above": (words > 0x4600) & (words <= 0x7C00), "relu_six_equal": words == 0x4600}
+
+
+def _passes(case: Measured, line: Line, words: np.ndarray) -> Found:
+    yield bins.input_bins(words)  # the input that the forward pass kept is stimulus here, too
+    yield from _relu(case, line, words)
+
+
+def _pack(case: Measured, line: Line, code: np.ndarray) -> Found:
+    odd, narrow = bool(code.shape[2] * code.shape[3] % 2), case.config.bits <= 4
+    yield {
+        "pack_odd_row": np.array(odd and narrow),
+        "pack_even_row": np.array(not odd and narrow),
+        "pack_negative": (code < 0) & narrow,
+        "pack_wide": np.array(not narrow),
+    }
+
+
+def _stream(case: Measured, line: Line, seed: np.ndarray, start: np.ndarray, count: np.ndarray) -> Found:
+    first = start.astype(np.int64)
+    yield {
+        "lfsr_first": first == 0,
+        "lfsr_jump": first > 0,
+        "lfsr_period": first + int(count) > LFSR_PERIOD,
+    }
+
+
+def _none(case: Measured, line: Line, *operands: Operand) -> Found:
+    yield {}
+
+
+class Reports(NamedTuple):
+    """What an operation of a line reports: the masks of a case, and the bins that they can hit."""
+
+    masks: Callable[..., Found]
+    bins: frozenset[str] = frozenset()
+
+
+REPORTS: dict[str, Reports] = {
+    **dict.fromkeys(arithmetic.ROUNDED, Reports(_rounded, LAYER_BINS)),
+    "widen": Reports(_widen),
+    "product": Reports(_product),
+    "tree": Reports(_tree, LAYER_BINS | {"tree_padded", "tree_single"}),
+    "running": Reports(_running, LAYER_BINS),
+    "partial_sums": Reports(_partial_sums, LAYER_BINS),
+    "reciprocal": Reports(_reciprocal),
+    "quantize": Reports(_quantize, _CODES),
+    "quantize_drawn": Reports(_quantize, _NOISE),
+    "macs": Reports(_macs, _SUMS | {"padding"}),
+    "clamped_macs": Reports(_macs, _SUMS | {"padding"}),
+    "float_macs": Reports(_float_macs, LAYER_BINS | {"padding"}),
+    "windows": Reports(_windows, frozenset(("left_out",))),
+    "spread": Reports(_spread, frozenset(("left_out",))),
+    "maximum": Reports(_maximum, frozenset(("pool_tie", "pool_zero_tie", "pool_nan", "padding"))),
+    "won": Reports(_won, LAYER_BINS | {"pool_shared_winner"}),
+    "relu": Reports(_relu, _RELU),
+    "passes": Reports(_passes, _INPUT | _RELU),
+    "pack": Reports(_pack, frozenset(("pack_even_row", "pack_odd_row", "pack_negative", "pack_wide"))),
+    "stream": Reports(_stream, frozenset(("lfsr_first", "lfsr_jump", "lfsr_period"))),
+    # what moves or selects words, or repeats what an earlier line reports
+    **dict.fromkeys(("last", "root", "copy", "select", "positive", "inside", "place", "draw"), Reports(_none)),
+}
+if missing := interpreter.KNOWN ^ REPORTS.keys():
+    raise BitrowError(f"coverage: found {', '.join(sorted(missing))} in one of contract and REPORTS, expected both")
+
+
+def masks(operation: Operation, config: Any, words: Words) -> Found:
+    """Every bin of a case, as masks over its elements: `words` are those of all its tensors."""
+    for name, line in operation.inputs.items():
+        if line.format == "16" and not line.saved:
+            yield bins.input_bins(words[name])
+        if line.format == "reg":
+            yield {"acc_zero": words[name] == 0}
+    case = Measured(operation, config, words)
+    for line in operation.active(config, words):
+        fmt = float_format(line.format, config)
+        yield from REPORTS[line.op].masks(case, line, *(case.read(name, fmt) for name in line.operands))
+
+
+def reachable(operation: Operation) -> frozenset[str]:
+    """The bins that cases of an operation can hit, over all its configurations."""
+    found: set[str] = set()
+    for line in operation.inputs.values():
+        found |= _INPUT if line.format == "16" and not line.saved else set()
+        found |= {"acc_zero"} if line.format == "reg" else set()
+    for line in operation.program.lines:
+        if line.op in arithmetic.ROUNDED or line.op == "widen":
+            found |= _reachable_step(operation, line)
+        elif line.op:
+            found |= REPORTS[line.op].bins
+    return frozenset(found - UNREACHABLE.get(operation.name, frozenset()))
+
+
+def _reachable_step(operation: Operation, line: Line) -> frozenset[str]:
+    source = _format_of(operation, line.operands[0])
+    if _is_unit(operation):
+        return REACHABLE[{"sub": "add"}.get(kind := _kind(line, source), kind)]
+    if line.op == "widen":
+        return frozenset()
+    wide = {"acc_fp16_infinite" if line.op == "convert" else "wide_product"} if source == "reg" else frozenset()
+    return LAYER_BINS | wide
+
+
+UNREACHABLE: dict[str, frozenset[str]] = {
+    # acc is finite, and so is a scale, which is at least 2^-14: no product falls below the normal range
+    "fxp.dequantize": frozenset(("nan_operand", "infinite_operand", "flushed_operand", "flushed_result",
+                                 "subnormal_result")),
+    # a mean never exceeds what it is the mean of
+    "avg_pool.forward": frozenset(("overflow_infinity", "overflow_largest")),
+    "avg_pool.backward": frozenset(("overflow_infinity", "overflow_largest")),
+}  # fmt: skip
