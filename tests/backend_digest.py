@@ -16,7 +16,7 @@ if len(sys.argv) > 2:
 
 import jax
 
-from bitrow.vectors import generate, hexfile, store
+from bitrow.vectors import generate, hexfile, operations, store
 
 
 def recomputed_digest(folder: Path) -> str:
@@ -25,9 +25,9 @@ def recomputed_digest(folder: Path) -> str:
     for name in store.case_names(folder):
         case = store.read_case(folder, name)
         operation = case.operation
-        given, _ = operation.split(case)
+        given, _ = operations.split(case)
         words = {**given, **generate.run_kernel(operation, case.config, given, compiled=True)}
-        for tensor in sorted(operation.tensors(case.config, words), key=lambda tensor: tensor.name):
+        for tensor in sorted(operations.tensors(operation, case.config, words), key=lambda tensor: tensor.name):
             digest.update(f"{name}/{tensor.name}\n".encode())
             for chunk in hexfile.hex_chunks(tensor.data, tensor.encoding):
                 digest.update(chunk)

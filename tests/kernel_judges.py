@@ -15,11 +15,12 @@ import jax
 import numpy as np
 from hypothesis import Phase, settings
 
+from bitrow.contract.operation import Operation
 from bitrow.testing import problems_for
 from bitrow.vectors import found as found_words
-from bitrow.vectors import operations, stepwise
+from bitrow.vectors import kernels, stepwise
 from bitrow.vectors.generate import run_kernel
-from bitrow.vectors.operations import Static, Words, to_arrays, to_words
+from bitrow.vectors.operations import Static, Words, split_static, to_arrays, to_words
 from bitrow.vectors.problem import Problem
 
 
@@ -59,15 +60,14 @@ def same(who: str, problem: Problem, found: Words, expected: Words) -> None:
         clauses = ", ".join(operation.clauses(problem.config))
         line = found_words.line(problem, "a property test of the kernels", f"{who}: {difference}")
         raise AssertionError(
-            f"{who}: {problem.operation} {difference}; {problem.config}; SPEC.md {clauses}\n"
+            f"{who}: {problem.operation.name} {difference}; {problem.config}; SPEC.md {clauses}\n"
             f"name it, say why, and add it to ref/bitrow/vectors/found.jsonl:\n{line}"
         )
 
 
-def mapped(name: str, config: Any, static: Static, arrays: Any) -> Any:
+def mapped(operation: Operation, config: Any, static: Static, arrays: Any) -> Any:
     """The kernel under vmap over the first axis of every array."""
-    operation = operations.find(name, config)
-    return jax.vmap(lambda one: operation.kernel(config, one | dict(static)))(arrays)
+    return jax.vmap(lambda one: kernels.compute(operation, config, one | dict(static)))(arrays)
 
 
 _compiled = jax.jit(mapped, static_argnums=(0, 1, 2))
@@ -75,16 +75,15 @@ _compiled = jax.jit(mapped, static_argnums=(0, 1, 2))
 
 def run_mapped(problems: Sequence[Problem], compiled: bool) -> list[Words]:
     """Taps of problems that stack, by one kernel under vmap: compiled whole, or operation by operation."""
-    name, config = problems[0].operation, problems[0].config
-    operation = operations.find(name, config)
-    static, _ = operation.split_static(problems[0].given)
-    givens = [operation.split_static(problem.given)[1] for problem in problems]
+    operation, config = problems[0].operation, problems[0].config
+    static, _ = split_static(operation, problems[0].given)
+    givens = [split_static(operation, problem.given)[1] for problem in problems]
     stacked = {key: np.stack([given[key] for given in givens]) for key in givens[0]}
     arrays = to_arrays(operation, config, stacked)
     if compiled:
-        taps = _compiled(name, config, static, arrays)
+        taps = _compiled(operation, config, static, arrays)
     else:
-        taps = stepwise.run(functools.partial(mapped, name, config, static), arrays)
+        taps = stepwise.run(functools.partial(mapped, operation, config, static), arrays)
     words = {tap: to_words(array) for tap, array in taps.items()}
     return [{tap: array[i] for tap, array in words.items()} for i in range(len(problems))]
 

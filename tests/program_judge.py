@@ -11,8 +11,8 @@ from bitrow.backend import programs
 from bitrow.config import AddConfig, AvgPoolConfig, ReluConfig
 from bitrow.graph import shapes
 from bitrow.model_file import Model
-from bitrow.vectors import identity
-from bitrow.vectors.networks import Pass
+from bitrow.vectors import identity, operations
+from bitrow.vectors.network_pass import Pass
 from bitrow.vectors.operations import Words, to_words
 from bitrow.vectors.problem import Problem
 
@@ -24,7 +24,7 @@ def by_oracle(problem: Problem) -> Words:
 
 def one(operation: str, config: object, output: str, **given: np.ndarray) -> np.ndarray:
     """An operation's output by the oracle."""
-    return by_oracle(Problem("judge", operation, config, given))[output]
+    return by_oracle(Problem("judge", operations.find(operation, config), config, given))[output]
 
 
 def halves(words: np.ndarray) -> np.ndarray:

@@ -18,6 +18,7 @@ import bitrow.layers
 import bitrow.ops
 from bitrow import calibrate, config, door_slots, float_model, formats, fp16, graph, host, network, typed, zoo
 from bitrow.config import AvgPoolConfig, BatchNormConfig, ConvConfig, LinearConfig, MaxPoolConfig, ReluConfig
+from bitrow.contract import conv as contract_conv
 from bitrow.errors import BitrowError
 from bitrow.formats import FP16, FXP4, Accumulator, Float, FloatMode, Fxp, Overflow, Rounding
 from bitrow.graph import ConvSize, LinearSize, Network, Node
@@ -25,7 +26,6 @@ from bitrow.layers import activation, batch_norm, conv, linear, pool, residual
 from bitrow.layers.batch_norm import BatchParams, FrozenParams
 from bitrow.layers.linear import LinearParams
 from bitrow.ops import fxp, lfsr, mac, reduce, softfloat
-from bitrow.oracle import conv as oracle_conv
 from bitrow.oracle import fp16 as scalar
 from bitrow.transfer.augment import Augmentation
 from bitrow.transfer.numerics import Arithmetic, GradientNumerics
@@ -418,4 +418,4 @@ def test_models_and_images_are_refused(call, message):
 
 def test_the_oracle_refuses_values_that_are_no_words():
     inputs = {"x": np.ones((1, 1, 1, 2), np.float16), "weight_code": CODES, "x_inv_scale": 1, "scale": 1}
-    assert "oracle inputs x: found float16" in refused(lambda: oracle_conv.forward(ConvConfig(), inputs))
+    assert "oracle inputs x: found float16" in refused(lambda: contract_conv.FORWARD.oracle(ConvConfig(), inputs))

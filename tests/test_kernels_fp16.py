@@ -13,18 +13,18 @@ import pytest
 from hypothesis import given
 
 import bitrow
+from bitrow.contract.units import UNITS
 from bitrow.formats import FP16, FP32, FloatMode, Overflow, Rounding
 from bitrow.ops import fp16, softfloat
 from bitrow.oracle import fp16 as judge16
 from bitrow.oracle import fp32 as judge32
 from bitrow.oracle import softfloat as judge_any
 from bitrow.testing import float_modes, fp16_arrays, fp32_bits, int32s, problem_for
-from bitrow.vectors import operations
 from bitrow.vectors.operations import Words, to_arrays, to_words
 from bitrow.vectors.problem import Problem
 from kernel_judges import drawn, examples, expect, judge, same
 
-KINDS = [name.removeprefix("fp16.") for name in operations.NAMES if name.startswith("fp16.")]
+KINDS = list(UNITS)
 MODES = [FloatMode(r, o, f) for r in Rounding for o in Overflow for f in (False, True)]
 SIZE = 2048
 
@@ -38,7 +38,7 @@ def forget_compiled() -> Iterator[None]:
 
 def eager(kind: str, mode: FloatMode, words: Words) -> Words:
     """`bitrow.fp16.KIND` as a user calls it outside of jit."""
-    operation = operations.find(f"fp16.{kind}", mode)
+    operation = UNITS[kind]
     arrays = to_arrays(operation, mode, words)
     operands = [jnp.asarray(arrays[name]) for name in operation.inputs]
     return {"y": to_words(getattr(bitrow.fp16, kind)(*operands, mode))}
@@ -53,7 +53,7 @@ def test_eager_in_every_mode(kind: str, data: st.DataObject) -> None:
     # sqrt loops: JAX compiles its body at every call
     modes = data.draw(st.permutations(MODES))[:5] if kind == "sqrt" else MODES
     for mode in modes:
-        problem = Problem("drawn", f"fp16.{kind}", mode, words)
+        problem = Problem("drawn", UNITS[kind], mode, words)
         same("eager", problem, eager(kind, mode, words), expect(problem))
 
 
@@ -74,7 +74,7 @@ def test_operands_broadcast(kind: str, data: st.DataObject, mode: FloatMode) -> 
     halves = [jnp.asarray(words.view(np.float16)) for words in operands]
     found = to_words(getattr(bitrow.fp16, kind)(*halves, mode))
     whole = [words.reshape(-1) for words in np.broadcast_arrays(*operands)]
-    problem = Problem("drawn", f"fp16.{kind}", mode, dict(zip("abc", whole, strict=False)))
+    problem = Problem("drawn", UNITS[kind], mode, dict(zip("abc", whole, strict=False)))
     same("broadcast", problem, {"y": found.reshape(-1)}, expect(problem))
 
 

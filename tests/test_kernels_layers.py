@@ -20,9 +20,9 @@ from bitrow.formats import FP16, FP32, Float, FloatMode, Gradient, QuantRounding
 from bitrow.layers import conv
 from bitrow.ops import reduce, softfloat
 from bitrow.testing import conv_cases, float_modes
-from bitrow.vectors import operations, stepwise
+from bitrow.vectors import kernels, operations, stepwise
 from bitrow.vectors.generate import run_kernel
-from bitrow.vectors.operations import Words, to_arrays, to_words
+from bitrow.vectors.operations import Words, split_static, to_arrays, to_words
 from bitrow.vectors.problem import Problem
 from kernel_judges import drawn, examples, expect, judge, same
 
@@ -114,8 +114,8 @@ def merged(problems: Sequence[Problem]) -> Problem:
     first = problems[0]
     operation = first.operation
     given_words: Words = dict(first.given)
-    for name, port in operation.inputs.items():
-        axes = port.layout.split()
+    for name, line in operation.inputs.items():
+        axes = list(line.axes)
         if "n" in axes:
             maps = [problem.given[name] for problem in problems]
             given_words[name] = np.concatenate(maps, axis=axes.index("n"))
@@ -125,7 +125,7 @@ def merged(problems: Sequence[Problem]) -> Problem:
 def images(problem: Problem, words: Words) -> list[Words]:
     """The given or computed words of a problem, cut into batches of one along every axis n."""
     operation = problem.operation
-    axes = {name: operation.port(name).layout.split() for name in words}
+    axes = {name: list(operation.line(name).axes) for name in words}
     count = max(words[name].shape[axis.index("n")] for name, axis in axes.items() if "n" in axis)
 
     def part(name: str, i: int) -> np.ndarray:
@@ -191,13 +191,13 @@ def run_sharded(problem: Problem) -> Words:
     """Every tap of the compiled kernel, its maps split along n over all devices."""
     operation = problem.operation
     mesh = Mesh(np.array(jax.devices()[:8]), ("device",))
-    static, dynamic = operation.split_static(problem.given)
+    static, dynamic = split_static(operation, problem.given)
     placed = {}
     for name, array in to_arrays(operation, problem.config, dynamic).items():
-        axes = operation.port(name).layout.split() if array.ndim else []
+        axes = list(operation.line(name).axes) if array.ndim else []
         spec = PartitionSpec(*("device" if axis == "n" else None for axis in axes))
         placed[name] = jax.device_put(array, NamedSharding(mesh, spec))
-    kernel = jax.jit(lambda arrays: operation.kernel(problem.config, arrays | dict(static)))
+    kernel = jax.jit(lambda arrays: kernels.compute(operation, problem.config, arrays | dict(static)))
     return {name: to_words(tap) for name, tap in kernel(placed).items()}
 
 
@@ -232,7 +232,7 @@ ONE_TERM = {
 def test_sum_of_one_negative_zero(name: str) -> None:
     """SPEC.md F3, A3, B2, C3: a running sum starts from +0, so -0 alone sums to +0; a compiler may drop +0 + x."""
     config, given_words = ONE_TERM[name]
-    problem = Problem("minus_zero", name, config, given_words)
+    problem = Problem("minus_zero", operations.find(name, config), config, given_words)
     judge([problem], compiled=True, vmap=False)
     judge([problem, problem], compiled=True, vmap=True)
 

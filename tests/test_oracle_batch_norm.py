@@ -9,9 +9,11 @@ import numpy as np
 import pytest
 
 from bitrow.config import BatchNormConfig, Statistics
+from bitrow.contract import batch_norm
 from bitrow.errors import BitrowError
 from bitrow.formats import FP16, FP32, FloatMode, Overflow, Rounding
-from bitrow.oracle import arrays, batch_norm, fp16, softfloat
+from bitrow.oracle import fp16, softfloat
+from oracle_rows import sample
 
 SHAPES = [(2, 3, 5, 3), (1, 4, 1, 2), (1, 1, 8, 2), (2, 2, 7, 1), (1, 1, 1, 1)]
 MODES = [
@@ -228,12 +230,12 @@ def test_batch_statistics_step_by_step(shape, accumulator, mode):
         drawn = draw(shape, seed, spread)
         with np.errstate(all="ignore"):
             expected = judged_forward(config, *(drawn[name] for name in ("y", "gamma", "beta", "eps")))
-        found = batch_norm.forward_batch(config, drawn)
+        found = batch_norm.FORWARD_BATCH.oracle(config, drawn)
         same(found, expected)
         saved = {name: found[name] for name in ("mean", "r", "a", "a16")}
         with np.errstate(all="ignore"):
             expected = judged_backward(config, drawn["dz"], drawn["y"], saved)
-        same(batch_norm.backward_batch(config, drawn | saved), expected)
+        same(batch_norm.BACKWARD_BATCH.oracle(config, drawn | saved), expected)
 
 
 def same(found, expected):
@@ -250,7 +252,7 @@ def test_batch_statistics_special_values():
     drawn["y"][0, 0, 0] = [0x7C00, 0x7C01, 0x3C00]
     with np.errstate(all="ignore"):
         expected = judged_forward(config, *(drawn[name] for name in ("y", "gamma", "beta", "eps")))
-    found = batch_norm.forward_batch(config, drawn)
+    found = batch_norm.FORWARD_BATCH.oracle(config, drawn)
     same(found, expected)
     assert found["var"][:2].tolist() == [0x7FC00000] * 2 and found["b16"][:2].tolist() == [0x7E00] * 2
     assert np.all(found["z"][..., :2] == 0x7E00)
@@ -262,7 +264,7 @@ def test_variance_of_a_constant_is_not_negative():
     drawn = draw((1, 3, 3, 64), 3)
     drawn["y"] = np.broadcast_to(words16(np.random.default_rng(3).uniform(1, 9, 64)), (1, 3, 3, 64)).copy()
     drawn["y"][0, 0, 0, :8] ^= 0x0100
-    found = batch_norm.forward_batch(config, drawn)
+    found = batch_norm.FORWARD_BATCH.oracle(config, drawn)
     raw = found["var_raw"].view(np.float32)
     assert (raw < 0).any() and (raw > 0).any()
     assert np.array_equal(found["var"], np.where(raw > 0, found["var_raw"], 0))
@@ -272,8 +274,8 @@ def test_batch_statistics_are_batch_norm():
     """SPEC.md B2, B3: near the float64 formulas; the bits are judged above, this judges the mathematics."""
     config = BatchNormConfig(Statistics.BATCH)
     drawn = draw((2, 4, 6, 3), 4)
-    forward = batch_norm.forward_batch(config, drawn)
-    backward = batch_norm.backward_batch(config, drawn | {k: forward[k] for k in ("mean", "r", "a", "a16")})
+    forward = batch_norm.FORWARD_BATCH.oracle(config, drawn)
+    backward = batch_norm.BACKWARD_BATCH.oracle(config, drawn | {k: forward[k] for k in ("mean", "r", "a", "a16")})
     y, dz = (drawn[name].view(np.float16).astype(np.float64) for name in ("y", "dz"))
     gamma, beta = (drawn[name].view(np.float32).astype(np.float64) for name in ("gamma", "beta"))
     axes = (0, 1, 2)
@@ -294,15 +296,15 @@ def test_frozen(mode, fma):
     config, drawn = BatchNormConfig(fma=fma, mode=mode), draw((2, 3, 4, 3), 5, spread=6)
     scale = {"a": words16([0.7, -1.3, 2.1]), "b": words16([0.1, 0.5, -3])}
     inputs = {"y": drawn["y"], "dz": drawn["dz"]} | scale
-    found = batch_norm.forward_frozen(config, inputs)
+    found = batch_norm.FORWARD_FROZEN.oracle(config, inputs)
     same(found, affine(config, scale["a"], scale["b"], drawn["y"]))
-    backward = batch_norm.backward_frozen(config, inputs)
+    backward = batch_norm.BACKWARD_FROZEN.oracle(config, inputs)
     same(backward, {"dy": elementwise(fp16.mul, mode)(scale["a"], drawn["dz"])})
     rows = [(1, 2), (0, 1)]
-    for name, tap in batch_norm.forward_frozen(config, inputs, rows).items():
-        assert np.array_equal(tap, arrays.sample(name, found[name], rows))
-    part = batch_norm.backward_frozen(config, inputs, iter(rows))["dy"]
-    assert np.array_equal(part, arrays.sample("dy", backward["dy"], rows))
+    for name, tap in batch_norm.FORWARD_FROZEN.oracle(config, inputs, rows).items():
+        assert np.array_equal(tap, sample(name, found[name], rows))
+    part = batch_norm.BACKWARD_FROZEN.oracle(config, inputs, iter(rows))["dy"]
+    assert np.array_equal(part, sample("dy", backward["dy"], rows))
 
 
 def test_fold_is_pythons_binary64():

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from bitrow.config import ConvConfig
+from bitrow.contract import conv
 from bitrow.errors import BitrowError
 from bitrow.formats import (
     FXP8,
@@ -22,8 +23,9 @@ from bitrow.formats import (
     QuantRounding,
     Rounding,
 )
-from bitrow.oracle import arrays, conv, float_sum, fp16, fxp, lfsr
+from bitrow.oracle import float_sum, fp16, fxp, gather, lfsr
 from bitrow.oracle.float_sum import running_sum
+from oracle_rows import sample
 
 SATURATE8 = Accumulator(8, AccOverflow.SATURATE)
 GEOMETRIES = [  # stride, padding, groups, kernel, (n, h, w, c_in), c_out
@@ -129,7 +131,7 @@ def gradient_terms(dy: np.ndarray, weight: np.ndarray, geometry, hole) -> np.nda
 def test_forward_is_its_definition(geometry):
     """SPEC.md C1, M1, D1, D3: quantize, sum of products at `i*S-P+kh`, dequantize, bias."""
     config, inputs, _ = setup(geometry)
-    taps = conv.forward(config, inputs)
+    taps = conv.FORWARD.oracle(config, inputs)
     assert list(taps) == ["t", "x_code", "mask", "acc", "deq", "y"]
     quantized = [
         fxp.quantize(v, int(inputs["x_inv_scale"]), config.x_format) for v in inputs["x"].ravel().tolist()
@@ -153,7 +155,7 @@ def test_forward_without_bias_and_with_one_scale():
     config, inputs, _ = setup(GEOMETRIES[0])
     del inputs["bias"]
     inputs["scale"] = inputs["scale"][0]
-    taps = conv.forward(config, inputs)
+    taps = conv.FORWARD.oracle(config, inputs)
     assert np.array_equal(taps["y"], taps["deq"])
     assert (
         taps["deq"][0, 0, 0, 1]
@@ -168,7 +170,7 @@ def test_two_step_wrap_and_saturate_forward(geometry):
         geometry, dequantize=Dequantize.TWO_STEP, accumulator=Accumulator(8, AccOverflow.WRAP)
     )
     inputs["x"] = bits(np.random.default_rng(1).choice([-9.0, 9.0], geometry[4]))
-    taps = conv.forward(config, inputs)
+    taps = conv.FORWARD.oracle(config, inputs)
     terms = forward_terms(taps["x_code"], inputs["weight_code"], geometry)
     assert np.array_equal(taps["acc"], terms.sum(0).astype(np.int8))
     assert taps["acc_fp16"].ravel().tolist() == [fp16.from_int32(int(a)) for a in taps["acc"].ravel()]
@@ -176,7 +178,7 @@ def test_two_step_wrap_and_saturate_forward(geometry):
     for term in terms:
         register = np.clip(register + term, -128, 127)
         running.append(register)
-    taps = conv.forward(replace(config, accumulator=SATURATE8), inputs)
+    taps = conv.FORWARD.oracle(replace(config, accumulator=SATURATE8), inputs)
     assert np.array_equal(taps["acc_running"], np.array(running))
     assert np.array_equal(taps["acc"], running[-1])
 
@@ -185,7 +187,7 @@ def test_an_accumulator_that_cannot_saturate_has_no_running_tap():
     """SPEC.md M2, T2: where the bound fits, the sum is exact in any order, whatever the overflow setting."""
     config, inputs, gradient = setup(GEOMETRIES[0])
     wide = replace(config, accumulator=Accumulator(24, AccOverflow.SATURATE))
-    for run, words in ((conv.forward, inputs), (conv.backward, gradient)):
+    for run, words in ((conv.FORWARD.oracle, inputs), (conv.BACKWARD.oracle, gradient)):
         exact, saturating = run(config, words), run(wide, words)
         assert list(exact) == list(saturating)
         assert all(np.array_equal(saturating[name], tap) for name, tap in exact.items())
@@ -198,7 +200,7 @@ def test_saturation_depends_on_the_order():
     inputs["x"] = bits(np.random.default_rng(1).choice([-9.0, 9.0], geometry[4]))
     reversed_inputs = inputs | {"x": inputs["x"][..., ::-1], "weight_code": inputs["weight_code"][:, :, ::-1]}
     assert not np.array_equal(
-        conv.forward(config, inputs)["acc"], conv.forward(config, reversed_inputs)["acc"]
+        conv.FORWARD.oracle(config, inputs)["acc"], conv.FORWARD.oracle(config, reversed_inputs)["acc"]
     )
 
 
@@ -210,7 +212,7 @@ def test_unsigned_and_wide_codes():
         np.random.default_rng(2).integers(-128, 128, inputs["weight_code"].shape).astype(np.int8)
     )
     inputs["x"] = bits(np.random.default_rng(2).normal(0, 9, geometry[4]))
-    taps = conv.forward(config, inputs)
+    taps = conv.FORWARD.oracle(config, inputs)
     assert taps["x_code"].dtype == np.uint8
     assert taps["x_code"].min() == 0 and taps["x_code"].max() == 15
     assert np.array_equal(taps["acc"], forward_terms(taps["x_code"], inputs["weight_code"], geometry).sum(0))
@@ -220,7 +222,7 @@ def test_unsigned_and_wide_codes():
 def test_backward_is_its_definition(geometry):
     """SPEC.md C2, Q4: quantized dy through the rotated kernel, dequantized, masked with +0."""
     config, _, inputs = setup(geometry)
-    taps = conv.backward(config, inputs)
+    taps = conv.BACKWARD.oracle(config, inputs)
     assert list(taps) == ["dy_t", "dy_code", "dx_acc", "dx_deq", "dx"]
     quantized = [
         fxp.quantize(v, int(inputs["dy_inv_scale"]), config.dy_format) for v in inputs["dy"].ravel().tolist()
@@ -238,7 +240,7 @@ def test_backward_is_its_definition(geometry):
 def test_directions_are_adjoint(geometry):
     """SPEC.md C2: <conv(x), dy> = <x, conv_transposed(dy)> on codes."""
     config, inputs, gradient = setup(geometry)
-    forward, backward = conv.forward(config, inputs), conv.backward(config, gradient)
+    forward, backward = conv.FORWARD.oracle(config, inputs), conv.BACKWARD.oracle(config, gradient)
     left = (forward["acc"].astype(np.int64) * backward["dy_code"]).sum()
     right = (forward["x_code"].astype(np.int64) * backward["dx_acc"]).sum()
     assert left == right != 0
@@ -249,7 +251,7 @@ def test_saturating_backward_order(geometry):
     """SPEC.md C2, M2, T2: kh, kw of the rotated kernel, c_out fastest, holes included as 0."""
     config, _, inputs = setup(geometry, accumulator=SATURATE8, dequantize=Dequantize.TWO_STEP)
     inputs["dy"] = bits(np.random.default_rng(3).choice([-9.0, 9.0], inputs["dy"].shape))
-    taps = conv.backward(config, inputs)
+    taps = conv.BACKWARD.oracle(config, inputs)
     terms = gradient_terms(taps["dy_code"], inputs["weight_code"], geometry, hole=0)
     register, running = np.zeros(terms.shape[1:], np.int64), []
     for term in terms:
@@ -266,7 +268,7 @@ def test_fold_quantizes_the_scaled_gradient():
     geometry = GEOMETRIES[1]
     config, _, inputs = setup(geometry, fold=True)
     inputs["w_scale"] = bits(np.array([0.5, 0.3, 1.5, 0.9]))
-    taps = conv.backward(config, inputs)
+    taps = conv.BACKWARD.oracle(config, inputs)
     for index in np.ndindex(inputs["dy"].shape):
         folded = fp16.mul(int(inputs["dy"][index]), int(inputs["w_scale"][index[3]]))
         assert taps["dy_folded"][index] == folded
@@ -281,13 +283,13 @@ def test_a_scale_per_channel_needs_fold():
         config, _, inputs = setup(GEOMETRIES[1], gradient=gradient)
         inputs["w_scale"] = bits(np.array([0.5, 0.3, 1.5, 0.9]))
         with pytest.raises(BitrowError, match="w_scale"):
-            conv.backward(config, inputs)
+            conv.BACKWARD.oracle(config, inputs)
 
 
 def test_stochastic_words_follow_the_element_number():
     """SPEC.md Q3: element i of dy takes the state after i+1 steps, and floors its sum."""
     config, _, inputs = setup(GEOMETRIES[0], dy_rounding=QuantRounding.STOCHASTIC)
-    taps = conv.backward(config, inputs)
+    taps = conv.BACKWARD.oracle(config, inputs)
     state = int(inputs["seed"])
     for word, x, code in zip(
         taps["dy_words"].ravel().tolist(),
@@ -310,7 +312,7 @@ def test_float_gradient_is_a_float32_sum_in_order(geometry, fold):
     rng = np.random.default_rng(4)
     spread = np.ldexp(rng.normal(0, 1, inputs["dy"].shape), rng.integers(-20, 12, inputs["dy"].shape))
     inputs["dy"] = bits(spread)
-    taps = conv.backward(config, inputs)
+    taps = conv.BACKWARD.oracle(config, inputs)
     dy = taps["dy_folded"] if fold else inputs["dy"]
     assert ("dy_folded" in taps) is fold
     values = dy.view(np.float16).astype(np.float32)
@@ -375,20 +377,19 @@ def test_rows_are_rows_of_the_whole(geometry, options):
     n, oh, _, _ = output_shape(geometry)
     h = geometry[4][1]
     rows = [(n - 1, oh - 1), (0, 0)]
-    whole, part = conv.forward(config, inputs), conv.forward(config, inputs, rows=iter(rows))
-    read = conv.input_rows(config, inputs["x"].shape, inputs["weight_code"].shape, rows)
+    whole, part = conv.FORWARD.oracle(config, inputs), conv.FORWARD.oracle(config, inputs, rows=iter(rows))
+    read = gather.touched(conv.FORWARD.row_sources(config, inputs), inputs["x"].shape, rows)
     same_taps(whole, part, rows, read, ("t", "x_code", "mask"))
     rows = [(0, h - 1), (n - 1, 1)]
-    whole, part = conv.backward(config, gradient), conv.backward(config, gradient, rows=rows)
-    shapes = gradient["mask"].shape, gradient["weight_code"].shape, gradient["dy"].shape
-    read = conv.gradient_rows(config, *shapes, rows)
+    whole, part = conv.BACKWARD.oracle(config, gradient), conv.BACKWARD.oracle(config, gradient, rows=rows)
+    read = gather.touched(conv.BACKWARD.row_sources(config, gradient), gradient["dy"].shape, rows)
     same_taps(whole, part, rows, read, ("dy_folded", "dy_words", "dy_t", "dy_code"))
 
 
 def same_taps(whole, part, rows, read, source_names) -> None:
     assert list(whole) == list(part)
     for name, tap in part.items():
-        expected = arrays.sample(name, whole[name], read if name in source_names else rows)
+        expected = sample(name, whole[name], read if name in source_names else rows)
         assert tap.dtype == whole[name].dtype and np.array_equal(tap, expected), name
 
 
@@ -396,18 +397,18 @@ def test_refusals():
     """SPEC.md M2, C1: an accumulator too small, channels and kernels that do not fit, rows outside."""
     config, inputs, gradient = setup(GEOMETRIES[0])
     with pytest.raises(BitrowError, match="1728"):
-        conv.forward(replace(config, accumulator=Accumulator(8)), inputs)
+        conv.FORWARD.oracle(replace(config, accumulator=Accumulator(8)), inputs)
     with pytest.raises(BitrowError, match="channels"):
-        conv.forward(config, inputs | {"x": inputs["x"][..., :2]})
+        conv.FORWARD.oracle(config, inputs | {"x": inputs["x"][..., :2]})
     with pytest.raises(BitrowError, match="window of 3"):
-        conv.forward(replace(config, padding=0), inputs | {"x": inputs["x"][:, :2]})
+        conv.FORWARD.oracle(replace(config, padding=0), inputs | {"x": inputs["x"][:, :2]})
     with pytest.raises(BitrowError, match="rows"):
-        conv.forward(config, inputs, rows=[(0, 4)])
+        conv.FORWARD.oracle(config, inputs, rows=[(0, 4)])
     with pytest.raises(BitrowError, match="expected scale"):
-        conv.forward(config, {name: word for name, word in inputs.items() if name != "scale"})
+        conv.FORWARD.oracle(config, {name: word for name, word in inputs.items() if name != "scale"})
     with pytest.raises(BitrowError, match="dy"):
-        conv.backward(config, gradient | {"dy": gradient["dy"][:, :2]})
+        conv.BACKWARD.oracle(config, gradient | {"dy": gradient["dy"][:, :2]})
     with pytest.raises(BitrowError, match="LFSR"):
-        conv.backward(
+        conv.BACKWARD.oracle(
             replace(config, dy_rounding=QuantRounding.STOCHASTIC), gradient | {"seed": np.array(0, np.uint16)}
         )

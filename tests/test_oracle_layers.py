@@ -9,10 +9,12 @@ import numpy as np
 import pytest
 
 from bitrow.config import AddConfig, AvgPoolConfig, LinearConfig, MaxPoolConfig, ReluConfig
+from bitrow.contract import elementwise, linear, pool
 from bitrow.errors import BitrowError
 from bitrow.formats import FloatMode, Overflow, Rounding
-from bitrow.oracle import arrays, fp16, fp32, layers, softfloat
+from bitrow.oracle import fp16, fp32, softfloat
 from bitrow.oracle.reduce import Arithmetic, running, tree
+from oracle_rows import sample
 
 WORDS = np.arange(1 << 16, dtype=np.uint16).reshape(1, 256, 16, 16)
 NAN = 0x7E00
@@ -35,37 +37,39 @@ def draw(shape, seed, specials: bool = False) -> np.ndarray:
         drawn = np.where(rng.random(shape) < 0.3, rng.choice(special, shape), drawn)
     return drawn
 
+def accumulated(*dys: np.ndarray) -> np.ndarray:
+    """A5's sum of several gradients."""
+    return elementwise.ACCUMULATE.oracle(FloatMode(), {"dys": np.stack(dys)})["dx"]
+
 
 @pytest.mark.parametrize("six", [False, True], ids=["relu", "relu6"])
 def test_relu_over_every_word(six):
     """SPEC.md A1, F4, F5: forward and backward over all 65,536 words; subnormals are not flushed."""
     x, dy = WORDS.view(np.float16), draw(WORDS.shape, 1, specials=True)
-    found = layers.relu_forward(ReluConfig(six), {"x": WORDS})["y"]
+    found = elementwise.RELU_FORWARD.oracle(ReluConfig(six), {"x": WORDS})["y"]
     expected = np.where(np.isnan(x), np.uint16(NAN), np.where(x > 0, WORDS, np.uint16(0)))
     passes = x > 0
     if six:
         expected = np.where(x > 6, np.uint16(0x4600), expected)
         passes &= x < 6
     assert np.array_equal(found, expected)
-    dx = layers.relu_backward(ReluConfig(six), {"x": WORDS, "dy": dy})["dx"]
+    dx = elementwise.RELU_BACKWARD.oracle(ReluConfig(six), {"x": WORDS, "dy": dy})["dx"]
     assert np.array_equal(dx, np.where(passes, canonical(dy), np.uint16(0)))
-    by_mask = layers.relu_backward(ReluConfig(six), {"mask": passes.astype(np.uint8), "dy": dy})["dx"]
-    assert np.array_equal(by_mask, dx)
 
 
 def test_add_and_accumulate():
     """SPEC.md A2, A5: fp16_add element by element; several gradients left to right, one as it is."""
     x, y, z = (draw((2, 3, 4, 5), seed, specials=True) for seed in (2, 3, 4))
     for mode in (FloatMode(), UP):
-        found = layers.add_forward(AddConfig(mode), {"x": x, "shortcut": y})["y"]
+        found = elementwise.ADD_FORWARD.oracle(AddConfig(mode), {"x": x, "shortcut": y})["y"]
         pairs = zip(x.ravel().tolist(), y.ravel().tolist(), strict=True)
         assert found.ravel().tolist() == [fp16.add(a, b, mode) for a, b in pairs]
-    both = layers.add_forward(AddConfig(), {"x": layers.accumulate([x, y]), "shortcut": z})["y"]
-    assert np.array_equal(layers.accumulate([x, y, z]), both)
-    assert not np.array_equal(layers.accumulate([z, y, x]), both)
-    assert np.array_equal(layers.accumulate([x]), x)
+    both = elementwise.ADD_FORWARD.oracle(AddConfig(), {"x": accumulated(x, y), "shortcut": z})["y"]
+    assert np.array_equal(accumulated(x, y, z), both)
+    assert not np.array_equal(accumulated(z, y, x), both)
+    assert np.array_equal(accumulated(x), x)
     with pytest.raises(BitrowError, match="no gradient"):
-        layers.accumulate([])
+        elementwise.ACCUMULATE.oracle(FloatMode(), {"dys": np.zeros((0, 1, 1, 1, 1), np.uint16)})
 
 
 MAX_POOLS = [
@@ -89,7 +93,7 @@ def test_max_pool(config, shape):
     """SPEC.md A2: first maximum in row-major order; NaN above all; -0 equals +0; padding never wins."""
     x = draw(shape, 5, specials=True)
     x[0, 0] = 0xFC00  # a row of -inf: a padding that competed would win
-    found = layers.max_forward(config, {"x": x})
+    found = pool.MAX_FORWARD.oracle(config, {"x": x})
     n, h, w, c = shape
     oh, ow = found["y"].shape[1:3]
     assert oh == (h + 2 * config.padding - config.kernel) // config.stride + 1
@@ -107,7 +111,7 @@ def test_max_pool(config, shape):
         assert found["y"][image, i, j, channel] == int(canonical(np.uint16(best[0])))
         assert found["index"][image, i, j, channel] == best[1]
         dx_terms.setdefault(best[2], []).append(int(dy[image, i, j, channel]))
-    dx = layers.max_backward(config, {"dy": dy, "index": found["index"]}, (h, w))["dx"]
+    dx = pool.MAX_BACKWARD.oracle(config, {"dy": dy, "index": found["index"], "input_hw": np.array([h, w])})["dx"]
     assert max(len(terms) for terms in dx_terms.values()) > (config.kernel > config.stride)
     for place in np.ndindex(shape):
         terms = dx_terms.get(place, [0])
@@ -123,11 +127,11 @@ def test_max_pool_gradient_is_moved_or_added():
     index = np.array([[[[1], [0]]]], np.uint8)  # both windows of a 2 x 3 map pick (0, 1)
     for first, second, expected in ((0x8000, 0x8000, 0x8000), (0x8001, 0x3C00, 0x3C00), (0x3C00, 0xBC00, 0)):
         dy = np.array([first, second], np.uint16).reshape(1, 1, 2, 1)
-        dx = layers.max_backward(config, {"dy": dy, "index": index}, (2, 3))["dx"]
+        dx = pool.MAX_BACKWARD.oracle(config, {"dy": dy, "index": index, "input_hw": np.array([2, 3])})["dx"]
         assert dx.ravel().tolist() == [0, expected, 0, 0, 0, 0]
     index[0, 0, 1] = 3
     dy = np.array([0x8001, 0x8000], np.uint16).reshape(1, 1, 2, 1)
-    dx = layers.max_backward(config, {"dy": dy, "index": index}, (2, 3))["dx"]
+    dx = pool.MAX_BACKWARD.oracle(config, {"dy": dy, "index": index, "input_hw": np.array([2, 3])})["dx"]
     assert dx.ravel().tolist() == [0, 0x8001, 0, 0, 0, 0x8000]
 
 
@@ -142,7 +146,7 @@ def test_max_pool_of_equals():
     ]
     for window, word, place in windows:
         x = np.array(window, np.uint16).reshape(1, 2, 2, 1)
-        found = layers.max_forward(MaxPoolConfig(), {"x": x})
+        found = pool.MAX_FORWARD.oracle(MaxPoolConfig(), {"x": x})
         assert (found["y"].item(), found["index"].item()) == (word, place)
 
 
@@ -154,7 +158,7 @@ def test_average_pool(kernel, shape, mode):
     """SPEC.md A3, T2, F5: FP32 tree over w, rows in order from +0, one rounding of sum * fp32(1/n)."""
     config, x = AvgPoolConfig(kernel, mode), draw(shape, 7)
     x[0, 0, 0] = 0x8001
-    found = layers.avg_forward(config, {"x": x})
+    found = pool.AVG_FORWARD.oracle(config, {"x": x})
     n, h, w, c = shape
     kernel_h, kernel_w = (h, w) if kernel is None else (kernel, kernel)
     oh, ow = h // kernel_h, w // kernel_w
@@ -184,7 +188,7 @@ def test_average_pool(kernel, shape, mode):
             fp16.FP16, exact, mode, int(total < 0)
         )
     dy = draw((n, oh, ow, c), 8)
-    dx = layers.avg_backward(config, {"dy": dy}, (h, w))["dx"]
+    dx = pool.AVG_BACKWARD.oracle(config, {"dy": dy, "input_hw": np.array([h, w])})["dx"]
     assert dx.shape == shape
     for image, at, across, channel in np.ndindex(shape):
         i, j = at // kernel_h, across // kernel_w
@@ -197,9 +201,9 @@ def test_average_pool(kernel, shape, mode):
 def test_average_pool_specials_and_refusals():
     """SPEC.md A3, F4, F6: infinities and NaN pass through; a window larger than the map is refused."""
     x = words16([[[[np.inf, np.nan, np.inf]], [[1, 1, -np.inf]]]])
-    assert layers.avg_forward(AvgPoolConfig(None, UP), {"x": x})["y"].ravel().tolist() == [0x7C00, NAN, NAN]
+    assert pool.AVG_FORWARD.oracle(AvgPoolConfig(None, UP), {"x": x})["y"].ravel().tolist() == [0x7C00, NAN, NAN]
     with pytest.raises(BitrowError, match="average pool kernel"):
-        layers.avg_forward(AvgPoolConfig(2), {"x": x})
+        pool.AVG_FORWARD.oracle(AvgPoolConfig(2), {"x": x})
 
 
 @pytest.mark.parametrize("inputs", [1, 5, 8, 13])
@@ -209,12 +213,12 @@ def test_linear(inputs):
     x, weight, dy = draw((3, inputs), 10), draw((inputs, 6), 11), draw((3, 6), 12)
     bias = np.float32(np.ldexp(rng.normal(0, 1, 6), rng.integers(-30, 12, 6))).view(np.uint32)
     for mode in (FloatMode(), FloatMode(Rounding.DOWN)):
-        found = layers.linear_forward(LinearConfig(mode), {"x": x, "weight": weight, "bias": bias})
+        found = linear.FORWARD.oracle(LinearConfig(mode), {"x": x, "weight": weight, "bias": bias})
         total = judged_tree(found, x[:, :, None], weight[None], axis=1)
         for index in np.ndindex(total.shape):
             exact = Fraction(float(total[index])) + Fraction(float(bias.view(np.float32)[index[1]]))
             assert found["y"][index] == softfloat.from_fraction(fp16.FP16, exact, mode)
-        found = layers.linear_backward(LinearConfig(mode), {"dy": dy, "weight": weight})
+        found = linear.BACKWARD.oracle(LinearConfig(mode), {"dy": dy, "weight": weight})
         total = judged_tree(found, dy[:, None, :], weight[None], axis=2)
         dx = [fp16.from_float32(int(word), mode) for word in total.view(np.uint32).ravel()]
         assert found["dx"].ravel().tolist() == dx
@@ -248,7 +252,7 @@ def test_linear_specials():
             "weight": words16([[weight]]),
             "bias": np.float32([bias]).view(np.uint32),
         }
-        return int(layers.linear_forward(config, inputs)["y"][0, 0])
+        return int(linear.FORWARD.oracle(config, inputs)["y"][0, 0])
 
     assert y(LinearConfig(), 1, 1, -1) == 0
     assert y(down, 1, 1, -1) == 0x8000
@@ -258,36 +262,38 @@ def test_linear_specials():
     assert y(flush, 2.0**-10, 1, 1e-39) == 0x1400
     assert y(LinearConfig(FloatMode(Rounding.UP)), 2.0**-10, 1, 1e-39) == 0x1401
     with pytest.raises(BitrowError, match="linear x"):
-        layers.linear_forward(
+        linear.FORWARD.oracle(
             LinearConfig(), {"x": one, "weight": one.repeat(2, 0), "bias": np.zeros(1, np.uint32)}
         )
     with pytest.raises(BitrowError, match="linear dy"):
-        layers.linear_backward(LinearConfig(), {"dy": one, "weight": one.repeat(2, 1)})
+        linear.BACKWARD.oracle(LinearConfig(), {"dy": one, "weight": one.repeat(2, 1)})
 
 
 def test_rows_of_every_layer():
     """SPEC.md V5: chosen rows are the rows of the whole result."""
     x, other = draw((2, 6, 5, 3), 13), draw((2, 6, 5, 3), 14)
     rows = [(1, 2), (0, 0)]
-    pooled = layers.max_forward(MaxPoolConfig(3, 2, 1), {"x": x})
+    pooled = pool.MAX_FORWARD.oracle(MaxPoolConfig(3, 2, 1), {"x": x})
     dy = draw(pooled["y"].shape, 15)
     calls = [
-        lambda rows: layers.relu_forward(ReluConfig(), {"x": x}, rows),
-        lambda rows: layers.relu_backward(ReluConfig(True), {"x": x, "dy": other}, rows),
-        lambda rows: layers.add_forward(AddConfig(), {"x": x, "shortcut": other}, rows),
-        lambda rows: layers.max_forward(MaxPoolConfig(3, 2, 1), {"x": x}, rows),
-        lambda rows: layers.max_backward(
-            MaxPoolConfig(3, 2, 1), {"dy": dy, "index": pooled["index"]}, (6, 5), rows
+        lambda rows: elementwise.RELU_FORWARD.oracle(ReluConfig(), {"x": x}, rows),
+        lambda rows: elementwise.RELU_BACKWARD.oracle(ReluConfig(True), {"x": x, "dy": other}, rows),
+        lambda rows: elementwise.ADD_FORWARD.oracle(AddConfig(), {"x": x, "shortcut": other}, rows),
+        lambda rows: pool.MAX_FORWARD.oracle(MaxPoolConfig(3, 2, 1), {"x": x}, rows),
+        lambda rows: pool.MAX_BACKWARD.oracle(
+            MaxPoolConfig(3, 2, 1), {"dy": dy, "index": pooled["index"], "input_hw": np.array([6, 5])}, rows
         ),
-        lambda rows: layers.avg_forward(AvgPoolConfig(2), {"x": x}, rows),
-        lambda rows: layers.avg_backward(AvgPoolConfig(2), {"dy": x[:, :3, :2]}, (6, 5), rows),
+        lambda rows: pool.AVG_FORWARD.oracle(AvgPoolConfig(2), {"x": x}, rows),
+        lambda rows: pool.AVG_BACKWARD.oracle(
+            AvgPoolConfig(2), {"dy": x[:, :3, :2], "input_hw": np.array([6, 5])}, rows
+        ),
     ]
     for call in calls:
         whole, part, none = call(None), call(iter(rows)), call([])
         assert set(whole) == set(part) == set(none)
         for name, tap in part.items():
-            assert np.array_equal(tap, arrays.sample(name, whole[name], rows)), name
-            assert np.array_equal(none[name], arrays.sample(name, whole[name], [])), name
+            assert np.array_equal(tap, sample(name, whole[name], rows)), name
+            assert np.array_equal(none[name], sample(name, whole[name], [])), name
 
 
 def test_tree_and_running_sum():

@@ -137,7 +137,7 @@ def check_problem(problem: Problem) -> dict[str, int]:
     """The oracle accepts a problem, its words fit their encodings; the bins that it hits."""
     operation = problem.operation
     computed = operation.oracle(problem.config, problem.given)
-    for tensor in operation.tensors(problem.config, problem.given):
+    for tensor in operations.tensors(operation, problem.config, problem.given):
         assert tensor.data.dtype == tensor.encoding.dtype, tensor.name
         assert tensor.data.size, tensor.name
         if tensor.encoding.kind is Kind.CODE:
@@ -158,7 +158,7 @@ def test_problems_are_valid_and_reach_every_bin(name: str) -> None:
     missed = set(coverage.reachable(name))
     for start in range(ROUNDS):
         for problem in sample(testing.problem_for(name, **options), 40, start):
-            assert problem.operation == name
+            assert problem.operation.name == name
             missed -= set(check_problem(problem))
         if not missed:
             return
@@ -193,7 +193,7 @@ def test_every_parameter_of_a_convolution_is_drawn() -> None:
                 "padding beyond the kernel": config.padding > max(kh, kw) - 1,
                 "depthwise": config.groups > 1 and c_in == 1 and c_out == config.groups,
                 "bias": "bias" in given_words,
-                "no bias": problem.operation == "conv.forward" and "bias" not in given_words,
+                "no bias": problem.operation.name == "conv.forward" and "bias" not in given_words,
                 "per channel": given_words.get("scale", given_words.get("w_scale")).ndim == 1,
                 "per tensor": given_words.get("scale", given_words.get("w_scale")).ndim == 0,
                 "seed": "seed" in given_words,
@@ -232,7 +232,7 @@ def test_given_configuration_is_kept() -> None:
         config.check("drawn", problem.given["weight_code"].shape)
         check_problem(problem)
     pool = MaxPoolConfig(3, 1, 1)
-    assert {p.operation for p in sample(testing.max_pool_cases(config=pool), 30)} == {
+    assert {p.operation.name for p in sample(testing.max_pool_cases(config=pool), 30)} == {
         "max_pool.forward", "max_pool.backward"
     }  # fmt: skip
     batch = BatchNormConfig(Statistics.BATCH)
@@ -254,7 +254,7 @@ CASES = {
 @pytest.mark.parametrize("name", CASES)
 def test_cases_are_of_their_operation(name: str) -> None:
     """SPEC.md A1, A2, A3, A4, A5: each named strategy draws its own operation."""
-    assert {problem.operation for problem in sample(CASES[name], 5)} == {name}
+    assert {problem.operation.name for problem in sample(CASES[name], 5)} == {name}
 
 
 @pytest.mark.parametrize("name", ["conv.forward", "conv.backward", "batch_norm.backward", "lfsr.words"])

@@ -12,10 +12,10 @@ import pytest
 import small_cli
 from bitrow import cli, zoo
 from bitrow.config import ConvConfig
+from bitrow.contract import conv as contract_conv
 from bitrow.errors import BitrowError
 from bitrow.formats import AccOverflow, Accumulator, Dequantize, Fxp
 from bitrow.layers import conv
-from bitrow.oracle import conv as oracle_conv
 from bitrow.transfer import compare_run
 from bitrow.transfer.compare import Comparison, compare
 from bitrow.transfer.compare_cause import Cause, explain
@@ -106,7 +106,7 @@ def _element(config, weight, codes, x_scale, w_scale, simulated=None):
     params = conv.make_params(config, "c", weight, x_scale, w_scale, 1.0)
     x = (np.asarray(codes) / np.float64(params.x_inv_scale)).astype(np.float16).view(np.uint16).reshape(-1, 1, 1)
     words = {name: np.asarray(getattr(params, name)).view(np.uint16) for name in ("x_inv_scale", "scale")}
-    taps = oracle_conv.forward(config, words | {"x": x[None], "weight_code": weight})
+    taps = contract_conv.FORWARD.oracle(config, words | {"x": x[None], "weight_code": weight})
     assert taps["x_code"].ravel().tolist() == list(codes)
     accurate, scale = int(taps["y"][0, 0, 0, 0]), np.float16(x_scale)
     once = explain(config, params, scale, x, (0, 0, 0), accurate, accurate).words[1]

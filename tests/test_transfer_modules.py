@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 
 from bitrow.config import AddConfig, BatchNormConfig, ConvConfig, ReluConfig, Statistics
+from bitrow.contract import batch_norm as contract_norm
+from bitrow.contract import conv as contract_conv
+from bitrow.contract import elementwise
 from bitrow.layers import conv
-from bitrow.oracle import batch_norm as oracle_batch_norm
-from bitrow.oracle import conv as oracle_conv
 from bitrow.oracle import fp32
-from bitrow.oracle import layers as oracle
 from bitrow.transfer.modules import BatchNorm, Conv, FrozenBatchNorm, ResidualBlock
 from bitrow.transfer.network_module import take_apart
 from bitrow.transfer.numerics import Numerics
@@ -51,16 +51,17 @@ class Block:
     def oracle(self) -> np.ndarray:
         """The output's words, each layer by the oracle."""
         x, words = _bits(self.x), {name: _bits(getattr(self.params, name)) for name in ("x_inv_scale", "scale")}
-        y = oracle_conv.forward(self.config, words | {"x": x, "weight_code": np.asarray(self.params.weight_code)})["y"]
+        words |= {"x": x, "weight_code": np.asarray(self.params.weight_code)}
+        y = contract_conv.FORWARD.oracle(self.config, words)["y"]
         y = self.norm(self.main, y)
         side = self.norm(self.side, x) if self.shortcut else x
-        total = oracle.add_forward(AddConfig(), {"x": y, "shortcut": side})["y"]
-        return oracle.relu_forward(ReluConfig(), {"x": total})["y"]
+        total = elementwise.ADD_FORWARD.oracle(AddConfig(), {"x": y, "shortcut": side})["y"]
+        return elementwise.RELU_FORWARD.oracle(ReluConfig(), {"x": total})["y"]
 
     @staticmethod
     def norm(pair, y: np.ndarray) -> np.ndarray:
         a, b = (_words(value, np.float16) for value in pair)
-        return oracle_batch_norm.forward_frozen(BatchNormConfig(), {"y": y, "a": a, "b": b})["z"]
+        return contract_norm.FORWARD_FROZEN.oracle(BatchNormConfig(), {"y": y, "a": a, "b": b})["z"]
 
     def exact(self) -> np.ndarray:
         """The float32 output f64, where no operation rounds: its terms are few multiples of 1/32."""
@@ -96,7 +97,7 @@ def test_batch_statistics():
     """SPEC.md B2: z by the oracle, in bit-accurate and in simulated numerics, which has the same arithmetic."""
     y = np.random.default_rng(3).standard_normal((2, 3, 5, 2)).astype(np.float16)
     inputs = {"y": _bits(y), "gamma": _bits(GAMMA), "beta": _bits(BETA), "eps": _words(EPS, np.float32)}
-    expected = oracle_batch_norm.forward_batch(BatchNormConfig(Statistics.BATCH), inputs)["z"]
+    expected = contract_norm.FORWARD_BATCH.oracle(BatchNormConfig(Statistics.BATCH), inputs)["z"]
     for numerics in (ACCURATE, SIMULATED):
         np.testing.assert_array_equal(_bits(_run(_norm(), numerics, y)), expected)
 

@@ -16,10 +16,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bitrow.config import BatchNormConfig, Statistics
+from bitrow.contract.operation import Operation
 from bitrow.formats import FP16
 from bitrow.ops import fp16
 from bitrow.proofs.mutants import layer_properties as judge
-from bitrow.vectors import identity, operations
+from bitrow.vectors import identity, kernels, operations
 from bitrow.vectors.operations import Words, to_arrays, to_words
 from bitrow.vectors.problem import Problem
 
@@ -71,14 +72,12 @@ def test_a_product_then_a_sum_of_structured_words() -> None:
 
 
 @functools.cache
-def programs(operation: str, config: Any) -> dict[bool, Any]:
+def programs(operation: Operation, config: Any) -> dict[bool, Any]:
     """The operation jitted with taps and without; both return its outputs, the first also a tap that is one more."""
-    row = operations.find(operation, config)
-
     def run(tapped: bool) -> Any:
         def kernel(arrays: dict[str, Any]) -> dict[str, Any]:
-            found = row.kernel(config, arrays, tapped)
-            return found if tapped else {name: found[name] for name in row.outputs}
+            found = kernels.compute(operation, config, arrays, tapped)
+            return found if tapped else {name: found[name] for name in operation.outputs}
 
         return jax.jit(kernel)
 
@@ -87,7 +86,7 @@ def programs(operation: str, config: Any) -> dict[bool, Any]:
 
 def computed(problem: Problem, tapped: bool) -> Words:
     row = problem.operation
-    static, dynamic = row.split_static(problem.given)
+    static, dynamic = operations.split_static(row, problem.given)
     assert not static
     found = programs(problem.operation, problem.config)[tapped](to_arrays(row, problem.config, dynamic))
     return {name: to_words(found[name]) for name in row.outputs}
@@ -106,10 +105,10 @@ def test_frozen_norm(fma: bool) -> None:
     y, a, b = random_words(MAP, 1), moderate(MAP[3:], 2), moderate(MAP[3:], 3)
     config = BatchNormConfig(fma=fma)
     with np.errstate(all="ignore"):
-        forward = Problem("frozen", "batch_norm.forward", config, {"y": y, "a": a, "b": b})
+        forward = Problem("frozen", operations.find("batch_norm.forward", config), config, {"y": y, "a": a, "b": b})
         check(forward, judge.norm_forward(config, dict(forward.given)))
         if not fma:
-            backward = Problem("frozen", "batch_norm.backward", config, {"dz": y, "a": a})
+            backward = Problem("frozen", operations.find("batch_norm.backward", config), config, {"dz": y, "a": a})
             check(backward, judge.norm_backward(config, dict(backward.given)))
 
 
@@ -122,13 +121,14 @@ def test_batch_norm(accumulator: Any, size: tuple[int, ...]) -> None:
     gamma, beta = np.linspace(-1.5, 1.5, channels[0]), np.linspace(-2, 2, channels[0])
     host = {"gamma": gamma, "beta": beta, "eps": np.array(1e-3)}
     words = {name: value.astype(np.float32).view(np.uint32) for name, value in host.items()}
-    forward = Problem("batch", "batch_norm.forward", config, {"y": moderate(size, 4, high=high)} | words)
+    given = {"y": moderate(size, 4, high=high)} | words
+    forward = Problem("batch", operations.find("batch_norm.forward", config), config, given)
     with np.errstate(all="ignore"):
         expected = judge.norm_forward(config, dict(forward.given))
         check(forward, expected)
         kept = {name: expected[name] for name in ("mean", "r", "a", "a16")}
         given = {"dz": moderate(size, 5, 5, 12), "y": forward.given["y"]} | kept
-        backward = Problem("batch", "batch_norm.backward", config, given)
+        backward = Problem("batch", operations.find("batch_norm.backward", config), config, given)
         check(backward, judge.norm_backward(config, dict(given)))
 
 

@@ -47,13 +47,13 @@ TRUNCATE = FloatMode(rounding=Rounding.TOWARD_ZERO)
 
 
 def given(case: Case) -> dict[str, np.ndarray]:
-    return case.operation.split(case)[0]
+    return operations.split(case)[0]
 
 
 def computed(case: Case, config=None, **inputs: np.ndarray) -> dict[str, np.ndarray]:
     """What a design with another configuration or other inputs computes."""
     config = config or case.config
-    return operations.find(case.operation, config).oracle(config, {**given(case), **inputs})
+    return operations.find(case.operation.name, config).oracle(config, {**given(case), **inputs})
 
 
 def look(case: Case, tap: str, data: np.ndarray) -> Diagnosis:

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from bitrow.config import ConvConfig
+from bitrow.contract.units import UNITS
 from bitrow.errors import BitrowError
 from bitrow.formats import FXP8, UFXP4, Accumulator, Dequantize, FloatMode, Overflow, Rounding
 from bitrow.proofs import record
@@ -120,7 +121,7 @@ def test_a_counterexample_becomes_a_record(claim: str, tmp_path: Path) -> None:
         (said,) = record.append([false, {"claim": "other", "counterexample": None}], file)
     *before, new = found.load(file)
     assert len(before) == len(RECORDS) and said == f"{claim}: recorded in {file} as {new.problem.name}"
-    assert (new.problem.operation, new.problem.config) == (claim, config)
+    assert (new.problem.operation.name, new.problem.config) == (claim, config)
     assert set(new.problem.given) == set(given)
     for name, words in given.items():
         assert np.array_equal(new.problem.given[name], words)
@@ -138,7 +139,7 @@ def test_what_is_no_case_is_told(tmp_path: Path) -> None:
 
 def test_a_failing_property_prints_a_line() -> None:
     """SPEC.md V4: what a property test of the kernels says can be added to the corpus as it is."""
-    problem = Problem("drawn", "fp16.add", FloatMode(), {name: np.array([0x3C00], np.uint16) for name in "ab"})
+    problem = Problem("drawn", UNITS["add"], FloatMode(), {name: np.array([0x3C00], np.uint16) for name in "ab"})
     with pytest.raises(AssertionError, match="found 0x0, expected 0x4000") as caught:
         same("eager", problem, {"y": np.array([0], np.uint16)}, found.outputs(problem))
     text = str(caught.value).splitlines()[-1]

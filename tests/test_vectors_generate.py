@@ -12,14 +12,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from bitrow.config import AvgPoolConfig, BatchNormConfig, ConvConfig, MaxPoolConfig
+from bitrow.config import AvgPoolConfig, BatchNormConfig, ConvConfig, LinearConfig, MaxPoolConfig
+from bitrow.contract import conv, elementwise, interpreter, linear
 from bitrow.contract.encoding import Role
 from bitrow.errors import BitrowError
 from bitrow.formats import FloatMode
 from bitrow.vectors import (
     catalog,
     generate,
-    judge,
     kernels,
     layer_problems,
     operations,
@@ -29,7 +29,8 @@ from bitrow.vectors import (
     store,
 )
 from bitrow.vectors.bins import BINS
-from bitrow.vectors.problems import ConvSize, Problem
+from bitrow.vectors.problem import Problem
+from bitrow.vectors.problems import ConvSize
 from bitrow.vectors.stimulus import Stream
 
 SMALL = ("fp16_add_nearest_even", "add", "fxp_pack_fxp4", "batch_norm_frozen_forward")
@@ -101,11 +102,11 @@ def test_the_summary(tmp_path: Path) -> None:
 @pytest.mark.parametrize("whole", [True, False])
 def test_a_flipped_bit_stops_the_export(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tap: str, whole: bool) -> None:
     """SPEC.md V5: one wrong bit of a kernel, and nothing is written; the message names case, tap, element, words."""
-    honest, at = kernels.KERNELS["conv.forward"], (1, 4, 3, 1)
+    honest, at = kernels.KERNELS[conv.FORWARD], (1, 4, 3, 1)
     monkeypatch.setattr(generate, "ORACLE_BUDGET", 4000)
     problem = conv_problem(f"flip_{tap}")._replace(whole=whole)
     assert (generate.choose_rows(problem) is None) == whole
-    right = operations.find("conv.forward", problem.config).oracle(problem.config, problem.given)[tap]
+    right = conv.FORWARD.oracle(problem.config, problem.given)[tap]
 
     def flip(value):
         if value.dtype == bool:
@@ -121,11 +122,11 @@ def test_a_flipped_bit_stops_the_export(tmp_path: Path, monkeypatch: pytest.Monk
         outputs = honest(config, arrays, lambda name, value: record(name, flip(value) if name == tap else value))
         return {name: flip(value) if name == tap else value for name, value in outputs.items()}
 
-    monkeypatch.setitem(kernels.KERNELS, "conv.forward", flipped)
+    monkeypatch.setitem(kernels.KERNELS, conv.FORWARD, flipped)
     with pytest.raises(BitrowError) as caught:
         generate.generate(tmp_path / "set", [problem], 1, "flip")
     message = str(caught.value)
-    digits = operations.find("conv.forward", problem.config).port(tap).encode(problem.config).hex_digits
+    digits = conv.FORWARD.encoding(tap, problem.config).hex_digits
     word = int(right[at]) & (1 << 4 * digits) - 1
     assert f"{problem.name} {tap}{list(at)}: found oracle {word:0{digits}x}" in message
     assert f"kernel {word ^ 1:0{digits}x}" in message and "\n" not in message
@@ -136,13 +137,13 @@ def test_an_oracle_that_disagrees_stops_the_export(tmp_path: Path, monkeypatch: 
     """SPEC.md V5: cases made before the disagreement vanish with it, and an old set stays."""
     make(tmp_path / "set", "fxp_pack_fxp4")
     before = files(tmp_path / "set")
-    honest = judge.JUDGES["add.forward"]
+    honest = interpreter.run
 
-    def wrong(config, words, **rows):
-        taps = honest(config, words, **rows)
-        return {"y": taps["y"] ^ np.uint16(0x8000)}
+    def wrong(operation, *given):
+        taps = honest(operation, *given)
+        return {"y": taps["y"] ^ np.uint16(0x8000)} if operation is elementwise.ADD_FORWARD else taps
 
-    monkeypatch.setitem(judge.JUDGES, "add.forward", wrong)
+    monkeypatch.setattr(interpreter, "run", wrong)
     names = ("fxp_pack_ufxp4", "add", "fxp_pack_fxp3")
     with pytest.raises(BitrowError, match=r"^add y\[0, 0, 0, 0\]: found oracle"):
         generate.generate(tmp_path / "set", catalog.problems(names, None, 1), 1, "wrong", force=True)
@@ -152,8 +153,8 @@ def test_an_oracle_that_disagrees_stops_the_export(tmp_path: Path, monkeypatch: 
 
 def test_a_missing_tap_is_a_disagreement(monkeypatch: pytest.MonkeyPatch) -> None:
     """SPEC.md T1: a tap that one judge leaves out is not exported."""
-    honest = judge.JUDGES["batch_norm.forward"]
-    monkeypatch.setitem(judge.JUDGES, "batch_norm.forward", lambda *given, **rows: {"z": honest(*given, **rows)["z"]})
+    honest = interpreter.run
+    monkeypatch.setattr(interpreter, "run", lambda *given: {"z": honest(*given)["z"]})
     with pytest.raises(BitrowError, match=r"ay\[\]: found oracle no such tap"):
         make(Path("nowhere"), "batch_norm_frozen_forward")
 
@@ -216,7 +217,7 @@ def test_the_oracle_samples_rows_of_large_cases(problem: Problem, budget: int, m
     assert generate.choose_rows(problem) is None
     large = problem._replace(whole=False)
     rows = generate.choose_rows(large)
-    images, height = judge.target_shape(problem.operation, problem.config, problem.given)
+    images, height = problem.operation.rows(problem.config, problem.given)
     assert rows is not None and rows[0] == (0, 0) and 1 < len(set(rows)) == len(rows) < images * height
     assert rows[-1] == (images - 1, height - 1)
     case = generate.compute(large)
@@ -225,14 +226,14 @@ def test_the_oracle_samples_rows_of_large_cases(problem: Problem, budget: int, m
     honest = problem.operation
     whole = honest.oracle(problem.config, problem.given)
     for name, words in honest.oracle(problem.config, problem.given, rows).items():
-        part = judge.sampled(problem.operation, problem.config, problem.given, name, whole[name], rows)
+        part = problem.operation.sampled(problem.config, problem.given, name, whole[name], rows)
         np.testing.assert_array_equal(words, part)
 
 
 def test_rows_are_refused_where_there_are_none() -> None:
-    operation = operations.find("linear.forward", None)
+    operation = linear.FORWARD
     with pytest.raises(BitrowError, match="found rows"):
-        operation.oracle(None, {}, [(0, 0)])
+        operation.oracle(LinearConfig(), {}, [(0, 0)])
 
 
 def test_names_and_counts() -> None:
@@ -290,14 +291,16 @@ def test_the_registry_reads_without_jax() -> None:
 
 def test_ports_and_order() -> None:
     """Every tensor of a case has its port and comes in the registry's order, levels by number (SPEC.md T2, V3)."""
-    operation = operations.find("linear.forward", None)
+    operation = linear.FORWARD
     names = [f"sum_level{i}" for i in (10, 2, 1)] + ["y", "bias", "x", "sum", "weight"]
-    assert operation.order(names) == ["x", "weight", "bias", "sum_level1", "sum_level2", "sum_level10", "sum", "y"]
+    assert operation.ordered(names) == ["x", "weight", "bias", "sum_level1", "sum_level2", "sum_level10", "sum", "y"]
     with pytest.raises(BitrowError, match=r"linear\.forward: found the tensor 'nonsense'"):
-        operation.port("nonsense")
+        operation.line("nonsense")
     assert operations.find("batch_norm.forward", BatchNormConfig()).parameters.keys() == {"a", "b"}
-    for name in operations.NAMES:
-        assert name in judge.JUDGES and name in kernels.KERNELS
+    assert set(kernels.KERNELS) == set(operations.OPERATIONS)
+    without = {operation: kernel for operation, kernel in kernels.KERNELS.items() if operation is not linear.BACKWARD}
+    with pytest.raises(BitrowError, match=r"kernels: found none for linear\.backward \(A4 backward\), expected one"):
+        kernels.registered(without)
 
 
 def test_primitives_run_one_by_one_give_what_jax_gives() -> None:

@@ -26,6 +26,7 @@ from bitrow.contract.encoding import (
     code_encoding,
     integer_encoding,
 )
+from bitrow.contract.units import UNITS
 from bitrow.errors import BitrowError
 from bitrow.formats import FloatMode, Fxp
 from bitrow.vectors import hexfile, schema, store
@@ -168,7 +169,7 @@ def test_tensors_may_come_late(tmp_path: Path) -> None:
         (partial,) = tmp_path.glob(".set.bitrow-partial-*")
         return partial.name.rpartition("-")[2]
 
-    case = Case("late", "fp16.add", FloatMode(), tensors(), ())  # type: ignore[arg-type]
+    case = Case("late", UNITS["add"], FloatMode(), tensors(), ())  # type: ignore[arg-type]
     summary = store.write_set(tmp_path / "set", [case], EXTRA)
     assert taken == ["a", "b"] and (summary.tensors, summary.words) == (2, 12)
     assert (tmp_path / "set" / "late" / "b.hex").read_text() == "0002\n" * 6
@@ -218,7 +219,7 @@ REFUSED = {
 def test_malformed_tensors_are_refused(tmp_path: Path, kind: str) -> None:
     """SPEC.md V2, V5: a tensor that its words cannot hold is refused, and nothing is left."""
     bad, message = REFUSED[kind]
-    case = Case("bad", "fp16.add", FloatMode(), (bad,), ())
+    case = Case("bad", UNITS["add"], FloatMode(), (bad,), ())
     with pytest.raises(BitrowError) as caught:
         store.write_set(tmp_path / "set", [frozen_case(), case], EXTRA)
     assert message in str(caught.value) and "\n" not in str(caught.value)
@@ -229,7 +230,7 @@ def test_names_are_unique(tmp_path: Path) -> None:
     """SPEC.md V1: two cases, or two tensors of a case, never share a name."""
     with pytest.raises(BitrowError, match="two cases of this name"):
         write(tmp_path / "set", frozen_case(), frozen_case())
-    twice = Case("twice", "fp16.add", FloatMode(), (tensor(), tensor()), ())
+    twice = Case("twice", UNITS["add"], FloatMode(), (tensor(), tensor()), ())
     with pytest.raises(BitrowError, match="two tensors a"):
         write(tmp_path / "set", twice)
     assert list(tmp_path.iterdir()) == []

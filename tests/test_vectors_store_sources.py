@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from bitrow.contract.encoding import FP16_WORD, Role
+from bitrow.contract.units import UNITS
 from bitrow.errors import BitrowError
 from bitrow.formats import FloatMode
 from bitrow.vectors import emit, hexfile, schema
@@ -72,7 +73,7 @@ def test_names_that_would_collide_are_refused(tmp_path: Path) -> None:
     """SPEC.md V1: two constants of one name would hide each other."""
     word = np.zeros((), np.uint16)
     tensors = tuple(Tensor(name, Role.INPUT, FP16_WORD, "", word) for name in ("x", "x_bits", "x_bits_bits"))
-    write(tmp_path / "fine", Case("fine", "fp16.add", FloatMode(), tensors, ()))
+    write(tmp_path / "fine", Case("fine", UNITS["add"], FloatMode(), tensors, ()))
     clash = Tensor("config_mode", Role.INPUT, FP16_WORD, "rounding", np.zeros(1, np.uint16))
     entry = schema.TensorEntry("config", Role.INPUT, FP16_WORD, "", ())
     assert emit.constants(schema.CaseEntry("c", "o", FloatMode(), (entry,), (), {}, "all"), {})

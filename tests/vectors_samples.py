@@ -29,8 +29,8 @@ def build(name: str, operation: str, config, inputs: dict) -> Case:
     """A case of `operation` on `inputs`, its taps and outputs by the oracle."""
     row = operations.find(operation, config)
     words = {key: np.asarray(value) for key, value in inputs.items()}
-    tensors = row.tensors(config, words | row.oracle(config, words))
-    return Case(name, operation, config, tensors, ("C1", "V3"), {"tie_lower": 2})
+    tensors = operations.tensors(row, config, words | row.oracle(config, words))
+    return Case(name, row, config, tensors, ("C1", "V3"), {"tie_lower": 2})
 
 
 def conv_case(

@@ -33,12 +33,11 @@ class Operation:
     """One operation: its `oracle` runs it one scalar at a time.
 
     `name` is that of case.json; two operations may share it and differ in `when`, as batch norm with frozen and with
-    batch statistics. `configured_by` is the type of
-    its configurations. `clauses` gives the clauses that a case of this configuration exercises, `order` the order of its
-    sums in words. `conditions` decides the guards of the program's lines from the configuration and what is given.
-    `by_rows`: the oracle can compute some rows of the result. `row_sources` lists, for each row of the result, the rows
-    that it reads, None where a row reads itself. `check` refuses shapes that do not fit. `static` names inputs that are
-    shapes: a kernel reads their values while it is traced.
+    batch statistics. `configured_by` is the type of its configurations. `clauses` gives the clauses that a case of this
+    configuration exercises, `order` the order of its sums in words. `conditions` decides the guards of the program's
+    lines from the configuration and what is given. `by_rows`: the oracle can compute some rows of the result.
+    `row_sources` lists, for each row of the result, the rows that it reads, None where a row reads itself. `check`
+    refuses shapes that do not fit. `static` names inputs that are shapes: a kernel reads them while it is traced.
     """
 
     name: str

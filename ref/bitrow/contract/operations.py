@@ -17,9 +17,9 @@ NAMES = tuple(dict.fromkeys(operation.name for operation in OPERATIONS))
 
 # The operations of each layer, by its configuration's type.
 LAYERS: dict[type, tuple[Operation, ...]] = {
-    operations[0].configured_by: operations
-    for operations in (conv.CONV, batch_norm.BATCH_NORM, elementwise.RELU, elementwise.ADD, pool.MAX_POOL, pool.AVG_POOL,
-                       linear.LINEAR)
+    own[0].configured_by: own
+    for own in (conv.CONV, batch_norm.BATCH_NORM, elementwise.RELU, elementwise.ADD, pool.MAX_POOL, pool.AVG_POOL,
+                linear.LINEAR)
 }  # fmt: skip
 
 

@@ -178,7 +178,7 @@ def _linear_backward(config: Any, arrays: Arrays, tap: Tap) -> Arrays:
     return {"dx": linear.backward(config, params, arrays["dy"], tap)}
 
 
-def _registered(kernels: Mapping[Operation, Kernel]) -> Mapping[Operation, Kernel]:
+def registered(kernels: Mapping[Operation, Kernel]) -> Mapping[Operation, Kernel]:
     """The table, if every operation of the contract has its kernel.
 
     Raises:
@@ -190,7 +190,7 @@ def _registered(kernels: Mapping[Operation, Kernel]) -> Mapping[Operation, Kerne
     return kernels
 
 
-KERNELS = _registered({
+KERNELS = registered({
     UNITS["add"]: _unit(fp16.add, "a b"),
     UNITS["sub"]: _unit(fp16.sub, "a b"),
     UNITS["mul"]: _unit(fp16.mul, "a b"),
