@@ -30,8 +30,8 @@ OPTIONS = {
     "prove certificates": set(),
     "certify": {"--full", "--json"},
 }  # fmt: skip
-# What `bitrow prove` took before it had commands of its own.
-OLD = {
+# Claims, files and networks are arguments of the commands of `prove`, none of its own.
+NOT_ITS_OWN = {
     "a claim": (["fp16.add"], "No such command 'fp16.add'."),
     "all claims in full": (["--full"], "No such option '--full'."),
     "shards": (["--merge", "a.json"], "No such option '--merge'."),
@@ -84,10 +84,10 @@ def test_options_of_other_commands_are_refused(run, name: str) -> None:
         assert errors[0].endswith(f"(see bitrow {name} --help)")
 
 
-@pytest.mark.parametrize("kind", OLD)
-def test_what_prove_took_before_is_a_usage_error(run, kind: str) -> None:
+@pytest.mark.parametrize("kind", NOT_ITS_OWN)
+def test_what_is_of_a_command_of_prove_is_not_its_own(run, kind: str) -> None:
     """SPEC.md V5: one line, 2."""
-    arguments, text = OLD[kind]
+    arguments, text = NOT_ITS_OWN[kind]
     assert run("prove", *arguments) == (2, "", [f"bitrow: {text} (see bitrow prove --help)"])
 
 
