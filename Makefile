@@ -26,13 +26,13 @@ lint: $(VENV)/.installed-dev
 
 # A slice of every claim; every deliberate fault is found.
 prove: $(VENV)/.installed-dev mutants
-	$(BIN)/bitrow prove --quick
+	$(BIN)/bitrow prove claims --quick
 
 # Slow: the SHA-256 of all results of FP16 add, mul and sqrt; then every claim on its whole domain, taken up where it
 # was stopped.
 exhaustive: $(VENV)/.installed-dev
 	$(BIN)/python -m bitrow.proofs.fp16_hashes
-	$(BIN)/bitrow prove --full
+	$(BIN)/bitrow prove claims --full
 
 # Seconds: every deliberate fault of the datapath is found by golden/v1.
 mutants: $(VENV)/.installed

@@ -142,7 +142,7 @@ def test_no_room_for_files(out: Path, tmp_path: Path) -> None:
     for arguments, name in (
         (("generate", "--suite", UNIT, "--out", out, "--force"), "set"),
         (("generate", "--suite", UNIT, "--out", tmp_path / "new"), "new"),
-        (("prove", "solver.shift", "--jobs", "1", "--state", tmp_path / "state"), ".partial.json"),
+        (("prove", "claims", "solver.shift", "--jobs", "1", "--state", tmp_path / "state"), ".partial.json"),
         (("verify", out, "--no-recompute", "--json", tmp_path / "report"), "report"),
     ):
         status, _, errors = finish(*arguments, first=limit)
@@ -167,11 +167,13 @@ def test_standard_streams_that_are_closed_or_full(out: Path) -> None:
         assert finish(*verify, stderr=full)[0] == 0
         assert finish("verify", out / "none", stderr=full)[0] == 2
         assert finish(*verify, stdout=full)[::2] == (2, "bitrow: No space left on device\n")
-        assert finish("prove", "solver.shift", "--jobs", "1", "--state", out.parent / "s", stdout=full)[0] == 2
+        claims = ("prove", "claims", "solver.shift", "--jobs", "1", "--state", out.parent / "s")
+        assert finish(*claims, stdout=full)[0] == 2
 
 
 @pytest.mark.parametrize("arguments", [
-    ("pipeline", "resnet8", "--rings"), ("prove", "solver.shift", "solver.to_float32", "--jobs", "1", "--state"),
+    ("pipeline", "resnet8", "--rings"),
+    ("prove", "claims", "solver.shift", "solver.to_float32", "--jobs", "1", "--state"),
     ("inspect", "3c01"),
 ])  # fmt: skip
 def test_a_reader_that_has_gone(tmp_path: Path, arguments: tuple[str, ...]) -> None:

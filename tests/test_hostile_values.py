@@ -7,7 +7,8 @@ from pathlib import Path
 import click
 import pytest
 
-from bitrow import cli, zoo
+from bitrow import zoo
+from bitrow.cli.group import root
 from bitrow.errors import BitrowError
 from bitrow.pipeline import command, machine
 from bitrow.pipeline.schedule import schedule
@@ -15,6 +16,7 @@ from bitrow.proofs.command import parse_shard
 from bitrow.reading import values
 from bitrow.vectors import inspect
 from hostile_samples import accepts_or_refuses, clean, refused, refuses, run
+from test_cli_help import commands
 
 # What `int` and `float` take and a command does not: other scripts' digits, underscores, spaces, no numbers.
 NO_NUMBERS = ["٣", "１", "²", "1_0", " 1", "1 ", "", "x", "0x1", "1e3", "nan", "inf", "-inf", "9" * 5_000, "\x1b[31m",
@@ -26,9 +28,10 @@ WHOLE = {
     "pipeline images": ["pipeline", "resnet8", "--images", "VALUE"],
     "pipeline input size": ["pipeline", "resnet8", "--input-size", "VALUE"],
     "ablate images": ["ablate", "--network", "resnet8", "--study", "banks", "--images", "VALUE"],
-    "prove jobs": ["prove", "fp16.add", "--state", "OUT", "--jobs", "VALUE"],
-    "prove shard": ["prove", "fp16.add", "--state", "OUT", "--shard", "VALUE/2"],
-    "prove shards": ["prove", "fp16.add", "--state", "OUT", "--shard", "1/VALUE"],
+    "prove jobs": ["prove", "claims", "fp16.add", "--state", "OUT", "--jobs", "VALUE"],
+    "prove shard": ["prove", "claims", "fp16.add", "--state", "OUT", "--shard", "VALUE/2"],
+    "prove shards": ["prove", "claims", "fp16.add", "--state", "OUT", "--shard", "1/VALUE"],
+    "merge jobs": ["prove", "merge", "--jobs", "VALUE", "a.json"],
     **{f"transfer {name}": ["transfer", f"--{name}", "VALUE", "--out", "OUT"]
        for name in ("seeds", "epochs", "pretrain-epochs", "tune-epochs", "batch", "input-size", "limit", "jobs",
                     "processes", "process")},
@@ -53,10 +56,10 @@ def test_numbers_are_in_ascii_digits(tmp_path: Path, option: str) -> None:
 def test_every_number_of_a_command_is_in_the_table() -> None:
     """An option that takes a number takes it by `arguments`, and stands above."""
     known = {name.partition(" ")[2].replace(" ", "-") for name in (*WHOLE, *NUMBERS)}
-    for name, made in cli.cli.commands.items():
+    for name, made in commands(root):
         for option in made.params:
             if isinstance(option.type, click.types.IntParamType | click.types.FloatParamType):
-                assert type(option.type).__module__ == "bitrow.arguments", (name, option.name)
+                assert type(option.type).__module__ == "bitrow.cli.arguments", (name, option.name)
                 assert option.opts[0].removeprefix("--") in known, (name, option.name)
 
 
@@ -74,11 +77,11 @@ OUT_OF_BOUNDS = {
     "seed": (["generate", "--out", "OUT", "--seed", "4294967296"], "--seed"),
     "suite": (["generate", "--out", "OUT", "--suite", "x" * 200_000], "found"),
     "suite of a NUL": (["generate", "--out", "OUT", "--suite", "a\0b"], "found"),
-    "jobs": (["prove", "fp16.add", "--state", "OUT", "--jobs", "100000"], "--jobs"),
-    "claim": (["prove", "[", "--state", "OUT"], "claim: found"),
-    "stars": (["prove", "*" * 30 + "x", "--state", "OUT"], "claim: found"),
-    "shard": (["prove", "--shard", "3/2", "--state", "OUT"], "shard: found"),
-    "shard of none": (["prove", "--shard", "0/0", "--state", "OUT"], "shard: found"),
+    "jobs": (["prove", "claims", "fp16.add", "--state", "OUT", "--jobs", "100000"], "--jobs"),
+    "claim": (["prove", "claims", "[", "--state", "OUT"], "claim: found"),
+    "stars": (["prove", "claims", "*" * 30 + "x", "--state", "OUT"], "claim: found"),
+    "shard": (["prove", "claims", "--shard", "3/2", "--state", "OUT"], "shard: found"),
+    "shard of none": (["prove", "claims", "--shard", "0/0", "--state", "OUT"], "shard: found"),
     "width": (["transfer", "--width", "101", "--out", "OUT"], "--width"),
     "seeds": (["transfer", "--seeds", "1000000000", "--out", "OUT"], "--seeds"),
     "numerics": (["transfer", "--numerics", "float32-" * 10_000, "--out", "OUT"], "numerics"),
@@ -94,7 +97,7 @@ OUT_OF_BOUNDS = {
     "NUL in a machine": (["pipeline", "resnet8", "--machine", "a\0b"], "NUL"),
     "NUL in a set": (["verify", "a\0b"], "NUL"),
     "NUL in data": (["transfer", "--data", "a\0b"], ""),
-    "NUL in results": (["prove", "--merge", "a\0b"], "NUL"),
+    "NUL in results": (["prove", "merge", "a\0b"], "NUL"),
 }
 
 

@@ -84,8 +84,8 @@ COMMANDS = {
         lambda folder: None, lambda folder: None, contents,
     ),
     "prove": Command(
-        lambda folder: ["prove", "layer.relu", "fp16.to_float32", "solver.wrap", "solver.lfsr_step", "--jobs", "2",
-                        "--state", str(folder), "--quiet"],
+        lambda folder: ["prove", "claims", "layer.relu", "fp16.to_float32", "solver.wrap", "solver.lfsr_step",
+                        "--jobs", "2", "--state", str(folder), "--quiet"],
         lambda folder: None, lambda folder: None, verdicts,
     ),
 }  # fmt: skip

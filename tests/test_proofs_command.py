@@ -1,4 +1,4 @@
-"""`bitrow prove` as a user sees it: the table, the report, exit status, one line for every error (SPEC.md V5)."""
+"""`bitrow prove claims` and `merge` as users see them: table, report, exit status, errors of a line (SPEC.md V5)."""
 
 from __future__ import annotations
 
@@ -34,10 +34,10 @@ def claims(monkeypatch: pytest.MonkeyPatch) -> dict[str, Claim]:
 def run(claims: dict[str, Claim], tmp_path: Path, capsys: pytest.CaptureFixture[str]):
     """`bitrow prove` in this process, in one process: its exit status, its output, the lines of its error."""
 
-    def command(*arguments: object, state: bool = True) -> tuple[int, str, list[str]]:
-        options = ("--state", str(tmp_path / "state"), "--jobs", "1") if state else ()
+    def command(*arguments: object, name: str = "claims") -> tuple[int, str, list[str]]:
+        options = ("--state", str(tmp_path / "state"), "--jobs", "1") if name == "claims" else ()
         try:
-            status = cli.run(["prove", *map(str, arguments), *options])
+            status = cli.run(["prove", name, *map(str, arguments), *options])
         except SystemExit as leave:
             status = int(leave.code or 0)
         done = capsys.readouterr()
@@ -84,10 +84,10 @@ def test_shards_are_merged(run, tmp_path: Path) -> None:
         status, out, _ = run("--full", "fp16.*", "--shard", f"{number}/3")
         assert status == 0 and f"shard {number}/3" in out
     files = sorted((tmp_path / "state").iterdir())
-    status, out, _ = run("--merge", *files, "--json", tmp_path / "all.json", "--jobs", 1, state=False)
+    status, out, _ = run(*files, "--json", tmp_path / "all.json", "--jobs", 1, name="merge")
     assert status == 0 and "3 shards" in out
     assert [row["chunks"] for row in json.loads((tmp_path / "all.json").read_text())["claims"]] == [[4, 4], [4, 4]]
-    status, out, err = run("--merge", files[0], files[2], state=False)
+    status, out, err = run(files[0], files[2], name="merge")
     assert status == cli.BAD_INPUT and err == ["bitrow: shard 2 of 3: found no file, expected one for each shard"]
 
 
@@ -97,20 +97,20 @@ def test_a_page_of_claims(run, tmp_path: Path) -> None:
     assert run("--full", "fp16.*", "--markdown", page)[0] == 0
     text = page.read_text()
     assert "2 of 2 hold" in text and "They took 8 chunks" in text and machine.describe() in text
-    assert f"`bitrow prove 'fp16.one' 'fp16.two' --full --markdown {page}`" in text
+    assert f"`bitrow prove claims 'fp16.one' 'fp16.two' --full --markdown {page}`" in text
     row = "| fp16.one | F3 Q1 | fp16.one is right | search | the full domain | 400 | holds; smallest K = 33 | 0.0 |"
     assert row in text.splitlines() and "| total | 2 |  | 0.0 |" in text.splitlines()
     versions = shards.versions()
     assert f"| source | `{versions['source']}` |" in text and f"| jax | `{versions['jax']}` |" in text
     (file,) = (tmp_path / "state").iterdir()
     again = tmp_path / "again.md"
-    assert run("--merge", file, "--markdown", again, "--jobs", 1, state=False)[0] == 0
+    assert run(file, "--markdown", again, "--jobs", 1, name="merge")[0] == 0
     assert again.read_text() == text.replace(str(page), str(again))
     status, _, err = run("fp16.one", "--markdown", tmp_path / "none" / "page.md")
     assert status == cli.BAD_INPUT and len(err) == 1 and "cannot be written" in err[0]
     run("--markdown", page)
     assert "2 of 3 hold" in page.read_text() and "| wrong | F3 Q1 | wrong is right |" in page.read_text()
-    assert "`bitrow prove --quick --markdown" in page.read_text()
+    assert "`bitrow prove claims --quick --markdown" in page.read_text()
 
 
 @pytest.mark.parametrize("text", ["0/3", "4/3", "2", "a/b", "1/0", "-1/3"])
@@ -120,7 +120,7 @@ def test_shards_that_cannot_be_are_refused(run, text: str) -> None:
 
 
 def test_merging_nothing_is_refused(run) -> None:
-    status, _, err = run("--merge", state=False)
+    status, _, err = run(name="merge")
     assert status == cli.BAD_INPUT and len(err) == 1 and "found no file" in err[0]
 
 

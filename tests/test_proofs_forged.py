@@ -113,11 +113,11 @@ def test_files_that_are_not_as_they_were_written(file: Path, kind: str) -> None:
 
 @pytest.fixture
 def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path):
-    """`bitrow prove` of `CLAIMS` in this process."""
+    """`bitrow prove claims` and `merge` of `CLAIMS` in this process."""
     monkeypatch.setattr(registry, "claims", lambda: CLAIMS)
 
     def command(*arguments: object) -> tuple[int, str]:
-        status = cli.run(["prove", "--jobs", "1", *map(str, arguments)])
+        status = cli.run(["prove", *map(str, arguments), "--jobs", "1"])
         return status, capsys.readouterr().err
 
     return command
@@ -140,12 +140,12 @@ def test_forged_verdicts_are_computed_again(run, tmp_path: Path, changes: dict[s
     """SPEC.md V4: a state in which all verdicts are forged neither holds nor is false: it is refused."""
     partial = forged(tmp_path, **changes)
     before = partial.read_bytes()
-    status, error = run("--state", tmp_path)
+    status, error = run("claims", "--state", tmp_path)
     assert status == cli.BAD_INPUT and error.count("\n") == 1 and "recorded as" in error and "--fresh" in error
     assert partial.read_bytes() == before
-    status, error = run("--merge", partial)
+    status, error = run("merge", partial)
     assert status == cli.BAD_INPUT and "recorded as" in error
-    assert run("--state", tmp_path, "--fresh")[0] == 0
+    assert run("claims", "--state", tmp_path, "--fresh")[0] == 0
 
 
 def test_a_hidden_counterexample_is_found() -> None:
@@ -165,14 +165,14 @@ def test_shards_of_another_installation_are_refused(run, tmp_path: Path) -> None
         path = finished(tmp_path, 1, 1)
         value = json.loads(path.read_text())
         value["versions"][name] = "other"
-        status, error = run("--merge", seal(path, value))
+        status, error = run("merge", seal(path, value))
         assert status == cli.BAD_INPUT and f"found {name} other" in error and "this installation" in error
         del value["versions"][name]
-        status, error = run("--merge", seal(path, value))
+        status, error = run("merge", seal(path, value))
         assert status == cli.BAD_INPUT and f"found {name} None" in error
     value = json.loads(finished(tmp_path, 1, 1).read_text())
     value["versions"]["more"] = "1"
-    assert "found more 1, expected None" in run("--merge", seal(path, value))[1]
+    assert "found more 1, expected None" in run("merge", seal(path, value))[1]
 
 
 def test_an_empty_report_does_not_hold() -> None:
@@ -189,18 +189,19 @@ def test_reports_do_not_overwrite_what_is_read(run, tmp_path: Path) -> None:
     os.link(path, tmp_path / "hard")
     for name in (path.name, "link", "hard"):
         for option in ("--json", "--markdown", "--record"):
-            status, error = run("--merge", path, option, tmp_path / name)
+            status, error = run("merge", path, option, tmp_path / name)
             assert status == cli.BAD_INPUT and error.count("\n") == 1 and f"{option}: found" in error
-    status, error = run("--state", tmp_path, "--json", path)
+    status, error = run("claims", "--state", tmp_path, "--json", path)
     assert status == cli.BAD_INPUT and "--json: found" in error
-    status, error = run("--merge", path, "--json", tmp_path / "new", "--markdown", tmp_path / "new")
+    status, error = run("merge", path, "--json", tmp_path / "new", "--markdown", tmp_path / "new")
     assert status == cli.BAD_INPUT and "which --json names, too" in error
     assert path.read_bytes() == before and not (tmp_path / "new").exists()
 
 
 def test_two_runs_of_one_choice(tmp_path: Path) -> None:
     """The second one refuses in one line, and leaves the first one's lock and files alone."""
-    command = [sys.executable, "-m", "bitrow", "prove", "layer.relu", "--jobs", "1", "--state", str(tmp_path)]
+    command = [sys.executable, "-m", "bitrow", "prove", "claims", "layer.relu", "--jobs", "1",
+               "--state", str(tmp_path)]  # fmt: skip
     both = [subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) for _ in range(2)]
     ends = sorted((process.wait(), process.communicate()[1]) for process in both)
     assert ends[0] == (0, "")

@@ -58,7 +58,7 @@ def test_the_sizes_are_those_of_the_whole_domains(rows: dict[str, dict[str, str]
 def test_the_page_says_how_to_make_it() -> None:
     """SPEC.md V4: the command, the versions, and a digest of each exhaustive claim over FP16 words."""
     text = PAGE.read_text()
-    assert "`bitrow prove --full --markdown docs/claims.md`" in text
+    assert "`bitrow prove claims --full --markdown docs/claims.md`" in text
     assert f"{len(registry.claims())} of {len(registry.claims())} hold" in text
     chunks = sum(claim.chunks(Effort.FULL) for claim in registry.claims().values())
     assert f"They took {chunks:,} chunks" in text

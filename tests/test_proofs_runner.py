@@ -162,8 +162,8 @@ def test_a_worker_keeps_to_its_claim() -> None:
 
 def test_killed_runs_in_processes_lose_one_chunk_each(tmp_path: Path) -> None:
     """SIGKILL while two processes work: what was saved is whole, and the same command ends the run."""
-    command = [sys.executable, "-m", "bitrow", "prove", "fp16.to_float32", "layer.relu", "--jobs", "2",
-               "--state", str(tmp_path)]  # fmt: skip
+    command = [sys.executable, "-m", "bitrow", "prove", "claims", "fp16.to_float32", "layer.relu",
+               "--jobs", "2", "--state", str(tmp_path)]  # fmt: skip
     first = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     limit = time.monotonic() + 60
     while not (partial := list(tmp_path.glob("prove-*.partial.json"))) and first.poll() is None:

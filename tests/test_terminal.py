@@ -52,7 +52,7 @@ def test_names_of_files_do_nothing(tmp_path: Path, name: str) -> None:
     refused("pipeline", tmp_path / f"{name}.safetensors")
     refused("pipeline", "resnet8", "--policy", name)
     refused("transfer", "--data", tmp_path / name)
-    refused("prove", "--merge", tmp_path / name)
+    refused("prove", "merge", tmp_path / name)
     refused("generate", "--out", tmp_path / "set", "--suite", name)
     refused(name)
     (tmp_path / name).write_bytes(b"3c00\n\x1b[31m\n")

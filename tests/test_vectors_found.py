@@ -125,7 +125,7 @@ def test_a_counterexample_becomes_a_record(claim: str, tmp_path: Path) -> None:
     assert set(new.problem.given) == set(given)
     for name, words in given.items():
         assert np.array_equal(new.problem.given[name], words)
-    assert new.by == f"bitrow prove {claim}" and "0x0000" in new.why
+    assert new.by == f"bitrow prove claims {claim}" and "0x0000" in new.why
 
 
 def test_what_is_no_case_is_told(tmp_path: Path) -> None:

@@ -19,6 +19,7 @@ SIGNALS = tuple(
     for name in ("SIGHUP", "SIGINT", "SIGTERM", "SIGUSR1", "SIGUSR2", "SIGALRM", "SIGXCPU")
     if hasattr(signal, name)
 )
+DIFFERS, BAD_INPUT, DEFECT, INTERRUPTED = 1, 2, 3, 130  # exit statuses, `docs/running.md`
 PATIENCE = 10.0  # seconds that a signal waits for two steps that belong together
 
 _undo: dict[object, Callable[[], None]] = {}

@@ -20,7 +20,6 @@ try:
 except ImportError:  # a system without such limits
     resource = None
 
-BAD_INPUT = 2
 _ENDED = b"\0"  # the last byte of a child that Python has ended: no library did
 _SHOWN = 1 << 20  # last bytes of standard error that are passed on
 
@@ -59,7 +58,7 @@ def _wait(child: int, reader: int, limit: int) -> NoReturn:
         how = signal.Signals(-status).name if status < 0 else f"status {status}"
         told = bytearray(f"bitrow: not enough memory: a library ended with {how} under a limit of {limit >> 20} MiB of "
                          "address space (ulimit -v)\n\0".encode())  # fmt: skip
-        status = BAD_INPUT
+        status = leave.BAD_INPUT
     with contextlib.suppress(OSError):
         os.write(2, told[:-1])
     sys.exit(status if status >= 0 else 128 - status)

@@ -1,4 +1,4 @@
-"""What `bitrow prove` does, as a function of plain arguments; no command-line parsing here."""
+"""What `bitrow prove claims` and `merge` do, as functions of plain arguments; no command-line parsing here."""
 
 from __future__ import annotations
 
@@ -23,8 +23,6 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
 
-STATE = Path("out/prove")
-
 
 def parse_shard(text: str) -> tuple[int, int]:
     """`i/n` as numbers.
@@ -42,12 +40,12 @@ def parse_shard(text: str) -> tuple[int, int]:
 def prove(
     patterns: Sequence[str] = (),
     *,
+    state: Path,
     effort: Effort = Effort.QUICK,
     shard: str | None = None,
     json_file: Path | None = None,
     markdown: Path | None = None,
     record_file: Path | None = None,
-    state: Path = STATE,
     fresh: bool = False,
     jobs: int | None = None,
     quiet: bool = False,
@@ -189,7 +187,7 @@ def _table(found: Mapping[str, Any]) -> Table:
     part = "" if found["shard"] == "1/1" else f", shard {found['shard']}"
     columns = [Column(name, name in ("cases", "seconds"))
                for name in ("claim", "clauses", "method", "domain", "cases", "verdict", "seconds")]  # fmt: skip
-    table = terminal.table(f"bitrow prove --{found['effort']}{part}", columns)
+    table = terminal.table(f"bitrow prove claims --{found['effort']}{part}", columns)
     for line in found["claims"]:
         verdict = page.verdict(line)
         style = {"holds": "", "false": "bold red"}.get(line["verdict"], "yellow")
@@ -218,7 +216,7 @@ def show(
     write_report(json_file, found)
     if markdown is not None:
         chosen = [] if list(results.chunks) == list(registry.claims()) else [f"'{name}'" for name in results.chunks]
-        command = " ".join(["bitrow prove", *chosen, f"--{results.effort.value} --markdown {markdown}"])
+        command = " ".join(["bitrow prove claims", *chosen, f"--{results.effort.value} --markdown {markdown}"])
         write_text(markdown, page.markdown(found, command))
     recorded = record.append(found["claims"], record_file) if record_file is not None else []
     if str(json_file) == "-":

@@ -11,7 +11,7 @@ Row = Mapping[str, Any]
 
 _PAGE = """# Claims
 
-What `bitrow prove --{effort}` checks, and what it found: {verdict}.
+What `bitrow prove claims --{effort}` checks, and what it found: {verdict}.
 They took {chunks} chunks and {seconds} seconds of processes{machines}.
 `{command}` makes this page again.
 

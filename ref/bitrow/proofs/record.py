@@ -81,7 +81,7 @@ def append(rows: Sequence[Mapping[str, Any]], path: Path) -> list[str]:
             said.append(f"{row['claim']}: not recorded: its counterexample is no case of an operation")
             continue
         shown = row["counterexample"]
-        lines.append(found.line(made, f"bitrow prove {row['claim']}", f"the kernel gave {shown['found']}"))
+        lines.append(found.line(made, f"bitrow prove claims {row['claim']}", f"the kernel gave {shown['found']}"))
         said.append(f"{row['claim']}: recorded in {path} as {made.name}")
     if lines:
         before = read_text(path, RECORDS) if os.path.exists(path) else ""

@@ -1,8 +1,8 @@
 """Words on which something was once wrong, kept as directed vectors (SPEC.md V4): `found.jsonl`, one record a line.
 
-A record is a problem, the oracle's outputs, who found it and why it matters. `bitrow prove --record FILE` appends
-one for a false claim, and a failing test of the kernels prints one; a line added to `found.jsonl` is a case of the
-suite `standard`, and the tests replay it. Standard library and numpy only.
+A record is a problem, the oracle's outputs, who found it and why it matters. `bitrow prove claims --record FILE`
+appends one for a false claim, and a failing test of the kernels prints one; a line added to `found.jsonl` is a case of
+the suite `standard`, and the tests replay it. Standard library and numpy only.
 """
 
 from __future__ import annotations

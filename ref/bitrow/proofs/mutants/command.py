@@ -15,12 +15,11 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
 
-GOLDEN = Path("golden/v1")
 COMMAND = "bitrow prove mutants --markdown docs/mutants.md"
 
 
 def mutants(
-    folder: Path | None = None,
+    folder: Path,
     *,
     json_file: Path | None = None,
     markdown: Path | None = None,
@@ -37,7 +36,6 @@ def mutants(
     """
     from bitrow.progress import bar
 
-    folder = folder or GOLDEN
     if not folder.is_dir():
         raise BitrowError(f"{folder}: found no vector set, expected one there or at --set DIR")
     check_outputs({"--json": json_file, "--markdown": markdown}, [folder])

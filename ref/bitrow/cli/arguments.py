@@ -10,13 +10,27 @@ import click
 from bitrow.reading.values import number, whole_number
 
 
-class Whole(click.IntRange):
-    """A whole number."""
+class Integer(click.types.IntParamType):
+    """A whole number, which the command bounds."""
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        if isinstance(value, str) and whole_number(value) is None:
-            self.fail(f"{value!r} is not a whole number of up to 19 digits.", param, ctx)
+        _check_whole(self, value, param, ctx)
         return super().convert(value, param, ctx)
+
+
+class Whole(click.IntRange):
+    """A whole number within a range."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        _check_whole(self, value, param, ctx)
+        return super().convert(value, param, ctx)
+
+
+def _check_whole(
+    kind: click.ParamType, value: Any, param: click.Parameter | None, ctx: click.Context | None
+) -> None:
+    if isinstance(value, str) and whole_number(value) is None:
+        kind.fail(f"{value!r} is not a whole number of up to 19 digits.", param, ctx)
 
 
 class Number(click.FloatRange):

@@ -1,0 +1,32 @@
+"""What a command asks before it computes: JAX, files that may be written, a machine that gives the contract's bits."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from bitrow import jax_switches
+from bitrow.files import check_outputs
+
+
+def jax() -> None:
+    """JAX and its devices, or one line."""
+    jax_switches.prepare()
+    jax_switches.find_devices()
+
+
+def outputs(options: Mapping[str, Any], inputs: Iterable[Path | None]) -> None:
+    """Refuse files to write that are read, before anything is computed."""
+    check_outputs({f"--{name}": options.get(f"{name}_file") for name in ("json", "csv", "trace", "html")}, inputs)
+
+
+def machine(command: str) -> Callable[[], None]:
+    """Asks whether this machine gives the contract's bits, when `command` is about to need them."""
+
+    def ask() -> None:
+        from bitrow.backend.require import require
+
+        require(command)
+
+    return ask

@@ -1,0 +1,39 @@
+"""Options that several commands take, each said once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from bitrow.cli.arguments import Integer, Place, Whole
+from bitrow.cli.sections import OUTPUT, Decorated, option
+
+PLACE = Place()
+TIMES, TIMES_OR_NONE = Whole(1, 10_000), Whole(0, 10_000)  # epochs, seeds, processes: more is a slip
+MACHINE, RUN, WORKLOAD = "Machine", "Run", "Workload"
+
+quiet = option("--quiet", is_flag=True, help="No progress bar.")
+json_file = option(
+    "--json", "json_file", section=OUTPUT, type=PLACE, metavar="FILE", help="The report as JSON; - is standard output."
+)
+csv_file = option("--csv", "csv_file", section=OUTPUT, type=PLACE, metavar="FILE", help="The report as rows.")
+html_file = option("--html", "html_file", section=OUTPUT, type=PLACE, metavar="FILE", help="One page with the plots.")
+markdown = option("--markdown", section=OUTPUT, type=PLACE, metavar="FILE", help="The tables as a page for the docs.")
+record = option(
+    "--record", section=OUTPUT, type=PLACE, metavar="FILE",
+    help="Append counterexamples, as lines of vectors/found.jsonl.",
+)  # fmt: skip
+jobs = option(
+    "--jobs", section=RUN, type=TIMES, metavar="N", show_default="one for each processor", help="Processes."
+)  # fmt: skip
+machine = option(
+    "--machine", section=MACHINE, type=PLACE, metavar="FILE", show_default="the 28 nm machine",
+    help="A machine in TOML.",
+)  # fmt: skip
+
+
+def images(default: int) -> Callable[[Decorated], Decorated]:
+    """How many images run."""
+    return option(
+        "--images", section=WORKLOAD, type=Integer(), default=default, show_default=True, metavar="N",
+        help="Images in sequence.",
+    )  # fmt: skip

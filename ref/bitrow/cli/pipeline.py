@@ -1,0 +1,38 @@
+"""`bitrow pipeline`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from bitrow.cli import needs, options
+from bitrow.cli.arguments import Integer
+from bitrow.cli.options import MACHINE, PLACE, WORKLOAD
+from bitrow.cli.sections import OUTPUT, Command, option
+
+
+@click.command(cls=Command)
+@click.argument("network", metavar="NETWORK|MODEL", help="A named network, or a .safetensors model file.")
+@option("--input-size", section=WORKLOAD, type=Integer(), metavar="N", show_default="the network's own",
+        help="Input rows and columns of a named network.")  # fmt: skip
+@options.images(1)
+@option("--forward-only", section=WORKLOAD, is_flag=True, help="Without the backward pass.")
+@options.machine
+@option("--policy", section=MACHINE, default="row_pipelined_overlap", show_default=True, metavar="NAME",
+        help="How the rows are scheduled.")  # fmt: skip
+@option("--check", section="Checks", is_flag=True, help="Compute every row; compare with the whole-tensor model.")
+@option("--rings", section=OUTPUT, is_flag=True, help="List every ring.")
+@options.json_file
+@options.csv_file
+@option("--trace", "trace_file", section=OUTPUT, type=PLACE, metavar="FILE", help="A trace that opens in Perfetto.")
+@options.html_file
+def pipeline(network: str, forward_only: bool, **given: Any) -> None:
+    """Run the row pipeline: cycles, buffers, banks, energy."""
+    from bitrow.pipeline import command
+
+    model = [Path(network)] if network.endswith(".safetensors") else []
+    needs.outputs(given, [*model, given["machine"]])
+    needs.jax()
+    command.pipeline(network, training=not forward_only, ready=needs.machine("pipeline"), **given)

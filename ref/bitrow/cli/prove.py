@@ -1,0 +1,120 @@
+"""`bitrow prove`: `claims`, `merge`, `mutants`, `certificates`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import click
+
+from bitrow.cli import needs, options
+from bitrow.cli.options import PLACE, RUN
+from bitrow.cli.sections import Command, Group, option
+from bitrow.leave import DIFFERS
+
+_DOMAIN = "Domain"
+
+
+def _end(holds: bool) -> None:
+    if not holds:
+        raise click.exceptions.Exit(DIFFERS)
+
+
+@click.command(cls=Command)
+@click.argument("patterns", metavar="[CLAIM...]", nargs=-1,
+                help="Names, with * and ?, such as 'solver.*'; without any, all claims.")  # fmt: skip
+@option("--quick/--full", default=True, show_default=True, section=_DOMAIN,
+        help="A stated slice of each domain, or all of it.")  # fmt: skip
+@option("--shard", metavar="I/N", section=_DOMAIN, help="The I-th of N parts; prove merge puts them together.")
+@option("--state", type=PLACE, default=Path("out/prove"), show_default=True, metavar="DIR", section=RUN,
+        help="Where result files go.")  # fmt: skip
+@option("--fresh", is_flag=True, section=RUN, help="Do not take up an unfinished run.")
+@options.jobs
+@options.json_file
+@options.markdown
+@options.record
+@options.quiet
+def claims(
+    patterns: Sequence[str],
+    quick: bool,
+    shard: str | None,
+    state: Path,
+    fresh: bool,
+    jobs: int | None,
+    json_file: Path | None,
+    markdown: Path | None,
+    record: Path | None,
+    quiet: bool,
+) -> None:
+    """Check claims of the contract again, all or those named.
+
+    Shows which hold, on which domain, by which method. A killed run is taken up where it stopped.
+    docs/claims.md lists all claims.
+    """
+    needs.jax()
+    from bitrow.proofs import command
+    from bitrow.proofs.claim import Effort
+
+    _end(command.prove(
+        patterns, effort=Effort.QUICK if quick else Effort.FULL, shard=shard, json_file=json_file, markdown=markdown,
+        record_file=record, state=state, fresh=fresh, jobs=jobs, quiet=quiet,
+    ))  # fmt: skip
+
+
+@click.command(cls=Command)
+@click.argument("files", metavar="FILE...", nargs=-1, type=PLACE, help="The result files of all shards of one run.")
+@options.jobs
+@options.json_file
+@options.markdown
+@options.record
+def merge(
+    files: Sequence[Path], jobs: int | None, json_file: Path | None, markdown: Path | None, record: Path | None
+) -> None:
+    """Put the shards of a run of claims together.
+
+    Part of what each file says is computed again before it is believed.
+    """
+    needs.jax()
+    from bitrow.proofs import command
+
+    _end(command.merge(files, json_file, markdown, record, jobs=jobs))
+
+
+@click.command(cls=Command)
+@option("--set", "folder", type=PLACE, default=Path("golden/v1"), show_default=True, metavar="DIR", section="Vectors",
+        help="The vector set that has to find them.")  # fmt: skip
+@options.json_file
+@options.markdown
+@options.quiet
+def mutants(folder: Path, json_file: Path | None, markdown: Path | None, quiet: bool) -> None:
+    """Find each deliberate fault, by a case and by a property.
+
+    The faults are put into the oracle of the datapath and into the row pipeline, one at a time.
+    """
+    needs.jax()
+    from bitrow.proofs.mutants.command import mutants as judge
+
+    _end(judge(folder, json_file=json_file, markdown=markdown, quiet=quiet))
+
+
+@click.command(cls=Command)
+@click.argument("network", metavar="NETWORK|MODEL", help="A named network, a shipped model or a .safetensors file.")
+def certificates(network: str) -> None:
+    """Print what is proved of each convolution of a network.
+
+    A certificate says how exact float32 simulation is there (docs/proofs.md).
+    """
+    needs.jax()
+    from bitrow.proofs.theorems import print_certificates
+
+    print_certificates(network)
+
+
+@click.group(cls=Group)
+def prove() -> None:
+    """Check claims, find deliberate faults, print certificates."""
+
+
+prove.add_section("Claims of the contract", claims, merge)
+prove.add_section("Faults", mutants)
+prove.add_section("Exactness of a network", certificates)

@@ -1,0 +1,73 @@
+"""`bitrow transfer`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import click
+
+from bitrow import jax_switches
+from bitrow.cli import needs, options
+from bitrow.cli.arguments import Integer, Number
+from bitrow.cli.options import PLACE, RUN, TIMES, TIMES_OR_NONE
+from bitrow.cli.sections import OUTPUT, Command, option
+from bitrow.leave import DIFFERS
+from bitrow.zoo import WIDEST
+
+_DATA, _NETWORK, _GRID, _TRAINING, _PROCESSES = "Data", "Network", "Grid", "Training", "Several processes"
+
+
+@click.command(cls=Command)
+@option("--data", "spec", section=_DATA, default="digits", show_default=True, metavar="digits|PATH",
+        help="What to learn from.")  # fmt: skip
+@option("--input-size", section=_DATA, type=Integer(), metavar="N", help="Resize every image to N x N x 3.")
+@option("--limit", section=_DATA, type=Integer(), metavar="N", help="At most N images of each class.")
+@option("--network", section=_NETWORK, default="resnet8", show_default=True, metavar="NAME", help="A named network.")
+@option("--width", section=_NETWORK, type=Number(0, WIDEST, min_open=True), default=0.5, show_default=True,
+        metavar="X", help="Of the network's channels.")  # fmt: skip
+@option("--model", "model_file", section=_NETWORK, type=PLACE, metavar="FILE",
+        help="A float32 model in place of pretraining.")  # fmt: skip
+@option("--policy", "policies", section=_GRID, multiple=True, metavar="NAME", show_default="six of them",
+        help="Which parameters are frozen; repeatable.")  # fmt: skip
+@option("--numerics", section=_GRID, multiple=True, metavar="NAME", show_default="float32 simulated bit_accurate",
+        help="The arithmetic of training; repeatable.")  # fmt: skip
+@option("--seeds", section=_GRID, type=TIMES, default=3, show_default=True, metavar="N", help="Runs of each cell.")
+@option("--compare", section=_GRID, is_flag=True,
+        help="Instead, train simulated beside bit-accurate; show where they differ.")  # fmt: skip
+@option("--epochs", section=_TRAINING, type=TIMES, default=20, show_default=True, metavar="N",
+        help="On the target task.")  # fmt: skip
+@option("--pretrain-epochs", section=_TRAINING, type=TIMES_OR_NONE, default=30, show_default=True, metavar="N",
+        help="On the source task.")  # fmt: skip
+@option("--tune-epochs", section=_TRAINING, type=TIMES_OR_NONE, default=15, show_default=True, metavar="N",
+        help="Through quantization.")  # fmt: skip
+@option("--batch", section=_TRAINING, type=Integer(), default=32, show_default=True, metavar="N",
+        help="A power of two.")  # fmt: skip
+@option("--power-of-two", section=_TRAINING, is_flag=True, help="Scales that are powers of two only.")
+@option("--jobs", section=RUN, type=TIMES, metavar="N", show_default="one for each processor", help="Runs at a time.")
+@option("--checkpoint-seconds", section=RUN, type=Number(0), metavar="N", show_default="15",
+        help="Least time between checkpoints.")  # fmt: skip
+@option("--resume", section=RUN, is_flag=True, help="Continue the results in --out.")
+@option("--coordinator", section=_PROCESSES, metavar="HOST:PORT",
+        help="Train with other processes, which meet there.")  # fmt: skip
+@option("--processes", "process_count", section=_PROCESSES, type=TIMES, metavar="N", help="How many there are.")
+@option("--process", section=_PROCESSES, type=TIMES_OR_NONE, metavar="I",
+        help="Which one this is; 0 writes the results.")  # fmt: skip
+@option("--out", section=OUTPUT, type=PLACE, metavar="DIR", help="Where results, metrics and plots go.")
+@options.quiet
+def transfer(spec: str, policies: Sequence[str], numerics: Sequence[str], compare: bool, **given: Any) -> None:
+    """Transfer a network to new classes under freeze policies.
+
+    Shows accuracy, memory, operations and energy of each.
+    """
+    jax_switches.prepare()  # its devices after the processes have met
+    from bitrow.transfer import command
+
+    chosen: dict[str, Any] = {name: tuple(v) for name, v in (("policies", policies), ("numerics", numerics)) if v}
+    if given["checkpoint_seconds"] is None:
+        del given["checkpoint_seconds"]
+    ready = needs.machine("transfer")
+    if not compare:
+        command.transfer(spec, ready=ready, **chosen, **given)
+    elif not command.compare(spec, ready=ready, **chosen, **given):
+        raise click.exceptions.Exit(DIFFERS)
