@@ -17,6 +17,7 @@ from hypothesis import HealthCheck, Phase, find, given, seed, settings
 from bitrow import testing
 from bitrow.config import BatchNormConfig, ConvConfig, MaxPoolConfig, Statistics
 from bitrow.contract.encoding import Kind
+from bitrow.contract.units import UNITS
 from bitrow.errors import BitrowError
 from bitrow.formats import FP32, UFXP4, AccOverflow, Accumulator, FloatMode, Fxp, Gradient, QuantRounding, Rounding
 from bitrow.host import check_scale
@@ -73,7 +74,7 @@ def test_fp16_arrays_in_a_range() -> None:
 
 
 def reached(kind: str, columns: dict[str, np.ndarray], modes: Iterable[FloatMode]) -> set[str]:
-    return {b for mode in modes for b in coverage.measure(f"fp16.{kind}", mode, columns)}
+    return {b for mode in modes for b in coverage.measure(UNITS[kind], mode, columns)}
 
 
 MODES = [FloatMode(), FloatMode(Rounding.TOWARD_ZERO, flush=True)]

@@ -332,7 +332,7 @@ def all_operations() -> list:
         build("codes", "fxp.quantize", ConvConfig(), {"x": x, "x_inv_scale": fp16(2.0)}),
         build("packed", "fxp.pack", Fxp(4), {"code": rng.integers(-8, 8, (1, 2, 3, 5)).astype(np.int8)}),
         build(
-            "noise", "lfsr.words", ConvConfig(),
+            "noise", "lfsr.words", FloatMode(),
             {"start": np.array([0, 9], np.int32), "seed": np.uint16(1), "count": np.int32(4)},
         ),
     ]  # fmt: skip

@@ -7,7 +7,6 @@ and can be jitted with the network static.
 
 from __future__ import annotations
 
-import math
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -16,32 +15,18 @@ import jax.numpy as jnp
 from jax import Array
 from jaxtyping import Float16, Integer
 
-from bitrow.config import (
-    AddConfig,
-    AvgPoolConfig,
-    BatchNormConfig,
-    ConvConfig,
-    LinearConfig,
-    MaxPoolConfig,
-    ReluConfig,
-    Statistics,
-)
 from bitrow.doors import guard
 from bitrow.errors import BitrowError
-from bitrow.graph import INPUT, Network, Node, shapes
-from bitrow.layers import activation, batch_norm, conv, linear, pool, residual
+from bitrow.graph import INPUT, Network, shapes
+from bitrow.layers import residual
+from bitrow.layers.batch_norm import BatchNormGrad
 from bitrow.layers.frozen import zero_cotangent
+from bitrow.layers.layer import Upstream
+from bitrow.layers.table import layer
 from bitrow.ops.tap import Tap, no_tap, prefixed
 from bitrow.parameters import Params, check_params
 
 Saved = dict[str, Any]
-
-
-class BatchNormGrad(NamedTuple):
-    """Gradients of a batch norm's gamma and beta, [c], in the accumulator's format (SPEC.md B3, B4)."""
-
-    dgamma: Array
-    dbeta: Array
 
 
 class TrainingPass(NamedTuple):
@@ -74,7 +59,7 @@ def forward(
     for node in network.nodes:
         inputs = [values[name] for name in node.inputs]
         layer_tap = prefixed(tap, f"{node.name}/forward/")
-        values[node.name], kept = _layer_forward(node, params.get(node.name), inputs, layer_tap)
+        values[node.name], kept = layer(node.config).forward(node.config, params.get(node.name), inputs, layer_tap)
         if kept is not None:
             saved[node.name] = kept
         for name in node.inputs:
@@ -112,16 +97,17 @@ def backward(
     grads: dict[str, BatchNormGrad] = {}
     for node in reversed(network.nodes):
         dy = gradients.take(node.name)
-        batch = isinstance(node.config, BatchNormConfig) and node.config.statistics is Statistics.BATCH
-        if not need_input_grad and not batch and set(node.inputs) == {INPUT}:
+        kind = layer(node.config)
+        if not need_input_grad and not kind.trains(node.config) and set(node.inputs) == {INPUT}:
             continue
-        layer_tap = prefixed(tap, f"{node.name}/backward/")
-        dx, grad = _layer_backward(
-            node, params.get(node.name), saved.get(node.name), dy, sizes[node.inputs[0]], layer_tap, first_image
-        )
-        if grad is not None:
-            grads[node.name] = grad
-        for name in node.inputs:
+        upstream = Upstream(
+            params.get(node.name), saved.get(node.name), dy, sizes[node.inputs[0]],
+            prefixed(tap, f"{node.name}/backward/"), first_image,
+        )  # fmt: skip
+        found = kind.backward(node.config, upstream)
+        if found.trained is not None:
+            grads[node.name] = found.trained
+        for name, dx in zip(node.inputs, found.inputs, strict=True):
             if name != INPUT or need_input_grad:
                 gradients.add(name, dx)
     return (gradients.take(INPUT) if need_input_grad else None), grads
@@ -196,68 +182,8 @@ class _FanOut:
         return self._sums.pop(name)[1]
 
 
-def _layer_forward(node: Node, params: Any, inputs: list[Array], tap: Tap) -> tuple[Array, Any]:
-    x = inputs[0]
-    match node.config:
-        case ConvConfig() as config:
-            return conv.forward(config, params, x, tap)
-        case BatchNormConfig(statistics=Statistics.FROZEN) as config:
-            return batch_norm.forward_frozen(config, params, x, tap), None
-        case BatchNormConfig() as config:
-            return batch_norm.forward_batch(config, params, x, tap)
-        case ReluConfig() as config:
-            return activation.forward(config, x, tap), activation.passes(config, x)
-        case AddConfig() as config:
-            return residual.forward(config, x, inputs[1], tap), None
-        case MaxPoolConfig() as config:
-            return pool.max_forward(config, x, tap)
-        case AvgPoolConfig() as config:
-            return pool.avg_forward(config, x, tap), None
-        case LinearConfig() as config:
-            flat = _rows(x)
-            y = linear.forward(config, params, flat, tap)
-            return y[:, None, None, :], flat
-    raise BitrowError(f"{node.name}: found config {type(node.config).__name__}, expected a layer's config")
-
-
-def _layer_backward(
-    node: Node, params: Any, saved: Any, dy: Array, shape: tuple[int, int, int], tap: Tap, first_image: int | Array
-) -> tuple[Array, BatchNormGrad | None]:
-    match node.config:
-        case ConvConfig() as config:
-            elements = math.prod(dy.shape[1:])
-            if isinstance(first_image, int):
-                start: int | Array = first_image * elements
-            else:
-                start = first_image.astype(jnp.uint32) * jnp.uint32(elements)
-            return conv.backward(config, params, saved, dy, tap, start), None
-        case BatchNormConfig(statistics=Statistics.FROZEN) as config:
-            return batch_norm.backward_frozen(config, params, dy, tap), None
-        case BatchNormConfig() as config:
-            dx, dgamma, dbeta = batch_norm.backward_batch(config, saved, dy, tap)
-            return dx, BatchNormGrad(dgamma, dbeta)
-        case ReluConfig() as config:
-            return activation.backward(config, saved, dy, tap), None
-        case AddConfig():
-            return dy, None
-        case MaxPoolConfig() as config:
-            return pool.max_backward(config, saved, dy, shape[:2], tap), None
-        case AvgPoolConfig() as config:
-            return pool.avg_backward(config, dy, shape[:2], tap), None
-        case LinearConfig() as config:
-            dx = linear.backward(config, params, _rows(dy), tap)
-            return dx.reshape(dx.shape[0], *shape), None
-    raise BitrowError(f"{node.name}: found config {type(node.config).__name__}, expected a layer's config")
-
-
 def _flat(network: Network, y: Array) -> Array:
-    head = isinstance(network.node(network.output).config, LinearConfig)
-    return _rows(y) if head else y
-
-
-def _rows(x: Array) -> Array:
-    """`[n, h*w*c]`; n may be 0."""
-    return x.reshape(x.shape[0], math.prod(x.shape[1:]))
+    return y.reshape(y.shape[0], y.shape[-1]) if layer(network.node(network.output).config).flat else y
 
 
 def _check_array(network: Network, name: str, array: Array, shape: tuple[int, ...]) -> None:
@@ -270,7 +196,7 @@ def _check_array(network: Network, name: str, array: Array, shape: tuple[int, ..
 
 def _check_dlogits(network: Network, dlogits: Array) -> Array:
     shape = shapes(network)[network.output]
-    if isinstance(network.node(network.output).config, LinearConfig) and dlogits.ndim == 2:
+    if layer(network.node(network.output).config).flat and dlogits.ndim == 2:
         dlogits = dlogits[:, None, None, :]
     _check_array(network, "dlogits", dlogits, shape)
     return dlogits

@@ -18,6 +18,7 @@ from bitrow.host import FP16_MIN_NORMAL, check_scale
 from bitrow.layers.batch_norm import BatchParams, FrozenParams
 from bitrow.layers.conv import ConvParams
 from bitrow.layers.linear import LinearParams
+from bitrow.layers.table import layer
 
 LayerParams = ConvParams | FrozenParams | BatchParams | LinearParams
 Params = Mapping[str, LayerParams]
@@ -32,16 +33,7 @@ class ArraySpec(NamedTuple):
 
 def params_type(node: Node) -> type[LayerParams] | None:
     """The type of the node's parameters, None where it has none."""
-    match node.config:
-        case ConvConfig():
-            return ConvParams
-        case BatchNormConfig(statistics=Statistics.FROZEN):
-            return FrozenParams
-        case BatchNormConfig():
-            return BatchParams
-        case LinearConfig():
-            return LinearParams
-    return None
+    return layer(node.config).params(node.config)
 
 
 def layer_spec(network: Network, node: Node) -> dict[str, ArraySpec]:

@@ -157,7 +157,7 @@ BACKWARD = Operation(
     """),
     ConvConfig,
     _gradient_clauses, _gradient_order, _gradient_conditions, by_rows=True,
-    row_sources=_gradient_sources, gather=_gradient_gather, check=_check_gradient,
+    row_sources=_gradient_sources, gather=_gradient_gather, check=_check_gradient, checked=("w_scale",),
 )  # fmt: skip
 
 CONV = (FORWARD, BACKWARD)

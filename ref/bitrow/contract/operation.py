@@ -37,7 +37,8 @@ class Operation:
     configuration exercises, `order` the order of its sums in words. `conditions` decides the guards of the program's
     lines from the configuration and what is given. `by_rows`: the oracle can compute some rows of the result.
     `row_sources` lists, for each row of the result, the rows that it reads, None where a row reads itself. `check`
-    refuses shapes that do not fit. `static` names inputs that are shapes: a kernel reads them while it is traced.
+    refuses shapes that do not fit, and reads `checked`, which no line may read. `static` names inputs that are shapes: a
+    kernel reads them while it is traced.
     """
 
     name: str
@@ -52,6 +53,7 @@ class Operation:
     window: Callable[[Config, Given], tuple[int, int]] = field(default=_nothing)  # type: ignore[assignment]
     count: Callable[[Config, Given], int] = field(default=_nothing)  # type: ignore[assignment]
     check: Callable[[Config, Given], None] = _nothing
+    checked: tuple[str, ...] = ()
     static: tuple[str, ...] = ()
     when: Callable[[Config], bool] = lambda config: True
 
@@ -136,9 +138,9 @@ class Operation:
         return tuple(name for name, line in self.inputs.items() if line.saved)
 
     def reads(self, config: Config, given: Given) -> frozenset[str]:
-        """The inputs and parameters that the lines under a configuration read."""
+        """The inputs and parameters that the lines under a configuration, the geometry or the check read."""
         operands = {name for line in self.active(config, given) for name in line.operands}
-        return frozenset(name for name in operands if self.takes(name))
+        return frozenset(name for name in (*operands, *self.checked, *self.static) if self.takes(name))
 
     def active(self, config: Config, given: Given) -> tuple[Line, ...]:
         """The lines that compute something under a configuration."""

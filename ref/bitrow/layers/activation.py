@@ -12,6 +12,7 @@ from jaxtyping import Bool, Float16
 from bitrow.config import ReluConfig
 from bitrow.doors import guard
 from bitrow.formats import FP16
+from bitrow.layers.layer import Gradients, Layer, Upstream
 from bitrow.ops import fp16
 from bitrow.ops.tap import Tap, no_tap
 
@@ -64,5 +65,15 @@ def _apply_backward(config: ReluConfig, mask: Array, dy: Array) -> tuple[Array]:
 
 
 apply.defvjp(_apply_forward, _apply_backward)
+
+def _forward(config: ReluConfig, params: None, inputs: list[Array], tap: Tap) -> tuple[Array, Array]:
+    return forward(config, inputs[0], tap), passes(config, inputs[0])
+
+
+def _backward(config: ReluConfig, up: Upstream) -> Gradients:
+    return Gradients((backward(config, up.saved, up.dy, up.tap),))
+
+
+LAYER = Layer(_forward, _backward)
 
 guard(__name__)

@@ -15,12 +15,14 @@ import numpy as np
 from jax import Array, lax
 from jaxtyping import Float16, Float32, UInt32
 
+from bitrow import config as configs
 from bitrow.config import BatchNormConfig
 from bitrow.doors import guard
 from bitrow.errors import BitrowError
 from bitrow.formats import FP16, FP32, FloatMode
 from bitrow.host import fold_batch_norm
 from bitrow.layers.frozen import zero_cotangent
+from bitrow.layers.layer import Gradients, Layer, Upstream
 from bitrow.ops import fp16, meshes, reduce, softfloat
 from bitrow.ops.dtypes import Sum
 from bitrow.ops.tap import Tap, no_tap
@@ -323,5 +325,33 @@ def _batch_backward(config: BatchNormConfig, saved: BatchSaved, dz: Array) -> tu
 
 
 apply_batch.defvjp(_batch_forward, _batch_backward)
+
+class BatchNormGrad(NamedTuple):
+    """Gradients of a batch norm's gamma and beta, [c], in the accumulator's format (SPEC.md B3, B4)."""
+
+    dgamma: Array
+    dbeta: Array
+
+
+def _batch(config: BatchNormConfig) -> bool:
+    return config.statistics is configs.Statistics.BATCH
+
+
+def _forward(
+    config: BatchNormConfig, params: FrozenParams | BatchParams, inputs: list[Array], tap: Tap
+) -> tuple[Array, BatchSaved | None]:
+    if isinstance(params, BatchParams):
+        return forward_batch(config, params, inputs[0], tap)
+    return forward_frozen(config, params, inputs[0], tap), None
+
+
+def _backward(config: BatchNormConfig, up: Upstream) -> Gradients:
+    if not _batch(config):
+        return Gradients((backward_frozen(config, up.params, up.dy, up.tap),))
+    dx, dgamma, dbeta = backward_batch(config, up.saved, up.dy, up.tap)
+    return Gradients((dx,), BatchNormGrad(dgamma, dbeta))
+
+
+LAYER = Layer(_forward, _backward, lambda config: BatchParams if _batch(config) else FrozenParams, _batch)
 
 guard(__name__)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import math
 from typing import Any, NamedTuple
 
 import jax
@@ -17,6 +18,7 @@ from bitrow.errors import BitrowError
 from bitrow.formats import Gradient, QuantRounding
 from bitrow.host import check_scale, exact_fp16, integer_codes, inverse_scale, product_scale, product_scales
 from bitrow.layers.frozen import zero_cotangent
+from bitrow.layers.layer import Gradients, Layer, Upstream
 from bitrow.ops import fp16, fxp, lfsr, mac, meshes, reduce
 from bitrow.ops.dtypes import Code
 from bitrow.ops.tap import Tap, no_tap, prefixed, renamed
@@ -421,5 +423,20 @@ def _part_backward(config: ConvConfig, saved: Any, dy: Array) -> tuple[ConvParam
 
 
 apply_part.defvjp(_part_forward, _part_backward)
+
+def _forward(config: ConvConfig, params: ConvParams, inputs: list[Array], tap: Tap) -> tuple[Array, Array]:
+    return forward(config, params, inputs[0], tap)
+
+
+def _backward(config: ConvConfig, up: Upstream) -> Gradients:
+    elements = math.prod(up.dy.shape[1:])
+    if isinstance(up.first_image, int):
+        start: int | Array = up.first_image * elements
+    else:
+        start = up.first_image.astype(jnp.uint32) * jnp.uint32(elements)
+    return Gradients((backward(config, up.params, up.saved, up.dy, up.tap, start),))
+
+
+LAYER = Layer(_forward, _backward, lambda config: ConvParams)
 
 guard(__name__)

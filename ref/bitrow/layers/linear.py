@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import math
 from typing import NamedTuple
 
 import jax
@@ -13,6 +14,7 @@ from bitrow.config import LinearConfig
 from bitrow.doors import guard
 from bitrow.formats import FP16, FP32
 from bitrow.layers.frozen import zero_cotangent
+from bitrow.layers.layer import Gradients, Layer, Upstream
 from bitrow.ops import fp16, softfloat
 from bitrow.ops.reduce import fp32_add, tree
 from bitrow.ops.tap import Tap, no_tap
@@ -66,5 +68,23 @@ def _apply_backward(config: LinearConfig, params: LinearParams, dy: Array) -> tu
 
 
 apply.defvjp(_apply_forward, _apply_backward)
+
+def _rows(x: Array) -> Array:
+    """`[n, h*w*c]`; n may be 0."""
+    return x.reshape(x.shape[0], math.prod(x.shape[1:]))
+
+
+def _forward(config: LinearConfig, params: LinearParams, inputs: list[Array], tap: Tap) -> tuple[Array, Array]:
+    """y as a map of one place; x flattened is kept for the host, who forms the weight gradient."""
+    x = _rows(inputs[0])
+    return forward(config, params, x, tap)[:, None, None, :], x
+
+
+def _backward(config: LinearConfig, up: Upstream) -> Gradients:
+    dx = backward(config, up.params, _rows(up.dy), up.tap)
+    return Gradients((dx.reshape(dx.shape[0], *up.shape),))
+
+
+LAYER = Layer(_forward, _backward, lambda config: LinearParams, flat=True)
 
 guard(__name__)

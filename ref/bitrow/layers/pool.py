@@ -14,6 +14,7 @@ from bitrow.config import AvgPoolConfig, MaxPoolConfig
 from bitrow.doors import guard
 from bitrow.errors import BitrowError
 from bitrow.formats import FP16, FP32
+from bitrow.layers.layer import Gradients, Layer, Upstream
 from bitrow.ops import fp16, meshes, softfloat
 from bitrow.ops.mac import forward_padding, pad_spatial, windows
 from bitrow.ops.reduce import fp32_add, running, tree
@@ -222,5 +223,23 @@ def _avg_backward(config: AvgPoolConfig, shape: Array, dy: Array) -> tuple[Array
 
 
 apply_avg.defvjp(_avg_forward, _avg_backward)
+
+def _max_pass(config: MaxPoolConfig, params: None, inputs: list[Array], tap: Tap) -> tuple[Array, Array]:
+    return max_forward(config, inputs[0], tap)
+
+
+def _max_back(config: MaxPoolConfig, up: Upstream) -> Gradients:
+    return Gradients((max_backward(config, up.saved, up.dy, up.shape[:2], up.tap),))
+
+
+def _avg_pass(config: AvgPoolConfig, params: None, inputs: list[Array], tap: Tap) -> tuple[Array, None]:
+    return avg_forward(config, inputs[0], tap), None
+
+
+def _avg_back(config: AvgPoolConfig, up: Upstream) -> Gradients:
+    return Gradients((avg_backward(config, up.dy, up.shape[:2], up.tap),))
+
+
+MAX_LAYER, AVG_LAYER = Layer(_max_pass, _max_back), Layer(_avg_pass, _avg_back)
 
 guard(__name__)

@@ -12,6 +12,7 @@ from jaxtyping import Float16
 from bitrow.config import AddConfig
 from bitrow.doors import guard
 from bitrow.formats import FloatMode
+from bitrow.layers.layer import Gradients, Layer, Upstream
 from bitrow.ops import fp16
 from bitrow.ops.tap import Tap, no_tap
 
@@ -52,5 +53,15 @@ def _apply_backward(config: AddConfig, saved: None, dy: Array) -> tuple[Array, A
 
 
 apply.defvjp(_apply_forward, _apply_backward)
+
+def _forward(config: AddConfig, params: None, inputs: list[Array], tap: Tap) -> tuple[Array, None]:
+    return forward(config, inputs[0], inputs[1], tap), None
+
+
+def _backward(config: AddConfig, up: Upstream) -> Gradients:
+    return Gradients((up.dy, up.dy))
+
+
+LAYER = Layer(_forward, _backward)
 
 guard(__name__)

@@ -88,7 +88,7 @@ class Pass:
         inputs = {name: _fitting(words, operation.line(name)) for name, words in zip(names, maps, strict=True)}
         own = self._parameters(node) | {"input_hw": np.array(shapes(self.network)[node.inputs[0]][:2], np.int32)}
         given = inputs | kept | {name: own[name] for name in operation.parameters if name in own}
-        read = operation.reads(node.config, given) | set(operation.static)
+        read = operation.reads(node.config, given)
         return {name: words for name, words in given.items() if name in read}
 
     def backward(self, dlogits: np.ndarray) -> Iterator[Step]:

@@ -1,0 +1,61 @@
+"""A layer as a network runs it: a value that says how it goes forward and back (SPEC.md C, B, A).
+
+Each layer's module makes its own; `table` finds it by the type of a configuration.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+from jax import Array
+
+from bitrow.ops.tap import Tap
+
+Config = Any
+Params = Any
+Saved = Any
+
+
+class Upstream(NamedTuple):
+    """What a layer's backward pass is given.
+
+    `saved` is what its forward pass kept, dy f16[n,h,w,c] the gradient of its result, `shape` (h, w, c) of its first
+    input, `first_image` the place of the first image in the whole batch (SPEC.md Q3).
+    """
+
+    params: Params
+    saved: Saved
+    dy: Array
+    shape: tuple[int, int, int]
+    tap: Tap
+    first_image: int | Array
+
+
+class Gradients(NamedTuple):
+    """A gradient for each input, and those of what the layer trains, None where it trains nothing."""
+
+    inputs: tuple[Array, ...]
+    trained: Any = None
+
+
+def _none(config: Config) -> None:
+    return None
+
+
+@dataclass(frozen=True)
+class Layer:
+    """One kind of layer.
+
+    `forward` takes the configuration, its parameters, one map f16[n,h,w,c] for each input and a tap, and returns the
+    result and what `backward` reads of it. `params` is the type of the parameters under a configuration, None where
+    there are none. `trains`: the backward pass forms gradients of parameters, whether or not the input's is wanted.
+    `flat`: the result is f16[n, classes] where it leaves the network.
+    """
+
+    forward: Callable[[Config, Params, list[Array], Tap], tuple[Array, Saved]]
+    backward: Callable[[Config, Upstream], Gradients]
+    params: Callable[[Config], type | None] = _none
+    trains: Callable[[Config], bool] = lambda config: False
+    flat: bool = False
