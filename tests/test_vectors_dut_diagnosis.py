@@ -30,7 +30,7 @@ from bitrow.vectors import operations
 from bitrow.vectors.case import Case
 from bitrow.vectors.diagnose import Diagnosis, diagnose
 from bitrow.vectors.dump import Dump
-from bitrow.vectors.hexfile import to_words
+from bitrow.vectors.hexfile import file_words
 from vectors_samples import (
     batch_case,
     build,
@@ -58,8 +58,8 @@ def computed(case: Case, config=None, **inputs: np.ndarray) -> dict[str, np.ndar
 
 def look(case: Case, tap: str, data: np.ndarray) -> Diagnosis:
     """The diagnosis of a design that gives `data` for a tap; it must differ from the golden words."""
-    words = to_words(np.asarray(data), case.tensor(tap).encoding).reshape(-1)
-    assert (words != to_words(np.asarray(case.tensor(tap).data), case.tensor(tap).encoding).reshape(-1)).any()
+    words = file_words(np.asarray(data), case.tensor(tap).encoding).reshape(-1)
+    assert (words != file_words(np.asarray(case.tensor(tap).data), case.tensor(tap).encoding).reshape(-1)).any()
     return diagnose(case, tap, Dump(words, np.zeros(words.size, bool)))
 
 

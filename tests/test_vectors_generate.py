@@ -30,7 +30,7 @@ from bitrow.vectors import (
 )
 from bitrow.vectors.bins import BINS
 from bitrow.vectors.problem import Problem
-from bitrow.vectors.problems import ConvSize
+from bitrow.vectors.problems import ConvShapes
 from bitrow.vectors.stimulus import Stream
 
 SMALL = ("fp16_add_nearest_even", "add", "fxp_pack_fxp4", "batch_norm_frozen_forward")
@@ -53,7 +53,7 @@ def make(out: Path, *names: str, seed: int = 1) -> generate.Generated:
 
 
 def conv_problem(name: str = "conv", **changes: object) -> Problem:
-    return problems.conv_forward(Stream(name), name, ConvConfig(padding=1, **changes), ConvSize(2, 5, 5))
+    return problems.conv_forward(Stream(name), name, ConvConfig(padding=1, **changes), ConvShapes(2, 5, 5))
 
 
 def test_the_stream_is_fixed() -> None:
@@ -204,7 +204,7 @@ def smoke_problem(name: str) -> Problem:
     ("problem", "budget"),
     [
         (conv_problem(), 3000),
-        (problems.conv_backward(Stream("s"), "back", ConvConfig(stride=2, padding=1), ConvSize(2, 6, 5)), 2500),
+        (problems.conv_backward(Stream("s"), "back", ConvConfig(stride=2, padding=1), ConvShapes(2, 6, 5)), 2500),
         (layer_problems.norm_frozen(Stream("n"), "norm", BatchNormConfig(), False), 70),
         (smoke_problem("max_pool_3x3_backward"), 40),
         (layer_problems.avg_pool(Stream("p"), "pool", AvgPoolConfig(2), False), 300),

@@ -67,7 +67,7 @@ def test_every_encoding_survives_hex(tmp_path_factory: pytest.TempPathFactory, d
     path = tmp_path_factory.mktemp("hex") / "words.hex"
     path.write_bytes(text)
     words = hexfile.read_hex(path, encoding, values.size, "words.hex")
-    np.testing.assert_array_equal(hexfile.from_words(words, encoding), values, strict=True)
+    np.testing.assert_array_equal(hexfile.from_file_words(words, encoding), values, strict=True)
 
 
 def test_hex_larger_than_a_chunk(tmp_path: Path) -> None:

@@ -37,8 +37,8 @@ class Operation:
     configuration exercises, `order` the order of its sums in words. `conditions` decides the guards of the program's
     lines from the configuration and what is given. `by_rows`: the oracle can compute some rows of the result.
     `row_sources` lists, for each row of the result, the rows that it reads, None where a row reads itself. `check`
-    refuses shapes that do not fit, and reads `checked`, which no line may read. `static` names inputs that are shapes: a
-    kernel reads them while it is traced.
+    refuses shapes that do not fit, and reads `checked`, which no line may read. `static` names inputs that are shapes:
+    a kernel reads them while it is traced.
     """
 
     name: str

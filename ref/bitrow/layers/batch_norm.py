@@ -15,8 +15,7 @@ import numpy as np
 from jax import Array, lax
 from jaxtyping import Float16, Float32, UInt32
 
-from bitrow import config as configs
-from bitrow.config import BatchNormConfig
+from bitrow.config import BatchNormConfig, Statistics
 from bitrow.doors import guard
 from bitrow.errors import BitrowError
 from bitrow.formats import FP16, FP32, FloatMode
@@ -173,7 +172,7 @@ def _check_count(count: int) -> None:
         raise BitrowError(f"batch norm: found {count} elements a channel, expected 1 or more for their mean")
 
 
-class Statistics(NamedTuple):
+class BatchStatistics(NamedTuple):
     """What B2 makes of the row sums: accumulator-format words, and the coefficients rounded to FP16."""
 
     mean: UInt32[Array, "c"]
@@ -186,7 +185,7 @@ class Statistics(NamedTuple):
 def statistics(
     config: BatchNormConfig, params: BatchParams, r1: Sum[Array, "n h c"], r2: Sum[Array, "n h c"], count: int,
     tap: Tap = no_tap,
-) -> Statistics:
+) -> BatchStatistics:
     """Mean, 1/std and coefficients from the row sums `[n, h, c]` of `count` elements a channel (SPEC.md B2)."""
     _check_count(count)
     do = _Channel(config, tap)
@@ -205,7 +204,7 @@ def statistics(
     a = do.mul("a", do.host(params.gamma), r)
     mean_a = do.mul("mean_a", mean, a)
     b = do.sub("b", do.host(params.beta), mean_a)
-    return Statistics(mean, r, a, do.to_fp16("a16", a), do.to_fp16("b16", b))
+    return BatchStatistics(mean, r, a, do.to_fp16("a16", a), do.to_fp16("b16", b))
 
 
 def forward_batch(
@@ -222,7 +221,7 @@ def forward_batch(
     return z, BatchSaved(y, found.mean, found.r, found.a, found.a16)
 
 
-class Gradient(NamedTuple):
+class BatchGradient(NamedTuple):
     """What B3 makes of the row sums: p and q rounded to FP16; dgamma and dbeta as accumulator-format arrays."""
 
     p16: Float16[Array, "c"]
@@ -232,9 +231,9 @@ class Gradient(NamedTuple):
 
 
 def gradient(
-    config: BatchNormConfig, found: Statistics | BatchSaved, t1: Sum[Array, "n h c"], t2: Sum[Array, "n h c"],
+    config: BatchNormConfig, found: BatchStatistics | BatchSaved, t1: Sum[Array, "n h c"], t2: Sum[Array, "n h c"],
     count: int, tap: Tap = no_tap,
-) -> Gradient:
+) -> BatchGradient:
     """p, q, dgamma, dbeta from the row sums `[n, h, c]` of dz and dz*y (SPEC.md B3, B4)."""
     _check_count(count)
     do = _Channel(config, tap)
@@ -253,7 +252,7 @@ def gradient(
     p_mean = do.mul("p_mean", p, mean)
     q = do.sub("q", at1_m, p_mean)
     dgamma, dbeta = softfloat.from_bits(dgamma, do.fmt), softfloat.from_bits(dbeta, do.fmt)
-    return Gradient(do.to_fp16("p16", p), do.to_fp16("q16", q), dgamma, dbeta)
+    return BatchGradient(do.to_fp16("p16", p), do.to_fp16("q16", q), dgamma, dbeta)
 
 
 def gradient_rows(
@@ -334,7 +333,7 @@ class BatchNormGrad(NamedTuple):
 
 
 def _batch(config: BatchNormConfig) -> bool:
-    return config.statistics is configs.Statistics.BATCH
+    return config.statistics is Statistics.BATCH
 
 
 def _forward(

@@ -82,6 +82,6 @@ def _all_sums(
     return softfloat.from_bits(rows, config.accumulator)
 
 
-def _statistics(words: Sequence[Array] | Array) -> batch_norm.Statistics:
+def _statistics(words: Sequence[Array] | Array) -> batch_norm.BatchStatistics:
     mean, r, a, a16, b16 = words
-    return batch_norm.Statistics(mean, r, a, softfloat.bits_float16(a16), softfloat.bits_float16(b16))
+    return batch_norm.BatchStatistics(mean, r, a, softfloat.bits_float16(a16), softfloat.bits_float16(b16))

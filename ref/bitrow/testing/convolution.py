@@ -35,13 +35,13 @@ from bitrow.testing.words import (
     patched,
 )
 from bitrow.vectors.operations import Words
-from bitrow.vectors.problems import ConvSize
+from bitrow.vectors.problems import ConvShapes
 
 _MAX_PER_CHANNEL = 3
 
 
 @st.composite
-def conv_sizes(draw: DrawFn, config: ConvConfig | None = None) -> tuple[ConvSize, int, int, int]:
+def conv_sizes(draw: DrawFn, config: ConvConfig | None = None) -> tuple[ConvShapes, int, int, int]:
     """Sizes of a convolution with its groups, stride and padding, which are the configuration's, if given.
 
     1x1 to 5x5 kernels, square or not, depthwise among them, odd maps, padding of more than a kernel less one.
@@ -57,13 +57,13 @@ def conv_sizes(draw: DrawFn, config: ConvConfig | None = None) -> tuple[ConvSize
     if groups > 1 and draw(st.booleans()):
         c_in = c_out = 1  # depthwise
     h, w = (max(1, k - 2 * padding) + draw(st.integers(0, 4)) for k in (kh, kw))
-    size = ConvSize(draw(st.integers(1, 2)), h, w, c_in * groups, kh, kw, c_out * groups)
+    size = ConvShapes(draw(st.integers(1, 2)), h, w, c_in * groups, kh, kw, c_out * groups)
     return size, groups, stride, padding
 
 
 @st.composite
 def conv_configs(
-    draw: DrawFn, size: ConvSize, groups: int, stride: int, padding: int, backward: bool
+    draw: DrawFn, size: ConvShapes, groups: int, stride: int, padding: int, backward: bool
 ) -> ConvConfig:
     """Every other parameter of a convolution (SPEC.md Q, M, D, C), its register near the sums' worst case."""
     wide = draw(st.integers(0, 3)) == 3  # the widest codes make the largest sums
@@ -104,7 +104,7 @@ def _products(first: float, second: np.ndarray) -> np.ndarray:
 
 
 @st.composite
-def _forward_words(draw: DrawFn, config: ConvConfig, size: ConvSize, per_channel: bool, bias: bool) -> Words:
+def _forward_words(draw: DrawFn, config: ConvConfig, size: ConvShapes, per_channel: bool, bias: bool) -> Words:
     x_word = draw(scales())
     x_scale = number(x_word)
     w_scale = draw(_weight_scales(x_word, size.c_out if per_channel else None))
@@ -120,7 +120,7 @@ def _forward_words(draw: DrawFn, config: ConvConfig, size: ConvSize, per_channel
 
 
 @st.composite
-def _backward_words(draw: DrawFn, config: ConvConfig, size: ConvSize, per_channel: bool) -> Words:
+def _backward_words(draw: DrawFn, config: ConvConfig, size: ConvShapes, per_channel: bool) -> Words:
     dy_word = draw(scales())
     dy_scale = number(dy_word)
     fields = product_fields(dy_word) if config.gradient is Gradient.FXP and not config.fold else (1, 29)

@@ -40,7 +40,7 @@ from bitrow.formats import (
 from bitrow.vectors import layer_problems as layer
 from bitrow.vectors import problems as make
 from bitrow.vectors.found import load as load_found
-from bitrow.vectors.problems import GENERAL_SCALES, POWER_SCALES, ConvSize, Problem, Scales
+from bitrow.vectors.problems import GENERAL_SCALES, POWER_SCALES, ConvShapes, Problem, Scales
 from bitrow.vectors.stimulus import Stream
 
 Build = Callable[[Stream, str], Problem]
@@ -111,7 +111,7 @@ class _Conv(NamedTuple):
 
     label: str
     config: ConvConfig
-    size: ConvSize = ConvSize()
+    size: ConvShapes = ConvShapes()
     scales: Scales = POWER_SCALES
     bias: bool = False
     forward: bool = True
@@ -138,7 +138,7 @@ _TWO_STEP = Dequantize.TWO_STEP
 _NARROW = Fxp(4, narrow=True)
 _HUGE = Scales(8.0, 16.0, 4.0)
 
-_SMALL = ConvSize(n=1, h=4, w=4)
+_SMALL = ConvShapes(n=1, h=4, w=4)
 
 # every parameter of a convolution at least once, in few and small cases: the golden set is committed
 _SMOKE_CONVS = (
@@ -146,7 +146,7 @@ _SMOKE_CONVS = (
     _Conv(
         "3x3_stride2_groups",
         ConvConfig(stride=2, padding=1, groups=2, x_format=_NARROW, dy_format=_NARROW),
-        ConvSize(1, 7, 6),
+        ConvShapes(1, 7, 6),
         GENERAL_SCALES,
         bias=True,
     ),
@@ -154,20 +154,20 @@ _SMOKE_CONVS = (
     _Conv(
         "1x1_fxp8_per_channel",
         replace(_EIGHT, padding=0),
-        ConvSize(1, 4, 4, 8, kh=1, kw=1),
+        ConvShapes(1, 4, 4, 8, kh=1, kw=1),
         _PER_CHANNEL,
         backward=False,
     ),
     _Conv(
         "5x5_unsigned_wrap",
         ConvConfig(padding=2, x_format=UFXP4, accumulator=Accumulator(11, AccOverflow.WRAP)),
-        ConvSize(1, 6, 6, 2, 5, 5, 2),
+        ConvShapes(1, 6, 6, 2, 5, 5, 2),
         backward=False,
     ),
     _Conv(
         "3x3_saturate",
         ConvConfig(padding=1, accumulator=Accumulator(9, AccOverflow.SATURATE)),
-        ConvSize(1, 4, 4, 2, c_out=2),
+        ConvShapes(1, 4, 4, 2, c_out=2),
         backward=False,
     ),
     _Conv(
@@ -180,7 +180,7 @@ _SMOKE_CONVS = (
     _Conv(
         "3x3_fp16_gradient",
         ConvConfig(padding=1, gradient=Gradient.FP16),
-        ConvSize(1, 4, 4, 2, c_out=2),
+        ConvShapes(1, 4, 4, 2, c_out=2),
         GENERAL_SCALES,
         forward=False,
     ),
@@ -190,8 +190,8 @@ _SMOKE_CONVS = (
 _STANDARD_CONVS = (
     _Conv("3x3_general_scale", ConvConfig(padding=1), scales=GENERAL_SCALES, bias=True),
     _Conv("3x3_depthwise", ConvConfig(padding=1, groups=4)),
-    _Conv("1x1_two_step", ConvConfig(dequantize=Dequantize.TWO_STEP), ConvSize(kh=1, kw=1), GENERAL_SCALES),
-    _Conv("5x5_unsigned", ConvConfig(padding=2, x_format=UFXP4), ConvSize(n=1, kh=5, kw=5, c_in=2)),
+    _Conv("1x1_two_step", ConvConfig(dequantize=Dequantize.TWO_STEP), ConvShapes(kh=1, kw=1), GENERAL_SCALES),
+    _Conv("5x5_unsigned", ConvConfig(padding=2, x_format=UFXP4), ConvShapes(n=1, kh=5, kw=5, c_in=2)),
     _Conv("3x3_fxp8", _EIGHT, scales=GENERAL_SCALES),
     _Conv("3x3_fxp8_two_step", replace(_EIGHT, dequantize=_TWO_STEP)),
     _Conv(
@@ -303,7 +303,7 @@ def _standard_convs() -> Iterator[_Conv]:
         yield _Conv(f"3x3_{x_bits}x{w_bits}_bits", config, scales=GENERAL_SCALES)
     for overflow, bits in itertools.product((AccOverflow.WRAP, AccOverflow.SATURATE), (8, 12)):
         config = ConvConfig(padding=1, accumulator=Accumulator(bits, overflow))
-        yield _Conv(f"3x3_{overflow.value}_{bits}_bits", config, ConvSize(n=1, h=5, w=5))
+        yield _Conv(f"3x3_{overflow.value}_{bits}_bits", config, ConvShapes(n=1, h=5, w=5))
     for kernel, stride, padding in (
         (1, 2, 0),
         (1, 1, 1),
@@ -314,15 +314,15 @@ def _standard_convs() -> Iterator[_Conv]:
         (2, 2, 1),
     ):
         config = ConvConfig(stride=stride, padding=padding)
-        size = ConvSize(h=9, w=8, kh=kernel, kw=kernel)
+        size = ConvShapes(h=9, w=8, kh=kernel, kw=kernel)
         yield _Conv(f"{kernel}x{kernel}_stride{stride}_padding{padding}", config, size)
-    yield _Conv("3x5_rectangular", ConvConfig(padding=2), ConvSize(kh=3, kw=5, h=6, w=9, c_in=3, c_out=5))
-    yield _Conv("7x7_stem", ConvConfig(stride=2, padding=3), ConvSize(1, 16, 16, 3, 7, 7, 8), GENERAL_SCALES)
-    yield _Conv("3x3_wide", ConvConfig(padding=1), ConvSize(2, 8, 8, 32, 3, 3, 32), GENERAL_SCALES, True)
+    yield _Conv("3x5_rectangular", ConvConfig(padding=2), ConvShapes(kh=3, kw=5, h=6, w=9, c_in=3, c_out=5))
+    yield _Conv("7x7_stem", ConvConfig(stride=2, padding=3), ConvShapes(1, 16, 16, 3, 7, 7, 8), GENERAL_SCALES)
+    yield _Conv("3x3_wide", ConvConfig(padding=1), ConvShapes(2, 8, 8, 32, 3, 3, 32), GENERAL_SCALES, True)
     for mode in (HARD, LAYER_MODES[3]):
         config = ConvConfig(padding=1, gradient=Gradient.FP16, mode=mode)
         label = f"3x3_fp16_gradient_{mode_name(mode)}"
-        yield _Conv(label, config, ConvSize(n=1, h=5, w=5), scales=_HUGE, forward=False)
+        yield _Conv(label, config, ConvShapes(n=1, h=5, w=5), scales=_HUGE, forward=False)
         drawn = ConvConfig(padding=1, dy_rounding=QuantRounding.STOCHASTIC, mode=mode)
         yield _Conv(f"3x3_stochastic_{mode_name(mode)}", drawn, scales=GENERAL_SCALES, forward=False)
     folded = ConvConfig(stride=2, padding=1, gradient=Gradient.FP16, fold=True)

@@ -18,7 +18,7 @@ from bitrow.errors import BitrowError
 from bitrow.reading import ARCHIVE, SOURCE, opened, read_bytes
 from bitrow.terminal import ERROR_LENGTH, plain
 from bitrow.vectors import arrays, certificates, emit, schema, shapes
-from bitrow.vectors.hexfile import from_words, read_hex, to_words
+from bitrow.vectors.hexfile import file_words, from_file_words, read_hex
 from bitrow.vectors.schema import ARRAYS, CASE_JSON, MANIFEST, CaseEntry, TensorEntry
 from bitrow.vectors.store import check_values, files_below
 
@@ -152,11 +152,11 @@ class _Checker:
         if found and tensor.count == 1:
             words[tensor.name] = int(found[0][0])
         self.trial(where, lambda: self._same(readers, tensor, where, file, found))
-        return from_words(found[0], tensor.encoding) if found else None
+        return from_file_words(found[0], tensor.encoding) if found else None
 
     def _read_hex(self, case: CaseEntry, tensor: TensorEntry, file: str) -> np.ndarray:
         found = read_hex(self.folder / file, tensor.encoding, tensor.count, file)
-        values = from_words(found, tensor.encoding)
+        values = from_file_words(found, tensor.encoding)
         check_values(values, tensor.encoding, file)
         low, high = shapes.code_range(case, tensor.name) or (None, None)
         if low is not None and high is not None:
@@ -182,7 +182,7 @@ class _Checker:
         if not readers or not found:
             return
         data = readers[0].read(tensor.name, tensor.encoding.dtype, tensor.shape)
-        stored = to_words(data, tensor.encoding).reshape(-1)
+        stored = file_words(data, tensor.encoding).reshape(-1)
         wrong = np.flatnonzero(found[0] != stored)
         if wrong.size:
             digits, at = tensor.encoding.hex_digits, wrong[0]

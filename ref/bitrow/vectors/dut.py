@@ -17,7 +17,7 @@ from bitrow.vectors.case import Case, Tensor
 from bitrow.vectors.decode import ulps, word_text
 from bitrow.vectors.diagnose import Diagnosis, diagnose
 from bitrow.vectors.dump import Dump, find_dumps, read_dump
-from bitrow.vectors.hexfile import to_words
+from bitrow.vectors.hexfile import file_words
 
 _AXES = {"w": "column", "ow": "column", "c": "channel", "c_in": "channel", "c_out": "channel"}
 _SHOWN = 3
@@ -150,7 +150,7 @@ def _mismatch(tensor: Tensor, golden: np.ndarray, dump: Dump, element: int) -> M
 
 def compare_tap(tensor: Tensor, dump: Dump) -> TapReport:
     """Compare one dumped tensor with its golden words."""
-    golden = to_words(np.asarray(tensor.data), tensor.encoding)
+    golden = file_words(np.asarray(tensor.data), tensor.encoding)
     wrong = np.flatnonzero((dump.words != golden.reshape(-1)) | dump.undriven)
     first = tuple(_mismatch(tensor, golden, dump, int(element)) for element in wrong[:_SHOWN])
     undriven = int(dump.undriven.sum())

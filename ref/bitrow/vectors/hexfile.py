@@ -26,14 +26,14 @@ _LINE_FEED = 10
 _LOWER_HEX = re.compile(rb"[0-9a-f]+")
 
 
-def to_words(data: np.ndarray, encoding: Encoding) -> np.ndarray:
+def file_words(data: np.ndarray, encoding: Encoding) -> np.ndarray:
     """The words of integer bit views: uint32, two's complement of `encoding.word_bits`, same shape."""
     mask = np.uint32((1 << encoding.word_bits) - 1)
     return data.astype(np.int64).astype(np.uint32) & mask
 
 
-def from_words(words: np.ndarray, encoding: Encoding) -> np.ndarray:
-    """Inverse of `to_words`: integer bit views of `encoding.dtype`, sign extended where it is signed."""
+def from_file_words(words: np.ndarray, encoding: Encoding) -> np.ndarray:
+    """Inverse of `file_words`: integer bit views of `encoding.dtype`, sign extended where it is signed."""
     if not encoding.signed:
         return words.astype(encoding.dtype)
     sign = np.int64(1) << (encoding.word_bits - 1)
@@ -45,7 +45,7 @@ def hex_chunks(data: np.ndarray, encoding: Encoding) -> Iterator[bytes]:
     digits = encoding.hex_digits
     flat = data.reshape(-1)
     for start in range(0, flat.size, CHUNK_WORDS):
-        words = to_words(flat[start : start + CHUNK_WORDS], encoding)
+        words = file_words(flat[start : start + CHUNK_WORDS], encoding)
         lines = np.full((words.size, digits + 1), _LINE_FEED, np.uint8)
         for place in range(digits):
             lines[:, digits - 1 - place] = _DIGITS[(words >> np.uint32(4 * place)) & np.uint32(15)]

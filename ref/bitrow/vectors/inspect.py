@@ -18,7 +18,7 @@ from bitrow.formats import Fxp
 from bitrow.vectors import schema
 from bitrow.vectors.decode import FloatWord, decimal_text, float_of, hex_float, value_text, word_text
 from bitrow.vectors.dump import Dump, count_words, read_dump
-from bitrow.vectors.hexfile import from_words
+from bitrow.vectors.hexfile import from_file_words
 
 _WORD = re.compile(r"(?:0[xX]|[0-9]+'[hH])?([0-9a-fA-F_]+)")
 _FORMAT = re.compile(r"(fp16|fp32|(u?)(fxp|int)([0-9]{1,2}))")
@@ -165,10 +165,10 @@ def _classes(dump: Dump, encoding: Encoding) -> Iterator[str]:
         }
         yield "  " + ", ".join(f"{name} {int(mask.sum())}" for name, mask in counts.items())
     elif encoding.word_bits <= 4:
-        counted = Counter(from_words(words, encoding).tolist())
+        counted = Counter(from_file_words(words, encoding).tolist())
         yield "  " + ", ".join(f"{value}: {counted[value]}" for value in sorted(counted))
     elif words.size:
-        values = from_words(words, encoding)
+        values = from_file_words(words, encoding)
         zeros = int((values == 0).sum())
         yield f"  from {values.min()} to {values.max()}, {zeros} zeros"
 

@@ -135,7 +135,7 @@ def _scale_words(w: float | tuple[float, ...]) -> np.ndarray:
     return np.array(words, np.uint16) if isinstance(w, tuple) else words[0]
 
 
-class ConvSize(NamedTuple):
+class ConvShapes(NamedTuple):
     """Sizes of a convolution problem: map `n h w c_in`, kernel, output channels."""
 
     n: int = 2
@@ -171,7 +171,7 @@ def conv_forward(
     stream: Stream,
     name: str,
     config: ConvConfig,
-    size: ConvSize = ConvSize(),
+    size: ConvShapes = ConvShapes(),
     scales: Scales = POWER_SCALES,
     bias: bool = False,
 ) -> Problem:
@@ -202,7 +202,7 @@ def conv_backward(
     stream: Stream,
     name: str,
     config: ConvConfig,
-    size: ConvSize = ConvSize(),
+    size: ConvShapes = ConvShapes(),
     scales: Scales = POWER_SCALES,
     seed: int = 0xACE1,
 ) -> Problem:

@@ -19,7 +19,7 @@ from bitrow.contract.encoding import Encoding, Kind
 from bitrow.errors import BitrowError
 from bitrow.vectors import arrays, atomic, certificates, emit, owned, schema
 from bitrow.vectors.case import Case, Tensor
-from bitrow.vectors.hexfile import hex_chunks, to_words
+from bitrow.vectors.hexfile import file_words, hex_chunks
 from bitrow.vectors.schema import ARRAYS, CASE_JSON, MANIFEST, CaseEntry, TensorEntry
 
 
@@ -162,7 +162,7 @@ def _write_tensors(out: _Set, case: Case) -> _Written:
                 members.add(entry.name, data)
             entries.append(entry)
             if entry.count == 1:
-                words[entry.name] = int(to_words(data, entry.encoding).reshape(-1)[0])
+                words[entry.name] = int(file_words(data, entry.encoding).reshape(-1)[0])
             if entry.name in certificates.PARAMETERS:
                 parameters[entry.name] = data
     out.adopt(f"{case.name}/{ARRAYS}")

@@ -14,7 +14,7 @@ import numpy as np
 from bitrow.formats import FloatMode
 from bitrow.vectors.case import Case, Tensor
 from bitrow.vectors.dump import Dump
-from bitrow.vectors.hexfile import to_words
+from bitrow.vectors.hexfile import file_words
 from bitrow.vectors.network_pass import WholePass
 from bitrow.vectors.operations import split
 
@@ -51,7 +51,7 @@ class Scene:
         self.tensor: Tensor = case.tensor(tap)
         self.tap = tap
         self.data = self.golden[tap]
-        self.expected = to_words(self.data, self.tensor.encoding).astype(np.int64).reshape(-1)
+        self.expected = file_words(self.data, self.tensor.encoding).astype(np.int64).reshape(-1)
         self.found = dump.words.astype(np.int64)
         self.driven = ~dump.undriven
         wrong = np.flatnonzero(self.driven & (self.found != self.expected))
@@ -96,7 +96,7 @@ class Scene:
 
     def words_of(self, data: np.ndarray) -> np.ndarray:
         """Integer bit views of the tap as words, int64."""
-        return to_words(np.asarray(data), self.tensor.encoding).astype(np.int64)
+        return file_words(np.asarray(data), self.tensor.encoding).astype(np.int64)
 
     def recompute(self, config: Any, given: Words, rows: list[tuple[int, int]] | None) -> np.ndarray | None:
         """The tap by the oracle under another configuration or from other inputs, UNKNOWN outside `rows`.

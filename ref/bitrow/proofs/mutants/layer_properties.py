@@ -41,7 +41,7 @@ from bitrow.proofs.mutants.judge import first_difference
 from bitrow.proofs.mutants.properties import Property
 from bitrow.proofs.mutants.word_properties import MINUS, lfsr_sequence, registers, rounded
 from bitrow.vectors import layer_problems, problems
-from bitrow.vectors.problems import GENERAL_SCALES, POWER_SCALES, ConvSize, Problem, Scales
+from bitrow.vectors.problems import GENERAL_SCALES, POWER_SCALES, ConvShapes, Problem, Scales
 from bitrow.vectors.stimulus import Stream
 
 Words = dict[str, np.ndarray]
@@ -368,7 +368,7 @@ def _drawn(name: str) -> Stream:
 
 
 def _convolutions() -> list[Problem]:
-    size, small = ConvSize(1, 7, 6, 4, 3, 2, 4), ConvSize(1, 4, 4)
+    size, small = ConvShapes(1, 7, 6, 4, 3, 2, 4), ConvShapes(1, 4, 4)
     narrow = Fxp(4, narrow=True)
     strided = ConvConfig(stride=2, padding=1, groups=2, x_format=narrow, dy_format=narrow)
     unsigned = ConvConfig(padding=2, x_format=UFXP4, accumulator=Accumulator(11, AccOverflow.WRAP))
@@ -377,8 +377,8 @@ def _convolutions() -> list[Problem]:
     return [
         problems.conv_forward(_drawn("strided"), "strided", strided, size, GENERAL_SCALES, bias=True),
         problems.conv_forward(_drawn("channels"), "channels", ConvConfig(padding=1), small, _PER_CHANNEL),
-        problems.conv_forward(_drawn("unsigned"), "unsigned", unsigned, ConvSize(1, 6, 6, 2, 5, 5, 2)),
-        problems.conv_forward(_drawn("saturating"), "saturating", saturating, ConvSize(1, 4, 4, 2, c_out=2)),
+        problems.conv_forward(_drawn("unsigned"), "unsigned", unsigned, ConvShapes(1, 6, 6, 2, 5, 5, 2)),
+        problems.conv_forward(_drawn("saturating"), "saturating", saturating, ConvShapes(1, 4, 4, 2, c_out=2)),
         problems.conv_forward(_drawn("two_step"), "two_step", two_step, small, GENERAL_SCALES),
     ]
 
@@ -388,8 +388,8 @@ def _gradients() -> list[Problem]:
     strided = ConvConfig(stride=2, padding=1, groups=2, x_format=narrow, dy_format=narrow)
     drawn = ConvConfig(padding=1, fold=True, dy_rounding=QuantRounding.STOCHASTIC)
     floats = ConvConfig(padding=1, gradient=Gradient.FP16)
-    small, tiny = ConvSize(1, 4, 4), ConvSize(1, 4, 4, 2, c_out=2)
-    strided_size = ConvSize(1, 7, 6, 4, 3, 2, 4)
+    small, tiny = ConvShapes(1, 4, 4), ConvShapes(1, 4, 4, 2, c_out=2)
+    strided_size = ConvShapes(1, 7, 6, 4, 3, 2, 4)
     return [
         problems.conv_backward(_drawn("strided"), "strided", strided, strided_size, GENERAL_SCALES),
         problems.conv_backward(_drawn("plain"), "plain", ConvConfig(padding=1), small, POWER_SCALES),
