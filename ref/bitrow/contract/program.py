@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 from bitrow.contract.encoding import FORMATS, Role
 from bitrow.errors import BitrowError
@@ -79,7 +79,7 @@ def parse_line(text: str) -> Line:
 
 @dataclass
 class Program:
-    """The lines of one operation, in order. A mutant changes `text` for a while, nothing else does."""
+    """The lines of one operation, in order. A deliberate fault takes others for a while, nothing else does."""
 
     name: str
     text: str
@@ -120,8 +120,3 @@ class Program:
     @property
     def conditions(self) -> frozenset[str]:
         return frozenset(name for line in self.lines for name, _ in line.guard)
-
-
-def truncated(line: Line) -> Line:
-    """The line with its one rounding toward zero: a mutant of that rounding point."""
-    return replace(line, rounding="toward_zero")

@@ -7,12 +7,12 @@ from typing import Any
 import numpy as np
 
 from bitrow.contract.arithmetic import rounder
-from bitrow.contract.encoding import float_format
 from bitrow.contract.frame import Axes, Frame, Result, Value, single
 from bitrow.contract.program import Line
 from bitrow.formats import FP32
 from bitrow.oracle.arrays import map_words
 from bitrow.oracle.reduce import Arithmetic, running, tree
+from bitrow.oracle.softfloat import NEAREST
 
 LEVEL = "_level"
 
@@ -63,11 +63,10 @@ def _root(frame: Frame, line: Line, axes: Axes, source: Value) -> Result:
 
 def _reciprocal(frame: Frame, line: Line, axes: Axes) -> Result:
     """1 / n of the operation's count, rounded once to nearest even as a host value is (B2's m, A3's inv_n)."""
-    fmt = float_format(line.format, frame.config)
-    assert fmt is not None
     arithmetic = _arithmetic(frame, line)
     n = frame.operation.count(frame.config, frame.given)
-    words: np.ndarray = np.array(arithmetic.reciprocal(n), arithmetic.dtype)
+    mode = arithmetic.mode if line.rounding else NEAREST
+    words: np.ndarray = np.array(arithmetic.reciprocal(n, mode), arithmetic.dtype)
     return single(line, axes, words)
 
 

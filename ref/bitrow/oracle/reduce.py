@@ -72,9 +72,9 @@ class Arithmetic:
         """A host value in FP32 (gamma, beta, eps), rounded once to this format, to nearest even (B2)."""
         return softfloat.round_number(self.fmt, softfloat.unpack(FP32, a), FloatMode())
 
-    def reciprocal(self, n: int) -> int:
-        """1 / n (B2's m), rounded once, as a host value is."""
-        return softfloat.from_fraction(self.fmt, Fraction(1, n), FloatMode())
+    def reciprocal(self, n: int, mode: FloatMode = NEAREST) -> int:
+        """1 / n (B2's m), rounded once, to nearest even as a host value is."""
+        return softfloat.from_fraction(self.fmt, Fraction(1, n), mode)
 
     def to_fp16(self, a: int, mode: FloatMode) -> int:
         """`a` rounded once to FP16."""

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from bitrow.config import ConvConfig
+from bitrow.contract.fixed_point import DEQUANTIZE, QUANTIZE
 from bitrow.formats import FP16
 from bitrow.layers.conv import ConvParams
 from bitrow.oracle import fp16, fp32, fxp, softfloat
@@ -101,9 +102,11 @@ def explain(
     acc = fxp.mac(codes, weights, config.accumulator)
     # operands have at most 11 + 8 bits and are exact in float32; their product need not be
     rounded = sum((_fp32(product * sx * sw) for product in products), Fraction(0))
+    register: np.ndarray = np.full((1, 1, 1, 1), acc, np.int32)
+    factor = np.array(_word(params.scale, channel), np.uint16)
+    deq = int(DEQUANTIZE.oracle(config, {"acc": register, "scale": factor})["deq"].item())
     words = (
-        simulated, word(rounded), word(total * sx * sw), word(total * scale), word(acc * scale),
-        finish(fxp.dequantize(acc, _word(params.scale, channel), config.dequantize, config.mode).deq),
+        simulated, word(rounded), word(total * sx * sw), word(total * scale), word(acc * scale), finish(deq),
     )  # fmt: skip
     order = (Cause.SUM, Cause.PRODUCTS, Cause.SCALE, Cause.REGISTER, Cause.TWO_STEP)
     causes = [cause for cause, a, b in zip(order, words, words[1:], strict=False) if a != b]
@@ -125,9 +128,9 @@ def _terms(
     padded = np.pad(x, ((config.padding,) * 2, (config.padding,) * 2, (0, 0)))
     top, left = row * config.stride, column * config.stride
     patch = padded[top : top + kh, left : left + kw, group * c_in : (group + 1) * c_in]
-    words = patch.reshape(-1).tolist()
-    codes = [fxp.quantize(word, inverse, config.x_format, config.mode).code for word in words]
-    return codes, kernel.reshape(-1).tolist()
+    given = {"x": patch[None], "x_inv_scale": np.array(inverse, np.uint16)}
+    codes = QUANTIZE.oracle(config, given)["x_code"]
+    return codes.reshape(-1).tolist(), kernel.reshape(-1).tolist()
 
 
 def _bias(config: ConvConfig, params: ConvParams, channel: int) -> Callable[[int], int]:

@@ -33,8 +33,7 @@ import numpy as np
 from bitrow.contract.encoding import integer_encoding
 from bitrow.formats import Dequantize, FloatMode
 from bitrow.ops import fxp
-from bitrow.oracle import fxp as oracle
-from bitrow.proofs import judges
+from bitrow.proofs import judges, scalar
 from bitrow.proofs.claim import Claim, Counterexample, Effort, Method, Outcome
 from bitrow.proofs.exhaustive import finding, kernels
 from bitrow.proofs.exhaustive.words import structured_int32
@@ -101,7 +100,7 @@ def _compare(
             explain = functools.partial(_explain, path, accs, scales, mode, found)
             tally.compare(found, expected(mode), explain)
             for place in places:
-                asked = oracle.dequantize(int(accs.flat[place]), int(scales.flat[place]), path.method, mode).deq
+                asked = scalar.dequantized(int(accs.flat[place]), int(scales.flat[place]), path.method, mode)
                 tally.sample(int(found.flat[place]), asked, functools.partial(explain, np.array([place])))
 
 
@@ -112,7 +111,7 @@ def _explain(
     pairs = ((int(accs.flat[place]), int(scales.flat[place]), place) for place in wrong.tolist())
     acc, scale, place = min(pairs, key=lambda pair: (_length(pair[0]), abs(pair[0]), finding.simplicity(pair[1])))
     right = int(_expected(path, np.array([acc]), np.array([scale]))(mode)[0])
-    asked = oracle.dequantize(acc, scale, path.method, mode).deq
+    asked = scalar.dequantized(acc, scale, path.method, mode)
     what = (("method", path.method.value, ""), ("acc_bound", str(path.bound), ""))
     operands = (finding.shown("acc", acc, integer_encoding(32)), finding.shown("scale", scale), *what)
     return finding.counterexample(operands, mode, int(found.flat[place]), right, asked)

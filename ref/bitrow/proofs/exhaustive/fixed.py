@@ -15,7 +15,7 @@ from bitrow.formats import FXP4, FXP8, UFXP4, Accumulator, FloatMode, Fxp
 from bitrow.host import inverse_scale
 from bitrow.ops import fxp, mac
 from bitrow.oracle import fxp as oracle
-from bitrow.proofs import judges
+from bitrow.proofs import judges, scalar
 from bitrow.proofs.claim import Claim, Counterexample, Effort, Method, Outcome
 from bitrow.proofs.exhaustive import finding, kernels
 from bitrow.proofs.judges import INFINITY, SIGN
@@ -168,7 +168,7 @@ def _ask_oracle(
     """Two elements of the tap by the oracle."""
     for place in np.random.default_rng(int(inverses.view(np.uint16)[0])).integers(0, found.size, 2).tolist():
         inverse = int(inverses.view(np.uint16)[place >> 16])
-        asked = getattr(oracle.quantize(place & 0xFFFF, inverse, fmt, mode), name)
+        asked = scalar.quantized(place & 0xFFFF, inverse, fmt, mode)[name]
         tally.sample(int(found.reshape(-1)[place]), asked, functools.partial(explain, np.array([place])))
 
 
@@ -179,7 +179,7 @@ def _explain_scale(
     scales = inverses.view(np.uint16).tolist()
     pairs = ((place & 0xFFFF, scales[place >> 16], place) for place in wrong.tolist())
     x, inverse, place = min(pairs, key=lambda pair: finding.tuple_key(pair[:2]))
-    asked = getattr(oracle.quantize(x, inverse, fmt, mode), name)
+    asked = scalar.quantized(x, inverse, fmt, mode)[name]
     what = (("format", repr(fmt), ""), ("tap", name, ""))
     operands = (finding.shown("x", x), finding.shown("x_inv_scale", inverse), *what)
     result, right = int(found.reshape(-1)[place]), int(expected.reshape(-1)[place])

@@ -14,12 +14,12 @@ import jax
 import numpy as np
 
 from bitrow.config import ReluConfig
+from bitrow.contract import arithmetic
 from bitrow.contract.encoding import FP16_WORD, FP32_WORD, MASK_WORD, Encoding, integer_encoding
 from bitrow.errors import BitrowError
 from bitrow.formats import FP32, FloatMode
 from bitrow.layers import activation
 from bitrow.oracle import fp16 as oracle
-from bitrow.oracle import layers as oracle_layers
 from bitrow.proofs import judges
 from bitrow.proofs.claim import Claim, Counterexample, Effort, Method, Outcome
 from bitrow.proofs.exhaustive import finding, kernels
@@ -221,9 +221,9 @@ def _check_relu(effort: Effort, index: int) -> Outcome:
         expected = (np.where(nan, np.uint16(NAN), y), passes.astype(np.uint8), np.where(passes, gradient, np.uint16(0)))
         found = _relu_program(ReluConfig(six))(words.view(np.float16), dy.view(np.float16))
         asked = (
-            [oracle_layers.relu(word, six) for word in words.tolist()],
-            [oracle_layers.relu_passes(word, six) for word in words.tolist()],
-            [oracle_layers._selected(passes, g) for passes, g in zip(expected[1].tolist(), dy.tolist(), strict=True)],
+            [arithmetic.relu(word, six) for word in words.tolist()],
+            [arithmetic.relu_passes(word, six) for word in words.tolist()],
+            [arithmetic.select(g, passes) for passes, g in zip(expected[1].tolist(), dy.tolist(), strict=True)],
         )
         for result, right, oracles in zip(map(to_words, found), expected, asked, strict=True):
             explain = functools.partial(_explain_relu, six, dy, result, right, oracles)

@@ -7,14 +7,15 @@ from bitrow.proofs.mutants.mutant import Edit, Family, Mutant
 _SOFT = "oracle.softfloat:"
 _AWAY, _ROUND, _OVER = f"{_SOFT}_rounds_away", f"{_SOFT}round_to", f"{_SOFT}_overflowed"
 _EVEN = "rest > half or (rest == half and odd)"
+_ROUNDED = "contract.arithmetic:rounded"
 
 
 def _rounding(name: str, does: str, clause: str, target: str, old: str, new: str) -> Mutant:
     return Mutant(name, does, Family.ROUNDING, clause, (Edit(target, old, new),))
 
 
-def _special(name: str, does: str, clause: str, target: str, old: str, new: str) -> Mutant:
-    return Mutant(name, does, Family.SPECIAL, clause, (Edit(target, old, new),))
+def _special(name: str, does: str, clause: str, target: str, old: str, new: str, *more: Edit) -> Mutant:
+    return Mutant(name, does, Family.SPECIAL, clause, (Edit(target, old, new), *more))
 
 
 DIRECTIONS = (
@@ -92,16 +93,20 @@ DISCARDED_BITS = (
     ),
     _rounding(
         "fma_rounds_twice", "fma rounds its product before it adds", "F2",
-        "oracle.fp16:fma", "softfloat.fma(FP16, read(a, mode), read(b, mode), read(c, mode), mode)",
-        "add(mul(a, b, mode), c, mode)",
+        "contract.arithmetic:Rounder.fma", "softfloat.fma(self.fmt, a, b, c, self.mode)",
+        "softfloat.add(self.fmt, softfloat.unpack(self.fmt, self.mul(a, b)), c, self.mode)",
     ),
     _rounding(
         "from_int32_truncates", "integers become FP16 by truncation", "F10",
-        "oracle.fp16:from_int32", "mode)", "FloatMode(type(mode.rounding).TOWARD_ZERO, mode.overflow, mode.flush))",
+        _ROUNDED, "rounder(line, config)",
+        "rounder(replace(line, rounding='toward_zero')"
+        " if line.op == 'convert' and formats[0] in ('int', 'reg') else line, config)",
     ),
     _rounding(
         "from_float32_truncates", "FP32 becomes FP16 by truncation", "F10",
-        "oracle.fp16:from_float32", "mode)", "FloatMode(type(mode.rounding).TOWARD_ZERO, mode.overflow, mode.flush))",
+        _ROUNDED, "rounder(line, config)",
+        "rounder(replace(line, rounding='toward_zero')"
+        " if line.op == 'convert' and formats[0] in ('32',) else line, config)",
     ),
 )  # fmt: skip
 
@@ -109,6 +114,8 @@ SUBNORMALS = (
     _special(
         "inputs_flushed", "subnormal operands are always read as zero", "F5",
         "oracle.fp16:read", "mode.flush", "True",
+        Edit("contract.sums:_partial_sums", "arithmetic.add",
+             "lambda a, b: arithmetic.add(*(word if word & 0x7C00 else word & 0x8000 for word in (a, b)))"),
     ),
     _special(
         "inputs_not_flushed", "flush does not reach operands", "F5", "oracle.fp16:read", "mode.flush", "False",
@@ -132,10 +139,15 @@ SUBNORMALS = (
     _special(
         "fp32_flushes", "FP32 operands that are subnormal are read as zero", "F9",
         "oracle.reduce:Arithmetic.read", "self.mode.flush", "self.mode.flush or self.fmt == FP32",
+        Edit("contract.arithmetic:reader", "else fp32.read",
+             "else functools.partial(softfloat.unpack, FP32, flush=True)"),
+        Edit("contract.arithmetic:_host", "flush and result == FP16", "flush or result == FP32"),
     ),
     _special(
         "to_float32_flushes", "FP16 subnormals widen to zero", "F10",
         "oracle.fp16:to_float32", "read(a, mode)", "softfloat.unpack(FP16, a, True)",
+        Edit(_ROUNDED, "reader(name, to.fmt, config) for",
+             "reader(name, to.fmt, FloatMode(flush=True) if line.op == 'widen' else config) for"),
     ),
 )  # fmt: skip
 
@@ -205,6 +217,11 @@ SIGNS_AND_NANS = (
         "nan_payload_in_sums", "a sum returns its NaN operand as it is", "F4",
         "oracle.fp16:add", "return softfloat.add",
         "if is_nan(a):\n        return a\n    return softfloat.add",
+        Edit(_ROUNDED, "operation(first(a), second(b))",
+             "a if line.op in ('add', 'sub') and line.format == formats[0] == '16' and fp16.is_nan(a)"
+             " else operation(first(a), second(b))"),
+        Edit("contract.sums:_partial_sums", "arithmetic.add",
+             "lambda a, b: a if a & 0x7FFF > 0x7C00 else arithmetic.add(a, b)"),
     ),
     _special(
         "infinity_times_zero", "infinity times zero is infinity", "F4",

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from bitrow.proofs.mutants.mutant import Edit, Family, Mutant
+from bitrow.proofs.mutants.mutant import Edit, Family, Mutant, neighbours
 
-_FXP = "oracle.fxp:"
-_CODE, _STOCHASTIC = f"{_FXP}_code_and_mask", f"{_FXP}quantize_stochastic"
+_FXP, _SETTLED = "oracle.fxp:", "contract.arithmetic:settled"
+_CODE, _STOCHASTIC = f"{_FXP}_code_and_mask", f"{_FXP}drawn_code"
+_QUANTIZE, _DRAWN = "contract.fixed_point:QUANTIZE", "contract.fixed_point:QUANTIZE_STOCHASTIC"
+_DEQUANTIZE, _FORWARD, _BACKWARD = "contract.fixed_point:DEQUANTIZE", "contract.conv:FORWARD", "contract.conv:BACKWARD"
+_CODES = "functools.partial(function, fmt=code_format(_quantizer(line), config))"
 
 
 def _one(family: Family, name: str, does: str, clause: str, target: str, old: str, new: str) -> Mutant:
@@ -16,6 +19,32 @@ def _quantizer(*fault: str) -> Mutant:
     return _one(Family.QUANTIZER, *fault)
 
 
+def _range(name: str, does: str, clause: str, low: str, high: str) -> Mutant:
+    """The codes to nearest, not the drawn ones nor the mask, clipped to other ends."""
+    codes = (
+        "fmt = code_format(_quantizer(line), config)\n"
+        "            if line.op == 'quantize':\n"
+        f"                return lambda t: fxp._code_and_mask(t, fmt.min{low}, fmt.max{high})[0]\n"
+        "            return functools.partial(function, fmt=fmt)"
+    )
+    return _quantizer(name, does, clause, _SETTLED, f"return {_CODES}", codes)
+
+
+# FP32 holds the product of x and inv_scale exactly (F9); its words are no FP16 words, but for +0.
+_EXACT = (
+    Edit(_QUANTIZE, "out x_code : x, n h w c = quantize t",
+         "let exact : 32, n h w c = product x x_inv_scale\nout x_code : x, n h w c = quantize exact"),
+    Edit(_QUANTIZE, "out mask : mask, n h w c = inside t", "out mask : mask, n h w c = inside exact"),
+    Edit(_FORWARD, "x_code : x, n h w c_in = quantize t",
+         "let exact : 32, n h w c_in = product x x_inv_scale\nx_code : x, n h w c_in = quantize exact"),
+    Edit(_FORWARD, "out mask : mask, n h w c_in = inside t", "out mask : mask, n h w c_in = inside exact"),
+    Edit(_BACKWARD, "dy_code : dy, n oh ow c_out = quantize dy_t if not drawn and not float",
+         "let exact : 32, n oh ow c_out = product dy_folded dy_inv_scale if folded and not drawn and not float\n"
+         "let exact : 32, n oh ow c_out = product dy dy_inv_scale if not folded and not drawn and not float\n"
+         "dy_code : dy, n oh ow c_out = quantize exact if not drawn and not float"),
+    Edit(_CODE, "fp16.read(t)", "fp16.read(t) if t < 1 << 16 else softfloat.unpack(fp16.FP32, t)"),
+)  # fmt: skip
+
 QUANTIZERS = (
     _quantizer(
         "quantizer_ties_away", "codes round ties away from zero", "Q1",
@@ -25,27 +54,10 @@ QUANTIZERS = (
         "quantizer_truncates", "codes are truncated", "Q1",
         f"{_FXP}_rint", "        magnitude += 2 * rest > unit or (2 * rest == unit and magnitude & 1)\n", "",
     ),
-    _quantizer(
-        "quantizer_skips_t", "codes round the exact product, not t", "Q1",
-        f"{_FXP}quantize", "    return Quantized(t, *_code_and_mask(t, fmt.min, fmt.max))",
-        "    exact = softfloat.exact_product(fp16.read(x, mode), fp16.read(inv_scale, mode))\n"
-        "    if exact.kind is not Kind.FINITE:\n"
-        "        return Quantized(t, *_code_and_mask(t, fmt.min, fmt.max))\n"
-        "    nearest = _rint(exact)\n"
-        "    return Quantized(t, _clip(nearest, fmt.min, fmt.max), int(fmt.min <= nearest <= fmt.max))",
-    ),
-    _quantizer(
-        "codes_as_if_narrow", "the smallest code is never given", "F7",
-        f"{_FXP}quantize", "fmt.min, fmt.max))", "fmt.min + fmt.signed, fmt.max))",
-    ),
-    _quantizer(
-        "narrow_codes_full", "a narrow quantizer gives the code below its smallest", "F7",
-        f"{_FXP}quantize", "fmt.min, fmt.max))", "fmt.min - fmt.narrow, fmt.max))",
-    ),
-    _quantizer(
-        "largest_code_missing", "the largest code is never given", "Q1",
-        f"{_FXP}quantize", "fmt.min, fmt.max))", "fmt.min, fmt.max - 1))",
-    ),
+    Mutant("quantizer_skips_t", "codes round the exact product, not t", Family.QUANTIZER, "Q1", _EXACT),
+    _range("codes_as_if_narrow", "the smallest code is never given", "F7", " + fmt.signed", ""),
+    _range("narrow_codes_full", "a narrow quantizer gives the code below its smallest", "F7", " - fmt.narrow", ""),
+    _range("largest_code_missing", "the largest code is never given", "Q1", "", " - 1"),
     _quantizer(
         "codes_wrap", "codes outside the range wrap", "Q1",
         _CODE, "return _clip(nearest, low, high), int", "return (nearest - low) % (high - low + 1) + low, int",
@@ -86,9 +98,9 @@ STOCHASTIC = (
     _drawn("lfsr_one_step_early", "element i takes the state after i steps", "Q3",
            "oracle.lfsr:words", "start + 1", "start"),
     _drawn("lfsr_reset_each_row", "each row starts from the seed again", "Q3",
-           "oracle.conv:_gradient_codes", "(n * h + i) * w * c, w * c", "0, w * c"),
+           "contract.sequences:row_start", "return (n * h + i) * w * c", "return 0"),
     _drawn("lfsr_counts_pixels", "a jump counts pixels, not elements", "Q3",
-           "oracle.conv:_gradient_codes", "(n * h + i) * w * c, w * c", "(n * h + i) * w, w * c"),
+           "contract.sequences:row_start", "return (n * h + i) * w * c", "return (n * h + i) * w"),
     _drawn("word_one_more", "the word is added with a carry in", "Q3",
            _STOCHASTIC, "(word << 8)", "((word + 1) << 8)"),
     _drawn("word_compared_strictly", "a sum that reaches the next integer exactly is rounded down", "Q3",
@@ -98,8 +110,15 @@ STOCHASTIC = (
            "(-(scaled + (word << 8) >> 24) << 24) if number.sign else scaled + (word << 8)"),
     _drawn("stochastic_narrow", "the smallest code is never drawn", "Q3",
            _STOCHASTIC, "total >> 24, fmt.min", "total >> 24, fmt.min + fmt.signed"),
-    _drawn("mask_of_drawn_code", "the mask is that of the drawn code", "Q4",
-           _STOCHASTIC, "fmt.max), mask)\n", "fmt.max), int(fmt.min <= total >> 24 <= fmt.max))\n"),
+    Mutant("mask_of_drawn_code", "the mask is that of the drawn code", Family.STOCHASTIC, "Q4", (
+        Edit(_DRAWN, "out mask : mask, n h w c = inside t", "out mask : mask, n h w c = inside t words"),
+        Edit(_SETTLED, f"return {_CODES}",
+             "fmt, wide = code_format(_quantizer(line), config), type(config.accumulator)(32)\n"
+             "            if len(line.operands) > 1 and line.op == 'inside':\n"
+             "                return lambda t, word: int(not fp16.is_nan(t)\n"
+             "                    and fmt.min <= fxp.drawn_code(t, word, wide) <= fmt.max)\n"
+             "            return functools.partial(function, fmt=fmt)"),
+    )),
 )  # fmt: skip
 
 MEMORY = (
@@ -138,35 +157,49 @@ ACCUMULATORS = (
 )  # fmt: skip
 
 
-def _dequantizer(*fault: str) -> Mutant:
-    return _one(Family.DEQUANTIZER, *fault)
+_DEQUANTIZERS = (
+    (_DEQUANTIZE, "out deq : 16, n h w c", "acc", "scale", ""),
+    (_FORWARD, "deq : 16, n oh ow c_out", "acc", "scale", ""),
+    (_BACKWARD, "dx_deq : 16, n h w c_in", "dx_acc", "dx_scale", " and not float"),
+)
 
 
-_FUSED = "    deq = softfloat.mul(FP16, softfloat.integer(acc), fp16.read(scale, mode), mode)"
+def _dequantizer(name: str, does: str, clause: str, *edits: Edit) -> Mutant:
+    return Mutant(name, does, Family.DEQUANTIZER, clause, edits)
+
+
+def _everywhere(old: str, *new: str) -> tuple[Edit, ...]:
+    """Other lines for deq in every program: {deq} is what it declares, {axes} its axes, {end} the end of its guard."""
+    found = []
+    for target, deq, acc, scale, end in _DEQUANTIZERS:
+        words = {"deq": deq, "axes": deq.partition(", ")[2], "acc": acc, "scale": scale, "end": end}
+        found.append(Edit(target, old.format(**words), "\n".join(new).format(**words)))
+    return tuple(found)
+
+
+_ONCE = "{deq} = mul {acc} {scale} if not two_step{end}"
 
 DEQUANTIZERS = (
-    _dequantizer("fused_as_two_step", "a fused dequantizer rounds the accumulator first", "D1",
-                 f"{_FXP}dequantize", _FUSED,
-                 "    deq = fp16.mul(fp16.from_int32(acc, mode), scale, mode)"),
-    _dequantizer("two_step_as_fused", "a two_step dequantizer multiplies the whole accumulator", "D2",
-                 f"{_FXP}dequantize", "fp16.mul(acc_fp16, scale, mode)",
-                 "softfloat.mul(FP16, softfloat.integer(acc), fp16.read(scale, mode), mode)"),
-    _dequantizer("fused_through_float32", "the product of the dequantizer is rounded to FP32 first", "D1",
-                 f"{_FXP}dequantize", _FUSED,
-                 "    wide = softfloat.mul(type(FP16)(8, 23), softfloat.integer(acc), fp16.read(scale, mode))\n"
-                 "    deq = fp16.from_float32(wide, mode)"),
-    _dequantizer("zero_accumulator_negative", "a zero accumulator gives -0", "D1",
-                 f"{_FXP}dequantize", "softfloat.integer(acc)", "softfloat.integer(acc)._replace(sign=int(acc <= 0))"),
-    _dequantizer("bias_fused", "the bias is added before the one rounding of the dequantizer", "D3",
-                 "oracle.conv:forward", 'map_words(add, np.uint16, deq, np.asarray(inputs["bias"]))',
-                 "map_words(lambda acc, s, b: softfloat.fma(FP16, softfloat.integer(acc), fp16.read(s, config.mode),"
-                 ' fp16.read(b, config.mode), config.mode), np.uint16, sums["acc"], scale,'
-                 ' np.asarray(inputs["bias"]))'),
+    _dequantizer("fused_as_two_step", "a fused dequantizer rounds the accumulator first", "D1", *_everywhere(
+        _ONCE, "let acc_16 : 16, {axes} = convert {acc} if not two_step{end}",
+        "{deq} = mul acc_16 {scale} if not two_step{end}")),
+    _dequantizer("two_step_as_fused", "a two_step dequantizer multiplies the whole accumulator", "D2", *_everywhere(
+        "{deq} = mul {acc}_fp16 {scale} if two_step{end}", "{deq} = mul {acc} {scale} if two_step{end}")),
+    _dequantizer("fused_through_float32", "the product of the dequantizer is rounded to FP32 first", "D1", *_everywhere(
+        _ONCE, "let deq_32 : 32, {axes} = mul {acc} {scale} if not two_step{end}",
+        "{deq} = convert deq_32 if not two_step{end}")),
+    _dequantizer("zero_accumulator_negative", "a zero accumulator gives -0", "D1", Edit(
+        "contract.arithmetic:rounded", "for name in formats]",
+        "for name in formats]\n"
+        "    if line.op == 'mul' and formats[0] == 'reg':\n"
+        "        reads[0] = lambda acc: softfloat.integer(acc)._replace(sign=int(acc <= 0))")),
+    _dequantizer("bias_fused", "the bias is added before the one rounding of the dequantizer", "D3", Edit(
+        _FORWARD, "out y : 16, n oh ow c_out = add deq bias if biased",
+        "out y : 16, n oh ow c_out = fma acc scale bias if biased")),
     _dequantizer("scale_of_the_neighbour", "an output channel is dequantized by its neighbour's scale", "D3",
-                 "oracle.conv:_dequantized", "np.broadcast_arrays(acc, scale)",
-                 "np.broadcast_arrays(acc, np.roll(scale, 1))"),
+                 neighbours("C1", "scale")),
     _dequantizer("bias_of_the_neighbour", "an output channel adds its neighbour's bias", "D3",
-                 "oracle.conv:forward", 'np.asarray(inputs["bias"])', 'np.roll(np.asarray(inputs["bias"]), 1)'),
+                 neighbours("C1", "bias")),
 )  # fmt: skip
 
 FIXED_POINT = (*QUANTIZERS, *STOCHASTIC, *MEMORY, *ACCUMULATORS, *DEQUANTIZERS)

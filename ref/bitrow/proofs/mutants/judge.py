@@ -1,7 +1,7 @@
 """Which cases of a vector set find a mutant: each case computed again from its stored inputs by the faulty oracle.
 
-A case whose computation never calls a function that the mutant changes cannot find it, and is not run: a profile of
-the sound oracle says what each case calls. Passes of whole networks are left out, since their layers are judged
+A case whose computation runs no function and no line that the mutant changes cannot find it, and is not run: a profile
+of the sound oracle says what each case runs. Passes of whole networks are left out, since their layers are judged
 one by one, each from its own stored inputs.
 """
 
@@ -9,16 +9,18 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import CodeType, FrameType, TracebackType
 from typing import Any, NamedTuple
 
 import numpy as np
 
+from bitrow.contract import interpreter
 from bitrow.contract.operation import Operation
 from bitrow.errors import BitrowError
 from bitrow.proofs.mutants import apply
+from bitrow.proofs.mutants.apply import Part
 from bitrow.proofs.mutants.mutant import Mutant
 from bitrow.vectors import store
 from bitrow.vectors.network_pass import WholePass
@@ -42,14 +44,14 @@ class Kill(NamedTuple):
 
 @dataclass(frozen=True)
 class Judged:
-    """A case of a set, ready to be computed again: what is given, what is expected, and what its computation calls."""
+    """A case of a set, ready to be computed again: what is given, what is expected, and what its computation runs."""
 
     name: str
     operation: Operation
     config: Any
     given: Mapping[str, np.ndarray]
     expected: Mapping[str, np.ndarray]
-    calls: frozenset[CodeType]
+    parts: frozenset[Part]
 
     @property
     def words(self) -> int:
@@ -61,13 +63,16 @@ class Judged:
         return self.operation.oracle(self.config, self.given)
 
 
-def called(run: Callable[[], object]) -> frozenset[CodeType]:
-    """The code of every Python function that `run` calls, caches emptied before."""
-    found: set[CodeType] = set()
+def parts_run_by(run: Callable[[], object]) -> frozenset[Part]:
+    """The code of every Python function that `run` calls, and the lines of operations, caches emptied before."""
+    codes: set[CodeType] = set()
+    runs: list[tuple[Operation, Any, Any]] = []
 
     def note(frame: FrameType, event: str, argument: object) -> None:
         if event == "call":
-            found.add(frame.f_code)
+            codes.add(frame.f_code)
+            if frame.f_code is interpreter.run.__code__:
+                runs.append((frame.f_locals["operation"], frame.f_locals["config"], frame.f_locals["given"]))
 
     apply.clear_caches()
     before = sys.getprofile()
@@ -76,7 +81,8 @@ def called(run: Callable[[], object]) -> frozenset[CodeType]:
         run()
     finally:
         sys.setprofile(before)
-    return frozenset(found)
+    lines = {(operation, line) for operation, config, given in runs for line in operation.active(config, given)}
+    return frozenset(codes) | lines
 
 
 def first_difference(
@@ -106,30 +112,34 @@ def load(folder: Path) -> Iterator[Judged]:
         given, expected = split(case)
         sound = Judged(name, case.operation, case.config, given, expected, frozenset())
         results: list[dict[str, np.ndarray]] = []
-        calls = called(lambda: results.append(sound.compute()))  # noqa: B023 run at once
+        parts = parts_run_by(lambda: results.append(sound.compute()))  # noqa: B023 run at once
         wrong = first_difference(name, results[0], expected)
         if wrong is not None:
             raise BitrowError(
                 f"{folder}/{name} {wrong.tap} element {wrong.element}: found {wrong.found:x} by the sound oracle, "
                 f"expected {wrong.expected:x} of the set; run bitrow verify"
             )
-        yield Judged(name, case.operation, case.config, given, expected, calls)
+        yield replace(sound, parts=parts)
 
 
-def raised_by(traceback: TracebackType | None, faulty: frozenset[CodeType]) -> bool:
-    """Whether an error passed through faulty code on its way."""
+def raised_by(traceback: TracebackType | None, faulty: apply.Fault) -> bool:
+    """Whether an error passed through faulty code, or through a run of a faulty program, on its way."""
+    codes = set(faulty.codes.values())
     while traceback is not None:
-        if traceback.tb_frame.f_code in faulty:
+        frame = traceback.tb_frame
+        if frame.f_code in codes:
+            return True
+        if frame.f_code is interpreter.run.__code__ and frame.f_locals["operation"] in faulty.texts:
             return True
         traceback = traceback.tb_next
     return False
 
 
-def judge(case: Judged, faulty: frozenset[CodeType]) -> Kill | None:
+def judge(case: Judged, faulty: apply.Fault) -> Kill | None:
     """Whether the case finds the fault that is applied now.
 
-    An error counts where it passed through the faulty function: the operation itself failed. Any other is a defect
-    of the judge, and goes on.
+    An error counts where it passed through the faulty function or program: the operation itself failed. Any other is a
+    defect of the judge, and goes on.
     """
     try:
         results = case.compute()
@@ -141,9 +151,9 @@ def judge(case: Judged, faulty: frozenset[CodeType]) -> Kill | None:
 
 
 def reachable(mutant: Mutant, cases: Iterable[Judged]) -> list[Judged]:
-    """The cases whose computation calls a function that the mutant changes."""
-    shipped = {apply.function(edit.target).__code__ for edit in mutant.edits}
-    return [case for case in cases if case.calls & shipped]
+    """The cases whose computation runs a function or a line that the mutant changes."""
+    changed = apply.changed(mutant)
+    return [case for case in cases if case.parts & changed]
 
 
 def kills(mutant: Mutant, cases: Iterable[Judged], first_only: bool = False) -> list[Kill]:

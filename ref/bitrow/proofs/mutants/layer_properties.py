@@ -37,9 +37,10 @@ from bitrow.formats import (
     Gradient,
     QuantRounding,
 )
-from bitrow.proofs.mutants.judge import first_difference
+from bitrow.proofs.mutants.code_properties import lfsr_sequence, registers
 from bitrow.proofs.mutants.properties import Property
-from bitrow.proofs.mutants.word_properties import MINUS, lfsr_sequence, registers, rounded
+from bitrow.proofs.mutants.runs import Run, differing
+from bitrow.proofs.mutants.word_properties import MINUS, rounded
 from bitrow.vectors import layer_problems, problems
 from bitrow.vectors.problems import GENERAL_SCALES, POWER_SCALES, ConvShapes, Problem, Scales
 from bitrow.vectors.stimulus import Stream
@@ -448,7 +449,7 @@ _MODELS: dict[str, Callable[..., Words]] = {
 
 
 @functools.cache
-def _expected(build: Callable[[], list[Problem]]) -> list[tuple[Problem, Words]]:
+def _expected(build: Callable[[], list[Problem]]) -> list[Run]:
     found = []
     with np.errstate(all="ignore"):
         for problem in build():
@@ -456,18 +457,8 @@ def _expected(build: Callable[[], list[Problem]]) -> list[tuple[Problem, Words]]
     return found
 
 
-def _check(build: Callable[[], list[Problem]]) -> str | None:
-    for problem, expected in _expected(build):
-        results = problem.operation.oracle(problem.config, problem.given)
-        wrong = first_difference(f"{problem.operation.name} {problem.name}", results, expected)
-        if wrong is not None:
-            where = f"{wrong.case} {wrong.tap} element {wrong.element}"
-            return f"{where}: found {wrong.found:#x}, expected {wrong.expected:#x}"
-    return None
-
-
 def _property(name: str, says: str, clause: str, build: Callable[[], list[Problem]]) -> Property:
-    return Property(name, says, clause, lambda: _check(build))
+    return Property(name, says, clause, lambda: differing(_expected(build)))
 
 
 LAYER_PROPERTIES = (

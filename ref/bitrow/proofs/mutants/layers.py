@@ -2,109 +2,122 @@
 
 from __future__ import annotations
 
-from bitrow.proofs.mutants.mutant import Edit, Family, Mutant
+from bitrow.proofs.mutants.mutant import Edit, Family, Mutant, neighbours
 
-_NORM, _LAYERS, _POOL = "oracle.batch_norm:", "oracle.layers:", "oracle.pool:"
-_FORWARD, _BACKWARD = f"{_NORM}_channel_forward", f"{_NORM}_channel_backward"
+_FROZEN, _FORWARD = "contract.batch_norm:FORWARD_FROZEN", "contract.batch_norm:FORWARD_BATCH"
+_BACKWARD, _WORDS = "contract.batch_norm:BACKWARD_BATCH", "contract.arithmetic:"
 
 
-def _norm(name: str, does: str, clause: str, target: str, old: str, new: str) -> Mutant:
-    return Mutant(name, does, Family.BATCH_NORM, clause, (Edit(target, old, new),))
+def _norm(name: str, does: str, clause: str, *edits: Edit) -> Mutant:
+    return Mutant(name, does, Family.BATCH_NORM, clause, edits)
+
+
+def _step(name: str, does: str, clause: str, target: str, old: str, *new: str) -> Mutant:
+    return _norm(name, does, clause, Edit(target, old, "\n".join(new)))
 
 
 NORMS = (
     _norm("norm_fused", "frozen batch norm fuses its product and sum", "B1",
-          f"{_NORM}_affine", "map_words(functools.partial(fp16.add, mode=mode), np.uint16, ay, b)",
-          "map_words(lambda ai, yi, bi: fp16.fma(ai, yi, bi, mode), np.uint16, a, y, b)"),
+          Edit(_FROZEN, "out z : 16, n h w c = add ay b if not fma", "out z : 16, n h w c = fma a y b if not fma"),
+          Edit(_FORWARD, "out z : 16, n h w c = add ay b16 if not fma",
+               "out z : 16, n h w c = fma a16 y b16 if not fma")),
     _norm("norm_fma_split", "the fma option rounds the product, too", "B1",
-          f"{_NORM}_affine", "fp16.fma(ai, yi, bi, mode)", "fp16.add(fp16.mul(ai, yi, mode), bi, mode)"),
+          Edit(_FROZEN, "out z : 16, n h w c = fma a y b if fma",
+               "let product : 16, n h w c = mul a y if fma\nout z : 16, n h w c = add product b if fma"),
+          Edit(_FORWARD, "out z : 16, n h w c = fma a16 y b16 if fma",
+               "let product : 16, n h w c = mul a16 y if fma\nout z : 16, n h w c = add product b16 if fma")),
     _norm("norm_gradient_of_the_neighbour", "a frozen channel's gradient takes its neighbour's a", "B1",
-          f"{_NORM}backward_frozen", "np.uint16, a, wanted", "np.uint16, np.roll(a, 1), wanted"),
-    _norm("variance_negated", "the variance is E[x]^2 - E[x^2]", "B2",
-          _FORWARD, 'acc.sub(t["s2m"], t["mean_sq"])', 'acc.sub(t["mean_sq"], t["s2m"])'),
-    _norm("variance_not_clamped", "a negative variance is not clamped to 0", "B2",
-          _FORWARD, 'acc.positive_part(t["var_raw"])', 't["var_raw"]'),
-    _norm("variance_drops_nan", "a NaN variance is clamped to 0", "B2",
-          "oracle.reduce:Arithmetic.positive_part", "return self.fmt.nan_bits", "return 0"),
-    _norm("mean_by_division", "the mean is s1 / M, not s1 * m", "B2",
-          _FORWARD, 'acc.mul(s1, m)', "acc.div(s1, acc.div(acc.one, m))"),
-    _norm("mean_square_reassociated", "the squared mean is (s1*s1) * (m*m)", "B2",
-          _FORWARD, 'acc.mul(t["mean"], t["mean"])', "acc.mul(acc.mul(s1, s1), acc.mul(m, m))"),
-    _norm("root_of_the_reciprocal", "r is sqrt(1 / var_eps), not 1 / std", "B2",
-          _FORWARD, 'acc.div(acc.one, t["std"])', 'acc.sqrt(acc.div(acc.one, t["var_eps"]))'),
-    _norm("eps_after_the_root", "eps is added after the root", "B2",
-          _FORWARD, 't["std"] = acc.sqrt(t["var_eps"])',
-          't["std"] = acc.add(acc.sqrt(t["var"]), acc.host_value(eps))'),
-    _norm("a16_rounded_twice", "a16 is the FP16 product of gamma and r, each rounded to FP16 before", "B2",
-          _FORWARD, 'acc.to_fp16(t["a"], mode)',
-          'fp16.mul(acc.to_fp16(acc.host_value(gamma), mode), acc.to_fp16(t["r"], mode), mode)'),
-    _norm("host_values_truncated", "gamma, beta and eps become FP16 by truncation", "B2",
-          "oracle.reduce:Arithmetic.host_value", "FloatMode())",
-          "FloatMode(type(self.mode.rounding).TOWARD_ZERO))"),
-    _norm("gradient_centered_on_dz", "dgamma is centered with the order of its difference turned", "B3",
-          _BACKWARD, 'acc.sub(t2, t["mean_t1"])', 'acc.sub(t["mean_t1"], t2)'),
-    _norm("gradient_takes_a16", "ar takes a after its rounding to FP16", "B3",
-          _BACKWARD, 't["ar"] = acc.mul(a, r)',
-          't["ar"] = acc.mul(softfloat.round_number(acc.fmt, softfloat.unpack(FP16, acc.to_fp16(a, mode))), r)'),
-    _norm("gradient_reassociated", "ar_dgamma is a * (r * dgamma)", "B3",
-          _BACKWARD, 'acc.mul(t["ar"], t["dgamma"])', 'acc.mul(a, acc.mul(r, t["dgamma"]))'),
-    _norm("gradient_mean_added", "q adds p * mean", "B3",
-          _BACKWARD, 'acc.sub(t["at1_m"], t["p_mean"])', 'acc.add(t["at1_m"], t["p_mean"])'),
-    _norm("gradient_fused", "adz + py is fused with its first product", "B3",
-          f"{_NORM}backward_batch", 'map_words(add, np.uint16, taps["adz"], taps["py"])',
-          'map_words(lambda i, g, p: fp16.fma(i, g, p, mode), np.uint16, a16, dz, taps["py"])'),
-    _norm("gradient_offset_first", "q16 is added before py", "B3",
-          f"{_NORM}backward_batch", 'map_words(add, np.uint16, taps["adz_py"], taps["q16"])',
-          'map_words(lambda i, p, q: add(add(i, q), p), np.uint16, taps["adz"], taps["py"], taps["q16"])'),
+          neighbours("B1 backward", "a")),
+    _step("variance_negated", "the variance is E[x]^2 - E[x^2]", "B2",
+          _FORWARD, "var_raw : acc, c = sub s2m mean_sq", "var_raw : acc, c = sub mean_sq s2m"),
+    _step("variance_not_clamped", "a negative variance is not clamped to 0", "B2",
+          _FORWARD, "var : acc, c = positive var_raw", "var : acc, c = copy var_raw"),
+    _step("variance_drops_nan", "a NaN variance is clamped to 0", "B2",
+          f"{_WORDS}positive_part", "return fmt.nan_bits", "return 0"),
+    _step("mean_by_division", "the mean is s1 / M, not s1 * m", "B2",
+          _FORWARD, "mean : acc, c = mul s1 m", "let count : acc = div 1 m", "mean : acc, c = div s1 count"),
+    _step("mean_square_reassociated", "the squared mean is (s1*s1) * (m*m)", "B2",
+          _FORWARD, "mean_sq : acc, c = mul mean mean", "let s1_sq : acc, c = mul s1 s1", "let m_sq : acc = mul m m",
+          "mean_sq : acc, c = mul s1_sq m_sq"),
+    _step("root_of_the_reciprocal", "r is sqrt(1 / var_eps), not 1 / std", "B2",
+          _FORWARD, "r : acc, c = div 1 std", "let inverse : acc, c = div 1 var_eps", "r : acc, c = sqrt inverse"),
+    _step("eps_after_the_root", "eps is added after the root", "B2",
+          _FORWARD, "std : acc, c = sqrt var_eps", "let root : acc, c = sqrt var", "std : acc, c = add root eps"),
+    _step("a16_rounded_twice", "a16 is the FP16 product of gamma and r, each rounded to FP16 before", "B2",
+          _FORWARD, "a16 : 16, c = convert a", "let gamma_acc : acc, c = convert gamma",
+          "let gamma16 : 16, c = convert gamma_acc", "let r16 : 16, c = convert r", "a16 : 16, c = mul gamma16 r16"),
+    _step("host_values_truncated", "gamma, beta and eps become FP16 by truncation", "B2",
+          f"{_WORDS}_host", "FloatMode())", "FloatMode(Rounding.TOWARD_ZERO))"),
+    _step("gradient_centered_on_dz", "dgamma is centered with the order of its difference turned", "B3",
+          _BACKWARD, "centered : acc, c = sub t2 mean_t1", "centered : acc, c = sub mean_t1 t2"),
+    _step("gradient_takes_a16", "ar takes a after its rounding to FP16", "B3",
+          _BACKWARD, "ar : acc, c = mul a r", "let a_16 : 16, c = convert a", "ar : acc, c = mul a_16 r"),
+    _step("gradient_reassociated", "ar_dgamma is a * (r * dgamma)", "B3",
+          _BACKWARD, "ar_dgamma : acc, c = mul ar dgamma", "let r_dgamma : acc, c = mul r dgamma",
+          "ar_dgamma : acc, c = mul a r_dgamma"),
+    _step("gradient_mean_added", "q adds p * mean", "B3",
+          _BACKWARD, "q : acc, c = sub at1_m p_mean", "q : acc, c = add at1_m p_mean"),
+    _step("gradient_fused", "adz + py is fused with its first product", "B3",
+          _BACKWARD, "adz_py : 16, n h w c = add adz py", "adz_py : 16, n h w c = fma a16 dz py"),
+    _step("gradient_offset_first", "q16 is added before py", "B3",
+          _BACKWARD, "out dy : 16, n h w c = add adz_py q16", "let adz_q : 16, n h w c = add adz q16",
+          "out dy : 16, n h w c = add adz_q py"),
 )  # fmt: skip
 
+_WINDOWS = "contract.windows:"
+_AVERAGE, _AVERAGE_DX = "contract.pool:AVG_FORWARD", "contract.pool:AVG_BACKWARD"
+_HEAD, _HEAD_DX = "contract.linear:FORWARD", "contract.linear:BACKWARD"
+_AVERAGE_Y, _HEAD_Y = "out y : 16, n oh ow c = mul sum inv_n", "out y : 16, n o = add sum bias"
+_INVERSE, _PRODUCTS = "let inv_n : {} = reciprocal", "let products : 32, n i o = product wide weight"
 
-def _layer(name: str, does: str, clause: str, target: str, old: str, new: str) -> Mutant:
-    return Mutant(name, does, Family.LAYERS, clause, (Edit(target, old, new),))
+
+def _layer(name: str, does: str, clause: str, *edits: Edit) -> Mutant:
+    return Mutant(name, does, Family.LAYERS, clause, edits)
+
+
+def _one(name: str, does: str, clause: str, target: str, old: str, *new: str) -> Mutant:
+    return _layer(name, does, clause, Edit(target, old, "\n".join(new)))
 
 
 OTHERS = (
-    _layer("relu_passes_at_zero", "relu passes the gradient where x is +0", "A1",
-           f"{_LAYERS}relu_passes", "fp16.is_positive(x)", "0 <= x <= FP16.infinity_bits"),
-    _layer("relu_keeps_minus_zero", "relu keeps the sign of what it clips", "A1",
-           f"{_LAYERS}relu", "        return 0\n", "        return x & 0x8000\n"),
-    _layer("relu_drops_nan", "relu turns NaN into 0", "A1", f"{_LAYERS}relu", "return FP16.nan_bits", "return 0"),
-    _layer("relu6_passes_at_six", "relu6 passes the gradient where x is 6", "A1",
-           f"{_LAYERS}relu_passes", "x >= _SIX", "x > _SIX"),
-    _layer("relu_flushes", "relu takes subnormals for zero", "A1",
-           "oracle.fp16:is_positive", "0 < a <=", "0x3FF < a <="),
-    _layer("pool_last_maximum", "the last maximum of a window wins", "A2",
-           f"{_POOL}_winner", "max(candidates,", "max(reversed(candidates),"),
-    _layer("pool_ignores_nan", "NaN loses in max pool", "A2",
-           f"{_POOL}_order", "return FP16.infinity_bits + 1", "return -FP16.infinity_bits - 1"),
-    _layer("pool_orders_zeros", "+0 is greater than -0 in max pool", "A2",
-           f"{_POOL}_order", "return -magnitude if a & FP16.sign_mask else magnitude",
-           "return -magnitude - (magnitude == 0) / 2 if a & FP16.sign_mask else magnitude"),
-    _layer("pool_padding_wins", "a row of padding competes as zeros", "A2",
-           f"{_POOL}max_forward", "x[image, at].tolist() for kh, at in enumerate(row_sources[i]) if at is not None",
-           "(x[0, 0] * 0 if at is None else x[image, at]).tolist() for kh, at in enumerate(row_sources[i])"),
-    _layer("pool_last_gradient_wins", "an input that wins twice keeps the last gradient only", "A2",
-           f"{_POOL}_gathered", "        return 0\n", "        return 0\n    won = won[-1:]\n"),
+    _one("relu_passes_at_zero", "relu passes the gradient where x is +0", "A1",
+         f"{_WORDS}relu_passes", "fp16.is_positive(x)", "0 <= x <= FP16.infinity_bits"),
+    _one("relu_keeps_minus_zero", "relu keeps the sign of what it clips", "A1",
+         f"{_WORDS}relu", "        return 0\n", "        return x & 0x8000\n"),
+    _one("relu_drops_nan", "relu turns NaN into 0", "A1", f"{_WORDS}relu", "return FP16.nan_bits", "return 0"),
+    _one("relu6_passes_at_six", "relu6 passes the gradient where x is 6", "A1",
+         f"{_WORDS}relu_passes", "x >= _SIX", "x > _SIX"),
+    _one("relu_flushes", "relu takes subnormals for zero", "A1",
+         "oracle.fp16:is_positive", "0 < a <=", "0x3FF < a <="),
+    _one("pool_last_maximum", "the last maximum of a window wins", "A2",
+         f"{_WINDOWS}_winner", "max(candidates,", "max(reversed(candidates),"),
+    _one("pool_ignores_nan", "NaN loses in max pool", "A2",
+         f"{_WINDOWS}_order", "return FP16.infinity_bits + 1", "return -FP16.infinity_bits - 1"),
+    _one("pool_orders_zeros", "+0 is greater than -0 in max pool", "A2",
+         f"{_WINDOWS}_order", "return -magnitude if a & FP16.sign_mask else magnitude",
+         "return -magnitude - (magnitude == 0) / 2 if a & FP16.sign_mask else magnitude"),
+    _one("pool_padding_wins", "a row of padding competes as zeros", "A2",
+         f"{_WINDOWS}_kept_rows", "rows[image, at] for kh, at in enumerate(sources) if at is not None",
+         "np.zeros_like(rows[0, 0]).tolist() if at is None else rows[image, at] for kh, at in enumerate(sources)"),
+    _one("pool_last_gradient_wins", "an input that wins twice keeps the last gradient only", "A2",
+         f"{_WINDOWS}_gathered", "        return 0\n", "        return 0\n    won = won[-1:]\n"),
     _layer("average_inverse_in_fp16", "1/n of an average is rounded to FP16", "A3",
-           f"{_POOL}_inv_n", "fp32.read(fp32.from_fraction(Fraction(1, kernel[0] * kernel[1])))",
-           "fp16.read(softfloat.from_fraction(FP16, Fraction(1, kernel[0] * kernel[1])))"),
-    _layer("average_sum_to_fp16", "the sum of an average is rounded to FP16 before it is scaled", "A3",
-           f"{_POOL}avg_forward", "softfloat.mul(FP16, fp32.read(s), inv_n, config.mode)",
-           "softfloat.mul(FP16, fp16.read(fp16.from_float32(s, config.mode)), inv_n, config.mode)"),
-    _layer("average_through_float32", "the product of an average is rounded to FP32 first", "A3",
-           f"{_POOL}avg_forward", "softfloat.mul(FP16, fp32.read(s), inv_n, config.mode)",
-           "fp16.from_float32(softfloat.mul(FP32, fp32.read(s), inv_n), config.mode)"),
+           *(Edit(target, _INVERSE.format(32), _INVERSE.format(16)) for target in (_AVERAGE, _AVERAGE_DX))),
+    _one("average_sum_to_fp16", "the sum of an average is rounded to FP16 before it is scaled", "A3",
+         _AVERAGE, _AVERAGE_Y, "let sum_16 : 16, n oh ow c = convert sum",
+         "out y : 16, n oh ow c = mul sum_16 inv_n"),
+    _one("average_through_float32", "the product of an average is rounded to FP32 first", "A3",
+         _AVERAGE, _AVERAGE_Y, "let y_32 : 32, n oh ow c = mul sum inv_n", "out y : 16, n oh ow c = convert y_32"),
     _layer("head_products_in_fp16", "the head rounds its products to FP16", "A4",
-           f"{_LAYERS}_products", "softfloat.mul(FP32, fp16.read(a, mode), fp16.read(b, mode))",
-           "fp16.to_float32(fp16.mul(a, b, mode))"),
-    _layer("head_sum_to_fp16", "the head rounds its sum to FP16 before the bias", "A4",
-           f"{_LAYERS}linear_forward", "softfloat.add(FP16, fp32.read(s), fp32.read(b), config.mode)",
-           "softfloat.add(FP16, fp16.read(fp16.from_float32(s, config.mode)), fp32.read(b), config.mode)"),
-    _layer("head_sum_through_float32", "the head adds its bias in FP32, then rounds to FP16", "A4",
-           f"{_LAYERS}linear_forward", "softfloat.add(FP16, fp32.read(s), fp32.read(b), config.mode)",
-           "fp16.from_float32(fp32.add(s, b), config.mode)"),
+           *(Edit(target, _PRODUCTS, f"let products_16 : 16, n i o = mul {given} weight\n"
+                                     "let products : 32, n i o = widen products_16")
+             for target, given in ((_HEAD, "x"), (_HEAD_DX, "dy")))),
+    _one("head_sum_to_fp16", "the head rounds its sum to FP16 before the bias", "A4",
+         _HEAD, _HEAD_Y, "let sum_16 : 16, n o = convert sum", "out y : 16, n o = add sum_16 bias"),
+    _one("head_sum_through_float32", "the head adds its bias in FP32, then rounds to FP16", "A4",
+         _HEAD, _HEAD_Y, "let y_32 : 32, n o = add sum bias", "out y : 16, n o = convert y_32"),
     _layer("head_gradient_transposed", "the head's gradient takes the weights of the neighbouring input", "A4",
-           f"{_LAYERS}linear_backward", "weight[None]", "np.roll(weight, 1, axis=0)[None]"),
+           neighbours("A4 backward", "weight")),
 )  # fmt: skip
 
 LAYERS = (*NORMS, *OTHERS)

@@ -14,7 +14,7 @@ from bitrow.proofs.mutants.mutant import Mutant
 
 @dataclass(frozen=True)
 class Property:
-    """A statement about functions of the oracle or the pipeline, with the clause that it comes from.
+    """A statement about the contract, the oracle or the pipeline, with the clause that it comes from.
 
     `check` looks at its whole stated domain and returns the first counterexample in words, or None. What it expects
     comes from judges that share no code with the functions: Fractions, numpy's float16 and float32, plain counting.
@@ -27,10 +27,10 @@ class Property:
 
 
 class Sound(NamedTuple):
-    """A property that holds of the sound functions, and the code that its check calls."""
+    """A property that holds of the sound functions, and what its check runs."""
 
     property: Property
-    calls: frozenset
+    parts: frozenset[apply.Part]
 
 
 class Broken(NamedTuple):
@@ -42,12 +42,13 @@ class Broken(NamedTuple):
 
 
 def every() -> tuple[Property, ...]:
-    """All properties, of words, of layers and of the row pipeline."""
+    """All properties, of words, of codes, of layers and of the row pipeline."""
+    from bitrow.proofs.mutants.code_properties import CODE_PROPERTIES
     from bitrow.proofs.mutants.layer_properties import LAYER_PROPERTIES
     from bitrow.proofs.mutants.row_properties import ROW_PROPERTIES
     from bitrow.proofs.mutants.word_properties import WORD_PROPERTIES
 
-    return (*WORD_PROPERTIES, *LAYER_PROPERTIES, *ROW_PROPERTIES)
+    return (*WORD_PROPERTIES, *CODE_PROPERTIES, *LAYER_PROPERTIES, *ROW_PROPERTIES)
 
 
 def control(properties: Iterable[Property]) -> list[Sound]:
@@ -60,10 +61,10 @@ def control(properties: Iterable[Property]) -> list[Sound]:
     for one in properties:
         one.check()  # makes what it expects, so that the profile below sees the check alone
         results: list[str | None] = []
-        calls = judge.called(lambda one=one, results=results: results.append(one.check()))  # type: ignore[misc]
+        parts = judge.parts_run_by(lambda one=one, results=results: results.append(one.check()))  # type: ignore[misc]
         if results[0] is not None:
             raise BitrowError(f"property {one.name}: found {results[0]} without a mutant, expected it to hold")
-        found.append(Sound(one, calls))
+        found.append(Sound(one, parts))
     return found
 
 
@@ -78,9 +79,9 @@ def sound() -> tuple[Sound, ...]:
 
 
 def broken(mutant: Mutant, properties: Iterable[Sound], first_only: bool = False) -> list[Broken]:
-    """The properties that a mutant breaks; one whose check calls no changed function cannot be broken."""
-    shipped = {apply.function(edit.target).__code__ for edit in mutant.edits}
-    run = [sound.property for sound in properties if sound.calls & shipped]
+    """The properties that a mutant breaks; one whose check runs nothing that it changes cannot be broken."""
+    changed = apply.changed(mutant)
+    run = [sound.property for sound in properties if sound.parts & changed]
     found: list[Broken] = []
     with apply.applied(mutant) as faulty:
         for one in run:

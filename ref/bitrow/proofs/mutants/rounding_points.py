@@ -1,108 +1,157 @@
 """One fault for every rounding point of the contract: truncated there, and rounded as stated everywhere else.
 
-A set that finds them all holds, for each named intermediate, a word that its rounding decides.
+A set that finds them all holds, for each named intermediate, a word that its rounding decides. The points are lines of
+the programs, so that a new operation's have their mutants by themselves: each is named by its line, but for those that
+`POINTS` names. A unit's one line is none of them: it is the arithmetic that `arithmetic` holds the faults of.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterator
+from types import ModuleType
+from typing import NamedTuple
 
+from bitrow.contract import operations
+from bitrow.contract.arithmetic import ROUNDED
+from bitrow.contract.operation import Operation
+from bitrow.contract.program import Line
+from bitrow.proofs.mutants.apply import rows
 from bitrow.proofs.mutants.mutant import Edit, Family, Mutant
 
-_FXP, _CONV, _NORM = "oracle.fxp:", "oracle.conv:", "oracle.batch_norm:"
-_LAYERS, _POOL, _REDUCE = "oracle.layers:", "oracle.pool:", "oracle.reduce:"
+# What rounds as its line says; `won` and `float_macs` round in functions of their own.
+ROUNDS = (*ROUNDED, "tree", "running", "partial_sums", "reciprocal")
 
 
-def _cut(mode: str) -> str:
-    """The text of a mode that truncates, and is as the mode in the text `mode` otherwise."""
-    return f"FloatMode(type({mode}.rounding).TOWARD_ZERO, {mode}.overflow, {mode}.flush)"
+class At(NamedTuple):
+    """The lines of this name in the program of `target`, as far as they are there under `conditions`."""
+
+    target: str
+    line: str
+    conditions: tuple[tuple[str, bool], ...] = ()
 
 
-def _point(name: str, clause: str, target: str, old: str, new: str, what: str = "") -> Mutant:
-    does = f"{what or name.replace('_', ' ')} is truncated"
-    return Mutant(f"{name}_truncated", does, Family.POINTS, clause, (Edit(target, old, new),))
+class Point(NamedTuple):
+    """What one mutant truncates, by name, clause, and in words where the name does not say it."""
+
+    name: str
+    clause: str
+    what: str = ""
+    lines: tuple[At, ...] = ()
 
 
-def _in_mode(name: str, clause: str, target: str, old: str, mode: str = "mode", what: str = "") -> Mutant:
-    """A point whose operation takes the mode last in `old`."""
-    head, _, tail = old.rpartition(mode)
-    return _point(name, clause, target, old, head + _cut(mode) + tail, what)
+_NORM, _CONV, _FIXED = "contract.batch_norm:", "contract.conv:", "contract.fixed_point:"
+_LAYERS, _POOL, _HEAD = "contract.elementwise:", "contract.pool:", "contract.linear:"
+_FUSED, _TWO_STEP, _CODES = ("two_step", False), ("two_step", True), ("float", False)
 
 
-UNITS = (
-    _in_mode("t", "Q1", f"{_FXP}quantize", "fp16.mul(x, inv_scale, mode)"),
-    _in_mode("drawn_t", "Q3", f"{_FXP}quantize_stochastic", "fp16.mul(x, inv_scale, mode)", what="t of drawn codes"),
-    _in_mode("deq", "D1", f"{_FXP}dequantize", "fp16.read(scale, mode), mode)", what="deq of a fused dequantizer"),
-    _in_mode("acc_fp16", "D2", f"{_FXP}dequantize", "fp16.from_int32(acc, mode)"),
-    _in_mode("two_step_deq", "D2", f"{_FXP}dequantize", "fp16.mul(acc_fp16, scale, mode)",
-             what="deq of a two_step dequantizer"),
-    _in_mode("biased_y", "D3", f"{_CONV}forward", "add = functools.partial(fp16.add, mode=config.mode)",
-             "config.mode", "the sum of deq and bias"),
-    _in_mode("dy_folded", "C2", f"{_CONV}backward", "functools.partial(fp16.mul, mode=config.mode)", "config.mode"),
-    _in_mode("scaled_dx_sum", "C3", f"{_CONV}_scaled_sums", "scale, config.mode)", "config.mode",
-             "dx_deq of an FP16 gradient"),
-    _point("dx_sum", "C3", "oracle.float_sum:_fp32_of_units", "magnitude, -24)",
-           f"magnitude, -24, {_cut('softfloat.NEAREST')})", "the running sum of an FP16 gradient"),
-    _in_mode("added", "A2", f"{_LAYERS}add_forward", "mode=config.mode)", "config.mode", "the residual sum"),
-    _in_mode("accumulated", "A5", f"{_LAYERS}accumulate", "mode=mode)", what="the sum of a value's gradients"),
-    _in_mode("head_y", "A4", f"{_LAYERS}linear_forward", "fp32.read(b), config.mode)", "config.mode", "the head's y"),
-    _in_mode("head_dx", "A4", f"{_LAYERS}linear_backward", "fp16.from_float32, mode=config.mode)", "config.mode",
-             "the head's dx"),
-    _in_mode("pooled_dx", "A2", f"{_POOL}_gathered", "fp16.add(total, dy, mode)",
-             what="the gradient of a shared winner"),
-    _in_mode("average", "A3", f"{_POOL}avg_forward", "inv_n, config.mode)", "config.mode", "y of an average"),
-    _in_mode("average_dx", "A3", f"{_POOL}avg_backward", "fp16.read(g, mode), inv_n, mode)", what="dx of an average"),
-    _point("inv_n", "A3", f"{_POOL}_inv_n", "fp32.from_fraction(Fraction(1, kernel[0] * kernel[1]))",
-           f"softfloat.from_fraction(FP32, Fraction(1, kernel[0] * kernel[1]), {_cut('softfloat.NEAREST')})"),
-    _point("tree", "B2", f"{_REDUCE}tree", "map_words(arithmetic.add,",
-           f"map_words(Arithmetic(arithmetic.fmt, {_cut('arithmetic.mode')}).add,", "each sum of a tree"),
-    _point("running", "B2", f"{_REDUCE}running", "map_words(arithmetic.add,",
-           f"map_words(Arithmetic(arithmetic.fmt, {_cut('arithmetic.mode')}).add,", "each running sum over rows"),
-    _point("m", "B2", f"{_REDUCE}Arithmetic.reciprocal", "FloatMode())", f"{_cut('self.mode')})"),
+def _norms(line: str, fma: bool) -> tuple[At, ...]:
+    return tuple(At(f"{_NORM}FORWARD_{kind}", line, (("fma", fma),)) for kind in ("FROZEN", "BATCH"))
+
+
+def _dequantizers(line: str, *conditions: tuple[str, bool]) -> tuple[At, ...]:
+    return (
+        At(f"{_FIXED}DEQUANTIZE", line, conditions),
+        At(f"{_CONV}FORWARD", line, conditions),
+        At(f"{_CONV}BACKWARD", f"dx_{line}", (*conditions, _CODES)),
+    )
+
+
+# Points of several lines, and of lines that say less by their names than these do.
+POINTS = (
+    Point("t", "Q1", "", (At(f"{_FIXED}QUANTIZE", "t"), At(f"{_CONV}FORWARD", "t"),
+                          At(f"{_CONV}BACKWARD", "dy_t", (("drawn", False),)))),
+    Point("drawn_t", "Q3", "t of drawn codes", (At(f"{_FIXED}QUANTIZE_STOCHASTIC", "t"),
+                                                At(f"{_CONV}BACKWARD", "dy_t", (("drawn", True),)))),
+    Point("deq", "D1", "deq of a fused dequantizer", _dequantizers("deq", _FUSED)),
+    Point("acc_fp16", "D2", "", _dequantizers("acc_fp16")),
+    Point("two_step_deq", "D2", "deq of a two_step dequantizer", _dequantizers("deq", _TWO_STEP)),
+    Point("biased_y", "D3", "the sum of deq and bias", (At(f"{_CONV}FORWARD", "y"),)),
+    Point("scaled_dx_sum", "C3", "dx_deq of an FP16 gradient", (At(f"{_CONV}BACKWARD", "dx_deq", (("float", True),)),)),
+    Point("ay", "B1", "", _norms("ay", False)),
+    Point("z", "B1", "", _norms("z", False)),
+    Point("fused_z", "B1", "z under fma", _norms("z", True)),
+    Point("frozen_dy", "B1", "dy of a frozen batch norm", (At(f"{_NORM}BACKWARD_FROZEN", "dy"),)),
+    Point("product", "B2", "yy or dzy of FP16 statistics", (At(f"{_NORM}FORWARD_BATCH", "yy"),
+                                                            At(f"{_NORM}BACKWARD_BATCH", "dzy"))),
+    Point("m", "B2", "", (At(f"{_NORM}FORWARD_BATCH", "m"), At(f"{_NORM}BACKWARD_BATCH", "m"))),
+    Point("batch_dy", "B3", "dy of batch statistics", (At(f"{_NORM}BACKWARD_BATCH", "dy"),)),
+    Point("added", "A2", "the residual sum", (At(f"{_LAYERS}ADD_FORWARD", "y"),)),
+    Point("accumulated", "A5", "the sum of a value's gradients", (At(f"{_LAYERS}ACCUMULATE", "sum_"),)),
+    Point("inv_n", "A3", "", (At(f"{_POOL}AVG_FORWARD", "inv_n"), At(f"{_POOL}AVG_BACKWARD", "inv_n"))),
+    Point("average", "A3", "y of an average", (At(f"{_POOL}AVG_FORWARD", "y"),)),
+    Point("average_dx", "A3", "dx of an average", (At(f"{_POOL}AVG_BACKWARD", "scaled"),)),
+    Point("head_y", "A4", "the head's y", (At(f"{_HEAD}FORWARD", "y"),)),
+    Point("head_dx", "A4", "the head's dx", (At(f"{_HEAD}BACKWARD", "dx"),)),
 )  # fmt: skip
 
-_ELEMENTS = (
-    _in_mode("ay", "B1", f"{_NORM}_affine", "functools.partial(fp16.mul, mode=mode)"),
-    _in_mode("z", "B1", f"{_NORM}_affine", "functools.partial(fp16.add, mode=mode)"),
-    _in_mode("fused_z", "B1", f"{_NORM}_affine", "fp16.fma(ai, yi, bi, mode)", what="z under fma"),
-    _in_mode("frozen_dy", "B1", f"{_NORM}backward_frozen", "mode=config.mode)", "config.mode",
-             "dy of a frozen batch norm"),
-    _in_mode("product", "B2", f"{_NORM}_products", "fp16.read(b, mode), acc.mode)", "acc.mode",
-             "yy or dzy of FP16 statistics"),
-    _in_mode("a16", "B2", f"{_NORM}_channel_forward", 'acc.to_fp16(t["a"], mode)'),
-    _in_mode("b16", "B2", f"{_NORM}_channel_forward", 'acc.to_fp16(t["b"], mode)'),
-    _in_mode("p16", "B3", f"{_NORM}_channel_backward", 'acc.to_fp16(t["p"], mode)'),
-    _in_mode("q16", "B3", f"{_NORM}_channel_backward", 'acc.to_fp16(t["q"], mode)'),
+# Points of every line of an operation, wherever it is.
+SUMS = {
+    "tree": Point("tree", "B2", "each sum of a tree"),
+    "running": Point("running", "B2", "each running sum over rows"),
+}
+
+
+def targets() -> dict[str, Operation]:
+    """The operations that a module of the contract names, by target; the units have no names of their own."""
+    modules = (module for module in vars(operations).values() if isinstance(module, ModuleType))
+    named = {
+        operation: f"{module.__name__.removeprefix('bitrow.')}:{name}"
+        for module in modules for name, operation in vars(module).items() if isinstance(operation, Operation)
+    }  # fmt: skip
+    return {named[operation]: operation for operation in operations.OPERATIONS if operation in named}
+
+
+def _named(target: str, line: Line) -> Iterator[tuple[Point, tuple[tuple[str, bool], ...]]]:
+    """The points of a line by the tables above, each with the conditions that the line does not have itself."""
+    if line.op in SUMS:
+        yield SUMS[line.op], ()
+    own = dict(line.guard)
+    for point in POINTS:
+        for at in point.lines:
+            if at[:2] == (target, line.name) and all(own.get(name, holds) is holds for name, holds in at.conditions):
+                yield point, tuple(condition for condition in at.conditions if condition[0] not in own)
+
+
+def _truncated(text: str, conditions: tuple[tuple[str, bool], ...]) -> str:
+    """A line that truncates; under `conditions`, of one at most, and rounded as it was where they do not hold."""
+    head, _, guard = text.partition(" if ")
+    under = [guard] if guard else []
+    for name, holds in conditions:
+        here, elsewhere = (name, f"not {name}") if holds else (f"not {name}", name)
+        sides = (" and ".join([*under, side]) for side in (here, elsewhere))
+        return "{0} rounding toward_zero if {1}\n{0} if {2}".format(head, *sides)
+    return f"{head} rounding toward_zero" + (f" if {guard}" if guard else "")
+
+
+def _edits() -> dict[Point, list[Edit]]:
+    """The edits of every point, in the order of the contract's lines."""
+    found: dict[Point, list[Edit]] = {}
+    owners = {point.name: "" for point in (*POINTS, *SUMS.values())}
+    for target, operation in targets().items():
+        program = operation.program
+        for line, text in zip(program.lines, rows(program.text), strict=True):
+            if line.op not in ROUNDS:
+                continue
+            name = line.name
+            if owners.setdefault(name, target) != target:  # an earlier operation has a line of this name
+                name = f"{operation.name.replace('.', '_')}_{name}"
+            for point, conditions in list(_named(target, line)) or [(Point(name, program.name.split()[0]), ())]:
+                found.setdefault(point, []).append(Edit(target, text, _truncated(text, conditions)))
+    return found
+
+
+def _mutant(point: Point, edits: list[Edit]) -> Mutant:
+    does = f"{point.what or point.name.replace('_', ' ')} is truncated"
+    return Mutant(f"{point.name}_truncated", does, Family.POINTS, point.clause, tuple(edits))
+
+
+_CUT = "FloatMode(type({0}.rounding).TOWARD_ZERO, {0}.overflow, {0}.flush)"
+FUNCTIONS = (
+    _mutant(Point("pooled_dx", "A2", "the gradient of a shared winner"),
+            [Edit("contract.windows:_gathered", "total, dy, mode)", f"total, dy, {_CUT.format('mode')})")]),
+    _mutant(Point("dx_sum", "C3", "the running sum of an FP16 gradient"),
+            [Edit("oracle.float_sum:_fp32_of_units", "magnitude, -24)",
+                  f"magnitude, -24, {_CUT.format('softfloat.NEAREST')})")]),
 )  # fmt: skip
 
-
-def _steps(function: str, clause: str, names: str) -> Iterable[Mutant]:
-    """Truncate each named step of a channel, `t[NAME] = acc.OPERATION(...)`."""
-    for pair in names.split():
-        name, operation = pair.split(":")
-        old = f't["{name}"] = acc.{operation}('
-        new = f't["{name}"] = Arithmetic(acc.fmt, {_cut("acc.mode")}).{operation}('
-        yield _point(name, clause, f"{_NORM}{function}", old, new)
-
-
-_FORWARD = "mean:mul s2m:mul mean_sq:mul var_raw:sub var_eps:add std:sqrt r:div a:mul mean_a:mul b:sub"
-_BACKWARD = "mean_t1:mul centered:sub dgamma:mul ar:mul ar_dgamma:mul p:mul at1:mul at1_m:mul p_mean:mul q:sub"
-
-
-def _elements(names: str) -> Iterable[Mutant]:
-    """Truncate each elementwise step of B3, `taps[NAME] = map_words(OPERATION, ...)`."""
-    for pair in names.split():
-        name, operation = pair.split(":")
-        old = f'taps["{name}"] = map_words({operation}, '
-        new = f'taps["{name}"] = map_words(functools.partial(fp16.{operation}, mode={_cut("mode")}), '
-        yield _point(f"batch_{name}" if name == "dy" else name, "B3", f"{_NORM}backward_batch", old, new,
-                     "dy of batch statistics" if name == "dy" else "")  # fmt: skip
-
-
-ROUNDING_POINTS = (
-    *UNITS,
-    *_ELEMENTS,
-    *_steps("_channel_forward", "B2", _FORWARD),
-    *_steps("_channel_backward", "B3", _BACKWARD),
-    *_elements("adz:mul py:mul adz_py:add dy:add"),
-)
+ROUNDING_POINTS = (*(_mutant(point, edits) for point, edits in _edits().items()), *FUNCTIONS)

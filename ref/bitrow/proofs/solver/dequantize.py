@@ -12,8 +12,8 @@ import z3
 from bitrow.exactness import FP16_INTEGERS, FP16_MAX
 from bitrow.formats import FP16, Dequantize, FloatMode
 from bitrow.ops import softfloat
-from bitrow.oracle import fxp as oracle_fxp
 from bitrow.oracle import softfloat as oracle
+from bitrow.proofs import scalar
 from bitrow.proofs.claim import Counterexample, Outcome
 from bitrow.proofs.solver import explain, ieee
 from bitrow.proofs.solver.products import HALF_BITS, PRODUCT_BITS, Products, half_ranges, product_range, widened
@@ -114,7 +114,7 @@ def fused(mode: FloatMode, function: Callable[..., Any] | None = None) -> Query:
 
     def tell(words: Words) -> Counterexample:
         result = evaluate(function, np.int32(words["acc"]), np.uint32(words["scale"]), FP16, mode)
-        expected = oracle_fxp.dequantize(words["acc"], words["scale"], Dequantize.FUSED, mode).deq
+        expected = scalar.dequantized(words["acc"], words["scale"], Dequantize.FUSED, mode)
         return explain.confirmed(_operand_texts(words), result, expected)
 
     return Query(
@@ -140,7 +140,7 @@ def _agreement(
 
     def tell(words: Words) -> Counterexample:
         two_step, fused = (
-            oracle_fxp.dequantize(words["acc"], words["scale"], method, mode).deq
+            scalar.dequantized(words["acc"], words["scale"], method, mode)
             for method in (Dequantize.TWO_STEP, Dequantize.FUSED)
         )
         return explain.confirmed(_operand_texts(words), two_step, fused)
