@@ -49,6 +49,7 @@ from bitrow.graph import (
     shapes,
 )
 from bitrow.graph_json import from_json, to_json
+from bitrow.layers import table
 from network_samples import every_layer
 
 
@@ -264,3 +265,10 @@ def test_replacing_a_field_validates_again():
 def test_description_needs_no_jax():
     code = "import sys, bitrow.zoo, bitrow.graph_json; bitrow.zoo.resnet8(); sys.exit('jax' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_a_layer_that_is_missing_is_named() -> None:
+    """The table of layers is complete, or refused when it is imported."""
+    without = {config: layer for config, layer in table.LAYERS.items() if config is not ReluConfig}
+    with pytest.raises(BitrowError, match="layers: found none for ReluConfig, expected one"):
+        table._complete(without)

@@ -15,12 +15,13 @@ from bitrow.config import (
     MaxPoolConfig,
     ReluConfig,
 )
+from bitrow.doors import guard
 from bitrow.errors import BitrowError
 from bitrow.layers import activation, batch_norm, conv, linear, pool, residual
 from bitrow.layers.layer import Layer
 
 
-def complete(layers: Mapping[type, Layer]) -> Mapping[type, Layer]:
+def _complete(layers: Mapping[type, Layer]) -> Mapping[type, Layer]:
     """The table, if every kind of configuration has its layer.
 
     Raises:
@@ -32,7 +33,7 @@ def complete(layers: Mapping[type, Layer]) -> Mapping[type, Layer]:
     return layers
 
 
-LAYERS = complete({
+LAYERS = _complete({
     ConvConfig: conv.LAYER,
     BatchNormConfig: batch_norm.LAYER,
     ReluConfig: activation.LAYER,
@@ -49,6 +50,7 @@ def layer(config: LayerConfig) -> Layer:
     Raises:
         BitrowError: no layer's configuration.
     """
-    if type(config) not in LAYERS:
-        raise BitrowError(f"layer: found config {type(config).__name__}, expected a layer's config")
     return LAYERS[type(config)]
+
+
+guard(__name__)
