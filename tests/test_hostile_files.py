@@ -536,8 +536,8 @@ GRAPHS: dict[str, tuple[Callable[[dict], object], str]] = {
     "long input": (lambda h: h["network"].update(input_shape=[10**30, 1, 1]), "found a map of"),
     "name": (lambda h: h["network"].update(name="x" * 200_000), "m.safetensors"),
     "names of nodes": (lambda h: h["network"]["nodes"][0].update(name="\x1b[31m\n"), "m.safetensors"),
-    "bool for a number": (_first("padding", True), "padding: found True, expected int"),  # type: ignore[arg-type]
-    "float for a number": (_first("padding", 1.0), "padding: found 1.0, expected int"),  # type: ignore[arg-type]
+    "bool for a number": (_first("padding", True), "padding: found True, expected an int"),  # type: ignore[arg-type]
+    "float for a number": (_first("padding", 1.0), "padding: found 1.0, expected an int"),  # type: ignore[arg-type]
 }
 
 

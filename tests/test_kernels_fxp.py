@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 
+import scalar_fxp
 from bitrow.errors import BitrowError
 from bitrow.formats import LFSR_PERIOD, LFSR_TAPS, Dequantize, FloatMode, Fxp
 from bitrow.ops import fxp, lfsr, mac
@@ -69,7 +70,7 @@ def test_dequantizer_has_one_result(data: st.DataObject, mode: FloatMode, scale:
     inside = int32s().map(lambda i: max(-bound, min(bound - (bound >> 31), i)))
     ends = st.sampled_from((bound - (bound >> 31), -bound))
     acc = data.draw(st.lists(inside | ends, min_size=64, max_size=64))
-    expected = [judge_fxp.dequantize(a, scale, method, mode).deq for a in acc]
+    expected = [scalar_fxp.dequantize(a, scale, method, mode).deq for a in acc]
     half = jnp.asarray(np.array(scale, np.uint16).view(np.float16))
     for allowed in BOUNDS[BOUNDS.index(bound) :]:
         found = fxp.dequantize(jnp.asarray(acc, jnp.int32), half, allowed, method, mode)

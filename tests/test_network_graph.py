@@ -48,8 +48,8 @@ from bitrow.graph import (
     linear_shape,
     shapes,
 )
-from bitrow.graph_json import from_json, to_json
 from bitrow.layers import table
+from bitrow.reading import records
 from network_samples import every_layer
 
 
@@ -214,7 +214,7 @@ def options() -> zoo.Options:
 @pytest.mark.parametrize("with_options", [False, True])
 def test_json_round_trip(name, with_options):
     net = zoo.build(name, (33, 47, 3), 7, 0.5, options() if with_options else zoo.Options())
-    assert from_json("file", json.loads(json.dumps(to_json(net)))) == net
+    assert records.read(Network, json.loads(json.dumps(records.write(net))), "file") == net
 
 
 def _set(path, value):
@@ -234,10 +234,10 @@ BAD_JSON = {
     "not a record": (_set(["nodes", 0], 3), "network.nodes[0]: found '3', expected a Node"),
     "no list": (_set(["nodes"], 3), "network.nodes: found 3, expected a list"),
     "unknown layer": (_set(["nodes", 0, "config", "type"], "Magic"), "'Magic', expected one of ConvConfig"),
-    "missing field": (_set(["nodes", 0, "config", "fold"], _DELETE), "config.fold: found no such field"),
-    "unknown field": (_set(["nodes", 0, "config", "turbo"], 1), "config.turbo: found this field"),
-    "wrong type": (_set(["nodes", 0, "config", "stride"], 1.5), "config.stride: found 1.5, expected int"),
-    "bool for int": (_set(["nodes", 0, "config", "stride"], True), "stride: found True, expected int"),
+    "missing field": (_set(["nodes", 0, "config", "fold"], _DELETE), "config: found no field 'fold'"),
+    "unknown field": (_set(["nodes", 0, "config", "turbo"], 1), "config: found field 'turbo', expected one of stride"),
+    "wrong type": (_set(["nodes", 0, "config", "stride"], 1.5), "convolution stride: found 1.5, expected an int"),
+    "bool for int": (_set(["nodes", 0, "config", "stride"], True), "convolution stride: found True, expected an int"),
     "unknown value": (_set(["mode", "rounding"], "sideways"), "mode.rounding: found 'sideways'"),
     "too few": (_set(["input_shape"], [7, 8]), "input_shape: found 2 items, expected 3"),
     "bits": (_set(["nodes", 0, "config", "x_format", "bits"], 9), "x_format: Fxp bits: found 9"),
@@ -249,10 +249,10 @@ BAD_JSON = {
 @pytest.mark.parametrize("case", BAD_JSON)
 def test_bad_json_is_refused_in_one_line(case):
     change, what = BAD_JSON[case]
-    graph = copy.deepcopy(to_json(every_layer()))
+    graph = copy.deepcopy(records.write(every_layer()))
     change(graph)
     with pytest.raises(BitrowError) as caught:
-        from_json("model.x", graph)
+        records.read(Network, graph, "model.x: network", join=".")
     assert str(caught.value).startswith("model.x: ") and what in str(caught.value)
     assert "\n" not in str(caught.value)
 
@@ -263,7 +263,7 @@ def test_replacing_a_field_validates_again():
 
 
 def test_description_needs_no_jax():
-    code = "import sys, bitrow.zoo, bitrow.graph_json; bitrow.zoo.resnet8(); sys.exit('jax' in sys.modules)"
+    code = "import sys, bitrow.zoo, bitrow.reading.records; bitrow.zoo.resnet8(); sys.exit('jax' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 

@@ -8,6 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+import scalar_fxp
 from bitrow.config import ConvConfig
 from bitrow.contract import conv
 from bitrow.errors import BitrowError
@@ -23,7 +24,7 @@ from bitrow.formats import (
     QuantRounding,
     Rounding,
 )
-from bitrow.oracle import float_sum, fp16, fxp, gather, lfsr
+from bitrow.oracle import float_sum, fp16, gather, lfsr
 from bitrow.oracle.float_sum import running_sum
 from oracle_rows import sample
 
@@ -134,7 +135,7 @@ def test_forward_is_its_definition(geometry):
     taps = conv.FORWARD.oracle(config, inputs)
     assert list(taps) == ["t", "x_code", "mask", "acc", "deq", "y"]
     quantized = [
-        fxp.quantize(v, int(inputs["x_inv_scale"]), config.x_format) for v in inputs["x"].ravel().tolist()
+        scalar_fxp.quantize(v, int(inputs["x_inv_scale"]), config.x_format) for v in inputs["x"].ravel().tolist()
     ]
     assert taps["t"].ravel().tolist() == [q.t for q in quantized]
     assert taps["x_code"].ravel().tolist() == [q.code for q in quantized]
@@ -143,7 +144,7 @@ def test_forward_is_its_definition(geometry):
     acc = forward_terms(taps["x_code"], inputs["weight_code"], geometry).sum(0)
     assert taps["acc"].shape == output_shape(geometry) and np.array_equal(taps["acc"], acc)
     for index in np.ndindex(acc.shape):
-        deq = fxp.dequantize(int(acc[index]), int(inputs["scale"][index[3]]), Dequantize.FUSED).deq
+        deq = scalar_fxp.dequantize(int(acc[index]), int(inputs["scale"][index[3]]), Dequantize.FUSED).deq
         assert taps["deq"][index] == deq
         assert taps["y"][index] == fp16.add(deq, int(inputs["bias"][index[3]]))
     dtypes = [tap.dtype for tap in taps.values()]
@@ -159,7 +160,7 @@ def test_forward_without_bias_and_with_one_scale():
     assert np.array_equal(taps["y"], taps["deq"])
     assert (
         taps["deq"][0, 0, 0, 1]
-        == fxp.dequantize(int(taps["acc"][0, 0, 0, 1]), int(inputs["scale"]), Dequantize.FUSED).deq
+        == scalar_fxp.dequantize(int(taps["acc"][0, 0, 0, 1]), int(inputs["scale"]), Dequantize.FUSED).deq
     )
 
 
@@ -225,13 +226,13 @@ def test_backward_is_its_definition(geometry):
     taps = conv.BACKWARD.oracle(config, inputs)
     assert list(taps) == ["dy_t", "dy_code", "dx_acc", "dx_deq", "dx"]
     quantized = [
-        fxp.quantize(v, int(inputs["dy_inv_scale"]), config.dy_format) for v in inputs["dy"].ravel().tolist()
+        scalar_fxp.quantize(v, int(inputs["dy_inv_scale"]), config.dy_format) for v in inputs["dy"].ravel().tolist()
     ]
     assert taps["dy_t"].ravel().tolist() == [q.t for q in quantized]
     assert taps["dy_code"].ravel().tolist() == [q.code for q in quantized]
     assert np.array_equal(taps["dx_acc"], gradient_sum(taps["dy_code"], inputs["weight_code"], geometry))
     scale = int(inputs["dx_scale"])
-    deq = [fxp.dequantize(int(a), scale, Dequantize.FUSED).deq for a in taps["dx_acc"].ravel()]
+    deq = [scalar_fxp.dequantize(int(a), scale, Dequantize.FUSED).deq for a in taps["dx_acc"].ravel()]
     assert taps["dx_deq"].ravel().tolist() == deq
     assert np.array_equal(taps["dx"], np.where(inputs["mask"] == 1, taps["dx_deq"], 0))
 
@@ -272,7 +273,7 @@ def test_fold_quantizes_the_scaled_gradient():
     for index in np.ndindex(inputs["dy"].shape):
         folded = fp16.mul(int(inputs["dy"][index]), int(inputs["w_scale"][index[3]]))
         assert taps["dy_folded"][index] == folded
-        t, code, _ = fxp.quantize(folded, int(inputs["dy_inv_scale"]), config.dy_format)
+        t, code, _ = scalar_fxp.quantize(folded, int(inputs["dy_inv_scale"]), config.dy_format)
         assert (taps["dy_t"][index], taps["dy_code"][index]) == (t, code)
     assert np.array_equal(taps["dx_acc"], gradient_sum(taps["dy_code"], inputs["weight_code"], geometry))
 
@@ -299,7 +300,7 @@ def test_stochastic_words_follow_the_element_number():
     ):
         state = lfsr.step(state)
         assert word == state
-        assert code == fxp.quantize_stochastic(x, int(inputs["dy_inv_scale"]), state, config.dy_format).code
+        assert code == scalar_fxp.quantize_stochastic(x, int(inputs["dy_inv_scale"]), state, config.dy_format).code
 
 
 @pytest.mark.parametrize("fold", [False, True], ids=["plain", "fold"])

@@ -9,6 +9,7 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
+import scalar_fxp
 from bitrow.errors import BitrowError
 from bitrow.formats import AccOverflow, Accumulator, Dequantize, FloatMode, Fxp, Overflow, Rounding
 from bitrow.oracle import fp16, fxp, lfsr
@@ -31,7 +32,7 @@ def test_codes_of_every_word(fmt):
     low = -(2 ** (fmt.bits - 1)) + fmt.narrow if fmt.signed else 0
     high = 2 ** (fmt.bits - 1) - 1 if fmt.signed else 2**fmt.bits - 1
     for word in range(0, 1 << 16, 1 if fmt.bits == 4 else 7):
-        t, code, mask = fxp.quantize(word, ONE, fmt)
+        t, code, mask = scalar_fxp.quantize(word, ONE, fmt)
         number = value(word)
         if math.isnan(number):
             assert (t, code, mask) == (0x7E00, 0, 0)
@@ -50,12 +51,12 @@ def test_quantize_rounds_t_under_the_mode_and_the_code_to_even():
         x, inverse = rng.randrange(0x7C00) | rng.randrange(2) << 15, rng.randrange(0x0400, 0x7400)
         for rounding in Rounding:
             mode = FloatMode(rounding, rng.choice(list(Overflow)), rng.random() < 0.5)
-            t, code, _ = fxp.quantize(x, inverse, fmt, mode)
+            t, code, _ = scalar_fxp.quantize(x, inverse, fmt, mode)
             assert t == fp16.mul(x, inverse, mode)
             expected = round(Fraction(value(t))) if t & 0x7FFF < 0x7C00 else (-128 if t >> 15 else 127)
             assert code == min(max(expected, -128), 127)
-    assert fxp.quantize(0x3E00, ONE, fmt, FloatMode(Rounding.UP)).code == 2  # 1.5
-    assert fxp.quantize(0x4100, ONE, fmt, FloatMode(Rounding.UP)).code == 2  # 2.5
+    assert scalar_fxp.quantize(0x3E00, ONE, fmt, FloatMode(Rounding.UP)).code == 2  # 1.5
+    assert scalar_fxp.quantize(0x4100, ONE, fmt, FloatMode(Rounding.UP)).code == 2  # 2.5
 
 
 @pytest.mark.parametrize("fmt", [Fxp(4), Fxp(4, True, True), Fxp(4, False), Fxp(8)], ids=str)
@@ -65,8 +66,8 @@ def test_stochastic_is_floor_of_the_exact_sum(fmt):
     for _ in range(6000):
         x = rng.choice([rng.randrange(1 << 16), rng.randrange(0x3000, 0x4900) | rng.randrange(2) << 15])
         word = rng.choice([1, 0x7FFF, 0x8000, 0xFFFF, rng.randrange(1, 1 << 16)])
-        t, code, mask = fxp.quantize_stochastic(x, ONE, word, fmt)
-        plain = fxp.quantize(x, ONE, fmt)
+        t, code, mask = scalar_fxp.quantize_stochastic(x, ONE, word, fmt)
+        plain = scalar_fxp.quantize(x, ONE, fmt)
         assert (t, mask) == (plain.t, plain.mask)
         if t & 0x7FFF >= 0x7C00:
             assert code == plain.code
@@ -189,10 +190,10 @@ def test_dequantize_fused_rounds_the_exact_product_once():
         with np.errstate(over="ignore"):
             low = np.array(product, np.float64)
             expected = nearest_fp16(Fraction(float(low)))
-        acc_fp16, deq = fxp.dequantize(acc, scale, Dequantize.FUSED)
+        acc_fp16, deq = scalar_fxp.dequantize(acc, scale, Dequantize.FUSED)
         assert acc_fp16 is None and deq == expected, (acc, hex(scale))
-    assert fxp.dequantize(0, 0x3C00, Dequantize.FUSED).deq == 0
-    assert fxp.dequantize(0, 0x3C00, Dequantize.FUSED, FloatMode(Rounding.DOWN)).deq == 0
+    assert scalar_fxp.dequantize(0, 0x3C00, Dequantize.FUSED).deq == 0
+    assert scalar_fxp.dequantize(0, 0x3C00, Dequantize.FUSED, FloatMode(Rounding.DOWN)).deq == 0
 
 
 def nearest_fp16(exact: Fraction) -> int:
@@ -211,9 +212,9 @@ def test_dequantize_two_step():
     rng, differ = random.Random(6), 0
     for _ in range(3000):
         acc, scale = rng.randrange(-(1 << 23), 1 << 23), rng.randrange(0x0400, 0x4400)
-        acc_fp16, deq = fxp.dequantize(acc, scale, Dequantize.TWO_STEP)
+        acc_fp16, deq = scalar_fxp.dequantize(acc, scale, Dequantize.TWO_STEP)
         assert acc_fp16 == nearest_fp16(Fraction(acc)) and deq == fp16.mul(acc_fp16, scale)
-        differ += deq != fxp.dequantize(acc, scale, Dequantize.FUSED).deq
+        differ += deq != scalar_fxp.dequantize(acc, scale, Dequantize.FUSED).deq
     assert differ
-    assert fxp.dequantize(65519, 0x2C00, Dequantize.TWO_STEP).acc_fp16 == 0x7BFF
-    assert fxp.dequantize(65520, 0x2C00, Dequantize.TWO_STEP) == (0x7C00, 0x7C00)
+    assert scalar_fxp.dequantize(65519, 0x2C00, Dequantize.TWO_STEP).acc_fp16 == 0x7BFF
+    assert scalar_fxp.dequantize(65520, 0x2C00, Dequantize.TWO_STEP) == (0x7C00, 0x7C00)

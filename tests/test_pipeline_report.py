@@ -11,6 +11,7 @@ from html.parser import HTMLParser
 from io import StringIO
 from pathlib import Path
 
+import matplotlib
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -18,18 +19,20 @@ from hypothesis import strategies as st
 from rich.console import Console
 
 import bitrow.models
-from bitrow import zoo
+from bitrow import figures, zoo
 from bitrow.config import BatchNormConfig, Statistics
 from bitrow.errors import BitrowError
 from bitrow.pipeline import ablate as ablations
-from bitrow.pipeline import command
+from bitrow.pipeline import charts, command
 from bitrow.pipeline.html import page
-from bitrow.pipeline.machine import DEFAULT_MACHINE, Machine
+from bitrow.pipeline.machine import DEFAULT_MACHINE, Mac, Machine, RingRule
 from bitrow.pipeline.memory_size import FULL_MAPS, ONE_PAIR, PER_LAYER, memory_size
-from bitrow.pipeline.occupancy import curve, peak_rows
+from bitrow.pipeline.occupancy import curve, peak_rows, row_lives
 from bitrow.pipeline.policies import POLICIES
-from bitrow.pipeline.report import as_dict, report, to_csv
+from bitrow.pipeline.report import KB, as_dict, report, to_csv
+from bitrow.pipeline.rings import SAVED
 from bitrow.pipeline.schedule import schedule
+from bitrow.pipeline.stages import Phase
 from bitrow.pipeline.stalls import idle, stall_table, unit_busy, unit_kinds, utilization
 from bitrow.pipeline.tables import print_report
 from bitrow.pipeline.work import UNIT
@@ -42,6 +45,11 @@ policies = st.sampled_from(list(POLICIES.values()))
 @pytest.fixture(scope="module")
 def small():
     return report(schedule(zoo.resnet8((16, 16, 3)), images=2))
+
+
+@pytest.fixture(scope="module")
+def small_page(small):
+    return page(small)
 
 
 @settings(max_examples=60)
@@ -95,11 +103,11 @@ def test_the_barrier_of_batch_statistics_is_charged_as_such():
     assert waits[0] == 0 < machine.statistics_latency < waits[1]
 
 
-def test_page_and_terminal_say_the_same_of_conflicts(small):
+def test_page_and_terminal_say_the_same_of_conflicts(small, small_page):
     console = _console()
     print_report(small, console)
     said = str(small.conflicts)
-    assert small.conflicts.tasks and said in page(small) and said in console.file.getvalue()
+    assert small.conflicts.tasks and said in small_page and said in console.file.getvalue()
 
 
 def test_curve_counts_a_slot_that_passes_on_in_one_cycle_once():
@@ -156,32 +164,152 @@ def test_csv_has_a_line_for_every_figure(small, tmp_path):
 
 
 class _Page(HTMLParser):
-    def __init__(self) -> None:
+    def __init__(self, text: str) -> None:
         super().__init__()
         self.open: list[str] = []
-        self.charts = 0
+        self.charts: list[str] = []
+        self.ids: list[str] = []
         self.links: list[str] = []
+        self.numbers: list[str] = []
+        self.words: list[str] = []
+        self.feed(text)
 
     def handle_starttag(self, tag, attrs):
-        self.charts += tag == "svg"
-        self.links += [value for key, value in attrs if key in ("src", "href")]
-        if tag not in ("meta", "rect", "line", "polyline", "circle", "br"):
+        found = dict(attrs)
+        if tag == "svg":
+            self.charts.append(found["aria-label"])
+        self.ids += [found["id"]] if "id" in found else []
+        self.links += [found[key] for key in ("src", "href") if key in found]
+        self.links += [link for value in found.values() for link in re.findall(r"url\((.*?)\)", value or "")]
+        self.numbers += [found[key] for key in ("x", "y", "width", "height", "d", "transform") if key in found]
+        if tag != "meta":
             self.open.append(tag)
 
     def handle_endtag(self, tag):
-        if tag not in ("rect", "line", "polyline", "circle"):
-            assert self.open.pop() == tag
+        assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        self.words.append(data.strip())
+
+    def check_whole(self, charts: int) -> None:
+        """Nothing is left open, drawn nowhere or asked of another file; every id is one place's."""
+        assert self.open == [] and len(self.charts) == len(set(self.charts)) == charts
+        assert len(self.ids) == len(set(self.ids))
+        assert {link.removeprefix("#") for link in self.links} <= set(self.ids)
+        assert not [text for text in self.numbers if re.search("nan|inf", text)]
 
 
-def test_the_page_is_whole_and_needs_nothing_else(small):
-    text = page(small)
-    parser = _Page()
-    parser.feed(text)
-    assert parser.open == [] and parser.links == [] and parser.charts >= 8
-    assert "nan" not in re.findall(r'(?:x|y|width|points)="([^"]*)"', text)
-    data = json.loads(re.search(r'id="timeline-data">(.*?)</script>', text, re.S)[1])
-    assert len(data["start"]) == len(small.schedule)
-    assert max(data["stage"]) < len(data["stages"])
+def test_the_page_is_whole_and_needs_nothing_else(small, small_page):
+    found = _Page(small_page)
+    found.check_whole(charts=8)
+    assert {stage.name for stage in small.schedule.flow.stages} <= set(found.words)
+    assert {ring.name for ring in small.schedule.rings if ring.kind not in SAVED} <= set(found.words)
+    assert figures.inline(charts.timeline(small.schedule), "timeline", "Row tasks of each stage") in small_page
+
+
+@pytest.mark.parametrize(
+    "machine, policy, training",
+    [
+        (Machine(ring_rule=RingRule.UNBOUNDED), "row_pipelined", True),
+        (Machine(mac=Mac.FP16, shared=False), "row_pipelined_overlap", False),
+        (Machine(ports=64), "layer_by_layer", True),
+    ],
+    ids=["unbounded", "fp16 forward", "layers"],
+)
+def test_every_kind_of_run_has_a_whole_page(machine, policy, training):
+    run = schedule(zoo.resnet8((8, 8, 3)), machine, POLICIES[policy], training=training)
+    _Page(page(report(run))).check_whole(charts=8)
+
+
+def test_the_page_is_the_same_every_time(small, small_page):
+    with matplotlib.rc_context({"font.size": 30, "lines.linewidth": 9, "svg.hashsalt": "other", "axes.grid": False}):
+        assert page(small) == small_page
+
+
+def test_hostile_names_are_text_on_the_page():
+    name = "</svg><script>alert('x')</script>&amp;\"{{ title }}{% x %}$\\x$"
+    found = _Page(page(report(schedule(zoo.resnet8((8, 8, 3)), Machine(name=name)))))
+    found.check_whole(charts=8)
+    assert name in found.words
+
+
+def test_every_task_is_drawn_in_its_place(small):
+    run = small.schedule
+    finest = run.cycles / 1000
+    for phase in Phase:
+        mine = run.phase == phase
+        x, y = (part.reshape(-1, 3) for part in charts.task_lines(run, phase, 0, run.cycles))
+        assert np.isnan(x[:, 2]).all() and np.isnan(y[:, 2]).all() and (x[:, 1] - x[:, 0] >= 0.999 * finest).all()
+        for stage in range(len(run.flow.stages)):
+            here = np.abs(y[:, 0] - stage) < 0.5
+            pieces = x[here, :2]
+            tasks = np.sort(np.stack([run.start, run.end], axis=1)[mine & (run.stage == stage)], axis=0)
+            within = (pieces[:, :1] <= tasks[:, 0]) & (tasks[:, 1] <= pieces[:, 1:])
+            assert (within.sum(axis=0) == 1).all() and within.any(axis=1).all()
+            assert (pieces[1:, 0] - pieces[:-1, 1]).min(initial=finest) >= 0
+            gaps = tasks[1:, 0] - tasks[:-1, 1]
+            assert len(pieces) == (gaps > finest).sum() + (len(tasks) > 0)
+
+
+def test_charts_show_the_figures_of_the_report(small):
+    (bars,) = charts.buffers(small).axes
+    memory = small.memory
+    ways = [(memory.rows, memory.saved), *memory.baselines.values()]
+    assert [(a.get_width(), b.get_width()) for a, b in zip(*bars.containers, strict=True)] == [
+        (rows / KB, pytest.approx(saved / KB)) for rows, saved in ways
+    ]
+    (lines,) = charts.units_over_time(small).axes
+    for line, kind in zip(lines.lines, small.utilization, strict=True):
+        assert line.get_label() == kind
+        assert line.get_ydata().mean() == pytest.approx(small.utilization[kind])
+    (shares,) = charts.where_cycles_go(small).axes
+    ends = [sum(part[unit].get_width() for part in shares.containers) for unit in range(len(small.stalls))]
+    assert ends == pytest.approx([1] * len(small.stalls))
+    assert [bar.get_width() for bar in shares.containers[0]] == [
+        unit_busy(small.schedule, kind) for kind in small.stalls
+    ]
+    peaks, waits = charts.banks(small).axes
+    assert [bar.get_height() * KB for bar in peaks.patches] == pytest.approx(list(small.bank_peaks))
+    by_bank = {bank: bar.get_height() for bank, bar in enumerate(waits.patches) if bar.get_height()}
+    assert by_bank == small.conflicts.by_bank
+    (energy,) = charts.energy(small).axes
+    assert [a.get_width() + b.get_width() for a, b in zip(*energy.containers, strict=True)] == pytest.approx(
+        [item.cost.high * 1e-6 for item in small.cost.energy]
+    )
+    watts, area = charts.efficiency(small).axes
+    assert watts.patches[0].get_width() == small.cost.tflops_per_watt.low
+    assert [text.get_text() for axes in (watts, area) for text in axes.texts][2::3] == ["2.19", "85.32"]
+
+
+def test_rows_in_use_are_those_of_the_rings(small):
+    run = small.schedule
+    for kind in {ring.kind for ring in run.rings}:
+        cycles = np.arange(0, run.cycles + 1, 97)
+        expected = np.zeros(len(cycles), np.int64)
+        for ring in run.rings:
+            if ring.kind is kind:
+                lives = row_lives(run, ring)
+                alive = (lives.born[:, None] <= cycles) & (cycles < lives.dies[:, None])
+                expected += ring.row_bits * alive.sum(axis=0)
+        np.testing.assert_array_equal(charts.bits_in_use(run, kind, cycles), expected)
+
+
+@pytest.mark.parametrize("package", ["matplotlib", "jinja2"])
+def test_without_the_library_of_pages_nothing_runs(package, tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, package, None)
+    monkeypatch.setattr(command, "schedule", None)
+    words = f"plots: found no {package}, expected it installed: pip install 'bitrow[plots]'"
+    for run in (command.pipeline, command.ablate):
+        arguments = {"name": "resnet8"} if run is command.pipeline else {"networks": ("resnet8",)}
+        with pytest.raises(BitrowError, match=re.escape(words)):
+            run(**arguments, html_file=tmp_path / "p.html", console=_console())
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.slow
+def test_the_page_of_a_large_run_is_small():
+    run = schedule(zoo.build("mobilenetv2", (224, 224, 3)), images=2)
+    assert len(page(report(run))) < 1_000_000
 
 
 def _console() -> Console:
@@ -244,10 +372,11 @@ def test_a_file_that_cannot_be_written_is_one_line(tmp_path):
         command.pipeline("resnet8", input_size=8, json_file=tmp_path / "none" / "r.json", console=_console())
 
 
-def test_timing_loads_no_jax():
+def test_timing_loads_neither_jax_nor_what_draws():
     script = (
         "import sys; from bitrow.pipeline import command; "
-        "command.run_pipeline(command.find_network('resnet8', 16)); sys.exit('jax' in sys.modules)"
+        "command.run_pipeline(command.find_network('resnet8', 16)); "
+        "sys.exit(bool({'jax', 'matplotlib', 'jinja2'} & set(sys.modules)))"
     )
     subprocess.run([sys.executable, "-c", script], check=True)
 
@@ -268,9 +397,12 @@ def test_ablations_cover_every_combination_and_write_table_and_plot(tmp_path):
     assert len(json.loads((tmp_path / "a.json").read_text())) == len(points)
     with open(tmp_path / "a.csv", newline="") as file:
         assert len(list(csv.DictReader(file))) == len(points)
-    parser = _Page()
-    parser.feed((tmp_path / "a.html").read_text())
-    assert parser.open == [] and parser.charts == 3 + 4
+    drawn = _Page((tmp_path / "a.html").read_text())
+    drawn.check_whole(charts=2)
+    assert {"frames/s", "buffers", "TFLOPS/W, upper bound", "FXP array busy", "slowdown by bank conflicts"} <= set(
+        drawn.words
+    )
+    assert drawn.words.count("frames/s") == 2 + 1  # a chart of each study, and the table
     assert "layer by layer" in console.file.getvalue()
     assert ablations.markdown(points).count("\n") == len(points) + 2
 

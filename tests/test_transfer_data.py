@@ -20,8 +20,9 @@ import pytest
 from PIL import Image
 
 from bitrow.errors import BitrowError
+from bitrow.extras import extra
 from bitrow.transfer import data
-from bitrow.transfer.data_raw import extra, names_of
+from bitrow.transfer.data_raw import names_of
 from bitrow.transfer.data_split import Choice, hashed, hold_out, source_count
 
 CIFAR = Path(__file__).parents[2] / "shared" / "data" / "cifar10-subset.zip"
@@ -278,7 +279,7 @@ def test_digits_resized_and_coloured() -> None:
 
 def test_what_is_not_installed_is_named() -> None:
     with pytest.raises(BitrowError, match=r"found no pillow, expected it installed: pip install 'bitrow\[transfer\]'"):
-        extra("bitrow.transfer.no_such_module", "pillow")
+        extra("transfer", "bitrow.transfer.no_such_module", "pillow")
 
 
 def test_limit(tmp_path: Path) -> None:

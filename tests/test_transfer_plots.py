@@ -11,7 +11,8 @@ import pytest
 from PIL import Image
 
 from bitrow.errors import BitrowError
-from bitrow.transfer.plots import Curve, Point, accuracy_memory, learning_curves, save
+from bitrow.figures import save
+from bitrow.transfer.plots import Curve, Point, accuracy_memory, learning_curves
 
 CURVES = [
     Curve("head", [[1.5, 0.5, 0.25], [1.25, 0.75, 0.5]], [[0.5, 0.75, 0.875], [0.25, 0.5, 0.625]]),

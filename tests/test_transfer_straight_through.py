@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 from flax import nnx
 
+import scalar_fxp
 import straight_through as exact
 from bitrow.config import (
     AvgPoolConfig,
@@ -25,7 +26,7 @@ from bitrow.config import (
 )
 from bitrow.formats import FP16, FP32, Fxp, Gradient, QuantRounding
 from bitrow.layers import conv
-from bitrow.oracle import fp16, fxp, lfsr
+from bitrow.oracle import fp16, lfsr
 from bitrow.transfer import modules
 from bitrow.transfer.convolution import ConvPlan, ForwardScales, GradientScales, convolve
 from bitrow.transfer.network_module import take_apart
@@ -107,9 +108,9 @@ class Problem:
         inverse, flat = int(_bits(self.params.dy_inv_scale)), _bits(dy).ravel().tolist()
         if config.dy_rounding is STOCHASTIC:
             pairs = zip(flat, lfsr.words(SEED, 0, len(flat)), strict=True)
-            codes = [fxp.quantize_stochastic(a, inverse, word, config.dy_format, mode).code for a, word in pairs]
+            codes = [scalar_fxp.quantize_stochastic(a, inverse, word, config.dy_format, mode).code for a, word in pairs]
         else:
-            codes = [fxp.quantize(a, inverse, config.dy_format, mode).code for a in flat]
+            codes = [scalar_fxp.quantize(a, inverse, config.dy_format, mode).code for a in flat]
         return rationals(np.reshape(codes, dy.shape)), Fraction(float(self.dy_scale))
 
 
@@ -151,7 +152,7 @@ def test_convolution(config, general, numerics):
         expected = words(FP16, whole * rationals(problem.params.dx_scale))
     _same(dx, expected, "dx")
 
-    code = np.array([fxp.quantize(w, int(_bits(problem.params.x_inv_scale)), config.x_format).code
+    code = np.array([scalar_fxp.quantize(w, int(_bits(problem.params.x_inv_scale)), config.x_format).code
                      for w in _bits(problem.x).ravel().tolist()]).reshape(problem.x.shape)  # fmt: skip
     dy, held = rationals(problem.dy), rationals(code) * sx
 

@@ -11,6 +11,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+import scalar_fxp
 from bitrow.config import AvgPoolConfig, BatchNormConfig, ConvConfig, LinearConfig, Statistics
 from bitrow.formats import (
     FP16,
@@ -24,7 +25,6 @@ from bitrow.formats import (
     Rounding,
 )
 from bitrow.oracle import fp16 as scalar
-from bitrow.oracle import fxp
 from bitrow.oracle.arrays import map_words
 from bitrow.vectors import operations
 from bitrow.vectors.case import Case
@@ -108,7 +108,7 @@ def test_truncation_in_the_dequantizer_alone() -> None:
     words = given(case)
     acc = case.tensor("acc").data
     scale = int(words["scale"])
-    deq = map_words(lambda a: fxp.dequantize(a, scale, Dequantize.FUSED, TRUNCATE).deq, np.uint16, acc)
+    deq = map_words(lambda a: scalar_fxp.dequantize(a, scale, Dequantize.FUSED, TRUNCATE).deq, np.uint16, acc)
     y = map_words(scalar.add, np.uint16, deq, words["bias"])
     diagnosis = look(case, "y", y)
     assert names(diagnosis) == ["truncation (toward zero) instead of nearest-even in deq"]

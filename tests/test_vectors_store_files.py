@@ -29,6 +29,7 @@ from bitrow.contract.encoding import (
 from bitrow.contract.units import UNITS
 from bitrow.errors import BitrowError
 from bitrow.formats import FloatMode, Fxp
+from bitrow.reading import records
 from bitrow.vectors import hexfile, schema, store
 from bitrow.vectors.case import Case, Tensor
 from bitrow.vectors.check import check
@@ -68,6 +69,16 @@ def test_every_encoding_survives_hex(tmp_path_factory: pytest.TempPathFactory, d
     path.write_bytes(text)
     words = hexfile.read_hex(path, encoding, values.size, "words.hex")
     np.testing.assert_array_equal(hexfile.from_file_words(words, encoding), values, strict=True)
+
+
+def test_records_read_are_written_again_byte_by_byte() -> None:
+    """SPEC.md V3, V4: the JSON of the committed set, by the fields of its records."""
+    golden = Path(__file__).parents[1] / "golden" / "v1"
+    manifest = schema.read_manifest(golden)
+    assert schema.to_json(records.write(manifest)) == (golden / "manifest.json").read_bytes()
+    for name in manifest.cases:
+        text = (golden / name / "case.json").read_bytes()
+        assert schema.to_json(schema.case_json(schema.read_case_json(golden, name))) == text
 
 
 def test_hex_larger_than_a_chunk(tmp_path: Path) -> None:

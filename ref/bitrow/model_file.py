@@ -22,7 +22,6 @@ from bitrow.config import LinearConfig
 from bitrow.errors import BitrowError
 from bitrow.files import write_bytes
 from bitrow.graph import Network, shapes
-from bitrow.graph_json import from_json, to_json
 from bitrow.parameters import (
     ArraySpec,
     LayerParams,
@@ -31,6 +30,7 @@ from bitrow.parameters import (
     layer_spec,
     params_type,
 )
+from bitrow.reading import records
 from bitrow.reading.tensors import read_tensors
 from bitrow.reading.values import parse_json
 
@@ -100,7 +100,7 @@ def to_bytes(model: Model) -> bytes:
     header = {
         "schema": SCHEMA,
         "version": VERSION,
-        "network": to_json(network),
+        "network": records.write(network),
         "loss_scale": model.loss_scale,
         "samples": 0 if model.samples is None else len(model.samples.labels),
         "notes": dict(model.notes),
@@ -123,7 +123,7 @@ def load(path: str | Path) -> Model:
             f"{path}: found schema {header.get('schema')!r} version {header.get('version')!r}, "
             f"expected {SCHEMA!r} version {VERSION}"
         )
-    network = from_json(str(path), header.get("network"))
+    network: Network = records.read(Network, header.get("network"), f"{path}: network", join=".")
     count, loss_scale, notes = (header.get(key) for key in ("samples", "loss_scale", "notes"))
     if type(count) is not int or count < 0:
         raise BitrowError(f"{path} samples: found {count!r}, expected a number of samples")

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import jax.numpy as jnp
 import numpy as np
 
+from bitrow import splitmix
 from bitrow.calibrate import LEAST_GRADIENT_PRODUCT, LEAST_PRODUCT, as_scale, check_loss_scale
 from bitrow.config import (
     AddConfig,
@@ -44,12 +45,9 @@ class Draw:
 
     def words(self, count: int) -> np.ndarray:
         """The next `count` 64-bit words, uint64."""
-        step = np.arange(1, count + 1, dtype=np.uint64) * np.uint64(0x9E3779B97F4A7C15)
-        z = step + np.uint64(self.state)
-        self.state = (self.state + count * 0x9E3779B97F4A7C15) % (1 << 64)
-        z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-        z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-        return z ^ (z >> np.uint64(31))
+        found = splitmix.outputs(self.state, np.arange(count))
+        self.state = (self.state + count * splitmix.GOLDEN) % (1 << 64)
+        return found
 
     def below(self, limit: int, shape: tuple[int, ...]) -> np.ndarray:
         """int64 of `shape` in 0..limit-1, `limit` up to 2^32."""

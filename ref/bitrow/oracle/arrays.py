@@ -6,7 +6,7 @@ those rows, stacked on one leading axis in place of `n, h`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from itertools import product
 
 import numpy as np
@@ -33,31 +33,6 @@ def chosen_rows(rows: Iterable[Row] | None, n: int, h: int) -> list[Row]:
         if not (0 <= row[0] < n and 0 <= row[1] < h):
             raise BitrowError(f"rows: found {row}, expected (n, h) below ({n}, {h})")
     return chosen
-
-
-def lead(rows: Sequence[Row] | None, n: int, h: int) -> tuple[int, ...]:
-    """Leading shape of a result: `(n, h)` for a whole map, their number for chosen rows."""
-    return (n, h) if rows is None else (len(rows),)
-
-
-def take(words: np.ndarray, rows: Sequence[Row]) -> np.ndarray:
-    """`words[n, h]` of each row, stacked: `[len(rows), ...]`."""
-    if not rows:
-        return words.reshape(-1, *words.shape[2:])[:0]
-    return words[[n for n, _ in rows], [h for _, h in rows]]
-
-
-def sample(name: str, whole: np.ndarray, rows: Iterable[Row]) -> np.ndarray:
-    """What a call with `rows` returns for the tap `name`, cut from the tap of the whole map.
-
-    Taps of running values keep their running index first (SPEC.md T2).
-    """
-    chosen = list(rows)
-    if not name.endswith("_running"):
-        return take(whole, chosen)
-    if not chosen:
-        return whole.reshape(whole.shape[0], -1, *whole.shape[3:])[:, :0]
-    return whole[:, [n for n, _ in chosen], [h for _, h in chosen]]
 
 
 def map_words(function: Callable[..., int], dtype: type, *arrays: np.ndarray) -> np.ndarray:

@@ -9,27 +9,11 @@ import functools
 import itertools
 import operator
 from collections.abc import Iterable, Sequence
-from typing import NamedTuple
 
 from bitrow.errors import BitrowError
-from bitrow.formats import FP16, AccOverflow, Accumulator, Dequantize, FloatMode, Fxp
-from bitrow.oracle import fp16, softfloat
-from bitrow.oracle.softfloat import NEAREST, Kind, Number
-
-
-class Quantized(NamedTuple):
-    """A quantizer's tap `t` (FP16 bits), its code and the straight-through mask, 0 or 1."""
-
-    t: int
-    code: int
-    mask: int
-
-
-class Dequantized(NamedTuple):
-    """A dequantizer's tap `acc_fp16` (None for `fused`) and its result, both FP16 bits."""
-
-    acc_fp16: int | None
-    deq: int
+from bitrow.formats import AccOverflow, Accumulator, Fxp
+from bitrow.oracle import fp16
+from bitrow.oracle.softfloat import Kind, Number
 
 
 def _clip(value: int, low: int, high: int) -> int:
@@ -77,25 +61,6 @@ def drawn_code(t: int, word: int, fmt: Fxp) -> int:
     scaled = number.significand << (number.exponent + 24)
     total = (-scaled if number.sign else scaled) + (word << 8)
     return _clip(total >> 24, fmt.min, fmt.max)
-
-
-def quantize(x: int, inv_scale: int, fmt: Fxp, mode: FloatMode = NEAREST) -> Quantized:
-    """Code of FP16 `x` to nearest even, with its mask (Q1, Q2, Q4)."""
-    t = fp16.mul(x, inv_scale, mode)
-    return Quantized(t, *_code_and_mask(t, fmt.min, fmt.max))
-
-
-def quantize_stochastic(x: int, inv_scale: int, word: int, fmt: Fxp, mode: FloatMode = NEAREST) -> Quantized:
-    """Code of FP16 `x` by adding a 16-bit word before the floor (Q3); the mask is still that of Q4."""
-    t = fp16.mul(x, inv_scale, mode)
-    code, mask = _code_and_mask(t, fmt.min, fmt.max)
-    number = fp16.read(t)
-    if number.kind is not Kind.FINITE:
-        return Quantized(t, code, mask)
-    # An FP16 number is a multiple of 2^-24, and word / 65536 is one, too.
-    scaled = number.significand << (number.exponent + 24)
-    total = (-scaled if number.sign else scaled) + (word << 8)
-    return Quantized(t, _clip(total >> 24, fmt.min, fmt.max), mask)
 
 
 def pack(codes: Sequence[int], fmt: Fxp) -> list[int]:
@@ -147,12 +112,3 @@ def mac(x_codes: Iterable[int], weight_codes: Iterable[int], accumulator: Accumu
             f"expected {accumulator.min} to {accumulator.max}"
         )
     return total
-
-
-def dequantize(acc: int, scale: int, method: Dequantize, mode: FloatMode = NEAREST) -> Dequantized:
-    """FP16 of `acc * scale`, rounded once (D1) or after a first rounding of `acc` (D2)."""
-    if method is Dequantize.TWO_STEP:
-        acc_fp16 = fp16.from_int32(acc, mode)
-        return Dequantized(acc_fp16, fp16.mul(acc_fp16, scale, mode))
-    deq = softfloat.mul(FP16, softfloat.integer(acc), fp16.read(scale, mode), mode)
-    return Dequantized(None, deq)

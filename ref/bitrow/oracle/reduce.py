@@ -8,10 +8,10 @@ from fractions import Fraction
 
 import numpy as np
 
-from bitrow.formats import FP16, FP32, Float, FloatMode
+from bitrow.formats import FP16, Float, FloatMode
 from bitrow.oracle import fp16, softfloat
 from bitrow.oracle.arrays import map_words
-from bitrow.oracle.softfloat import NEAREST, Kind, Number
+from bitrow.oracle.softfloat import NEAREST, Number
 
 
 @dataclass(frozen=True)
@@ -39,46 +39,9 @@ class Arithmetic:
         """`a + b` rounded once."""
         return softfloat.add(self.fmt, self.read(a), self.read(b), self.mode)
 
-    def sub(self, a: int, b: int) -> int:
-        """`a - b` rounded once."""
-        return self.add(a, self.negate(b))
-
-    def mul(self, a: int, b: int) -> int:
-        """`a * b` rounded once."""
-        return softfloat.mul(self.fmt, self.read(a), self.read(b), self.mode)
-
-    def div(self, a: int, b: int) -> int:
-        """`a / b` rounded once."""
-        return softfloat.div(self.fmt, self.read(a), self.read(b), self.mode)
-
-    def sqrt(self, a: int) -> int:
-        """The square root rounded once."""
-        return softfloat.sqrt(self.fmt, self.read(a), self.mode)
-
-    def negate(self, a: int) -> int:
-        """`a` with its sign turned."""
-        return a ^ self.fmt.sign_mask
-
-    def positive_part(self, a: int) -> int:
-        """`a` if greater than 0, NaN if NaN, else +0 (B2's var)."""
-        number = softfloat.unpack(self.fmt, a)
-        if number.kind is Kind.NAN:
-            return self.fmt.nan_bits
-        if number.sign or (number.kind is Kind.FINITE and not number.significand):
-            return 0
-        return a
-
-    def host_value(self, a: int) -> int:
-        """A host value in FP32 (gamma, beta, eps), rounded once to this format, to nearest even (B2)."""
-        return softfloat.round_number(self.fmt, softfloat.unpack(FP32, a), FloatMode())
-
     def reciprocal(self, n: int, mode: FloatMode = NEAREST) -> int:
         """1 / n (B2's m), rounded once, to nearest even as a host value is."""
         return softfloat.from_fraction(self.fmt, Fraction(1, n), mode)
-
-    def to_fp16(self, a: int, mode: FloatMode) -> int:
-        """`a` rounded once to FP16."""
-        return softfloat.round_number(FP16, self.read(a), mode)
 
     def widen(self, words: np.ndarray, mode: FloatMode) -> np.ndarray:
         """FP16 words as words of this format: exact in FP32 (F9), themselves in FP16."""

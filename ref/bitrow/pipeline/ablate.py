@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
-from html import escape
 from itertools import product
 
 from bitrow import zoo
@@ -15,12 +14,10 @@ from bitrow.config import BatchNormConfig, Statistics
 from bitrow.errors import BitrowError
 from bitrow.graph import Network
 from bitrow.pipeline.cost import Range
-from bitrow.pipeline.html import html_table
 from bitrow.pipeline.machine import DEFAULT_MACHINE, Mac, Machine
 from bitrow.pipeline.policies import Policy, layer_by_layer, row_pipelined_overlap
 from bitrow.pipeline.report import KB, report
 from bitrow.pipeline.schedule import schedule
-from bitrow.pipeline.svg import Bar, Series, bar_chart, line_chart
 from bitrow.pipeline.work import UNIT
 
 NETWORKS = ("resnet18", "resnet20", "mobilenetv2", "vgg8")
@@ -185,50 +182,3 @@ def markdown(points: Sequence[Point]) -> str:
     lines = ["| " + " | ".join(name for name, _ in COLUMNS) + " |", "|" + "---|" * len(COLUMNS)]
     lines += ["| " + " | ".join(text(point) for _, text in COLUMNS) + " |" for point in points]
     return "\n".join(lines) + "\n"
-
-
-def page(points: Sequence[Point]) -> str:
-    """Plots and table as one HTML page that needs nothing else."""
-    studies = list(dict.fromkeys(point.study for point in points))
-    parts = [_study(study, [point for point in points if point.study == study]) for study in studies]
-    table = html_table(tuple(name for name, _ in COLUMNS), [tuple(text(p) for _, text in COLUMNS) for p in points])
-    style = "body{font:14px system-ui;margin:2em}table{border-collapse:collapse;font-size:12px}"
-    style += "td,th{padding:2px 8px;border-bottom:1px solid #ddd;text-align:right}svg{margin:8px}"
-    body = f"<h1>Ablations of the row pipeline</h1>{''.join(parts)}<h2>Every run</h2>{table}"
-    return (
-        '<!doctype html><html lang="en"><head><meta charset="utf-8"><title>Ablations</title>'
-        f"<style>{style}</style></head><body>{body}</body></html>\n"
-    )
-
-
-def _study(study: str, points: list[Point]) -> str:
-    charts = _technique_charts(points) if study == "techniques" else _sweep_charts(study, points)
-    return f'<h2>{escape(study)}</h2><div style="display:flex;flex-wrap:wrap">{"".join(charts)}</div>'
-
-
-def _technique_charts(points: list[Point]) -> Iterator[str]:
-    for name in dict.fromkeys(point.network for point in points):
-        mine = [point for point in points if point.network == name]
-        labels = [f"{p.pipeline}, {p.arithmetic}, {p.batch_norm}" for p in mine]
-        for title, value in (
-            ("frames/s", lambda p: p.frames_per_second),
-            ("buffers, KB", lambda p: p.buffer_kb),
-            ("TFLOPS/W, upper bound", lambda p: p.tflops_per_watt[1]),
-        ):
-            bars = [Bar(label, value(p)) for label, p in zip(labels, mine, strict=True)]
-            yield bar_chart(f"{name}: {title}", bars, "", width=660)
-
-
-def _sweep_charts(study: str, points: list[Point]) -> Iterator[str]:
-    field = {"input size": "input_size", "lanes": "fxp_lanes", "banks": "banks"}[study]
-    names = list(dict.fromkeys(point.network for point in points))
-    for title, value in (
-        ("frames/s", lambda p: p.frames_per_second),
-        ("FXP array busy", lambda p: p.fxp_busy),
-        ("buffers, KB", lambda p: p.buffer_kb),
-        ("slowdown by bank conflicts", lambda p: p.bank_slowdown),
-    ):
-        series = [
-            Series(name, [(float(getattr(p, field)), value(p)) for p in points if p.network == name]) for name in names
-        ]
-        yield line_chart(title, series, study, title, width=560, height=300, log_x=field == "fxp_lanes")

@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING
 
 from bitrow import terminal, zoo
 from bitrow.errors import BitrowError
-from bitrow.files import whole, write_report
+from bitrow.files import whole, write_report, write_text
 from bitrow.graph import Network
 from bitrow.pipeline import ablate as ablations
-from bitrow.pipeline.html import write_html
+from bitrow.pipeline.ablate_page import page as ablation_page
+from bitrow.pipeline.html import check_installed, page
 from bitrow.pipeline.machine import DEFAULT_MACHINE, Machine, load_machine
 from bitrow.pipeline.policies import policy_named
 from bitrow.pipeline.report import Report, as_dict, report, to_csv
@@ -120,6 +121,8 @@ def pipeline(
     Raises:
         BitrowError: bad arguments, or a file that cannot be written.
     """
+    if html_file is not None:
+        check_installed()
     found = run_pipeline(
         find_network(name, input_size), images=images, machine=machine, policy=policy, training=training
     )
@@ -133,7 +136,8 @@ def pipeline(
     write_report(json_file, as_dict(found))
     _write(csv_file, lambda path: to_csv(found, path))
     _write(trace_file, lambda path: write_trace(found.schedule, path))
-    _write(html_file, lambda path: write_html(found, path))
+    if html_file is not None:
+        write_text(html_file, page(found))
     return found
 
 
@@ -154,6 +158,8 @@ def ablate(
     Raises:
         BitrowError: an unknown network or study, a machine that cannot run one, a file that cannot be written.
     """
+    if html_file is not None:
+        check_installed()
     built = load_machine(machine) if machine else DEFAULT_MACHINE
     points: list[ablations.Point] = []
     for study in studies:
@@ -165,7 +171,8 @@ def ablate(
         terminal.put_table(_ablation_table(points), console)
     write_report(json_file, ablations.as_rows(points))
     _write(csv_file, lambda path: _write_points(points, path))
-    _write(html_file, lambda path: path.write_text(ablations.page(points), encoding="utf-8"))
+    if html_file is not None:
+        write_text(html_file, ablation_page(points))
     return points
 
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from bitrow.errors import BitrowError
+from bitrow.reading import records
 from bitrow.reading.values import read_toml
 
 
@@ -33,7 +34,7 @@ class RingRule(enum.Enum):
 
 
 @dataclass(frozen=True)
-class Machine:
+class Machine(records.Plain):
     """A row-pipelined accelerator.
 
     Lanes: `fxp_lanes` multiply-accumulate one product each cycle, an accumulator in each; `dequantizer_lanes` convert
@@ -121,28 +122,12 @@ def machine_from(table: dict[str, Any], where: str = "table") -> Machine:
     Raises:
         BitrowError: as `load_machine`.
     """
-    known = {field.name: field for field in fields(Machine)}
-    values: dict[str, Any] = {"name": Path(where).stem or "table"}
-    for key, value in table.items():
-        if key not in known:
-            raise BitrowError(f"machine {where}: found field {key!r}, expected one of {', '.join(known)}")
-        default = known[key].default
-        values[key] = _member(where, key, value, type(default)) if isinstance(default, enum.Enum) else value
-    return Machine(**values)
-
-
-def _member(where: str, key: str, value: object, kind: type[enum.Enum]) -> enum.Enum:
-    for member in kind:
-        if member.value == value:
-            return member
-    names = ", ".join(repr(member.value) for member in kind)
-    raise BitrowError(f"machine {where} {key}: found {value!r}, expected one of {names}")
+    return records.read(Machine, {"name": Path(where).stem or "table"} | table, where)
 
 
 def as_table(machine: Machine) -> dict[str, Any]:
     """The machine's fields as plain values: what `machine_from` reads, and what JSON and TOML can hold."""
-    found = {field.name: getattr(machine, field.name) for field in fields(machine)}
-    return {key: value.value if isinstance(value, enum.Enum) else value for key, value in found.items()}
+    return records.write(machine)
 
 
 def to_toml(machine: Machine) -> str:

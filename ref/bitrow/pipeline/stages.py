@@ -50,6 +50,11 @@ class Phase(enum.IntEnum):
     BACKWARD_CHAIN = 2
     BACKWARD_HEAD = 3
 
+    @property
+    def label(self) -> str:
+        """The name in charts and traces."""
+        return self.name.lower().replace("_", " ")
+
 
 class Window(NamedTuple):
     """Output row i reads input rows `i*stride - padding` to `i*stride - padding + kernel - 1`."""

@@ -21,12 +21,6 @@ from bitrow.pipeline.stages import Phase
 
 _UNITS, _BANKS, _RINGS = 1, 2, 3  # process numbers: Perfetto groups lanes by process
 _FIRST_THREAD = {_UNITS: 1_000, _BANKS: 100_000}  # Perfetto looks names of threads up by number alone
-_PHASES = {
-    Phase.FORWARD_HEAD: "forward head",
-    Phase.FORWARD_CHAIN: "forward chain",
-    Phase.BACKWARD_CHAIN: "backward chain",
-    Phase.BACKWARD_HEAD: "backward head",
-}
 
 
 def write_trace(found: Schedule, path: str | Path) -> int:
@@ -96,7 +90,7 @@ def _tasks(found: Schedule) -> Iterator[dict[str, object]]:
     names = [stage.name for stage in found.flow.stages]
     columns = (found.unit, found.stage, found.phase, found.image, found.row, found.start, found.end)
     for unit, stage, phase, image, row, start, end in zip(*(c.tolist() for c in columns), strict=True):
-        kind = _PHASES[Phase(phase)]
+        kind = Phase(phase).label
         yield {
             "ph": "X",
             "name": f"{names[stage]} {row}",

@@ -23,13 +23,13 @@ import numpy as np
 from safetensors.numpy import save as save_tensors
 
 from bitrow.errors import BitrowError
+from bitrow.extras import extra
 from bitrow.files import write_bytes
 from bitrow.float_model import FloatModel, Stats, initialize
 from bitrow.graph import Network
 from bitrow.reading.tensors import read_tensors
 from bitrow.reading.values import parse_json
 from bitrow.transfer import processes
-from bitrow.transfer.data_raw import extra
 from bitrow.transfer.training import State
 
 FLOAT_SCHEMA, STATE_SCHEMA = "bitrow-float-model", "bitrow-transfer-state"
@@ -69,7 +69,7 @@ class Checkpoints:
     def __init__(self, folder: Path, identity: Mapping[str, Any]) -> None:
         self.folder = folder.absolute()
         self.identity = parse_json(json.dumps(identity), "identity")
-        self._orbax = extra("orbax.checkpoint", "orbax-checkpoint")
+        self._orbax = extra("transfer", "orbax.checkpoint", "orbax-checkpoint")
         logging.getLogger("absl").setLevel(logging.CRITICAL)  # orbax's tracebacks: errors are told in one line here
 
     @contextlib.contextmanager

@@ -15,9 +15,10 @@ from pathlib import Path
 import numpy as np
 
 from bitrow.errors import BitrowError
+from bitrow.extras import extra
 from bitrow.transfer.data_idx import is_idx, read_idx
 from bitrow.transfer.data_npz import read_npz
-from bitrow.transfer.data_raw import Raw, Size, check_classes, check_size, convert, extra
+from bitrow.transfer.data_raw import Raw, Size, check_classes, check_size, convert
 from bitrow.transfer.data_split import Choice, source_count
 from bitrow.transfer.data_tree import read_folder, read_zip
 
@@ -134,7 +135,7 @@ def _arrays(path: Path) -> Raw:
 
 
 def _digits() -> Raw:
-    bunch = extra("sklearn.datasets", "scikit-learn").load_digits()
+    bunch = extra("transfer", "sklearn.datasets", "scikit-learn").load_digits()
     images = bunch.images.astype(np.uint8)[..., None]  # pixels 0 to 16
     return Raw(tuple(map(str, range(10))), images, bunch.target.astype(np.int32), None)
 

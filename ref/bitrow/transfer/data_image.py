@@ -11,8 +11,9 @@ from typing import Any
 import numpy as np
 
 from bitrow.errors import BitrowError
+from bitrow.extras import extra
 from bitrow.reading import check_unfolded
-from bitrow.transfer.data_raw import MAX_SIDE, Size, check_bytes, extra
+from bitrow.transfer.data_raw import MAX_SIDE, Size, check_bytes
 
 _FORMATS = ("PNG", "JPEG", "BMP", "GIF", "PPM", "TIFF", "WEBP")
 _GREY, _COLOUR = {"1", "L", "LA"}, {"P", "PA", "RGB", "RGBA", "RGBX", "CMYK", "YCbCr", "LAB", "HSV"}
@@ -34,8 +35,8 @@ class Decoder:
 
     def __init__(self, root: str, size: Size | None, count: int, stored: int) -> None:
         self._root, self._count = root, count
-        self._library = extra("PIL.Image", "pillow")
-        self._transpose = extra("PIL.ImageOps", "pillow").exif_transpose
+        self._library = extra("transfer", "PIL.Image", "pillow")
+        self._transpose = extra("transfer", "PIL.ImageOps", "pillow").exif_transpose
         self._size = size
         self._given = size is not None
         self._first = ""

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import importlib
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
 from bitrow.errors import BitrowError
+from bitrow.extras import extra
 from bitrow.reading import allowed
 
 Size = tuple[int, int, int]
@@ -26,20 +25,6 @@ class Raw:
     x: np.ndarray
     y: np.ndarray
     test: np.ndarray | None
-
-
-def extra(module: str, package: str) -> Any:
-    """A module of the extra `transfer`.
-
-    Raises:
-        BitrowError: it is not installed.
-    """
-    try:
-        return importlib.import_module(module)
-    except ImportError:
-        raise BitrowError(
-            f"transfer: found no {package}, expected it installed: pip install 'bitrow[transfer]'"
-        ) from None
 
 
 def check_size(input_shape: Size | None) -> None:
@@ -134,7 +119,7 @@ def convert(where: str, raw: Raw, input_shape: Size | None) -> Raw:
 
 
 def _resized(x: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    image = extra("PIL.Image", "pillow")
+    image = extra("transfer", "PIL.Image", "pillow")
     result = np.empty((len(x), *size, x.shape[3]), x.dtype)
     for index in range(len(x)):
         for channel in range(x.shape[3]):

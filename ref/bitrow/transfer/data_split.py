@@ -8,19 +8,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from bitrow import splitmix
 from bitrow.errors import BitrowError
-
-_GOLDEN, _MIX1, _MIX2 = 0x9E3779B97F4A7C15, 0xBF58476D1CE4E5B9, 0x94D049BB133111EB
 
 
 def hashed(seed: int, stream: int, index: np.ndarray) -> np.ndarray:
     """SplitMix64's output u64[n] at places `index` of the sequence that (seed, stream) starts."""
-    start = (seed * 0x100000001 + stream * _MIX1) % (1 << 64)
-    with np.errstate(over="ignore"):
-        z = np.uint64(start) + (np.asarray(index, np.uint64) + np.uint64(1)) * np.uint64(_GOLDEN)
-        z = (z ^ (z >> np.uint64(30))) * np.uint64(_MIX1)
-        z = (z ^ (z >> np.uint64(27))) * np.uint64(_MIX2)
-    return z ^ (z >> np.uint64(31))
+    return splitmix.outputs((seed * 0x100000001 + stream * splitmix.MIX1) % (1 << 64), index)
 
 
 @dataclass(frozen=True)

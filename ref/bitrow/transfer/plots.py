@@ -1,45 +1,20 @@
-"""Pictures of transfer experiments: learning curves, and accuracy against memory. The same bytes for the same numbers.
-
-Figures are made without pyplot and without a display; text is outlines, colours are told apart without colour
-vision (Okabe and Ito's).
-"""
+"""Pictures of transfer experiments: learning curves, and accuracy against memory, in the style of `bitrow.figures`."""
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from bitrow import figures
 from bitrow.errors import BitrowError
-from bitrow.files import whole
-from bitrow.transfer.data_raw import extra
+from bitrow.figures import COLOURS
 
-_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000", "#8B6F47")
 _MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
 _DASHES = ("-", "--", "-.", ":")
-_RC = {
-    "font.family": "DejaVu Sans",
-    "font.size": 9.0,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.grid": True,
-    "axes.axisbelow": True,
-    "axes.titlesize": 10.0,
-    "axes.titlelocation": "left",
-    "grid.color": "#e6e6e6",
-    "grid.linewidth": 0.8,
-    "legend.frameon": False,
-    "svg.hashsalt": "bitrow",
-    "svg.fonttype": "path",
-}
-_METADATA: dict[str, dict[str, Any]] = {
-    ".svg": {"Date": None, "Creator": "bitrow"},
-    ".png": {"Software": "bitrow"},
-}
 
 
 @dataclass(frozen=True)
@@ -72,11 +47,11 @@ def learning_curves(curves: Sequence[Curve], path: str | Path | None = None, tit
     """
     _some("learning curves", curves)
     checked = [(c.name, _grid(c.name, "loss", c.loss), 100 * _grid(c.name, "accuracy", c.accuracy)) for c in curves]
-    with _figure(9.0, 3.6, title) as figure:
+    with figures.new(9.0, 3.6, title) as figure:
         left, right = figure.subplots(1, 2)
         for place, (name, loss, accuracy) in enumerate(checked):
-            dash = _DASHES[place // len(_COLOURS) % len(_DASHES)]
-            style = {"color": _COLOURS[place % len(_COLOURS)], "linestyle": dash}
+            dash = _DASHES[place // len(COLOURS) % len(_DASHES)]
+            style = {"color": COLOURS[place % len(COLOURS)], "linestyle": dash}
             _band(left, loss, style, name)
             _band(right, accuracy, style, name)
         left.set(title="Training loss", xlabel="epoch", ylabel="cross-entropy, nats")
@@ -84,7 +59,7 @@ def learning_curves(curves: Sequence[Curve], path: str | Path | None = None, tit
         figure.legend(*left.get_legend_handles_labels(), loc="outside right upper")
         if all((loss > 0).all() for _, loss, _ in checked) and _spread(loss for _, loss, _ in checked) > 30:
             left.set_yscale("log")
-            left.yaxis.set_major_formatter(_plain_numbers())
+            figures.ticks(left.yaxis, "{x:g}")
         for axes in (left, right):
             axes.xaxis.get_major_locator().set_params(integer=True)
             axes.margins(x=0.02)
@@ -102,7 +77,7 @@ def accuracy_memory(points: Sequence[Point], path: str | Path | None = None, tit
     """
     _some("accuracy against memory", points)
     policies, kinds = _unique(p.policy for p in points), _unique(p.numerics for p in points)
-    with _figure(7.6, 4.2, title) as figure:
+    with figures.new(7.6, 4.2, title) as figure:
         axes = figure.subplots()
         for point in points:
             accuracy = 100 * _grid(f"{point.policy} {point.numerics}", "accuracy", [point.accuracy])[0]
@@ -112,29 +87,25 @@ def accuracy_memory(points: Sequence[Point], path: str | Path | None = None, tit
             x = point.memory_kib * 1.06 ** (place - (len(kinds) - 1) / 2)  # beside each other, not on top
             axes.errorbar(
                 x, mean, yerr=[[mean - float(accuracy.min())], [float(accuracy.max()) - mean]],
-                fmt=_MARKERS[place % len(_MARKERS)], color=_COLOURS[policies.index(point.policy) % len(_COLOURS)],
+                fmt=_MARKERS[place % len(_MARKERS)], color=COLOURS[policies.index(point.policy) % len(COLOURS)],
                 markersize=7, capsize=3, elinewidth=1.2, markeredgecolor="white", markeredgewidth=0.6,
             )  # fmt: skip
         axes.set(xscale="log", xlabel="KiB kept for the backward pass of one image", ylabel="test accuracy, %")
-        axes.xaxis.set_major_formatter(_plain_numbers())
+        figures.ticks(axes.xaxis, "{x:g}")
         axes.margins(0.08)
         _legend(figure, policies, kinds)
     return _saved(figure, path)
 
 
 def _legend(figure: Any, policies: list[str], kinds: list[str]) -> None:
-    line = extra("matplotlib.lines", "matplotlib").Line2D
-    patch = extra("matplotlib.patches", "matplotlib").Patch
-    handles = [patch(color=_COLOURS[i % len(_COLOURS)], label=name) for i, name in enumerate(policies)]
+    line = figures.library("matplotlib.lines").Line2D
+    patch = figures.library("matplotlib.patches").Patch
+    handles = [patch(color=COLOURS[i % len(COLOURS)], label=name) for i, name in enumerate(policies)]
     handles += [
         line([], [], marker=_MARKERS[i % len(_MARKERS)], color="#555555", linestyle="none", label=name)
         for i, name in enumerate(kinds)
     ]
     figure.legend(handles=handles, loc="outside right upper")
-
-
-def _plain_numbers() -> Any:
-    return extra("matplotlib.ticker", "matplotlib").FuncFormatter(lambda value, _: f"{value:g}")
 
 
 def _band(axes: Any, values: np.ndarray, style: dict[str, str], name: str) -> None:
@@ -169,38 +140,7 @@ def _grid(name: str, what: str, rows: Sequence[Sequence[float]]) -> np.ndarray:
     return values
 
 
-@contextlib.contextmanager
-def _figure(width: float, height: float, title: str) -> Iterator[Any]:
-    """A figure of that many inches, in this module's style whatever the user's own."""
-    matplotlib = extra("matplotlib", "matplotlib")
-    backend = extra("matplotlib.backends.backend_agg", "matplotlib")
-    with matplotlib.rc_context():
-        matplotlib.rcdefaults()
-        matplotlib.rcParams.update(_RC)
-        figure = extra("matplotlib.figure", "matplotlib").Figure(figsize=(width, height), layout="constrained", dpi=144)
-        backend.FigureCanvasAgg(figure)
-        if title:
-            figure.suptitle(title, x=0.01, ha="left", fontsize=11)
-        yield figure
-
-
 def _saved(figure: Any, path: str | Path | None) -> Any:
     if path is not None:
-        save(figure, path)
+        figures.save(figure, path)
     return figure
-
-
-def save(figure: Any, path: str | Path) -> None:
-    """Write a figure as .svg or .png, with no date in it; the file appears whole or not at all.
-
-    Raises:
-        BitrowError: another suffix, or a file that cannot be written.
-    """
-    path = Path(path)
-    if path.suffix not in _METADATA:
-        raise BitrowError(f"plot {path}: found suffix {path.suffix!r}, expected .svg or .png")
-    matplotlib = extra("matplotlib", "matplotlib")
-    with whole(path) as aside, matplotlib.rc_context():
-        matplotlib.rcdefaults()
-        matplotlib.rcParams.update(_RC)
-        figure.savefig(aside, format=path.suffix[1:], metadata=_METADATA[path.suffix])

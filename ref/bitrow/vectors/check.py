@@ -66,7 +66,7 @@ class _Checker:
 
     def check_presence(self) -> None:
         present = {file for file in files_below(self.folder) if file.rpartition("/")[2] not in schema.IGNORED}
-        listed = set(self.manifest["files"])
+        listed = set(self.manifest.files)
         for file in sorted(listed - present):
             self.note(file, f"found no such file, expected the one that {MANIFEST} lists")
         for file in sorted(present - listed - {MANIFEST}):
@@ -75,26 +75,26 @@ class _Checker:
     def check_listed(self) -> None:
         """The manifest lists no file that no case has; those of an unreadable case are unknown."""
         known = {file.partition("/")[0] for file in self.expected}
-        for file in self.manifest["files"]:
+        for file in self.manifest.files:
             case = file.partition("/")[0]
-            unread = case in self.manifest["cases"] and case not in known
+            unread = case in self.manifest.cases and case not in known
             if file not in self.expected and not unread:
                 self.note(file, f"found an entry of no case in {MANIFEST}, expected only files of its cases")
 
     def check_certificates(self) -> None:
         """Each certificate is the one that its case implies; those of unreadable cases are unknown."""
-        listed = self.manifest["certificates"]
+        listed = self.manifest.certificates
         for name in {**listed, **self.certificates}:
             if name in self.certificates and listed.get(name) != self.certificates[name]:
                 found, expected = (
                     "none" if value is None else str(value) for value in (listed.get(name), self.certificates[name])
                 )
                 self.note(MANIFEST, f"certificate of {str(name)[:80]}: found {found[:300]}, expected {expected}")
-            if name not in self.manifest["cases"]:
+            if name not in self.manifest.cases:
                 self.note(MANIFEST, f"certificate of {str(name)[:80]}: found one, expected one of a case only")
 
     def check_checksums(self) -> None:
-        for file, expected in self.manifest["files"].items():
+        for file, expected in self.manifest.files.items():
             if file not in self.findings:
                 self.trial(file, functools.partial(self._compare_digest, file, expected))
 
@@ -115,7 +115,7 @@ class _Checker:
         files = schema.case_files(name, (tensor.name for tensor in case.tensors))
         self.expected.update(files)
         for file in files:
-            if file not in self.manifest["files"]:
+            if file not in self.manifest.files:
                 self.note(file, f"found no entry in {MANIFEST}, expected one for every file")
         ports = self.trial(f"{name}/{CASE_JSON}", lambda: shapes.check_ports(case))
         fitting = ports and self.trial(f"{name}/{CASE_JSON}", lambda: shapes.check_shapes(case))
@@ -200,7 +200,7 @@ class _Checker:
             (f"{name}/{name}_pkg.sv", emit.system_verilog),
             (f"{name}/{name}.h", emit.c_header),
         ):
-            if file in self.findings or file not in self.manifest["files"]:
+            if file in self.findings or file not in self.manifest.files:
                 continue
             self.trial(file, functools.partial(self._same_text, file, build(case, words)))
 
@@ -225,7 +225,7 @@ def check(folder: Path) -> list[Finding]:
     """
     checker = _Checker(Path(folder))
     checker.check_presence()
-    for name in checker.manifest["cases"]:
+    for name in checker.manifest.cases:
         checker.check_case(name)
     checker.check_listed()
     checker.check_certificates()

@@ -13,10 +13,10 @@ import re
 import stat
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from bitrow.errors import BitrowError
-from bitrow.reading import ARCHIVE, JSON, RECORDS, opened, read_bytes
+from bitrow.reading import ARCHIVE, JSON, RECORDS, opened, read_bytes, records
 from bitrow.vectors import schema
 
 JOURNAL = ".bitrow-journal"
@@ -104,15 +104,15 @@ def _checksums(folder: Path) -> dict[str, str | None]:
         BitrowError: no manifest, or one that bitrow did not write.
     """
     manifest = schema.read_manifest(folder)
-    if read_bytes(folder / schema.MANIFEST, JSON, schema.MANIFEST) != schema.to_json(manifest):
+    if read_bytes(folder / schema.MANIFEST, JSON, schema.MANIFEST) != schema.to_json(records.write(manifest)):
         raise BitrowError(f"{schema.MANIFEST}: found other text than bitrow writes")
-    for name in manifest["files"]:
+    for name in manifest.files:
         case, _, file = name.partition("/")
         own = (schema.CASE_JSON, schema.ARRAYS, f"{case}_pkg.sv", f"{case}.h")
         tensor = file.endswith(".hex") and schema.NAME.fullmatch(file.removesuffix(".hex"))
-        if case not in manifest["cases"] or not (file in own or tensor):
+        if case not in manifest.cases or not (file in own or tensor):
             raise BitrowError(f"{schema.MANIFEST}: found {name[:80]!r}, which is no file of a vector set")
-    return manifest["files"]
+    return dict(manifest.files)
 
 
 def _journalled(folder: Path) -> dict[str, str | None]:
@@ -159,10 +159,10 @@ def finished(folder: Path) -> Content:
         return found
     try:
         expected = _checksums(folder)
-        manifest: dict[str, Any] = schema.read_manifest(folder)
+        manifest = schema.read_manifest(folder)
     except (BitrowError, OSError):
         raise BitrowError("found a folder that is not a vector set; --force replaces only vector sets") from None
-    _check(folder, found, {schema.MANIFEST: None, **expected}, set(manifest["cases"]))
+    _check(folder, found, {schema.MANIFEST: None, **expected}, set(manifest.cases))
     return found
 
 

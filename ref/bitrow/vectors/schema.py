@@ -6,19 +6,18 @@ Standard library and numpy only.
 from __future__ import annotations
 
 import dataclasses
-import enum
 import json
 import re
-import types
 import typing
 from pathlib import Path
 from typing import Any
 
 from bitrow import config as configs
+from bitrow import typed
 from bitrow.contract.encoding import Encoding, Kind, Role
 from bitrow.errors import BitrowError
-from bitrow.formats import Accumulator, Float, FloatMode, Fxp
-from bitrow.reading import values
+from bitrow.formats import FloatMode, Fxp
+from bitrow.reading import records, values
 from bitrow.vectors.case import Case, Tensor
 from bitrow.vectors.operations import find
 from bitrow.vectors.policy import describe
@@ -37,10 +36,7 @@ _CLAUSE = re.compile(r"[A-Z][0-9]+")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _MAX_ELEMENTS = 1 << 31
 
-CONFIG_TYPES: dict[str, type] = {
-    kind.__name__: kind for kind in (*typing.get_args(configs.LayerConfig), FloatMode, Fxp)
-}
-_PART_TYPES = (*CONFIG_TYPES.values(), Accumulator, Float)
+Config = configs.LayerConfig | FloatMode | Fxp  # what may configure an operation
 
 
 def check_name(name: object, what: str) -> str:
@@ -70,47 +66,7 @@ def case_files(name: str, tensors: typing.Iterable[str]) -> list[str]:
 
 def encode_config(value: Any) -> Any:
     """A configuration value as JSON: its type's name and its fields, enum members by their value."""
-    if isinstance(value, enum.Enum):
-        return value.value
-    if dataclasses.is_dataclass(value):
-        fields = {f.name: encode_config(getattr(value, f.name)) for f in dataclasses.fields(value)}
-        return {"type": type(value).__name__, **fields}
-    return value
-
-
-def _decode_field(hint: Any, value: Any, where: str) -> Any:
-    if isinstance(hint, types.UnionType):
-        if value is None and type(None) in typing.get_args(hint):
-            return None
-        hint = next(kind for kind in typing.get_args(hint) if kind is not type(None))
-    if isinstance(hint, type) and issubclass(hint, enum.Enum):
-        try:
-            return hint(value)
-        except ValueError:
-            options = ", ".join(str(member.value) for member in hint)
-            raise BitrowError(f"{where}: found {value!r}, expected one of {options}") from None
-    if hint in _PART_TYPES:
-        return _decode_dataclass(hint, value, where)
-    if type(value) is not hint:
-        raise BitrowError(f"{where}: found {value!r}, expected {hint.__name__}")
-    return value
-
-
-def _decode_dataclass(kind: type, value: Any, where: str) -> Any:
-    names = [f.name for f in dataclasses.fields(kind)]
-    found = sorted(value) if isinstance(value, dict) else value
-    if not isinstance(value, dict) or set(value) != {"type", *names} or value["type"] != kind.__name__:
-        raise BitrowError(
-            f"{where}: found {str(found)[:120]}, expected a {kind.__name__} of {', '.join(names)}"
-        )
-    hints = typing.get_type_hints(kind)
-    fields = {name: _decode_field(hints[name], value[name], f"{where}.{name}") for name in names}
-    try:
-        return kind(**fields)
-    except BitrowError as error:
-        raise BitrowError(f"{where}: {error}") from None
-    except ValueError as error:
-        raise BitrowError(f"{where}: {error}") from None
+    return records.write(value)
 
 
 def decode_config(value: Any, where: str) -> Any:
@@ -119,10 +75,7 @@ def decode_config(value: Any, where: str) -> Any:
     Raises:
         BitrowError: naming `where` and the field: an unknown type, field or value.
     """
-    kind = CONFIG_TYPES.get(str(value.get("type")) if isinstance(value, dict) else "")
-    if kind is None:
-        raise BitrowError(f"{where}: found {str(value)[:80]!r}, expected one of {', '.join(CONFIG_TYPES)}")
-    return _decode_dataclass(kind, value, where)
+    return records.read(Config, value, where, join=".")
 
 
 def _expanded(value: Any, depth: int) -> str:
@@ -183,11 +136,52 @@ def check_versions(value: dict[str, Any], where: str) -> None:
             raise BitrowError(f"{where} {name}: found version {str(found)[:40]}, expected version {known}")
 
 
-def read_manifest(folder: Path) -> dict[str, Any]:
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Versions(records.Plain):
+    """The libraries that made a set."""
+
+    jax: str
+    jaxlib: str
+    numpy: str
+
+    def __post_init__(self) -> None:
+        typed.coerce_fields(self, "version of")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Manifest(records.Plain):
+    """`manifest.json` (SPEC.md V4): what `read_manifest` reads and `write_set` writes.
+
+    Raises:
+        BitrowError: a field of another type, a case's name that is none or comes twice, a checksum that is none.
+    """
+
+    schema: int
+    spec_version: int
+    suite: str | None = None
+    seed: int
+    versions: Versions
+    coverage: dict[str, Any]
+    certificates: dict[str, Any]
+    cases: tuple[str, ...]
+    files: dict[str, str]
+
+    def __post_init__(self) -> None:
+        typed.coerce_fields(self, "manifest")
+        for name in self.cases:
+            check_name(name, "case")
+        if len(set(self.cases)) != len(self.cases):
+            raise BitrowError("cases: found a name twice, expected each once")
+        for name, digest in self.files.items():
+            if not isinstance(digest, str) or not _SHA256.fullmatch(digest):
+                raise BitrowError(f"files {name[:80]!r}: found {str(digest)[:80]!r}, expected a SHA-256")
+
+
+def read_manifest(folder: Path) -> Manifest:
     """`manifest.json` of a set, its fields checked (SPEC.md V4).
 
     Raises:
-        BitrowError: no set there, an unknown version, a field that is missing or malformed.
+        BitrowError: no set there, an unknown version, a field that is missing, unknown or malformed.
     """
     if not folder.is_dir():
         found = "a file" if folder.exists() else "nothing"
@@ -195,31 +189,7 @@ def read_manifest(folder: Path) -> dict[str, Any]:
     where = f"{folder}/{MANIFEST}"
     manifest = read_json(folder / MANIFEST, where)
     check_versions(manifest, where)
-    field_of(manifest, "seed", int, where)
-    versions = field_of(manifest, "versions", dict, where)
-    for library in ("jax", "jaxlib", "numpy"):
-        field_of(versions, library, str, f"{where} versions")
-    field_of(manifest, "coverage", dict, where)
-    field_of(manifest, "certificates", dict, where)
-    for name in field_of(manifest, "cases", list, where):
-        check_name(name, f"{where} case")
-    if len(set(manifest["cases"])) != len(manifest["cases"]):
-        raise BitrowError(f"{where} cases: found a name twice, expected each once")
-    for name, digest in field_of(manifest, "files", dict, where).items():
-        if not isinstance(digest, str) or not _SHA256.fullmatch(digest):
-            raise BitrowError(f"{where} files {name[:80]!r}: found {str(digest)[:80]!r}, expected a SHA-256")
-    return manifest
-
-
-def _read_encoding(entry: dict[str, Any], where: str) -> Encoding:
-    kind = _decode_field(Kind, entry.get("encoding"), f"{where} encoding")
-    bits = field_of(entry, "bits", int, where)
-    signed = field_of(entry, "signed", bool, where)
-    encoding = Encoding(kind, bits, signed)
-    check_encoding(encoding, where)
-    if field_of(entry, "word_bits", int, where) != encoding.word_bits:
-        raise BitrowError(f"{where} word_bits: found {entry['word_bits']}, expected {encoding.word_bits}")
-    return encoding
+    return records.read(Manifest, manifest, where)
 
 
 def check_encoding(encoding: Encoding, where: str) -> None:
@@ -286,22 +256,54 @@ def check_layout(layout: str, shape: tuple[int, ...], where: str) -> None:
             )
 
 
-def _read_tensor(entry: Any, where: str) -> TensorEntry:
-    if not isinstance(entry, dict):
-        raise BitrowError(f"{where}: found {str(entry)[:80]!r}, expected an object")
-    name = check_name(entry.get("name"), where)
-    where = f"{where} {name}"
-    role = _decode_field(Role, entry.get("role"), f"{where} role")
-    if entry.get("file") != tensor_file(name):
-        raise BitrowError(
-            f"{where} file: found {str(entry.get('file'))[:80]!r}, expected {tensor_file(name)!r}"
+@dataclasses.dataclass(frozen=True)
+class TensorRecord(records.Plain):
+    """A tensor in `case.json` (SPEC.md V3).
+
+    Raises:
+        BitrowError: a field of another type, or that does not fit the others.
+    """
+
+    name: str
+    role: Role
+    file: str
+    shape: tuple[int, ...]
+    layout: str
+    encoding: Kind
+    bits: int
+    word_bits: int
+    signed: bool
+    packing: str
+
+    def __post_init__(self) -> None:
+        typed.coerce_fields(self, "tensor")
+        where = f"tensor {check_name(self.name, 'tensor')}"
+        check_layout(self.layout, self.shape, where)
+        check_encoding(self.entry.encoding, where)
+        _check_derived(self, _derived(self.entry), where)
+
+    @property
+    def entry(self) -> TensorEntry:
+        return TensorEntry(
+            self.name, self.role, Encoding(self.encoding, self.bits, self.signed), self.layout, self.shape
         )
-    layout = field_of(entry, "layout", str, where)
-    sizes = field_of(entry, "shape", list, where)
-    if any(type(size) is not int for size in sizes):
-        raise BitrowError(f"{where} shape: found {str(sizes)[:80]}, expected integers")
-    check_layout(layout, tuple(sizes), where)
-    return TensorEntry(name, role, _read_encoding(entry, where), layout, tuple(sizes))
+
+
+def _derived(tensor: TensorEntry) -> dict[str, Any]:
+    """The fields of a tensor's record that follow from the others."""
+    packed = tensor.encoding.kind is Kind.PACKED
+    return {
+        "file": tensor_file(tensor.name),
+        "word_bits": tensor.encoding.word_bits,
+        "packing": "two nibbles a byte, low first, rows start on a byte" if packed else "none",
+    }
+
+
+def _check_derived(record: object, expected: dict[str, Any], where: str) -> None:
+    for name, value in expected.items():
+        found = getattr(record, name)
+        if found != value:
+            raise BitrowError(f"{where} {name}: found {typed.shown(found)}, expected {value!r}")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -326,40 +328,68 @@ class CaseEntry:
         return Case(self.name, operation, self.config, tensors, self.clauses, self.bins, self.rows_checked)
 
 
-def tensor_json(tensor: TensorEntry) -> dict[str, Any]:
-    """The entry of a tensor in `case.json` (SPEC.md V3)."""
-    encoding = tensor.encoding
-    packing = (
-        "two nibbles a byte, low first, rows start on a byte" if encoding.kind is Kind.PACKED else "none"
-    )
-    return {
-        "name": tensor.name,
-        "role": tensor.role.value,
-        "file": tensor_file(tensor.name),
-        "shape": list(tensor.shape),
-        "layout": tensor.layout,
-        "encoding": encoding.kind.value,
-        "bits": encoding.bits,
-        "word_bits": encoding.word_bits,
-        "signed": encoding.signed,
-        "packing": packing,
-    }
+@dataclasses.dataclass(frozen=True)
+class CaseRecord(records.Plain):
+    """`case.json` (SPEC.md V3).
+
+    Raises:
+        BitrowError: a field of another type, or that does not fit the others.
+    """
+
+    schema: int
+    spec_version: int
+    name: str
+    operation: str
+    config: Config
+    overflow: dict[str, str]
+    nan: str
+    order: str
+    clauses: tuple[str, ...]
+    bins: dict[str, int]
+    rows_checked: str
+    tensors: tuple[TensorRecord, ...]
+
+    def __post_init__(self) -> None:
+        typed.coerce_fields(self, "case")
+        _check_derived(self, describe(find(self.operation, self.config), self.config), "case")
+        if not self.tensors or len({tensor.name for tensor in self.tensors}) != len(self.tensors):
+            raise BitrowError(
+                f"tensors: found {len(self.tensors)} with repeated names or none, expected each once"
+            )
+        if not all(_CLAUSE.fullmatch(clause) for clause in self.clauses):
+            raise BitrowError(f"clauses: found {str(self.clauses)[:80]}, expected SPEC.md clause numbers")
+        if not all(type(count) is int and count >= 0 for count in self.bins.values()):
+            raise BitrowError(f"bins: found {str(self.bins)[:80]}, expected counts")
 
 
 def case_json(case: CaseEntry) -> dict[str, Any]:
     """The whole `case.json` (SPEC.md V3)."""
-    return {
-        "schema": SCHEMA,
-        "spec_version": SPEC_VERSION,
-        "name": case.name,
-        "operation": case.operation,
-        "config": encode_config(case.config),
+    tensors = (
+        TensorRecord(
+            name=tensor.name,
+            role=tensor.role,
+            shape=tensor.shape,
+            layout=tensor.layout,
+            encoding=tensor.encoding.kind,
+            bits=tensor.encoding.bits,
+            signed=tensor.encoding.signed,
+            **_derived(tensor),
+        )
+        for tensor in case.tensors
+    )
+    record = CaseRecord(
+        schema=SCHEMA,
+        spec_version=SPEC_VERSION,
+        name=case.name,
+        operation=case.operation,
+        config=case.config,
         **describe(find(case.operation, case.config), case.config),
-        "clauses": list(case.clauses),
-        "bins": dict(sorted(case.bins.items())),
-        "rows_checked": case.rows_checked,
-        "tensors": [tensor_json(tensor) for tensor in case.tensors],
-    }
+        clauses=case.clauses,
+        bins=dict(sorted(case.bins.items())),
+        rows_checked=case.rows_checked,
+        tensors=tuple(tensors),
+    )
+    return records.write(record)
 
 
 def read_case_json(folder: Path, name: str) -> CaseEntry:
@@ -371,23 +401,8 @@ def read_case_json(folder: Path, name: str) -> CaseEntry:
     where = f"{name}/{CASE_JSON}"
     value = read_json(folder / name / CASE_JSON, where)
     check_versions(value, where)
-    if value.get("name") != name:
-        raise BitrowError(f"{where} name: found {str(value.get('name'))[:80]!r}, expected {name!r}")
-    operation = field_of(value, "operation", str, where)
-    config = decode_config(value.get("config"), f"{where} config")
-    for key, expected in describe(find(operation, config), config).items():
-        if value.get(key) != expected:
-            raise BitrowError(f"{where} {key}: found {str(value.get(key))[:80]!r}, expected {expected!r}")
-    tensors = tuple(_read_tensor(e, f"{where} tensor") for e in field_of(value, "tensors", list, where))
-    if not tensors or len({t.name for t in tensors}) != len(tensors):
-        raise BitrowError(
-            f"{where} tensors: found {len(tensors)} with repeated names or none, expected each once"
-        )
-    clauses = field_of(value, "clauses", list, where)
-    bins = field_of(value, "bins", dict, where)
-    if not all(isinstance(c, str) and _CLAUSE.fullmatch(c) for c in clauses):
-        raise BitrowError(f"{where} clauses: found {str(clauses)[:80]}, expected SPEC.md clause numbers")
-    if not all(type(count) is int and count >= 0 for count in bins.values()):
-        raise BitrowError(f"{where} bins: found {str(bins)[:80]}, expected counts")
-    rows = field_of(value, "rows_checked", str, where)
-    return CaseEntry(name, operation, config, tensors, tuple(clauses), bins, rows)
+    found: CaseRecord = records.read(CaseRecord, value, where)
+    if found.name != name:
+        raise BitrowError(f"{where} name: found {found.name[:80]!r}, expected {name!r}")
+    tensors = tuple(tensor.entry for tensor in found.tensors)
+    return CaseEntry(name, found.operation, found.config, tensors, found.clauses, found.bins, found.rows_checked)

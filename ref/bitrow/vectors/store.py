@@ -17,6 +17,7 @@ import numpy as np
 
 from bitrow.contract.encoding import Encoding, Kind
 from bitrow.errors import BitrowError
+from bitrow.reading import records
 from bitrow.vectors import arrays, atomic, certificates, emit, owned, schema
 from bitrow.vectors.case import Case, Tensor
 from bitrow.vectors.hexfile import file_words, hex_chunks
@@ -231,8 +232,8 @@ def write_set(
     """Write a vector set to the folder `out`, whole or not at all (SPEC.md V1 to V5).
 
     `cases` is consumed one at a time, and may be a generator; so may a case's `tensors` be any iterable.
-    `manifest_extra` adds fields to `manifest.json` and must hold `seed`, `versions` (jax, jaxlib, numpy) and
-    `coverage`; it is read after the last case, so that a generator can fill it meanwhile. With `force`, an
+    `manifest_extra` is what else `schema.Manifest` has: `seed`, `versions` (jax, jaxlib, numpy), `coverage`, perhaps
+    `suite`; it is read after the last case, so that a generator can fill it meanwhile. With `force`, an
     existing vector set at `out` is replaced in one step at the end.
 
     Raises:
@@ -263,7 +264,8 @@ def write_set(
             "cases": names,
             "files": dict(sorted(files.files.items())),
         }
-        files.write(MANIFEST, [schema.to_json(manifest)])
+        record = records.read(schema.Manifest, manifest, "manifest")
+        files.write(MANIFEST, [schema.to_json(records.write(record))])
         schema.read_manifest(folder)
         files.complete()
     return SetSummary(target, len(names), tensors, words, files.bytes)
@@ -275,7 +277,7 @@ def case_names(path: Path) -> list[str]:
     Raises:
         BitrowError: no readable set is there.
     """
-    return list(schema.read_manifest(path)["cases"])
+    return list(schema.read_manifest(path).cases)
 
 
 def read_case(path: Path, name: str) -> Case:

@@ -1,0 +1,117 @@
+"""Figures in one style, whatever the user's own: the same bytes for the same numbers. Drawn by matplotlib, loaded here
+and nowhere else.
+
+Without pyplot and without a display. Colours are told apart without colour vision (Okabe and Ito's).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree
+
+from bitrow.errors import BitrowError
+from bitrow.extras import extra
+from bitrow.files import whole
+
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000", "#8B6F47")
+DARK, LIGHT = "#555555", "#d0d0d0"  # beside them, for what is no series of its own
+_RC = {
+    "font.family": "sans-serif",
+    "font.sans-serif": ["DejaVu Sans", "Verdana", "Arial"],
+    "font.size": 9.0,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "axes.axisbelow": True,
+    "axes.titlesize": 10.0,
+    "axes.titlelocation": "left",
+    "grid.color": "#e6e6e6",
+    "grid.linewidth": 0.8,
+    "legend.frameon": False,
+    "svg.hashsalt": "bitrow",
+    "svg.fonttype": "path",
+}
+_METADATA: dict[str, dict[str, Any]] = {
+    ".svg": {"Date": None, "Creator": "bitrow"},
+    ".png": {"Software": "bitrow"},
+}
+
+
+def library(module: str) -> Any:
+    """matplotlib or a module of it. Raises: BitrowError: it is not installed."""
+    return extra("plots", module, "matplotlib")
+
+
+@contextlib.contextmanager
+def _style(**more: Any) -> Iterator[None]:
+    matplotlib = library("matplotlib")
+    with matplotlib.rc_context():
+        matplotlib.rcdefaults()
+        matplotlib.rcParams.update({**_RC, **more})
+        yield
+
+
+@contextlib.contextmanager
+def new(width: float, height: float, title: str = "") -> Iterator[Any]:
+    """A matplotlib Figure of that many inches, to be drawn on inside the `with`.
+
+    Raises:
+        BitrowError: matplotlib is not installed.
+    """
+    with _style():
+        figure = library("matplotlib.figure").Figure(figsize=(width, height), layout="constrained", dpi=144)
+        library("matplotlib.backends.backend_agg").FigureCanvasAgg(figure)
+        if title:
+            figure.suptitle(title, x=0.01, ha="left", fontsize=11)
+        yield figure
+
+
+def ticks(axis: Any, form: str) -> None:
+    """Label an axis' ticks: `form` is the format of a number `x`, or "k" for 20k and 1.5M."""
+    ticker = library("matplotlib.ticker")
+    axis.set_major_formatter(ticker.EngFormatter(sep="") if form == "k" else ticker.StrMethodFormatter(form))
+
+
+def save(figure: Any, path: str | Path) -> None:
+    """Write a figure as .svg or .png, with no date in it; the file appears whole or not at all.
+
+    Raises:
+        BitrowError: another suffix, or a file that cannot be written.
+    """
+    path = Path(path)
+    if path.suffix not in _METADATA:
+        raise BitrowError(f"plot {path}: found suffix {path.suffix!r}, expected .svg or .png")
+    with whole(path) as aside, _style():
+        figure.savefig(aside, format=path.suffix[1:], metadata=_METADATA[path.suffix])
+
+
+def inline(figure: Any, name: str, label: str) -> str:
+    """A figure as an SVG element to stand in an HTML page beside others: its ids begin with `name`.
+
+    Its text stays text; `label` says what it shows to who cannot see it.
+    """
+    with io.StringIO() as written, _style(**{"svg.fonttype": "none"}):
+        figure.savefig(written, format="svg", metadata=dict.fromkeys(("Date", "Creator", "Format", "Type")))
+        root = ElementTree.fromstring(written.getvalue())
+    for element in root.iter():
+        element.tag = _local(element.tag)  # HTML knows the names of SVG without their namespaces
+        element.attrib = {_local(key): _own(name, _local(key), value) for key, value in element.attrib.items()}
+    root.attrib |= {"role": "img", "aria-label": label}
+    return ElementTree.tostring(root, "unicode")
+
+
+def _local(name: str) -> str:
+    return name.rpartition("}")[2]
+
+
+def _own(name: str, key: str, value: str) -> str:
+    """An attribute's value with the ids in it made the figure's own."""
+    if key == "id":
+        return f"{name}-{value}"
+    if key == "href" and value.startswith("#"):
+        return f"#{name}-{value[1:]}"
+    return value.replace("url(#", f"url(#{name}-")

@@ -1,0 +1,120 @@
+"""Records: dataclasses as JSON and TOML hold them, written and strictly read as their fields are declared.
+
+A record is an object of its fields in their order: enumerations by their values, tuples as lists, records as objects.
+It begins with its type's name under "type", so that one of several can stand in a place, unless it is `Plain`. Its
+structure is read here; what its values may be is its constructor's to say, of files as of arguments. Standard library
+only.
+"""
+
+from __future__ import annotations
+
+import enum
+import functools
+import types
+import typing
+from dataclasses import MISSING, Field, fields, is_dataclass
+from typing import Any
+
+from bitrow.errors import BitrowError
+
+_MOST = 1 << 11  # records in a list: no file of ours has more, and refusing them takes no time
+
+
+class Plain:
+    """A base of records without "type": no other could stand in their place.
+
+    A field that has a default may be left out of the object; one that is None is.
+    """
+
+
+def write(value: Any) -> Any:
+    """A record as JSON values; `read` gives back an equal one."""
+    if isinstance(value, enum.Enum):
+        return value.value
+    if is_dataclass(value) and not isinstance(value, type):
+        members = {name: write(getattr(value, name)) for name in _declared(type(value))}
+        if isinstance(value, Plain):
+            return {name: member for name, member in members.items() if member is not None}
+        return {"type": type(value).__name__, **members}
+    if isinstance(value, tuple):
+        return [write(item) for item in value]
+    return value
+
+
+def read(kind: Any, value: Any, where: str, join: str = " ") -> Any:
+    """The record of type `kind`, or of one of a union of types, that `write` wrote.
+
+    Raises:
+        BitrowError: naming `where` (a field of it after `join`): a field missing or unknown, an unknown type or member
+            of an enumeration, a list of another length, or a value that the record refuses.
+    """
+    return _read(kind, value, where, join)
+
+
+def _read(hint: Any, value: Any, path: str, join: str = ".") -> Any:
+    origin = typing.get_origin(hint)
+    if origin in (types.UnionType, typing.Union):
+        options = typing.get_args(hint)
+        if value is None and type(None) in options:
+            return None
+        return _read(_choose(options, value, path), value, path, join)
+    if origin is tuple:
+        return _list(typing.get_args(hint), value, path)
+    if isinstance(hint, type) and issubclass(hint, enum.Enum):
+        return _member(hint, value, path)
+    return _record(hint, value, path, join) if is_dataclass(hint) else value
+
+
+def _choose(options: tuple[Any, ...], value: Any, path: str) -> Any:
+    records: dict[str, Any] = {getattr(kind, "__name__", ""): kind for kind in options if is_dataclass(kind)}
+    if not records:
+        return next(kind for kind in options if kind is not type(None))
+    name = value.get("type") if isinstance(value, dict) else value
+    if not isinstance(name, str) or name not in records:
+        raise BitrowError(f"{path}: found {str(name)[:40]!r}, expected one of {', '.join(records)}")
+    return records[name]
+
+
+def _member(kind: type[enum.Enum], value: Any, path: str) -> enum.Enum:
+    for member in kind:
+        if type(value) is type(member.value) and value == member.value:
+            return member
+    raise BitrowError(f"{path}: found {value!r}, expected one of {', '.join(repr(member.value) for member in kind)}")
+
+
+def _list(items: tuple[Any, ...], value: Any, path: str) -> Any:
+    if not isinstance(value, list):
+        raise BitrowError(f"{path}: found {str(value)[:80]}, expected a list")
+    if items[-1] is not Ellipsis and len(value) != len(items):
+        raise BitrowError(f"{path}: found {len(value)} items, expected {len(items)}")
+    if not is_dataclass(items[0]):
+        return value
+    if len(value) > _MOST:
+        raise BitrowError(f"{path}: found {len(value):,} items, expected at most {_MOST:,}")
+    return tuple(_read(items[0], item, f"{path}[{place}]") for place, item in enumerate(value))
+
+
+def _record(kind: Any, value: Any, path: str, join: str) -> Any:
+    plain = issubclass(kind, Plain)
+    if not isinstance(value, dict) or (not plain and value.get("type") != kind.__name__):
+        raise BitrowError(f"{path}: found {str(value)[:40]!r}, expected a {kind.__name__}")
+    declared = _declared(kind)
+    for name in value:
+        if name not in declared and (plain or name != "type"):
+            raise BitrowError(f"{path}: found field {str(name)[:80]!r}, expected one of {', '.join(declared)}")
+    for name, field in declared.items():
+        if name not in value and not (plain and field.default is not MISSING):
+            raise BitrowError(f"{path}: found no field {name!r}, expected one")
+    hints = _hints(kind)
+    members = {name: _read(hints[name], value[name], f"{path}{join}{name}") for name in declared if name in value}
+    try:
+        return kind(**members)
+    except BitrowError as error:
+        raise BitrowError(f"{path}: {error}") from None
+
+
+def _declared(kind: Any) -> dict[str, Field[Any]]:
+    return {field.name: field for field in fields(kind) if field.init}
+
+
+_hints = functools.cache(typing.get_type_hints)
