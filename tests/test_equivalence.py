@@ -15,12 +15,13 @@ import hypothesis.strategies as st
 import jax
 import jax.numpy as jnp
 import numpy as np
-from hypothesis import given, settings
+from hypothesis import given
 
 from bitrow.config import ConvConfig
 from bitrow.formats import FXP4, FXP8, Fxp
 from bitrow.layers import conv
 from bitrow.testing import codes, scales
+from draws import examples
 
 U = Fraction(1, 1 << 24)  # unit roundoff of float32
 
@@ -171,7 +172,7 @@ def bits(x: object) -> np.ndarray:
 
 
 @given(problems(general_scales(), per_channel=False))
-@settings(max_examples=15)
+@examples(15)
 def test_decomposition_is_an_identity_over_the_rationals(p: Problem) -> None:
     """SPEC.md E1: conv(sx*qx, sw*qw) = sx*sw*conv(qx, qw), and its transpose, exactly."""
     forward, backward, _ = run_kernel(p)
@@ -183,7 +184,7 @@ def test_decomposition_is_an_identity_over_the_rationals(p: Problem) -> None:
 
 
 @given(problems(general_scales(), per_channel=True))
-@settings(max_examples=10)
+@examples(10)
 def test_decomposition_per_channel(p: Problem) -> None:
     """SPEC.md E1, C2: per channel forward; backward, the folded scale stays inside the sum."""
     forward, backward, _ = run_kernel(p)
@@ -195,7 +196,7 @@ def test_decomposition_per_channel(p: Problem) -> None:
 
 
 @given(problems(powers_of_two()), st.data())
-@settings(max_examples=25)
+@examples(25)
 def test_power_of_two_scales_are_bit_identical(p: Problem, data: st.DataObject) -> None:
     """SPEC.md E2: float32 simulated quantization equals acc*scale exactly, in any order, forward and input gradient."""
     forward, backward, params = run_kernel(p)
@@ -216,7 +217,7 @@ def test_power_of_two_scales_are_bit_identical(p: Problem, data: st.DataObject) 
 
 
 @given(codes(FXP8, 1024), codes(FXP8, 1024), powers_of_two(), powers_of_two(), st.integers(0, 2**32 - 1))
-@settings(max_examples=20)
+@examples(20)
 def test_summation_order_is_free_up_to_2_24(a: np.ndarray, b: np.ndarray, sx: float, sw: float, seed: int) -> None:
     """SPEC.md E2: any permutation of the terms gives the same float32, up to a sum of magnitudes of 2^24."""
     products = a.astype(np.int64) * b
@@ -239,7 +240,7 @@ def test_sum_of_magnitudes_beyond_2_24_is_not_order_free() -> None:
 
 
 @given(problems(general_scales()))
-@settings(max_examples=15)
+@examples(15)
 def test_general_scales_differ_by_rounding_alone(p: Problem) -> None:
     """SPEC.md E3: within gamma_(K+2) of the magnitudes; the fixed-point path is the correctly rounded one."""
     forward, backward, params = run_kernel(p)
@@ -268,7 +269,7 @@ def test_general_scales_differ_by_rounding_alone(p: Problem) -> None:
 
 
 @given(problems(powers_of_two(), formats=(FXP4, Fxp(4, narrow=True))), st.data())
-@settings(max_examples=15)
+@examples(15)
 def test_fp16_accumulation_of_a_convolution_is_exact(p: Problem, data: st.DataObject) -> None:
     """SPEC.md E4: 18 products of FXP4 codes are at most 2^11: FP16 sums of them, in any order, both directions."""
     forward, backward, _ = run_kernel(p)

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
 
@@ -33,6 +33,7 @@ from bitrow.pipeline.schedule import schedule
 from bitrow.pipeline.stalls import idle, stall_table, unit_busy, unit_kinds, utilization
 from bitrow.pipeline.tables import print_report
 from bitrow.pipeline.work import UNIT
+from draws import examples
 from network_samples import every_layer
 from pipeline_samples import machines, networks
 
@@ -44,7 +45,7 @@ def small():
     return report(schedule(zoo.resnet8((16, 16, 3)), images=2))
 
 
-@settings(max_examples=60)
+@examples(60)
 @given(networks(), machines(), policies, st.integers(1, 2), st.booleans())
 def test_busy_and_idle_cycles_add_up_to_the_run(network, machine, policy, images, training):
     found = schedule(network, machine, policy, images, training=training)
@@ -58,7 +59,7 @@ def test_busy_and_idle_cycles_add_up_to_the_run(network, machine, policy, images
     assert (idle(found).cycles > 0).all()
 
 
-@settings(max_examples=30)
+@examples(30)
 @given(networks(), machines(), st.integers(1, 40))
 def test_utilization_over_time_averages_to_the_whole(network, machine, bins):
     found = schedule(network, machine)
