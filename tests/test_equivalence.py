@@ -9,7 +9,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterable, Sequence
 from fractions import Fraction
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import hypothesis.strategies as st
 import jax
@@ -21,6 +21,7 @@ from bitrow.config import ConvConfig
 from bitrow.formats import FXP4, FXP8, Fxp
 from bitrow.layers import conv
 from bitrow.testing import codes, scales
+from bitrow.vectors import stepwise
 from draws import examples
 
 U = Fraction(1, 1 << 24)  # unit roundoff of float32
@@ -152,18 +153,27 @@ def fractions(code: np.ndarray, scale: float | np.ndarray) -> np.ndarray:
     return np.vectorize(lambda c, s: int(c) * Fraction(float(s)), otypes=[object])(code, scales)
 
 
-def run_kernel(p: Problem) -> tuple[dict[str, jax.Array], dict[str, jax.Array], conv.ConvParams]:
-    """Feed the kernel FP16 values that quantize to the problem's codes; all taps, forward and backward."""
+def run_kernel(p: Problem) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray], conv.ConvParams]:
+    """Feed the kernel FP16 values that quantize to the problem's codes; all taps, forward and backward.
+
+    Primitive by primitive, by programs that all problems share.
+    """
     params = conv.make_params(p.config, "conv", p.weight_code, p.x_scale, p.w_scale, p.dy_scale)
     # Powers of two as quantizer scales make code / inv_scale exact, whatever the scale of the dequantizer.
     one = jnp.float16(1)
     params = params._replace(x_inv_scale=one, dy_inv_scale=one, w_scale=jnp.ones_like(params.w_scale))
-    forward: dict[str, jax.Array] = {}
-    _, mask = conv.forward(p.config, params, jnp.asarray(p.x_code, jnp.float16), forward.__setitem__)
-    backward: dict[str, jax.Array] = {}
-    conv.backward(p.config, params, mask, jnp.asarray(p.dy_code, jnp.float16), backward.__setitem__)
-    assert (np.asarray(forward["x_code"]) == p.x_code).all()
-    assert (np.asarray(backward["dy_code"]) == p.dy_code).all()
+
+    def both_ways(given: dict[str, Any]) -> dict[str, dict[str, jax.Array]]:
+        taps: dict[str, dict[str, jax.Array]] = {"forward": {}, "backward": {}}
+        _, mask = conv.forward(p.config, given["params"], given["x"], taps["forward"].__setitem__)
+        conv.backward(p.config, given["params"], mask, given["dy"], taps["backward"].__setitem__)
+        return taps
+
+    halves = {"x": p.x_code.astype(np.float16), "dy": p.dy_code.astype(np.float16)}
+    taps = stepwise.run(both_ways, halves | {"params": params})
+    forward, backward = taps["forward"], taps["backward"]
+    assert (forward["x_code"] == p.x_code).all()
+    assert (backward["dy_code"] == p.dy_code).all()
     return forward, backward, params
 
 
