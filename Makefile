@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 OUT ?= out/golden
 
-.PHONY: golden test slow lint prove exhaustive mutants bench other-isa clean
+.PHONY: golden test nightly slow lint prove exhaustive mutants bench other-isa clean
 
 golden: $(VENV)/.installed
 	mkdir -p $(dir $(OUT))
@@ -14,6 +14,11 @@ golden: $(VENV)/.installed
 
 test: $(VENV)/.installed-dev lint
 	$(BIN)/python -m pytest -n 2 --dist worksteal
+
+# An hour: property tests on new examples, ten times as many; what they find in the kernels is kept as records.
+nightly: $(VENV)/.installed-dev
+	$(BIN)/python -m pytest -n 2 --dist worksteal -m "hypothesis and not slow" --hypothesis-profile nightly \
+		--record ref/bitrow/vectors/found.jsonl
 
 # Whole networks at full size.
 slow: $(VENV)/.installed-dev

@@ -14,10 +14,19 @@ install_import_hook(["bitrow.ops", "bitrow.layers"], "beartype.beartype")
 import hypothesis  # noqa: E402
 import jax  # noqa: E402
 
+from draws import USUAL  # noqa: E402
+from recording import pytest_addoption, pytest_configure, pytest_runtest_makereport  # noqa: E402, F401
+
 jax.config.update("jax_numpy_dtype_promotion", "strict")
 jax.config.update("jax_numpy_rank_promotion", "raise")
 
 hypothesis.settings.register_profile(
     "bitrow", deadline=None, derandomize=True, suppress_health_check=[hypothesis.HealthCheck.too_slow]
 )
+# New examples, ten times as many; one failure of each test, made small.
+hypothesis.settings.register_profile(
+    "nightly", hypothesis.settings.get_profile("bitrow"), derandomize=False, max_examples=10 * USUAL,
+    report_multiple_bugs=False, phases=set(hypothesis.Phase) - {hypothesis.Phase.explain},
+)  # fmt: skip
 hypothesis.settings.load_profile("bitrow")
+

@@ -1,35 +1,23 @@
-"""Oracle = kernels operation by operation = kernels compiled = kernels under vmap, for the property tests.
-
-A failing example is not shrunk unless BITROW_SHRINK is set: each step may compile a program.
-"""
+"""Oracle = kernels operation by operation = kernels compiled = kernels under vmap, for the property tests."""
 
 from __future__ import annotations
 
 import functools
-import os
 from collections.abc import Sequence
 from typing import Any
 
 import hypothesis.strategies as st
 import jax
 import numpy as np
-from hypothesis import Phase, settings
 
 from bitrow.contract.operation import Operation
 from bitrow.testing import problems_for
 from bitrow.vectors import found as found_words
-from bitrow.vectors import kernels, stepwise
+from bitrow.vectors import identity, kernels, stepwise
 from bitrow.vectors.generate import run_kernel
 from bitrow.vectors.operations import Static, Words, split_static, to_arrays, to_words
 from bitrow.vectors.problem import Problem
-
-
-def examples(count: int) -> settings:
-    """Settings of a property test of `count` examples."""
-    phases = [Phase.explicit, Phase.generate]
-    if os.environ.get("BITROW_SHRINK"):
-        phases.append(Phase.shrink)
-    return settings(max_examples=count, phases=phases)
+from recording import Differs
 
 
 def drawn(name: str, count: int, config: Any = None, **options: Any) -> st.SearchStrategy[list[Problem]]:
@@ -52,16 +40,27 @@ def first_difference(found: Words, expected: Words) -> str | None:
     return None
 
 
+def _record(problem: Problem, found: Words, expected: Words, why: str) -> str:
+    """The problem as a line of the corpus; of an operation on numbers the first that differs alone."""
+    given = problem.given
+    if problem.operation.startswith("fp16.") and found.get("y", expected["y"]).shape == expected["y"].shape:
+        at = int(np.argmax(found["y"] != expected["y"]))
+        given = {name: words[at : at + 1] for name, words in given.items()}
+    name = f"{problem.operation.replace('.', '_')}_{identity.digest(given)[:8]}"
+    return found_words.line(problem._replace(name=name, given=given), "a property test of the kernels", why)
+
+
 def same(who: str, problem: Problem, found: Words, expected: Words) -> None:
     """Equal taps, or a failure that names the clauses."""
     difference = first_difference(found, expected)
     if difference:
         operation = problem.operation
         clauses = ", ".join(operation.clauses(problem.config))
-        line = found_words.line(problem, "a property test of the kernels", f"{who}: {difference}")
-        raise AssertionError(
+        record = _record(problem, found, expected, f"{who}: {difference}")
+        raise Differs(
             f"{who}: {problem.operation.name} {difference}; {problem.config}; SPEC.md {clauses}\n"
-            f"name it, say why, and add it to ref/bitrow/vectors/found.jsonl:\n{line}"
+            f"name it, say why, and add it to ref/bitrow/vectors/found.jsonl:\n{record}",
+            record,
         )
 
 

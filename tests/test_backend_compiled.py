@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 
 import jax
 import jax.numpy as jnp
 import pytest
 from jax import lax
+from jax.experimental.compilation_cache.compilation_cache import reset_cache
 
 from bitrow.backend import certify, compiled, programs
 from bitrow.ops import fp16
@@ -63,6 +65,28 @@ def test_the_hosts_own_work_is_told_apart() -> None:
 
     found = compiled.audit("both", both, (WIDE, WIDE, WIDE))
     assert found and all("sub" in violation.instruction for violation in found)
+
+
+def test_a_cache_of_compiled_programs_hides_nothing(tmp_path: Path) -> None:
+    """SPEC.md F2: what JAX_COMPILATION_CACHE_DIR holds comes without its IR, so the program is compiled anew."""
+    settings = {"jax_compilation_cache_dir": str(tmp_path), "jax_persistent_cache_min_compile_time_secs": 0.0}
+    before = {name: getattr(jax.config, name) for name in settings}
+    product = jax.jit(lambda a, b, c: c - a * b)
+    try:
+        for name, value in settings.items():
+            jax.config.update(name, value)
+        reset_cache()
+        product.lower(WIDE, WIDE, WIDE).compile()
+        assert list(tmp_path.iterdir())
+        found = compiled.audit("cached", product, (WIDE, WIDE, WIDE))
+        assert {one.rule for one in found} == {"a sum reads a product"}
+        held = len(list(tmp_path.iterdir()))
+        jax.jit(lambda a: a + 1).lower(WIDE).compile()
+        assert len(list(tmp_path.iterdir())) > held  # and it serves again
+    finally:
+        for name, value in before.items():
+            jax.config.update(name, value)
+        reset_cache()
 
 
 def test_safe_forms_pass() -> None:

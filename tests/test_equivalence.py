@@ -9,18 +9,20 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterable, Sequence
 from fractions import Fraction
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import hypothesis.strategies as st
 import jax
 import jax.numpy as jnp
 import numpy as np
-from hypothesis import given, settings
+from hypothesis import given
 
 from bitrow.config import ConvConfig
 from bitrow.formats import FXP4, FXP8, Fxp
 from bitrow.layers import conv
 from bitrow.testing import codes, scales
+from bitrow.vectors import stepwise
+from draws import examples
 
 U = Fraction(1, 1 << 24)  # unit roundoff of float32
 
@@ -151,18 +153,27 @@ def fractions(code: np.ndarray, scale: float | np.ndarray) -> np.ndarray:
     return np.vectorize(lambda c, s: int(c) * Fraction(float(s)), otypes=[object])(code, scales)
 
 
-def run_kernel(p: Problem) -> tuple[dict[str, jax.Array], dict[str, jax.Array], conv.ConvParams]:
-    """Feed the kernel FP16 values that quantize to the problem's codes; all taps, forward and backward."""
+def run_kernel(p: Problem) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray], conv.ConvParams]:
+    """Feed the kernel FP16 values that quantize to the problem's codes; all taps, forward and backward.
+
+    Primitive by primitive, by programs that all problems share.
+    """
     params = conv.make_params(p.config, "conv", p.weight_code, p.x_scale, p.w_scale, p.dy_scale)
     # Powers of two as quantizer scales make code / inv_scale exact, whatever the scale of the dequantizer.
     one = jnp.float16(1)
     params = params._replace(x_inv_scale=one, dy_inv_scale=one, w_scale=jnp.ones_like(params.w_scale))
-    forward: dict[str, jax.Array] = {}
-    _, mask = conv.forward(p.config, params, jnp.asarray(p.x_code, jnp.float16), forward.__setitem__)
-    backward: dict[str, jax.Array] = {}
-    conv.backward(p.config, params, mask, jnp.asarray(p.dy_code, jnp.float16), backward.__setitem__)
-    assert (np.asarray(forward["x_code"]) == p.x_code).all()
-    assert (np.asarray(backward["dy_code"]) == p.dy_code).all()
+
+    def both_ways(given: dict[str, Any]) -> dict[str, dict[str, jax.Array]]:
+        taps: dict[str, dict[str, jax.Array]] = {"forward": {}, "backward": {}}
+        _, mask = conv.forward(p.config, given["params"], given["x"], taps["forward"].__setitem__)
+        conv.backward(p.config, given["params"], mask, given["dy"], taps["backward"].__setitem__)
+        return taps
+
+    halves = {"x": p.x_code.astype(np.float16), "dy": p.dy_code.astype(np.float16)}
+    taps = stepwise.run(both_ways, halves | {"params": params})
+    forward, backward = taps["forward"], taps["backward"]
+    assert (forward["x_code"] == p.x_code).all()
+    assert (backward["dy_code"] == p.dy_code).all()
     return forward, backward, params
 
 
@@ -171,7 +182,7 @@ def bits(x: object) -> np.ndarray:
 
 
 @given(problems(general_scales(), per_channel=False))
-@settings(max_examples=15)
+@examples(15)
 def test_decomposition_is_an_identity_over_the_rationals(p: Problem) -> None:
     """SPEC.md E1: conv(sx*qx, sw*qw) = sx*sw*conv(qx, qw), and its transpose, exactly."""
     forward, backward, _ = run_kernel(p)
@@ -183,7 +194,7 @@ def test_decomposition_is_an_identity_over_the_rationals(p: Problem) -> None:
 
 
 @given(problems(general_scales(), per_channel=True))
-@settings(max_examples=10)
+@examples(10)
 def test_decomposition_per_channel(p: Problem) -> None:
     """SPEC.md E1, C2: per channel forward; backward, the folded scale stays inside the sum."""
     forward, backward, _ = run_kernel(p)
@@ -195,7 +206,7 @@ def test_decomposition_per_channel(p: Problem) -> None:
 
 
 @given(problems(powers_of_two()), st.data())
-@settings(max_examples=25)
+@examples(25)
 def test_power_of_two_scales_are_bit_identical(p: Problem, data: st.DataObject) -> None:
     """SPEC.md E2: float32 simulated quantization equals acc*scale exactly, in any order, forward and input gradient."""
     forward, backward, params = run_kernel(p)
@@ -216,7 +227,7 @@ def test_power_of_two_scales_are_bit_identical(p: Problem, data: st.DataObject) 
 
 
 @given(codes(FXP8, 1024), codes(FXP8, 1024), powers_of_two(), powers_of_two(), st.integers(0, 2**32 - 1))
-@settings(max_examples=20)
+@examples(20)
 def test_summation_order_is_free_up_to_2_24(a: np.ndarray, b: np.ndarray, sx: float, sw: float, seed: int) -> None:
     """SPEC.md E2: any permutation of the terms gives the same float32, up to a sum of magnitudes of 2^24."""
     products = a.astype(np.int64) * b
@@ -239,7 +250,7 @@ def test_sum_of_magnitudes_beyond_2_24_is_not_order_free() -> None:
 
 
 @given(problems(general_scales()))
-@settings(max_examples=15)
+@examples(15)
 def test_general_scales_differ_by_rounding_alone(p: Problem) -> None:
     """SPEC.md E3: within gamma_(K+2) of the magnitudes; the fixed-point path is the correctly rounded one."""
     forward, backward, params = run_kernel(p)
@@ -268,7 +279,7 @@ def test_general_scales_differ_by_rounding_alone(p: Problem) -> None:
 
 
 @given(problems(powers_of_two(), formats=(FXP4, Fxp(4, narrow=True))), st.data())
-@settings(max_examples=15)
+@examples(15)
 def test_fp16_accumulation_of_a_convolution_is_exact(p: Problem, data: st.DataObject) -> None:
     """SPEC.md E4: 18 products of FXP4 codes are at most 2^11: FP16 sums of them, in any order, both directions."""
     forward, backward, _ = run_kernel(p)

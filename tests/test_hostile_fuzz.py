@@ -9,7 +9,6 @@ import contextlib
 import copy
 import io
 import json
-import os
 import struct
 import tempfile
 import zipfile
@@ -31,6 +30,7 @@ from bitrow.transfer import data
 from bitrow.transfer.data_image import Decoder
 from bitrow.vectors import check, dump, found, hexfile
 from bitrow.vectors.inspect import file_lines
+from draws import examples
 from hostile_samples import (
     MACHINE,
     accepts_or_refuses,
@@ -43,8 +43,7 @@ from hostile_samples import (
     vector_set,
 )
 
-EXAMPLES = int(os.environ.get("BITROW_FUZZ", "60"))
-fuzzed = hypothesis.settings(max_examples=EXAMPLES, derandomize="BITROW_FUZZ" not in os.environ)
+fuzzed = examples(60)
 
 TOKENS = [b"", b"\0", b"\xff", b"\n", b"/*", b"*/", b"//", b"@", b"_", b"x", b"\x1b[31m", b'"', b"{", b"}",
           b"[", b"]", b":", b",", b"1e999", b"NaN", b"-", b"9" * 50, b"9" * 5_000, b"\\ud800", b"\\u0000", b"true",

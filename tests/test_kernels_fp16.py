@@ -22,7 +22,8 @@ from bitrow.oracle import softfloat as judge_any
 from bitrow.testing import float_modes, fp16_arrays, fp32_bits, int32s, problem_for
 from bitrow.vectors.operations import Words, to_arrays, to_words
 from bitrow.vectors.problem import Problem
-from kernel_judges import drawn, examples, expect, judge, same
+from draws import examples
+from kernel_judges import drawn, expect, judge, same
 
 KINDS = list(UNITS)
 MODES = [FloatMode(r, o, f) for r in Rounding for o in Overflow for f in (False, True)]
@@ -45,7 +46,7 @@ def eager(kind: str, mode: FloatMode, words: Words) -> Words:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-@examples(2)
+@examples(2, shrink=False)
 @given(data=st.data())
 def test_eager_in_every_mode(kind: str, data: st.DataObject) -> None:
     """SPEC.md F1, F2, F3, F4, F5, F6, F10: all twenty modes (of sqrt some) on the same 2,048 operands."""
@@ -58,7 +59,7 @@ def test_eager_in_every_mode(kind: str, data: st.DataObject) -> None:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-@examples(4)
+@examples(4, shrink=False)
 @given(data=st.data(), vmap=st.booleans())
 def test_compiled_and_vmapped(kind: str, data: st.DataObject, vmap: bool) -> None:
     """SPEC.md F2, F3, F4, F5, F6, F10: compiled whole, as it stands and under vmap, in drawn modes."""
@@ -66,7 +67,7 @@ def test_compiled_and_vmapped(kind: str, data: st.DataObject, vmap: bool) -> Non
 
 
 @pytest.mark.parametrize("kind", ["add", "mul", "fma"])
-@examples(3)
+@examples(3, shrink=False)
 @given(data=st.data(), mode=float_modes())
 def test_operands_broadcast(kind: str, data: st.DataObject, mode: FloatMode) -> None:
     """SPEC.md F2: a scalar or a vector of channels meets a map as if written out."""
@@ -78,7 +79,7 @@ def test_operands_broadcast(kind: str, data: st.DataObject, mode: FloatMode) -> 
     same("broadcast", problem, {"y": found.reshape(-1)}, expect(problem))
 
 
-@examples(6)
+@examples(6, shrink=False)
 @given(data=st.data(), mode=st.just(FloatMode()) | float_modes())
 def test_product_then_sum(data: st.DataObject, mode: FloatMode) -> None:
     """SPEC.md F2, F4: `mul_add` rounds twice, eager and compiled, though it never makes the product's NaN canonical."""
@@ -91,7 +92,7 @@ def test_product_then_sum(data: st.DataObject, mode: FloatMode) -> None:
         assert_words(found, expected, f"product, then sum under {mode}", *(words[name] for name in "abc"))
 
 
-@examples(15)
+@examples(15, shrink=False)
 @given(st.integers(1, 1 << 24))
 def test_host_ratio(n: int) -> None:
     """SPEC.md B2, A3: 1/n rounded once to either format."""
@@ -120,7 +121,7 @@ FP32_JUDGES: dict[str, Callable[..., int]] = {
 
 
 @pytest.mark.parametrize("name", FP32_JUDGES)
-@examples(5)
+@examples(5, shrink=False)
 @given(data=st.data())
 def test_fp32(name: str, data: st.DataObject) -> None:
     """SPEC.md F9, F4: nearest even, subnormals kept, overflow to infinity; compiled once, eager once."""
@@ -131,7 +132,7 @@ def test_fp32(name: str, data: st.DataObject) -> None:
         assert_words(np.asarray(run(jnp.asarray(a), jnp.asarray(b), FP32)), expected, f"FP32 {name}", a, b)
 
 
-@examples(5)
+@examples(5, shrink=False)
 @given(data=st.data())
 def test_fp32_root(data: st.DataObject) -> None:
     """SPEC.md F9: the square root, rounded once."""
@@ -140,7 +141,7 @@ def test_fp32_root(data: st.DataObject) -> None:
     assert_words(np.asarray(found), [judge32.sqrt(x) for x in a.tolist()], "FP32 sqrt", a)
 
 
-@examples(5)
+@examples(5, shrink=False)
 @given(data=st.data(), mode=float_modes())
 def test_fp32_result_rounded_to_fp16_once(data: st.DataObject, mode: FloatMode) -> None:
     """SPEC.md A3, A4, F10: an FP32 sum or product that goes to FP16 without a stop at FP32."""
@@ -153,7 +154,7 @@ def test_fp32_result_rounded_to_fp16_once(data: st.DataObject, mode: FloatMode) 
         assert_words(np.asarray(found), expected, f"{name} to FP16 under {mode}", a, b)
 
 
-@examples(20)
+@examples(20, shrink=False)
 @given(data=st.data(), mode=float_modes())
 def test_integer_times_scale(data: st.DataObject, mode: FloatMode) -> None:
     """SPEC.md D1: any int32 times any finite FP16, the exact product rounded once; a zero gives +0."""

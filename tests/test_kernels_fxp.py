@@ -21,7 +21,8 @@ from bitrow.oracle import fxp as judge_fxp
 from bitrow.oracle import lfsr as judge_lfsr
 from bitrow.testing import codes, float_modes, fxp_formats, int32s, scales, seeds
 from bitrow.vectors.problem import Problem
-from kernel_judges import drawn, examples, judge
+from draws import examples
+from kernel_judges import drawn, judge
 
 CODES = ["fxp.quantize", "fxp.quantize_stochastic", "fxp.dequantize", "fxp.pack"]
 FIXED_SHAPES = [(1,), (5,), (2, 3, 4)]
@@ -36,7 +37,7 @@ def forget_compiled() -> Iterator[None]:
 
 
 @pytest.mark.parametrize("name", CODES)
-@examples(11)
+@examples(11, shrink=False)
 @given(data=st.data(), vmap=st.booleans())
 def test_eager(name: str, data: st.DataObject, vmap: bool) -> None:
     """SPEC.md F7, F8, Q1, Q2, Q3, Q4, Q5, D1, D2, D3: every format, mode, scale, register and dequantizer."""
@@ -44,14 +45,14 @@ def test_eager(name: str, data: st.DataObject, vmap: bool) -> None:
 
 
 @pytest.mark.parametrize("name", CODES)
-@examples(6)
+@examples(6, shrink=False)
 @given(data=st.data(), vmap=st.booleans())
 def test_compiled(name: str, data: st.DataObject, vmap: bool) -> None:
     """SPEC.md F7, F8, Q1, Q2, Q3, Q4, Q5, D1, D2, D3: compiled whole, and under vmap."""
     judge(data.draw(drawn(name, 4)), compiled=True, vmap=vmap)
 
 
-@examples(1)
+@examples(1, shrink=False)
 @given(drawn("lfsr.words", 3))
 def test_lfsr_of_the_registry(problems: list[Problem]) -> None:
     """SPEC.md Q3: runs of words, compiled, eager under vmap."""
@@ -62,7 +63,7 @@ def test_lfsr_of_the_registry(problems: list[Problem]) -> None:
 BOUNDS = (fxp.EXACT_PRODUCT, fxp.EXACT_INTEGER, fxp.EXACT_SPLIT, 1 << 31)  # where the kernel changes its path
 
 
-@examples(25)
+@examples(25, shrink=False)
 @given(data=st.data(), mode=float_modes(), scale=scales(), method=st.sampled_from(tuple(Dequantize)))
 def test_dequantizer_has_one_result(data: st.DataObject, mode: FloatMode, scale: int, method: Dequantize) -> None:
     """SPEC.md D1, D2: the short paths that a small accumulator allows give what the long one gives."""
@@ -77,7 +78,7 @@ def test_dequantizer_has_one_result(data: st.DataObject, mode: FloatMode, scale:
         np.testing.assert_array_equal(np.asarray(found).view(np.uint16), np.array(expected, np.uint16))
 
 
-@examples(25)
+@examples(25, shrink=False)
 @given(data=st.data(), fmt=fxp_formats(most=4), width=st.integers(1, 6))
 def test_pack_and_unpack(data: st.DataObject, fmt: Fxp, width: int) -> None:
     """SPEC.md Q5, F7: there and back, as the oracle packs; what stands in a last high nibble is not read."""
@@ -95,7 +96,7 @@ def test_pack_and_unpack(data: st.DataObject, fmt: Fxp, width: int) -> None:
         assert found.tolist() == [judge_fxp.unpack(row, fmt, width) for row in words.tolist()]
 
 
-@examples(25)
+@examples(25, shrink=False)
 @given(values=st.lists(int32s(), min_size=32, max_size=32), bits=st.integers(8, 32))
 def test_register_wraps(values: list[int], bits: int) -> None:
     """SPEC.md M2: two's complement of the register's width."""
@@ -120,7 +121,7 @@ def jumps():
     return jax.jit(lfsr.jump), jax.jit(lambda state, steps: lfsr.jump(lfsr.jump(state, steps[0]), steps[1]))
 
 
-@examples(20)
+@examples(20, shrink=False)
 @given(seed=seeds(), steps=st.integers(0, 40) | st.integers(0, (1 << 32) - 1), more=st.integers(0, 70000))
 def test_jump_is_stepping(seed: int, steps: int, more: int) -> None:
     """SPEC.md Q3: a jump of k steps is k steps, and two jumps are one."""
@@ -144,7 +145,7 @@ def compiled_words(shape: tuple[int, ...]):
     return jax.jit(lambda seed, start: lfsr.words(seed, start, shape))
 
 
-@examples(15)
+@examples(15, shrink=False)
 @given(
     seed=seeds(),
     start=st.integers(0, 40) | st.integers(65500, 65540) | st.integers(0, 1 << 30),

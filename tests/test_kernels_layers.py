@@ -24,7 +24,8 @@ from bitrow.vectors import kernels, operations, stepwise
 from bitrow.vectors.generate import run_kernel
 from bitrow.vectors.operations import Words, split_static, to_arrays, to_words
 from bitrow.vectors.problem import Problem
-from kernel_judges import drawn, examples, expect, judge, same
+from draws import examples
+from kernel_judges import drawn, expect, judge, same
 
 LAYERS = [name for name in operations.NAMES if name.split(".")[0] not in ("fp16", "fxp", "lfsr", "conv")]
 SIMPLE = [name for name in LAYERS if not name.startswith("batch_norm")]
@@ -38,28 +39,28 @@ def forget_compiled() -> Iterator[None]:
     jax.clear_caches()
 
 
-@examples(7)
+@examples(7, shrink=False)
 @given(problems=drawn("conv.forward", 3), vmap=st.booleans())
 def test_conv_forward_eager(problems: list[Problem], vmap: bool) -> None:
     """SPEC.md C1, Q1, Q2, Q4, M1, M2, D1, D2, D3, F7, F8, T1, T2: every parameter of a convolution drawn."""
     judge(problems, compiled=False, vmap=vmap)
 
 
-@examples(7)
+@examples(7, shrink=False)
 @given(problems=drawn("conv.backward", 3), vmap=st.booleans())
 def test_conv_backward_eager(problems: list[Problem], vmap: bool) -> None:
     """SPEC.md C2, C3, Q1, Q3, Q4, M1, M2, D1, D2, D3, F9, T1, T2: the input gradient, FXP and FP16."""
     judge(problems, compiled=False, vmap=vmap)
 
 
-@examples(5)
+@examples(5, shrink=False)
 @given(problems=drawn("conv.forward", 3), vmap=st.booleans())
 def test_conv_forward_compiled(problems: list[Problem], vmap: bool) -> None:
     """SPEC.md C1, M1, M2, D1, D2: compiled whole and under vmap, weights and scales mapped too."""
     judge(problems, compiled=True, vmap=vmap)
 
 
-@examples(5)
+@examples(5, shrink=False)
 @given(problems=drawn("conv.backward", 3), vmap=st.booleans())
 def test_conv_backward_compiled(problems: list[Problem], vmap: bool) -> None:
     """SPEC.md C2, C3, Q3, M2, D1, D2: compiled whole and under vmap."""
@@ -67,7 +68,7 @@ def test_conv_backward_compiled(problems: list[Problem], vmap: bool) -> None:
 
 
 @pytest.mark.parametrize("name", SIMPLE)
-@examples(5)
+@examples(5, shrink=False)
 @given(data=st.data(), vmap=st.booleans())
 def test_layer_eager(name: str, data: st.DataObject, vmap: bool) -> None:
     """SPEC.md A1, A2, A3, A4, A5, F4, F5, T1, T2: every layer that is neither convolution nor batch norm."""
@@ -75,7 +76,7 @@ def test_layer_eager(name: str, data: st.DataObject, vmap: bool) -> None:
 
 
 @pytest.mark.parametrize("name", SIMPLE)
-@examples(3)
+@examples(3, shrink=False)
 @given(data=st.data(), vmap=st.booleans())
 def test_layer_compiled(name: str, data: st.DataObject, vmap: bool) -> None:
     """SPEC.md A1, A2, A3, A4, A5, F4, F5: compiled whole and under vmap."""
@@ -83,7 +84,7 @@ def test_layer_compiled(name: str, data: st.DataObject, vmap: bool) -> None:
 
 
 @pytest.mark.parametrize("name", BATCH_NORM)
-@examples(6)
+@examples(6, shrink=False)
 @given(data=st.data(), vmap=st.booleans())
 def test_batch_norm_eager(name: str, data: st.DataObject, vmap: bool) -> None:
     """SPEC.md B1, B2, B3, B4, F9, F10, T1, T2: frozen and batch statistics, both accumulators, every mode."""
@@ -91,7 +92,7 @@ def test_batch_norm_eager(name: str, data: st.DataObject, vmap: bool) -> None:
 
 
 @pytest.mark.parametrize("name", BATCH_NORM)
-@examples(3)
+@examples(3, shrink=False)
 @given(data=st.data(), fma=st.booleans(), mode=float_modes(), vmap=st.booleans())
 def test_frozen_batch_norm_compiled(
     name: str, data: st.DataObject, fma: bool, mode: FloatMode, vmap: bool
@@ -101,7 +102,7 @@ def test_frozen_batch_norm_compiled(
 
 
 @pytest.mark.parametrize("name", BATCH_NORM)
-@examples(1)
+@examples(1, shrink=False)
 @given(data=st.data(), mode=float_modes())
 def test_batch_statistics_compiled(name: str, data: st.DataObject, mode: FloatMode) -> None:
     """SPEC.md B2, B3, B4, F9: sums, roots and quotients in FP32 inside one program; FP16's are sharded below."""
@@ -159,7 +160,7 @@ def nearest(problem: Problem) -> bool:
 
 
 @pytest.mark.parametrize("name", SPLIT)
-@examples(3)
+@examples(3, shrink=False)
 @given(data=st.data())
 def test_batch_is_its_images(name: str, data: st.DataObject) -> None:
     """SPEC.md C1, C2, C3, A1, A2, A3, A4, A5: a batch of n is n batches of one, taps and all."""
@@ -168,7 +169,7 @@ def test_batch_is_its_images(name: str, data: st.DataObject) -> None:
 
 
 @pytest.mark.parametrize("name", BATCH_NORM)
-@examples(4)
+@examples(4, shrink=False)
 @given(data=st.data(), fma=st.booleans(), mode=float_modes())
 def test_frozen_batch_is_its_images(name: str, data: st.DataObject, fma: bool, mode: FloatMode) -> None:
     """SPEC.md B1: with frozen statistics, a batch of n is n batches of one."""
@@ -176,7 +177,7 @@ def test_frozen_batch_is_its_images(name: str, data: st.DataObject, fma: bool, m
 
 
 @pytest.mark.parametrize("name", ["conv.forward", "conv.backward"])
-@examples(2)
+@examples(2, shrink=False)
 @given(data=st.data())
 def test_compiled_batch_is_its_images(name: str, data: st.DataObject) -> None:
     """SPEC.md C1, C2, C3: compiled for the whole batch."""
@@ -203,7 +204,7 @@ def run_sharded(problem: Problem) -> Words:
 
 @pytest.mark.skipif(len(jax.devices()) < 8, reason="needs 8 devices, which XLA_FLAGS has set otherwise")
 @pytest.mark.parametrize("name", SHARDED)
-@examples(1)
+@examples(1, shrink=False)
 @given(data=st.data())
 def test_sharded_batch(name: str, data: st.DataObject) -> None:
     """SPEC.md F2, Q3, B2, B3, C1, C2, A2, A3, A4: a batch spread over eight devices, sums over it included."""
@@ -248,7 +249,7 @@ def test_rows_of_negative_zero(fmt: Float, word: int, rows: int) -> None:
         assert to_words(total).tolist() == [word if negative else 0]
 
 
-@examples(6)
+@examples(6, shrink=False)
 @given(
     problem=conv_cases(backward=True).filter(
         lambda p: p.config.gradient is Gradient.FXP and p.config.dy_rounding is QuantRounding.STOCHASTIC

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from bitrow import zoo
@@ -16,6 +16,7 @@ from bitrow.pipeline import banks as banking
 from bitrow.pipeline.machine import Machine
 from bitrow.pipeline.schedule import schedule
 from bitrow.pipeline.stalls import conflicts
+from draws import examples
 from pipeline_samples import machines, networks
 
 
@@ -68,7 +69,7 @@ def test_a_run_finds_the_conflict_with_fewer_than_k_plus_s_banks(kernel, stride)
         assert (lost > 0) == (banks < kernel + stride), (banks, meet)
 
 
-@settings(max_examples=40)
+@examples(40)
 @given(networks(), machines(), st.integers(1, 2))
 def test_enough_ports_leave_no_conflicts(network, machine, images):
     found = schedule(network, machine, images=images, book_banks=False)
@@ -76,7 +77,7 @@ def test_enough_ports_leave_no_conflicts(network, machine, images):
     assert meet.tasks == meet.cycles == meet.own_cycles == 0
 
 
-@settings(max_examples=40)
+@examples(40)
 @given(networks(), machines(), st.integers(1, 2))
 def test_reported_conflicts_are_those_that_delayed_a_task(network, machine, images):
     found = schedule(network, machine, images=images)
@@ -99,7 +100,7 @@ def test_the_allocator_fills_banks_evenly():
     assert words.max() < 1.35 * words.mean()
 
 
-@settings(max_examples=40)
+@examples(40)
 @given(networks(), machines(), st.booleans())
 def test_slots_of_a_ring_lie_in_different_banks_while_there_are_banks(network, machine, training):
     found = schedule(network, machine, training=training)

@@ -6,7 +6,7 @@ import math
 from dataclasses import replace
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from bitrow import zoo
@@ -17,6 +17,7 @@ from bitrow.pipeline.machine import DEFAULT_MACHINE, Mac, Machine
 from bitrow.pipeline.memory_size import memory_size
 from bitrow.pipeline.report import report
 from bitrow.pipeline.schedule import schedule
+from draws import examples
 from network_samples import every_layer
 from pipeline_samples import machines, networks
 
@@ -94,7 +95,7 @@ def test_batch_statistics_count_fp32_sums():
     assert batch.fp32_add - frozen.fp32_add == 4 * elements
 
 
-@settings(max_examples=40)
+@examples(40)
 @given(networks(), machines(), st.integers(1, 2), st.booleans())
 def test_costs_are_ordered_positive_and_grow_with_images(network, machine, images, training):
     one = _cost(schedule(network, machine, images=images, training=training))

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from hypothesis import Phase, assume, given, settings
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from bitrow import network as whole
@@ -22,6 +22,7 @@ from bitrow.pipeline.emulator import Emulator, layer_order
 from bitrow.pipeline.policies import layer_by_layer, row_pipelined, row_pipelined_overlap
 from bitrow.pipeline.schedule import schedule
 from bitrow.synthetic import synthetic
+from draws import examples
 from network_samples import every_layer
 from pipeline_samples import machines, networks
 
@@ -53,7 +54,7 @@ def check_drawn(data: st.DataObject, barrier: bool) -> None:
     assert checked.words > 0
 
 
-@settings(max_examples=4, phases=[Phase.explicit, Phase.generate])  # shrinking would compile for minutes
+@examples(4, shrink=False)
 @given(st.data())
 def test_drawn_networks_on_drawn_machines(data: st.DataObject) -> None:
     """Kernels 1 to 7, strides, padding, depthwise, shortcuts, pools, odd maps smaller than kernels; any machine."""
@@ -61,7 +62,7 @@ def test_drawn_networks_on_drawn_machines(data: st.DataObject) -> None:
 
 
 @pytest.mark.slow
-@settings(max_examples=60, phases=[Phase.explicit, Phase.generate])
+@examples(60, shrink=False)
 @given(st.data())
 def test_many_drawn_networks_on_drawn_machines(data: st.DataObject) -> None:
     """The same, many more, with statistics of the batch among them (SPEC.md B2, B3)."""

@@ -14,7 +14,7 @@ from pathlib import Path
 import matplotlib
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
 
@@ -36,6 +36,7 @@ from bitrow.pipeline.stages import Phase
 from bitrow.pipeline.stalls import idle, stall_table, unit_busy, unit_kinds, utilization
 from bitrow.pipeline.tables import print_report
 from bitrow.pipeline.work import UNIT
+from draws import examples
 from network_samples import every_layer
 from pipeline_samples import machines, networks
 
@@ -52,7 +53,7 @@ def small_page(small):
     return page(small)
 
 
-@settings(max_examples=60)
+@examples(60)
 @given(networks(), machines(), policies, st.integers(1, 2), st.booleans())
 def test_busy_and_idle_cycles_add_up_to_the_run(network, machine, policy, images, training):
     found = schedule(network, machine, policy, images, training=training)
@@ -66,7 +67,7 @@ def test_busy_and_idle_cycles_add_up_to_the_run(network, machine, policy, images
     assert (idle(found).cycles > 0).all()
 
 
-@settings(max_examples=30)
+@examples(30)
 @given(networks(), machines(), st.integers(1, 40))
 def test_utilization_over_time_averages_to_the_whole(network, machine, bins):
     found = schedule(network, machine)

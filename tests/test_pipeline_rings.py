@@ -7,7 +7,7 @@ from itertools import pairwise
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from bitrow import zoo
@@ -19,6 +19,7 @@ from bitrow.pipeline.rings import SAVED, RingKind, build_rings
 from bitrow.pipeline.schedule import ring_capacities, schedule
 from bitrow.pipeline.slot_table import sizes, sizes_markdown, slowdown_markdown, slowdowns
 from bitrow.pipeline.stages import Head
+from draws import examples
 from network_samples import every_layer
 from pipeline_samples import networks
 
@@ -33,7 +34,7 @@ def test_found_sizes_equal_the_formula(name, training):
     assert [(size.ring.name, size.found) for size in sizes] == [(size.ring.name, size.formula) for size in sizes]
 
 
-@settings(max_examples=60)
+@examples(60)
 @given(networks(barrier=False, least_rows=60, most_rows=90, layers=5), st.integers(1, 3), st.booleans())
 def test_found_sizes_equal_the_formula_on_maps_that_are_high_enough(network, images, training):
     for size in ring_sizes(network, images=images, training=training):
@@ -42,14 +43,14 @@ def test_found_sizes_equal_the_formula_on_maps_that_are_high_enough(network, ima
             assert size.found == size.formula, size.ring.name
 
 
-@settings(max_examples=60)
+@examples(60)
 @given(networks(), st.integers(1, 3), st.booleans())
 def test_small_maps_never_need_more_than_the_formula(network, images, training):
     for size in ring_sizes(network, images=images, training=training):
         assert size.found <= size.formula, size.ring.name
 
 
-@settings(max_examples=40)
+@examples(40)
 @given(networks(), st.integers(1, 3))
 def test_the_balanced_pipeline_keeps_its_timetable(network, images):
     """No row is late: the straight lines of beats are a schedule."""
@@ -121,7 +122,7 @@ def test_fp16_multipliers_keep_fp16_rows_and_no_masks():
     assert inputs[0].row_bits == 16 * 3 * 16
 
 
-@settings(max_examples=40)
+@examples(40)
 @given(networks(), st.integers(1, 3), st.booleans())
 def test_fewer_slots_never_help_and_every_rule_runs(network, images, training):
     """Every rule of slots is enough for the order of tasks: no ring can deadlock."""

@@ -9,7 +9,7 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from bitrow import zoo
@@ -21,6 +21,7 @@ from bitrow.pipeline.policies import POLICIES, Plan, layer_by_layer, row_pipelin
 from bitrow.pipeline.rings import SAVED
 from bitrow.pipeline.schedule import Schedule, schedule, task_ids
 from bitrow.pipeline.stages import Phase, needs
+from draws import examples
 from network_samples import every_layer
 from pipeline_samples import machines, networks
 from pipeline_simulation import Simulation
@@ -49,7 +50,7 @@ def _timing(found: Schedule) -> dict:
     return dict(zip(keys, zip(found.start.tolist(), found.end.tolist(), strict=True), strict=True))
 
 
-@settings(max_examples=60)
+@examples(60)
 @given(runs())
 def test_starts_and_ends_equal_an_independent_simulation(run):
     found = _schedule(run)
@@ -64,7 +65,7 @@ def test_resnet8_equals_an_independent_simulation(policy, shared):
     assert _timing(found) == Simulation(found).run()
 
 
-@settings(max_examples=80)
+@examples(80)
 @given(runs())
 def test_every_row_once_and_after_all_it_needs(run):
     """SPEC.md C1, C2: windows of rows, forward and backward."""
@@ -80,7 +81,7 @@ def test_every_row_once_and_after_all_it_needs(run):
             assert timing[need.stage, need.phase, other, need.last][1] + delay <= start
 
 
-@settings(max_examples=80)
+@examples(80)
 @given(runs())
 def test_arrays_are_an_order_of_execution_with_rows_in_order(run):
     found = _schedule(run)
@@ -95,7 +96,7 @@ def test_arrays_are_an_order_of_execution_with_rows_in_order(run):
         assert (found.start[mine][1:] >= found.end[mine][:-1]).all()
 
 
-@settings(max_examples=80)
+@examples(80)
 @given(runs())
 def test_no_slot_is_overwritten_before_its_last_reader(run):
     found = _schedule(run)
@@ -116,7 +117,7 @@ def test_no_slot_is_overwritten_before_its_last_reader(run):
                 assert (end[here][inside] <= born[next_in_slot[inside]]).all(), ring.name
 
 
-@settings(max_examples=80)
+@examples(80)
 @given(runs())
 def test_occupancy_never_above_capacity(run):
     found = _schedule(run)
@@ -142,7 +143,7 @@ def _feeds_queue(found: Schedule, line: int) -> bool:
     return place.phase is Phase.FORWARD_HEAD and found.flow.stages[place.stage].kind.value == "conv"
 
 
-@settings(max_examples=80)
+@examples(80)
 @given(runs())
 def test_no_two_accesses_on_a_port_in_a_cycle(run):
     found = _schedule(run)
@@ -165,7 +166,7 @@ def test_no_two_accesses_on_a_port_in_a_cycle(run):
             assert 0 <= level <= ports, bank
 
 
-@settings(max_examples=40)
+@examples(40)
 @given(networks(), machines(), images_of)
 def test_the_overlap_never_takes_longer_in_all_units_together(network, machine, images):
     """Both pipelines do the same work; only the waiting differs."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import assume, given, settings
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from bitrow import zoo
@@ -16,6 +16,7 @@ from bitrow.pipeline.policies import POLICIES
 from bitrow.pipeline.schedule import schedule
 from bitrow.pipeline.stages import Phase
 from bitrow.pipeline.steps import MOST, Touched, pair
+from draws import examples
 from pipeline_samples import machines, networks
 
 LINES = [(stage, Phase.FORWARD_HEAD) for stage in range(4)]
@@ -41,7 +42,7 @@ def replay(touched: list[Touched], steps: list[tuple[int, ...]]) -> tuple[dict, 
     return read, memory
 
 
-@settings(max_examples=300)
+@examples(300)
 @given(tasks, st.sets(st.sampled_from(LINES)))
 def test_any_tasks_read_the_same_in_steps(tasks, pairable):
     """Any slots, too few among them: reads before their writers, slots overwritten too soon, two writers of one."""
@@ -58,7 +59,7 @@ def test_any_tasks_read_the_same_in_steps(tasks, pairable):
         assert len(group) == 1 or lines[group[0]] in pairable
 
 
-@settings(max_examples=30)
+@examples(30)
 @given(networks(), machines(), st.sampled_from(list(POLICIES.values())), st.integers(1, 2), st.booleans())
 def test_steps_of_a_schedule_hold_each_task_once(network, machine, policy, images, training):
     try:

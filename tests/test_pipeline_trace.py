@@ -7,7 +7,7 @@ from collections import defaultdict
 from itertools import pairwise
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from bitrow import zoo
@@ -16,6 +16,7 @@ from bitrow.pipeline.machine import Machine
 from bitrow.pipeline.occupancy import peak_rows
 from bitrow.pipeline.schedule import schedule
 from bitrow.pipeline.trace import events, write_trace
+from draws import examples
 from pipeline_samples import machines, networks
 
 UNITS, BANKS, RINGS = 1, 2, 3
@@ -95,7 +96,7 @@ def test_times_are_the_cycles_in_nanoseconds(run, trace):
             assert nanoseconds(event["dur"]) == 2 * event["args"]["cycles"]
 
 
-@settings(max_examples=20)
+@examples(20)
 @given(networks(layers=4), machines(), st.sampled_from([500.0, 333.0, 47.3, 1400.0]))
 def test_lanes_never_overlap_by_a_nanosecond(network, machine, clock):
     """Perfetto nests what overlaps and drops what cannot be nested."""

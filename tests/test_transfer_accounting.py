@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from hypothesis import Phase, given, settings
+from hypothesis import given
 
 from bitrow import synthetic, zoo
 from bitrow.config import AddConfig, BatchNormConfig, ConvConfig, LinearConfig, ReluConfig
@@ -27,6 +27,7 @@ from bitrow.transfer.accounting import account
 from bitrow.transfer.accounting_count import count
 from bitrow.transfer.accounting_reach import all_branches, parameter_shapes, reach
 from bitrow.transfer.numerics import Arithmetic, Numerics
+from draws import examples
 from network_samples import every_layer
 from pipeline_samples import machines, networks
 
@@ -64,7 +65,7 @@ def _trained(network: Network, policy: str) -> list[str]:
     raise AssertionError(policy)
 
 
-@settings(max_examples=25, phases=[Phase.generate])
+@examples(25, shrink=False)
 @given(network=networks(), machine=machines())
 def test_a_prompt_takes_the_whole_pipeline(network: Network, machine: Machine) -> None:
     """Where the gradient crosses everything, operations and traffic are the pipeline's, one for one."""

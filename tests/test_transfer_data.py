@@ -24,6 +24,7 @@ from bitrow.extras import extra
 from bitrow.transfer import data
 from bitrow.transfer.data_raw import names_of
 from bitrow.transfer.data_split import Choice, hashed, hold_out, source_count
+from draws import examples
 
 CIFAR = Path(__file__).parents[2] / "shared" / "data" / "cifar10-subset.zip"
 CLASSES = ("ant", "bee", "cat", "dog", "eel")
@@ -300,7 +301,7 @@ def test_the_seed_chooses_what_is_held_out() -> None:
     assert not np.array_equal(first.source.test.x, other.source.test.x)
 
 
-@hypothesis.settings(max_examples=60)
+@examples(60)
 @hypothesis.given(
     counts=st.lists(st.integers(2, 40), min_size=1, max_size=6),
     share=st.floats(0.01, 0.99),

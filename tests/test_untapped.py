@@ -12,7 +12,7 @@ from typing import Any
 import jax
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from bitrow.config import BatchNormConfig, Statistics
@@ -23,6 +23,7 @@ from bitrow.proofs.mutants import layer_properties as judge
 from bitrow.vectors import identity, kernels, operations
 from bitrow.vectors.operations import Words, to_arrays, to_words
 from bitrow.vectors.problem import Problem
+from draws import examples
 
 MAP = (16, 32, 256, 128)  # 2^24 elements
 FRACTIONS = (0, 1, 0x155, 0x1FF, 0x200, 0x3FF)
@@ -141,7 +142,7 @@ def both(name: str) -> tuple[Any, Any]:
     return jax.jit(identity.kernel(problem)), jax.jit(identity.kernel(problem, tapped=True))
 
 
-@settings(max_examples=60, deadline=None)
+@examples(60)
 @given(st.sampled_from([name for name in NO_SHAPES if name.startswith(("batch_norm", "conv", "linear", "avg", "de"))]),
        st.integers(0, 2**32 - 1))  # fmt: skip
 def test_taps_change_no_bit(name: str, seed: int) -> None:

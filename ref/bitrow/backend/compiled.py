@@ -12,6 +12,7 @@ processor with FP16 arithmetic fuses them. So the program itself is read. What i
 
 from __future__ import annotations
 
+import contextlib
 import re
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -20,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 import jax
+from jax.experimental.compilation_cache.compilation_cache import reset_cache
 
 from bitrow.backend.cast_pairs import cast_pairs
 from bitrow.backend.origins import COMPUTATION, OPERAND, Origins, defined_name
@@ -27,6 +29,7 @@ from bitrow.backend.violation import Violation
 from bitrow.errors import BitrowError
 from bitrow.reading import LISTING, read_text
 
+_CACHE = "jax_enable_compilation_cache"
 _FLAGS = "fast|nnan|ninf|nsz|arcp|contract|afn|reassoc"
 _BINARY = re.compile(rf"(fadd|fsub|fmul|fdiv|frem)(?: (?:{_FLAGS}))* (<[^>]*>|\w+) (\S+), (\S+)")
 _INSTRUCTION = re.compile(r"^\s+(%[^\s=]+) = (.*)$")
@@ -75,10 +78,24 @@ def read(
     return compiled, [one for one in (*pairs, *violations(listing)) if not one.host]
 
 
+@contextlib.contextmanager
+def _uncached() -> Iterator[None]:
+    """Without the persistent cache that JAX_COMPILATION_CACHE_DIR names: of what comes from there no IR is written."""
+    given = getattr(jax.config, _CACHE)
+    jax.config.update(_CACHE, False)
+    reset_cache()  # JAX looks at the switch once
+    try:
+        yield
+    finally:
+        jax.config.update(_CACHE, given)
+        reset_cache()
+
+
 def _compile(program: str, jitted: Any, arguments: Sequence[Any]) -> tuple[Callable[..., Any], Listing]:
     with tempfile.TemporaryDirectory(prefix="bitrow-") as folder:
         options = {"xla_dump_to": folder, "xla_dump_hlo_as_text": True}
-        compiled = jitted.lower(*arguments).compile(compiler_options=options)
+        with _uncached():
+            compiled = jitted.lower(*arguments).compile(compiler_options=options)
         files = sorted(Path(folder).iterdir())
         ir = {path.name: read_text(path, LISTING) for path in files if path.name.endswith("ir-with-opt.ll")}
         hlo = [read_text(path, LISTING) for path in files if path.name.endswith("after_optimizations.txt")]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -10,9 +9,7 @@ from typing import Any
 import numpy as np
 
 from bitrow.config import ConvConfig
-from bitrow.files import write_text
 from bitrow.formats import Accumulator, Dequantize, FloatMode, Fxp, Overflow, Rounding
-from bitrow.reading import RECORDS, read_text
 from bitrow.vectors import found, operations
 from bitrow.vectors.operations import Operation
 from bitrow.vectors.problem import Problem
@@ -84,7 +81,5 @@ def append(rows: Sequence[Mapping[str, Any]], path: Path) -> list[str]:
         lines.append(found.line(made, f"bitrow prove claims {row['claim']}", f"the kernel gave {shown['found']}"))
         said.append(f"{row['claim']}: recorded in {path} as {made.name}")
     if lines:
-        before = read_text(path, RECORDS) if os.path.exists(path) else ""
-        new = [text for text in lines if text not in before.splitlines()]
-        write_text(path, before + "".join(f"{text}\n" for text in new))
+        found.add(lines, path)
     return said

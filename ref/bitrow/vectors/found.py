@@ -8,7 +8,7 @@ the suite `standard`, and the tests replay it. Standard library and numpy only.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -16,6 +16,7 @@ import numpy as np
 
 from bitrow.contract.encoding import Encoding
 from bitrow.errors import BitrowError
+from bitrow.files import write_text
 from bitrow.reading import RECORDS, read_text
 from bitrow.reading.values import parse_json
 from bitrow.vectors import operations
@@ -99,6 +100,17 @@ def _record(text: str, where: str) -> Found:
         raise BitrowError(f"{where}: found words that cannot be read: {error}") from None
     name = check_name(f"{PREFIX}{value['name']}", where)
     return Found(Problem(name, operation, config, given), expected, value["by"], value["why"])
+
+
+def add(lines: Sequence[str], path: Path) -> None:
+    """Append lines to a file of records, made if it is not there; those that it has are not added again.
+
+    Raises:
+        BitrowError: the file cannot be read or written.
+    """
+    before = read_text(path, RECORDS) if path.exists() else ""
+    new = [text for text in dict.fromkeys(lines) if text not in before.splitlines()]
+    write_text(path, before + "".join(f"{text}\n" for text in new))
 
 
 def load(path: Path = CORPUS) -> tuple[Found, ...]:
