@@ -217,7 +217,7 @@ UNSEALED: dict[str, tuple[Edit, str]] = {
     "no versions": (field(f"{MANIFEST}:versions.jax", None), "versions: found no field 'jax'"),
     "no seed": (field(f"{MANIFEST}:seed", None), "found no field 'seed'"),
     "seed that is none": (field(f"{MANIFEST}:seed", 1.5), "manifest.json: manifest seed: found 1.5, expected an int"),
-    "coverage that is none": (field(f"{MANIFEST}:coverage", [1]), "manifest coverage: found [1], expected a dict"),
+    "coverage that is none": (field(f"{MANIFEST}:coverage", [1]), "json coverage: found [1], expected an object"),
     "cases that are none": (field(f"{MANIFEST}:cases", "conv"), "manifest.json cases: found conv, expected a list"),
     "unknown field": (field(f"{MANIFEST}:turbo", 1), "manifest.json: found field 'turbo', expected one of schema"),
     "bad case name": (field(f"{MANIFEST}:cases", ["../conv"]), "case name: found '../conv'"),

@@ -75,8 +75,6 @@ def _hints(function: Callable[..., Any]) -> dict[str, Any]:
 def coerce(where: str, hint: Any, value: Any) -> Any:
     """`value` as `hint` declares it. Only enumerations, int, bool, str, tuples, unions and classes are looked at.
 
-    Of a dict, what it holds is not.
-
     Raises:
         BitrowError: beginning with `where`; a value of another type.
     """
@@ -97,8 +95,6 @@ def _convert(hint: Any, value: Any) -> Any:
         return _convert_tuple(typing.get_args(hint), value)
     if origin is collections.abc.Callable:
         return value if callable(value) else _REFUSED
-    if origin is dict:
-        return value if isinstance(value, dict) else _REFUSED
     if hint is float:
         return value if isinstance(value, numbers.Real) and not isinstance(value, bool) else _REFUSED
     if hint is int:
@@ -129,8 +125,6 @@ def expected(hint: Any) -> str:
         return " or ".join(expected(option) for option in typing.get_args(hint))
     if origin is collections.abc.Callable:
         return "a function"
-    if origin is dict:
-        return "a dict"
     if origin is tuple:
         items = typing.get_args(hint)
         if items[-1] is Ellipsis:

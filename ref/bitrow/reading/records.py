@@ -60,6 +60,8 @@ def _read(hint: Any, value: Any, path: str, join: str = ".") -> Any:
         return _read(_choose(options, value, path), value, path, join)
     if origin is tuple:
         return _list(typing.get_args(hint), value, path)
+    if origin is dict and not isinstance(value, dict):
+        raise BitrowError(f"{path}: found {str(value)[:80]}, expected an object")
     if isinstance(hint, type) and issubclass(hint, enum.Enum):
         return _member(hint, value, path)
     return _record(hint, value, path, join) if is_dataclass(hint) else value
