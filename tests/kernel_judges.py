@@ -46,7 +46,7 @@ def _record(problem: Problem, found: Words, expected: Words, why: str) -> str:
     if problem.operation.startswith("fp16.") and found.get("y", expected["y"]).shape == expected["y"].shape:
         at = int(np.argmax(found["y"] != expected["y"]))
         given = {name: words[at : at + 1] for name, words in given.items()}
-    name = f"{problem.operation.replace('.', '_')}_{identity.digest(given)[:8]}"
+    name = f"{problem.operation.name.replace('.', '_')}_{identity.digest(given)[:8]}"
     return found_words.line(problem._replace(name=name, given=given), "a property test of the kernels", why)
 
 
