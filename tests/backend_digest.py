@@ -16,7 +16,8 @@ if len(sys.argv) > 2:
 
 import jax
 
-from bitrow.vectors import generate, hexfile, operations, store
+from bitrow.vectors import generate, operations
+from bitrow.vectors.files import hexfile, store
 
 
 def recomputed_digest(folder: Path) -> str:

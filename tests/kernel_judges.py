@@ -13,8 +13,8 @@ import numpy as np
 from bitrow.contract.operation import Operation
 from bitrow.testing import problems_for
 from bitrow.vectors import found as found_words
-from bitrow.vectors import identity, kernels, stepwise
 from bitrow.vectors.generate import run_kernel
+from bitrow.vectors.judge import identity, kernels, stepwise
 from bitrow.vectors.operations import Static, Words, split_static, to_arrays, to_words
 from bitrow.vectors.problem import Problem
 from recording import Differs

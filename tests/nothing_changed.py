@@ -70,7 +70,7 @@ def mutants(folder: Path) -> Iterator[tuple[str, Any]]:
 
 def dumps(folder: Path) -> Iterator[tuple[str, Any]]:
     """Each dump alone, as a design with one fault would leave it."""
-    vectors = importlib.import_module("bitrow.vectors.dut")
+    vectors = importlib.import_module("bitrow.vectors.diagnose.dut")
     golden = ROOT / "golden/v1"
     for number, line in enumerate(DUMPS.read_text().splitlines()):
         fault = json.loads(line)

@@ -11,7 +11,8 @@ from bitrow.backend import programs
 from bitrow.config import AddConfig, AvgPoolConfig, ReluConfig
 from bitrow.graph import shapes
 from bitrow.model_file import Model
-from bitrow.vectors import identity, operations
+from bitrow.vectors import operations
+from bitrow.vectors.judge import identity
 from bitrow.vectors.network_pass import Pass
 from bitrow.vectors.operations import Words, to_words
 from bitrow.vectors.problem import Problem

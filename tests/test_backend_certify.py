@@ -19,8 +19,8 @@ from bitrow.backend import certify, program_digests, programs, require
 from bitrow.errors import BitrowError
 from bitrow.ops import fp16, half_casts
 from bitrow.proofs import machine
-from bitrow.vectors import identity
-from bitrow.vectors.identity_digests import DIGESTS
+from bitrow.vectors.judge import identity
+from bitrow.vectors.judge.identity_digests import DIGESTS
 from bitrow.vectors.operations import Words
 from bitrow.vectors.problem import Problem
 

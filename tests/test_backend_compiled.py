@@ -13,7 +13,7 @@ from jax.experimental.compilation_cache.compilation_cache import reset_cache
 
 from bitrow.backend import certify, compiled, programs
 from bitrow.ops import fp16
-from bitrow.vectors import identity
+from bitrow.vectors.judge import identity
 from other_isa.guest import narrowed
 
 X = jnp.ones(2048, jnp.float16)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from bitrow.vectors import store
+from bitrow.vectors.files import store
 
 ROOT = Path(__file__).parents[1]
 GOLDEN = ROOT / "golden" / "v1"

@@ -17,7 +17,7 @@ import pytest
 from bitrow import cli
 from bitrow.config import ConvConfig
 from bitrow.formats import Fxp
-from bitrow.vectors import hexfile, store
+from bitrow.vectors.files import hexfile, store
 from test_vectors_store_check import SEALED, UNSEALED, seal, words
 from vectors_samples import conv_case, frozen_case, write
 
@@ -261,7 +261,7 @@ def test_every_failure_is_one_line(run, monkeypatch: pytest.MonkeyPatch) -> None
         def raiser(*_: object) -> None:
             raise error
 
-        monkeypatch.setattr("bitrow.vectors.inspect.inspect_lines", raiser)
+        monkeypatch.setattr("bitrow.vectors.files.inspect.inspect_lines", raiser)
         return run("inspect", "3c01")
 
     assert_refused(fail(RuntimeError("two\nlines")), "defect: RuntimeError: two lines", status=3)

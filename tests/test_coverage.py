@@ -32,10 +32,12 @@ from bitrow.formats import (
     Rounding,
 )
 from bitrow.oracle import fp16
-from bitrow.vectors import catalog, coverage, exact, geometry, operations
-from bitrow.vectors.bins import BINS
+from bitrow.vectors import catalog, operations
 from bitrow.vectors.case import Case
-from bitrow.vectors.stimulus import SPECIAL_WORDS, Stream
+from bitrow.vectors.coverage import exact, geometry
+from bitrow.vectors.coverage import measure as coverage
+from bitrow.vectors.coverage.bins import BINS
+from bitrow.vectors.stimulus.stream import SPECIAL_WORDS, Stream
 
 SATURATE = FloatMode(overflow=Overflow.SATURATE)
 FLUSH = FloatMode(flush=True)

@@ -21,7 +21,7 @@ from bitrow.config import ConvConfig
 from bitrow.formats import FXP4, FXP8, Fxp
 from bitrow.layers import conv
 from bitrow.testing import codes, scales
-from bitrow.vectors import stepwise
+from bitrow.vectors.judge import stepwise
 from draws import examples
 
 U = Fraction(1, 1 << 24)  # unit roundoff of float32

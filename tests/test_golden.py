@@ -10,8 +10,9 @@ import pytest
 
 from bitrow import models
 from bitrow.contract.operations import NAMES
-from bitrow.vectors import catalog, generate, store
-from bitrow.vectors.check import check
+from bitrow.vectors import catalog, generate
+from bitrow.vectors.files import store
+from bitrow.vectors.files.check import check
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "v1"
 SEED = 1

@@ -28,8 +28,9 @@ from bitrow.pipeline.machine import load_machine
 from bitrow.proofs import shards
 from bitrow.transfer import data
 from bitrow.transfer.data_image import Decoder
-from bitrow.vectors import check, dump, found, hexfile
-from bitrow.vectors.inspect import file_lines
+from bitrow.vectors import found
+from bitrow.vectors.files import check, dump, hexfile
+from bitrow.vectors.files.inspect import file_lines
 from draws import examples
 from hostile_samples import (
     MACHINE,

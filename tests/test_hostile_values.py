@@ -14,7 +14,7 @@ from bitrow.pipeline import command, machine
 from bitrow.pipeline.schedule import schedule
 from bitrow.proofs.command import parse_shard
 from bitrow.reading import values
-from bitrow.vectors import inspect
+from bitrow.vectors.files import inspect
 from hostile_samples import accepts_or_refuses, clean, refused, refuses, run
 from test_cli_help import commands
 

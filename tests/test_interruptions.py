@@ -21,8 +21,8 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from bitrow.vectors import store
-from bitrow.vectors.check import check
+from bitrow.vectors.files import store
+from bitrow.vectors.files.check import check
 from vectors_samples import frozen_case, write
 
 SEED = 20

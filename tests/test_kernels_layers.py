@@ -20,8 +20,9 @@ from bitrow.formats import FP16, FP32, Float, FloatMode, Gradient, QuantRounding
 from bitrow.layers import conv
 from bitrow.ops import reduce, softfloat
 from bitrow.testing import conv_cases, float_modes
-from bitrow.vectors import kernels, operations, stepwise
+from bitrow.vectors import operations
 from bitrow.vectors.generate import run_kernel
+from bitrow.vectors.judge import kernels, stepwise
 from bitrow.vectors.operations import Words, split_static, to_arrays, to_words
 from bitrow.vectors.problem import Problem
 from draws import examples

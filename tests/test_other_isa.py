@@ -19,7 +19,7 @@ import numpy as np
 import pytest
 
 from bitrow.errors import BitrowError
-from bitrow.vectors.identity_digests import DIGESTS
+from bitrow.vectors.judge.identity_digests import DIGESTS
 from other_isa import __main__ as program
 from other_isa import install, judge
 from other_isa.guest import TRIPLES, triples

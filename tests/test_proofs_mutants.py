@@ -17,7 +17,7 @@ from bitrow.oracle import fp16, lfsr, softfloat
 from bitrow.proofs.mutants import apply, catalogue, judge, properties, report
 from bitrow.proofs.mutants.mutant import Edit, Family, Mutant
 from bitrow.proofs.mutants.word_properties import MODES, rounded, value
-from bitrow.vectors import store
+from bitrow.vectors.files import store
 
 ROOT = Path(__file__).parents[1]
 GOLDEN = ROOT / "golden" / "v1"

@@ -27,8 +27,8 @@ ALLOWED = {
     ("cli/streams.py", "fdopen"): 1,  # the same
     ("asides.py", "open"): 5,  # descriptors of folders and locks
     ("cli/process.py", "echo"): 1,  # click's own help
-    ("vectors/atomic.py", "open"): 2,  # folders, to lock and to put on disk
-    ("vectors/store.py", "open"): 1,  # to take the checksum of what was just written
+    ("vectors/files/atomic.py", "open"): 2,  # folders, to lock and to put on disk
+    ("vectors/files/store.py", "open"): 1,  # to take the checksum of what was just written
     ("transfer/data_image.py", "open"): 2,  # bytes that the reader gave
     ("transfer/data_idx.py", "GzipFile"): 1,  # a stream that the reader opened
 }

@@ -22,7 +22,8 @@ from bitrow.errors import BitrowError
 from bitrow.formats import FP32, UFXP4, AccOverflow, Accumulator, FloatMode, Fxp, Gradient, QuantRounding, Rounding
 from bitrow.host import check_scale
 from bitrow.oracle import fp16
-from bitrow.vectors import coverage, operations
+from bitrow.vectors import operations
+from bitrow.vectors.coverage import measure as coverage
 from bitrow.vectors.problem import Problem
 
 

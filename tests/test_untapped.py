@@ -20,7 +20,8 @@ from bitrow.contract.operation import Operation
 from bitrow.formats import FP16
 from bitrow.ops import fp16
 from bitrow.proofs.mutants import layer_properties as judge
-from bitrow.vectors import identity, kernels, operations
+from bitrow.vectors import operations
+from bitrow.vectors.judge import identity, kernels
 from bitrow.vectors.operations import Words, to_arrays, to_words
 from bitrow.vectors.problem import Problem
 from draws import examples

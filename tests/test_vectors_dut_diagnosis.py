@@ -28,9 +28,9 @@ from bitrow.oracle import fp16 as scalar
 from bitrow.oracle.arrays import map_words
 from bitrow.vectors import operations
 from bitrow.vectors.case import Case
-from bitrow.vectors.diagnose import Diagnosis, diagnose
-from bitrow.vectors.dump import Dump
-from bitrow.vectors.hexfile import file_words
+from bitrow.vectors.diagnose.diagnosis import Diagnosis, diagnose
+from bitrow.vectors.files.dump import Dump
+from bitrow.vectors.files.hexfile import file_words
 from vectors_samples import (
     batch_case,
     build,

@@ -11,10 +11,11 @@ import pytest
 from bitrow.contract.encoding import FP16_WORD, FP32_WORD, code_encoding, integer_encoding
 from bitrow.errors import BitrowError
 from bitrow.formats import Fxp
-from bitrow.vectors import dut, hexfile
 from bitrow.vectors.case import Case
-from bitrow.vectors.decode import ulps
-from bitrow.vectors.dump import read_dump
+from bitrow.vectors.diagnose import dut
+from bitrow.vectors.files import hexfile
+from bitrow.vectors.files.decode import ulps
+from bitrow.vectors.files.dump import read_dump
 from vectors_samples import batch_case, conv_case, frozen_case, write
 
 ICARUS = """// 0x00000000

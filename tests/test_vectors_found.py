@@ -12,8 +12,9 @@ from bitrow.contract.units import UNITS
 from bitrow.errors import BitrowError
 from bitrow.formats import FXP8, UFXP4, Accumulator, Dequantize, FloatMode, Overflow, Rounding
 from bitrow.proofs import record
-from bitrow.vectors import catalog, found, identity
+from bitrow.vectors import catalog, found
 from bitrow.vectors.generate import run_kernel
+from bitrow.vectors.judge import identity
 from bitrow.vectors.problem import Problem
 from kernel_judges import same
 

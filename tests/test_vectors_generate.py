@@ -17,21 +17,15 @@ from bitrow.contract import conv, elementwise, interpreter, linear
 from bitrow.contract.encoding import Role
 from bitrow.errors import BitrowError
 from bitrow.formats import FloatMode
-from bitrow.vectors import (
-    catalog,
-    generate,
-    kernels,
-    layer_problems,
-    operations,
-    problems,
-    stepwise,
-    stimulus,
-    store,
-)
-from bitrow.vectors.bins import BINS
+from bitrow.vectors import catalog, generate, operations
+from bitrow.vectors.coverage.bins import BINS
+from bitrow.vectors.files import store
+from bitrow.vectors.judge import kernels, stepwise
 from bitrow.vectors.problem import Problem
-from bitrow.vectors.problems import ConvShapes
-from bitrow.vectors.stimulus import Stream
+from bitrow.vectors.stimulus import layer_problems, problems
+from bitrow.vectors.stimulus import stream as stimulus
+from bitrow.vectors.stimulus.problems import ConvShapes
+from bitrow.vectors.stimulus.stream import Stream
 
 SMALL = ("fp16_add_nearest_even", "add", "fxp_pack_fxp4", "batch_norm_frozen_forward")
 
@@ -277,7 +271,7 @@ def test_the_registry_reads_without_jax() -> None:
     """Operations, oracle side, coverage and the listing of the catalog take numpy alone."""
     code = (
         "import sys\n"
-        "from bitrow.vectors import catalog, coverage, operations\n"
+        "from bitrow.vectors import catalog, operations\nfrom bitrow.vectors.coverage import measure as coverage\n"
         "entry = catalog.smoke()[0]\n"
         "problem = catalog.build(entry, 1)\n"
         "operation = problem.operation\n"

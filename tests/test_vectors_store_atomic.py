@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from bitrow.errors import BitrowError
-from bitrow.vectors import atomic, store
-from bitrow.vectors.check import check
+from bitrow.vectors.files import atomic, store
+from bitrow.vectors.files.check import check
 from vectors_samples import EXTRA, conv_case, frozen_case, write
 
 TESTS = Path(__file__).parent
@@ -23,7 +23,7 @@ import os, signal, sys, time
 sys.path.insert(0, {tests!r})
 from pathlib import Path
 from vectors_samples import EXTRA, conv_case, frozen_case
-from bitrow.vectors import atomic, store
+from bitrow.vectors.files import atomic, store
 
 def die():
     os.kill(os.getpid(), signal.SIGKILL)

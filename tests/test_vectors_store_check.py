@@ -16,8 +16,8 @@ import pytest
 from bitrow.config import AddConfig, AvgPoolConfig, ConvConfig, LinearConfig, MaxPoolConfig, ReluConfig
 from bitrow.errors import BitrowError
 from bitrow.formats import AccOverflow, Accumulator, FloatMode, Fxp
-from bitrow.vectors import arrays, store
-from bitrow.vectors.check import check
+from bitrow.vectors.files import arrays, store
+from bitrow.vectors.files.check import check
 from vectors_samples import EXTRA, batch_case, build, conv_backward_case, conv_case, fp16, frozen_case, write
 
 Edit = Callable[[Path], None]
@@ -387,8 +387,10 @@ class Refuse:
 
 sys.meta_path.insert(0, Refuse())
 from pathlib import Path
-from bitrow.vectors.check import check
-from bitrow.vectors import case, decode, dump, dut, hexfile, inspect, store
+from bitrow.vectors.files.check import check
+from bitrow.vectors import case
+from bitrow.vectors.diagnose import dut
+from bitrow.vectors.files import decode, dump, hexfile, inspect, store
 assert check(Path(sys.argv[1])) == []
 print(dut.compare(Path(sys.argv[1]), Path(sys.argv[1])).matches, *inspect.word_lines("3c01"))
 """

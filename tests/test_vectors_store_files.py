@@ -30,9 +30,9 @@ from bitrow.contract.units import UNITS
 from bitrow.errors import BitrowError
 from bitrow.formats import FloatMode, Fxp
 from bitrow.reading import records
-from bitrow.vectors import hexfile, schema, store
 from bitrow.vectors.case import Case, Tensor
-from bitrow.vectors.check import check
+from bitrow.vectors.files import hexfile, schema, store
+from bitrow.vectors.files.check import check
 from vectors_samples import EXTRA, batch_case, conv_backward_case, conv_case, frozen_case, write
 
 ENCODINGS = [

@@ -14,8 +14,8 @@ import pytest
 
 from bitrow import asides, cli
 from bitrow.errors import BitrowError
-from bitrow.vectors import atomic, owned, schema, store
-from bitrow.vectors.check import check
+from bitrow.vectors.files import atomic, owned, schema, store
+from bitrow.vectors.files.check import check
 from test_vectors_store_atomic import contents, leftovers, refused, writer
 from vectors_samples import EXTRA, conv_case, frozen_case, write
 

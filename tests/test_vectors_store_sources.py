@@ -14,9 +14,9 @@ from bitrow.contract.encoding import FP16_WORD, Role
 from bitrow.contract.units import UNITS
 from bitrow.errors import BitrowError
 from bitrow.formats import FloatMode
-from bitrow.vectors import emit, hexfile, schema
 from bitrow.vectors.case import Case, Tensor
-from bitrow.vectors.dump import read_dump
+from bitrow.vectors.files import emit, hexfile, schema
+from bitrow.vectors.files.dump import read_dump
 from vectors_samples import batch_case, conv_backward_case, conv_case, frozen_case, two_step, write
 
 

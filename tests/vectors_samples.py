@@ -8,8 +8,9 @@ import numpy as np
 
 from bitrow.config import BatchNormConfig, ConvConfig, Statistics
 from bitrow.formats import AccOverflow, Accumulator, Dequantize, Gradient
-from bitrow.vectors import operations, store
+from bitrow.vectors import operations
 from bitrow.vectors.case import Case
+from bitrow.vectors.files import store
 
 VERSIONS = {"jax": "0.0.0", "jaxlib": "0.0.0", "numpy": np.__version__}
 EXTRA = {"seed": 7, "versions": VERSIONS, "coverage": {}}

@@ -1,1 +1,1 @@
-"""`make other-isa`: the fixed problems of `bitrow.vectors.identity` on an ARM processor that QEMU emulates."""
+"""`make other-isa`: the fixed problems of `bitrow.vectors.judge.identity` on an ARM processor that QEMU emulates."""

@@ -22,7 +22,7 @@ from typing import Any
 
 from bitrow.backend import program_digests
 from bitrow.errors import BitrowError
-from bitrow.vectors.identity_digests import DIGESTS
+from bitrow.vectors.judge.identity_digests import DIGESTS
 from other_isa import judge
 from other_isa.guest import UNTAPPED, triples
 from other_isa.install import ROOT, Machine, install, run

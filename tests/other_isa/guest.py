@@ -1,7 +1,7 @@
 """What runs inside the emulated processor: one line of JSON for each thing computed. Nothing is judged here.
 
 Usage: python guest.py DUMP NAME ... DUMP is where XLA_FLAGS has XLA dump its programs; names are those of the fixed
-problems of `bitrow.vectors.identity`, of the programs of `bitrow.backend.programs`, and of UNTAPPED.
+problems of `bitrow.vectors.judge.identity`, of the programs of `bitrow.backend.programs`, and of UNTAPPED.
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ from bitrow import models
 from bitrow.backend import programs
 from bitrow.layers import batch_norm
 from bitrow.ops import fp16
-from bitrow.vectors import identity, networks
+from bitrow.vectors.judge import identity, networks
 from bitrow.vectors.operations import Words, to_words
-from bitrow.vectors.stimulus import Stream
+from bitrow.vectors.stimulus.stream import Stream
 
 TRIPLES = 2048
 MODEL = "resnet8_digits"

@@ -10,8 +10,8 @@ import numpy as np
 
 from bitrow.backend import program_digests
 from bitrow.errors import BitrowError
-from bitrow.vectors import identity, networks
-from bitrow.vectors.identity_digests import DIGESTS
+from bitrow.vectors.judge import identity, networks
+from bitrow.vectors.judge.identity_digests import DIGESTS
 from other_isa import guest
 from other_isa.processors import Processor
 

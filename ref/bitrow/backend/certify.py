@@ -33,8 +33,8 @@ from bitrow.proofs import machine
 from bitrow.proofs.results import versions
 from bitrow.reading.values import parse_json
 from bitrow.terminal import Column
-from bitrow.vectors import identity, stepwise
-from bitrow.vectors.identity_digests import DIGESTS
+from bitrow.vectors.judge import identity, stepwise
+from bitrow.vectors.judge.identity_digests import DIGESTS
 from bitrow.vectors.operations import Words, to_words
 from bitrow.vectors.problem import Problem
 

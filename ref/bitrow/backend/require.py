@@ -9,7 +9,7 @@ import jax
 from bitrow.backend import programs
 from bitrow.backend.program_digests import DIGESTS
 from bitrow.errors import BitrowError
-from bitrow.vectors import identity
+from bitrow.vectors.judge import identity
 
 # One kernel for each way that a backend has been seen to go wrong, and the program that the command is about to run.
 KERNELS = ("fp16_add_default", "fp16_mul_wide", "fp16_fma_default", "fp16_div_default", "quantize", "dequantize_fused",

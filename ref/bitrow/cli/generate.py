@@ -39,7 +39,7 @@ def generate(out: Path, suites: Sequence[str], network: str | None, seed: int, f
 
     Nothing is written unless every word of every tensor agrees.
     """
-    from bitrow.vectors import store
+    from bitrow.vectors.files import store
 
     store.check_target(out, force)  # before JAX loads: a wrong folder should not cost seconds
     needs.jax()

@@ -17,6 +17,6 @@ def inspect(target: str, as_format: str | None) -> None:
     Without --as, a word of four digits is FP16 (and its nibbles FXP4), of eight FP32, of one or two FXP4; a
     file in a vector set is what its case says.
     """
-    from bitrow.vectors.inspect import inspect_lines
+    from bitrow.vectors.files.inspect import inspect_lines
 
     put(inspect_lines(target, as_format))

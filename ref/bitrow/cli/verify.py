@@ -32,7 +32,7 @@ def verify(folder: Path, no_recompute: bool, outputs: Path | None, json_file: Pa
     OUTPUTS, as CASE/TENSOR.hex or CASE.TENSOR.hex, of outputs or any tap: where it differs, by how much, and what
     the design seems to do instead.
     """
-    from bitrow.vectors.check import check
+    from bitrow.vectors.files.check import check
 
     dumps = [outputs] if outputs is not None and json_file is not None and json_file.suffix == ".hex" else []
     check_outputs({"--json": json_file}, [folder, *dumps])
@@ -53,7 +53,7 @@ def verify(folder: Path, no_recompute: bool, outputs: Path | None, json_file: Pa
 
 def _compare(folder: Path, outputs: Path, report: Path | None, result: dict[str, Any], quiet: bool) -> None:
     from bitrow.progress import bar
-    from bitrow.vectors import dut
+    from bitrow.vectors.diagnose import dut
 
     with bar("compare", None, quiet) as advance:
         compared = dut.compare(folder, outputs, lambda case, number, total: advance(case, total))
@@ -70,7 +70,7 @@ def _compare(folder: Path, outputs: Path, report: Path | None, result: dict[str,
 def _recompute(folder: Path, report: Path | None, result: dict[str, Any], quiet: bool) -> None:
     needs.jax()
     from bitrow.progress import bar
-    from bitrow.vectors import store
+    from bitrow.vectors.files import store
     from bitrow.vectors.generate import recompute
 
     names = store.case_names(folder)

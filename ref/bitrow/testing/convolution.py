@@ -35,7 +35,7 @@ from bitrow.testing.words import (
     patched,
 )
 from bitrow.vectors.operations import Words
-from bitrow.vectors.problems import ConvShapes
+from bitrow.vectors.stimulus.problems import ConvShapes
 
 _MAX_PER_CHANNEL = 3
 

@@ -10,7 +10,7 @@ from hypothesis.strategies import DrawFn, SearchStrategy
 
 from bitrow.formats import LFSR_PERIOD, AccOverflow, Accumulator, FloatMode, Fxp, Overflow, Rounding
 from bitrow.testing.words import noises, patched
-from bitrow.vectors import stimulus
+from bitrow.vectors.stimulus import stream as stimulus
 
 _NEAR_ONE_FIRST = sorted(range(1, 30), key=lambda field: (abs(field - 15), field))
 

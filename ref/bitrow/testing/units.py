@@ -38,8 +38,9 @@ from bitrow.testing.words import (
     noises,
     patched,
 )
-from bitrow.vectors import operations, stimulus
+from bitrow.vectors import operations
 from bitrow.vectors.operations import Words
+from bitrow.vectors.stimulus import stream as stimulus
 
 
 @st.composite

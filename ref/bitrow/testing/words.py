@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 from hypothesis.strategies import DrawFn, SearchStrategy
 
 from bitrow.formats import FP16, FP32
-from bitrow.vectors import stimulus
-from bitrow.vectors.stimulus import Stream
+from bitrow.vectors.stimulus import stream as stimulus
+from bitrow.vectors.stimulus.stream import Stream
 
 _SIGNS = st.sampled_from((0, FP16.sign_mask))
 _MAGNITUDE = FP16.sign_mask - 1

@@ -37,11 +37,11 @@ from bitrow.formats import (
     QuantRounding,
     Rounding,
 )
-from bitrow.vectors import layer_problems as layer
-from bitrow.vectors import problems as make
 from bitrow.vectors.found import load as load_found
-from bitrow.vectors.problems import GENERAL_SCALES, POWER_SCALES, ConvShapes, Problem, Scales
-from bitrow.vectors.stimulus import Stream
+from bitrow.vectors.stimulus import layer_problems as layer
+from bitrow.vectors.stimulus import problems as make
+from bitrow.vectors.stimulus.problems import GENERAL_SCALES, POWER_SCALES, ConvShapes, Problem, Scales
+from bitrow.vectors.stimulus.stream import Stream
 
 Build = Callable[[Stream, str], Problem]
 
@@ -370,7 +370,8 @@ def build(entry: Entry, seed: int) -> Problem:
 def _pass(model_name: str, image: int, keep: Callable[[str], bool] = lambda _: True) -> Iterator[Problem]:
     # imports JAX, which listing the catalog does without
     from bitrow import models
-    from bitrow.vectors import generate, networks
+    from bitrow.vectors import generate
+    from bitrow.vectors.judge import networks
 
     prefix = pass_prefix(model_name, image)
     for problem in networks.problems(
@@ -389,7 +390,8 @@ def _network(name: str, seed: int) -> Iterator[Problem]:
     """
     from bitrow import models, zoo
     from bitrow.synthetic import synthetic
-    from bitrow.vectors import generate, networks
+    from bitrow.vectors import generate
+    from bitrow.vectors.judge import networks
 
     if name in models.names():
         yield from _pass(name, 0)
@@ -452,7 +454,7 @@ def problems(suites: Sequence[str], network: str | None, seed: int) -> Iterator[
 
 def _pass_names(model_name: str, image: int) -> list[str]:
     from bitrow import models, zoo
-    from bitrow.vectors import networks
+    from bitrow.vectors.judge import networks
 
     shipped = model_name in models.names()
     if not shipped and model_name not in zoo.NETWORKS:

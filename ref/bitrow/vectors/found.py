@@ -20,9 +20,9 @@ from bitrow.files import write_text
 from bitrow.reading import RECORDS, read_text
 from bitrow.reading.values import parse_json
 from bitrow.vectors import operations
+from bitrow.vectors.files.schema import check_name, decode_config, encode_config, field_of
 from bitrow.vectors.operations import Operation, Words
 from bitrow.vectors.problem import Problem
-from bitrow.vectors.schema import check_name, decode_config, encode_config, field_of
 
 CORPUS = Path(__file__).with_suffix(".jsonl")
 PREFIX = "found_"

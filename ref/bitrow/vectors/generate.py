@@ -20,9 +20,11 @@ import jax
 import numpy as np
 
 from bitrow.errors import BitrowError
-from bitrow.vectors import coverage, kernels, networks, stepwise, store
 from bitrow.vectors.bit_views import to_words
 from bitrow.vectors.case import Case
+from bitrow.vectors.coverage import measure as coverage
+from bitrow.vectors.files import store
+from bitrow.vectors.judge import kernels, networks, stepwise
 from bitrow.vectors.network_pass import WholePass
 from bitrow.vectors.operations import Operation, Static, Words, split, split_static, tensors, to_arrays
 from bitrow.vectors.problem import Problem

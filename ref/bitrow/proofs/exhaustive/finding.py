@@ -11,7 +11,7 @@ import numpy as np
 from bitrow.contract.encoding import FP16_WORD, Encoding
 from bitrow.formats import FP16, FloatMode
 from bitrow.proofs.claim import Counterexample, Outcome
-from bitrow.vectors.decode import value_text
+from bitrow.vectors.files.decode import value_text
 
 Key = tuple[int, ...]
 Shown = tuple[tuple[str, str, str], ...]

@@ -19,8 +19,9 @@ from bitrow.formats import FXP4, FXP8, UFXP4, AccOverflow, Accumulator, Dequanti
 from bitrow.oracle import fxp, lfsr
 from bitrow.proofs.mutants.runs import Call, Domain, Element, over, runs_of
 from bitrow.proofs.mutants.word_properties import INFINITY, MINUS, MODES, NAN, rounded, value
-from bitrow.vectors import aim, stimulus
-from bitrow.vectors.stimulus import Stream
+from bitrow.vectors.stimulus import aim
+from bitrow.vectors.stimulus import stream as stimulus
+from bitrow.vectors.stimulus.stream import Stream
 
 _FORMATS = (FXP4, Fxp(4, narrow=True), UFXP4, Fxp(2), FXP8)
 _INVERSES = (0x3C00, 0x4400, 0x449F, 0x2E3D)  # 1, 4, and two that are no powers of two

@@ -22,7 +22,7 @@ from bitrow.errors import BitrowError
 from bitrow.proofs.mutants import apply
 from bitrow.proofs.mutants.apply import Part
 from bitrow.proofs.mutants.mutant import Mutant
-from bitrow.vectors import store
+from bitrow.vectors.files import store
 from bitrow.vectors.network_pass import WholePass
 from bitrow.vectors.operations import split
 

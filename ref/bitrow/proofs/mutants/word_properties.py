@@ -21,8 +21,8 @@ from bitrow.formats import FP32, FloatMode, Overflow, Rounding
 from bitrow.oracle import fp16, fp32
 from bitrow.oracle.reduce import Arithmetic
 from bitrow.proofs.mutants.runs import Call, Domain, Element, over, runs_of
-from bitrow.vectors import stimulus
-from bitrow.vectors.stimulus import SPECIAL_WORDS, Stream
+from bitrow.vectors.stimulus import stream as stimulus
+from bitrow.vectors.stimulus.stream import SPECIAL_WORDS, Stream
 
 NAN, INFINITY, LARGEST, MINUS = 0x7E00, 0x7C00, 0x7BFF, 0x8000
 MODES = tuple(FloatMode(*mode) for mode in itertools.product(Rounding, Overflow, (False, True)))

@@ -6,7 +6,7 @@ from bitrow.contract.encoding import FP16_WORD, FP32_WORD, Encoding
 from bitrow.errors import BitrowError
 from bitrow.formats import FP16, Float
 from bitrow.proofs.claim import Counterexample
-from bitrow.vectors.decode import value_text
+from bitrow.vectors.files.decode import value_text
 
 Operand = tuple[str, str, str]
 

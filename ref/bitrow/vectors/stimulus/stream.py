@@ -12,7 +12,7 @@ import hashlib
 import numpy as np
 
 from bitrow.formats import FP16, Fxp
-from bitrow.vectors import exact
+from bitrow.vectors.coverage import exact
 
 # magnitudes at which FP16 units change behaviour: zero, subnormals and their edge, one and its neighbours,
 # the last integers held exactly, the largest finite number, infinity, NaNs: canonical, with payload,

@@ -17,10 +17,10 @@ import numpy as np
 from bitrow.errors import BitrowError
 from bitrow.reading import ARCHIVE, SOURCE, opened, read_bytes
 from bitrow.terminal import ERROR_LENGTH, plain
-from bitrow.vectors import arrays, certificates, emit, schema, shapes
-from bitrow.vectors.hexfile import file_words, from_file_words, read_hex
-from bitrow.vectors.schema import ARRAYS, CASE_JSON, MANIFEST, CaseEntry, TensorEntry
-from bitrow.vectors.store import check_values, files_below
+from bitrow.vectors.files import arrays, certificates, emit, schema, shapes
+from bitrow.vectors.files.hexfile import file_words, from_file_words, read_hex
+from bitrow.vectors.files.schema import ARRAYS, CASE_JSON, MANIFEST, CaseEntry, TensorEntry
+from bitrow.vectors.files.store import check_values, files_below
 
 _NAME_LENGTH = 300  # of a file's name in a finding
 

@@ -39,10 +39,10 @@ from bitrow.formats import (
 from bitrow.host import inverse_scale
 from bitrow.oracle.arrays import Words
 from bitrow.vectors.bit_views import to_words
-from bitrow.vectors.identity_digests import DIGESTS
+from bitrow.vectors.judge.identity_digests import DIGESTS
 from bitrow.vectors.operations import Static, split_static, to_arrays
 from bitrow.vectors.problem import Problem
-from bitrow.vectors.stimulus import SPECIAL_WORDS, Stream
+from bitrow.vectors.stimulus.stream import SPECIAL_WORDS, Stream
 
 IMAGES = 8  # leading size of every input, so that eight devices can share it
 ELEMENTS = 1024
@@ -197,7 +197,7 @@ def given_arrays(problem: Problem) -> tuple[Static, dict[str, np.ndarray]]:
 
 def kernel(problem: Problem, tapped: bool = False) -> Callable[[dict[str, Any]], dict[str, Any]]:
     """The problem's kernel as a function of its arrays: the outputs alone, of the program with taps or without."""
-    from bitrow.vectors.kernels import compute  # loads JAX
+    from bitrow.vectors.judge.kernels import compute  # loads JAX
 
     operation = problem.operation
     static, names = dict(given_arrays(problem)[0]), outputs(problem)

@@ -20,8 +20,8 @@ from bitrow.contract.encoding import Encoding, Kind, Role
 from bitrow.errors import BitrowError
 from bitrow.formats import FP16, SCALE_MAX, SCALE_MIN, Fxp
 from bitrow.vectors import operations
-from bitrow.vectors.decode import FloatWord, word_text
-from bitrow.vectors.schema import CaseEntry, TensorEntry
+from bitrow.vectors.files.decode import FloatWord, word_text
+from bitrow.vectors.files.schema import CaseEntry, TensorEntry
 
 Shape = tuple[int, ...]
 _OF_X = ("t", "x_code", "mask")

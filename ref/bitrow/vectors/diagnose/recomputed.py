@@ -23,9 +23,9 @@ from bitrow.formats import (
 from bitrow.oracle import fp16, softfloat
 from bitrow.oracle.arrays import map_words
 from bitrow.oracle.softfloat import Kind
-from bitrow.vectors.misread import swap_nibbles
-from bitrow.vectors.steps import mode_variants
-from bitrow.vectors.suspect import Guess, Scene, mode_of, with_mode
+from bitrow.vectors.diagnose.misread import swap_nibbles
+from bitrow.vectors.diagnose.rounding_points import mode_variants
+from bitrow.vectors.diagnose.scene import Guess, Scene, mode_of, with_mode
 
 _ONE = np.uint16(0x3C00)
 _CODE_LIMIT = 200_000

@@ -24,10 +24,10 @@ from bitrow.formats import FP16, LFSR_PERIOD, AccOverflow, Float, FloatMode
 from bitrow.oracle import fp16
 from bitrow.oracle.arrays import map_words
 from bitrow.oracle.reduce import Arithmetic
-from bitrow.vectors import bins, exact, geometry, step_bins
-from bitrow.vectors.bins import BINS, REACHABLE, Masks
-from bitrow.vectors.exact import Exact
-from bitrow.vectors.step_bins import LAYER_BINS, decode, layer_step
+from bitrow.vectors.coverage import bins, exact, geometry, step_bins
+from bitrow.vectors.coverage.bins import BINS, REACHABLE, Masks
+from bitrow.vectors.coverage.exact import Exact
+from bitrow.vectors.coverage.step_bins import LAYER_BINS, decode, layer_step
 
 Words = Mapping[str, np.ndarray]
 Operand = np.ndarray | Exact

@@ -15,10 +15,10 @@ import numpy as np
 from bitrow.contract.encoding import FP16_WORD, FP32_WORD, Encoding, Kind, code_encoding, integer_encoding
 from bitrow.errors import BitrowError
 from bitrow.formats import Fxp
-from bitrow.vectors import schema
-from bitrow.vectors.decode import FloatWord, decimal_text, float_of, hex_float, value_text, word_text
-from bitrow.vectors.dump import Dump, count_words, read_dump
-from bitrow.vectors.hexfile import from_file_words
+from bitrow.vectors.files import schema
+from bitrow.vectors.files.decode import FloatWord, decimal_text, float_of, hex_float, value_text, word_text
+from bitrow.vectors.files.dump import Dump, count_words, read_dump
+from bitrow.vectors.files.hexfile import from_file_words
 
 _WORD = re.compile(r"(?:0[xX]|[0-9]+'[hH])?([0-9a-fA-F_]+)")
 _FORMAT = re.compile(r"(fp16|fp32|(u?)(fxp|int)([0-9]{1,2}))")

@@ -18,10 +18,10 @@ import numpy as np
 from bitrow.contract.encoding import Encoding, Kind
 from bitrow.errors import BitrowError
 from bitrow.reading import records
-from bitrow.vectors import arrays, atomic, certificates, emit, owned, schema
 from bitrow.vectors.case import Case, Tensor
-from bitrow.vectors.hexfile import file_words, hex_chunks
-from bitrow.vectors.schema import ARRAYS, CASE_JSON, MANIFEST, CaseEntry, TensorEntry
+from bitrow.vectors.files import arrays, atomic, certificates, emit, owned, schema
+from bitrow.vectors.files.hexfile import file_words, hex_chunks
+from bitrow.vectors.files.schema import ARRAYS, CASE_JSON, MANIFEST, CaseEntry, TensorEntry
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,7 @@ from bitrow.formats import FP16, FP32, Float, FloatMode, Overflow, Rounding
 from bitrow.oracle import softfloat
 from bitrow.oracle.reduce import Arithmetic
 from bitrow.oracle.softfloat import NEAREST, Number
-from bitrow.vectors.suspect import UNKNOWN, Guess, Scene, mode_of
+from bitrow.vectors.diagnose.scene import UNKNOWN, Guess, Scene, mode_of
 
 ROUNDINGS = {
     Rounding.TOWARD_ZERO: "truncation (toward zero)",

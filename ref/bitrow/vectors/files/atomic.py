@@ -17,7 +17,7 @@ from pathlib import Path
 
 from bitrow import asides, leave
 from bitrow.errors import BitrowError
-from bitrow.vectors import owned
+from bitrow.vectors.files import owned
 
 _AT_FDCWD = -100
 _RENAME_NOREPLACE = 1

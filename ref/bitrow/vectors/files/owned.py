@@ -17,7 +17,7 @@ from typing import NamedTuple
 
 from bitrow.errors import BitrowError
 from bitrow.reading import ARCHIVE, JSON, RECORDS, opened, read_bytes, records
-from bitrow.vectors import schema
+from bitrow.vectors.files import schema
 
 JOURNAL = ".bitrow-journal"
 _BEGUN = "-" * 64

@@ -19,10 +19,11 @@ from bitrow.contract.units import UNITS
 from bitrow.formats import FloatMode, Fxp, Gradient, QuantRounding
 from bitrow.host import check_scale, inverse_scale, product_scale
 from bitrow.oracle.arrays import Words
-from bitrow.vectors import aim, stimulus
-from bitrow.vectors.line_bins import masks as masks_of
+from bitrow.vectors.coverage.line_bins import masks as masks_of
 from bitrow.vectors.problem import Problem
-from bitrow.vectors.stimulus import FINITE_WORDS, SPECIAL_WORDS, Stream, spread, sprinkle
+from bitrow.vectors.stimulus import aim
+from bitrow.vectors.stimulus import stream as stimulus
+from bitrow.vectors.stimulus.stream import FINITE_WORDS, SPECIAL_WORDS, Stream, spread, sprinkle
 
 CANDIDATES = 1 << 13
 

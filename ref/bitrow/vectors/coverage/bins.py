@@ -12,8 +12,8 @@ from typing import NamedTuple
 import numpy as np
 
 from bitrow.formats import FP16, AccOverflow, Accumulator, Float, FloatMode, Fxp, Overflow, Rounding
-from bitrow.vectors import exact
-from bitrow.vectors.exact import Exact
+from bitrow.vectors.coverage import exact
+from bitrow.vectors.coverage.exact import Exact
 
 Masks = dict[str, np.ndarray]
 

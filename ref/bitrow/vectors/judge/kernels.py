@@ -20,7 +20,7 @@ from bitrow.layers import activation, batch_norm, conv, linear, pool, residual
 from bitrow.layers.conv import ConvParams
 from bitrow.ops import fp16, fxp, lfsr
 from bitrow.ops.tap import Tap, no_tap, renamed
-from bitrow.vectors import networks
+from bitrow.vectors.judge import networks
 from bitrow.vectors.network_pass import WholePass
 
 Arrays = dict[str, Any]

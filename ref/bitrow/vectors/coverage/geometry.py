@@ -12,8 +12,8 @@ import numpy as np
 
 from bitrow.config import ConvConfig, MaxPoolConfig, output_size
 from bitrow.formats import FP16
-from bitrow.vectors import exact
-from bitrow.vectors.exact import Exact
+from bitrow.vectors.coverage import exact
+from bitrow.vectors.coverage.exact import Exact
 
 
 def conv_sum(config: ConvConfig, x_code: np.ndarray, weight_code: np.ndarray) -> np.ndarray:

@@ -19,8 +19,8 @@ from bitrow.errors import BitrowError
 from bitrow.formats import FloatMode, Fxp
 from bitrow.reading import records, values
 from bitrow.vectors.case import Case, Tensor
+from bitrow.vectors.files.policy import describe
 from bitrow.vectors.operations import find
-from bitrow.vectors.policy import describe
 
 SCHEMA = 1
 SPEC_VERSION = 1

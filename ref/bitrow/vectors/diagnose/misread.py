@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from bitrow.contract.encoding import Kind
-from bitrow.vectors.suspect import UNKNOWN, Guess, Scene
+from bitrow.vectors.diagnose.scene import UNKNOWN, Guess, Scene
 
 
 def swap_pairs(rows: np.ndarray) -> np.ndarray:

@@ -15,9 +15,9 @@ import numpy as np
 
 from bitrow.contract.operation import Operation
 from bitrow.contract.operations import OPERATIONS
-from bitrow.vectors import line_bins
-from bitrow.vectors.bins import BINS
 from bitrow.vectors.case import Case
+from bitrow.vectors.coverage import line_bins
+from bitrow.vectors.coverage.bins import BINS
 
 
 def measure(operation: Operation, config: Any, words: Mapping[str, np.ndarray]) -> dict[str, int]:

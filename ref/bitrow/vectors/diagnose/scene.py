@@ -13,8 +13,8 @@ import numpy as np
 
 from bitrow.formats import FloatMode
 from bitrow.vectors.case import Case, Tensor
-from bitrow.vectors.dump import Dump
-from bitrow.vectors.hexfile import file_words
+from bitrow.vectors.files.dump import Dump
+from bitrow.vectors.files.hexfile import file_words
 from bitrow.vectors.network_pass import WholePass
 from bitrow.vectors.operations import split
 

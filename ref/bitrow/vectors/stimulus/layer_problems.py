@@ -21,10 +21,11 @@ from bitrow.contract import batch_norm, elementwise, pool
 from bitrow.contract import linear as contract_linear
 from bitrow.formats import FP32, FloatMode
 from bitrow.oracle.arrays import Words
-from bitrow.vectors import aim, exact
+from bitrow.vectors.coverage import exact
 from bitrow.vectors.problem import Problem
-from bitrow.vectors.problems import pair_words
-from bitrow.vectors.stimulus import FINITE_WORDS, SPECIAL_WORDS, Stream, spread, sprinkle
+from bitrow.vectors.stimulus import aim
+from bitrow.vectors.stimulus.problems import pair_words
+from bitrow.vectors.stimulus.stream import FINITE_WORDS, SPECIAL_WORDS, Stream, spread, sprinkle
 
 Shape = tuple[int, int, int, int]
 

@@ -19,7 +19,7 @@ import numpy as np
 from bitrow.contract.encoding import Encoding
 from bitrow.errors import BitrowError
 from bitrow.reading import HEX, read_bytes
-from bitrow.vectors.hexfile import ANY_CASE, parse_block
+from bitrow.vectors.files.hexfile import ANY_CASE, parse_block
 
 _COMMENT = re.compile(rb"//[^\n]*|/\*.*?(?:\*/|\Z)", re.DOTALL)  # the end closes one, so that no search runs twice
 _DIGITS = re.compile(rb"[0-9a-fA-F]+")

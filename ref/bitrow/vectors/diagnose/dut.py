@@ -12,12 +12,12 @@ from typing import Any
 
 import numpy as np
 
-from bitrow.vectors import schema, store
 from bitrow.vectors.case import Case, Tensor
-from bitrow.vectors.decode import ulps, word_text
-from bitrow.vectors.diagnose import Diagnosis, diagnose
-from bitrow.vectors.dump import Dump, find_dumps, read_dump
-from bitrow.vectors.hexfile import file_words
+from bitrow.vectors.diagnose.diagnosis import Diagnosis, diagnose
+from bitrow.vectors.files import schema, store
+from bitrow.vectors.files.decode import ulps, word_text
+from bitrow.vectors.files.dump import Dump, find_dumps, read_dump
+from bitrow.vectors.files.hexfile import file_words
 
 _AXES = {"w": "column", "ow": "column", "c": "channel", "c_in": "channel", "c_out": "channel"}
 _SHOWN = 3

@@ -12,10 +12,11 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from bitrow.errors import BitrowError
-from bitrow.vectors import misread, recomputed, steps
 from bitrow.vectors.case import Case
-from bitrow.vectors.dump import Dump
-from bitrow.vectors.suspect import UNKNOWN, Guess, Scene
+from bitrow.vectors.diagnose import misread, recomputed
+from bitrow.vectors.diagnose import rounding_points as steps
+from bitrow.vectors.diagnose.scene import UNKNOWN, Guess, Scene
+from bitrow.vectors.files.dump import Dump
 
 _NAMED = 3
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from bitrow.errors import BitrowError
-from bitrow.vectors.schema import SCHEMA, SPEC_VERSION, CaseEntry, TensorEntry, tensor_file
+from bitrow.vectors.files.schema import SCHEMA, SPEC_VERSION, CaseEntry, TensorEntry, tensor_file
 
 
 @dataclass(frozen=True)

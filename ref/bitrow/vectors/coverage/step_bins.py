@@ -10,9 +10,9 @@ from collections.abc import Mapping
 import numpy as np
 
 from bitrow.formats import FP16, FP32, Float, FloatMode
-from bitrow.vectors import bins, exact
-from bitrow.vectors.bins import Masks
-from bitrow.vectors.exact import Exact
+from bitrow.vectors.coverage import bins, exact
+from bitrow.vectors.coverage.bins import Masks
+from bitrow.vectors.coverage.exact import Exact
 
 Words = Mapping[str, np.ndarray]
 

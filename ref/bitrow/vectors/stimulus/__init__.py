@@ -1,0 +1,1 @@
+"""Stimulus: streams of words, and problems built of them, directed and random (SPEC.md V4)."""
