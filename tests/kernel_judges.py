@@ -43,7 +43,7 @@ def first_difference(found: Words, expected: Words) -> str | None:
 def _record(problem: Problem, found: Words, expected: Words, why: str) -> str:
     """The problem as a line of the corpus; of an operation on numbers the first that differs alone."""
     given = problem.given
-    if problem.operation.startswith("fp16.") and found.get("y", expected["y"]).shape == expected["y"].shape:
+    if problem.operation.name.startswith("fp16.") and found.get("y", expected["y"]).shape == expected["y"].shape:
         at = int(np.argmax(found["y"] != expected["y"]))
         given = {name: words[at : at + 1] for name, words in given.items()}
     name = f"{problem.operation.name.replace('.', '_')}_{identity.digest(given)[:8]}"

@@ -42,7 +42,7 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_wheel_holds_the_package_and_its_data(wheel: Path) -> None:
     names = set(zipfile.ZipFile(wheel).namelist())
-    assert {"bitrow/py.typed", "bitrow/models/resnet8_digits.safetensors", "bitrow/oracle/conv.py"} <= names
+    assert {"bitrow/py.typed", "bitrow/models/resnet8_digits.safetensors", "bitrow/contract/conv.py"} <= names
     assert "bitrow/pipeline/templates/report.html" in names
     assert not [name for name in names if name.startswith("tests/")]
 

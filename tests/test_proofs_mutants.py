@@ -2,19 +2,30 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import random
 import re
+from dataclasses import replace
 from pathlib import Path
+from types import CodeType, FunctionType
 
 import numpy as np
 import pytest
 
 from bitrow import cli
+from bitrow.config import AddConfig
+from bitrow.contract import elementwise, operations
+from bitrow.contract.arithmetic import ROUNDED
+from bitrow.contract.elementwise import ADD_FORWARD
+from bitrow.contract.operation import Operation
+from bitrow.contract.operations import OPERATIONS
+from bitrow.contract.program import Program
+from bitrow.contract.units import UNITS
 from bitrow.errors import BitrowError
 from bitrow.formats import FloatMode, Rounding
 from bitrow.oracle import fp16, lfsr, softfloat
-from bitrow.proofs.mutants import apply, catalogue, judge, properties, report
+from bitrow.proofs.mutants import apply, catalogue, judge, properties, report, rounding_points
 from bitrow.proofs.mutants.mutant import Edit, Family, Mutant
 from bitrow.proofs.mutants.word_properties import MODES, rounded, value
 from bitrow.vectors.files import store
@@ -23,6 +34,7 @@ ROOT = Path(__file__).parents[1]
 GOLDEN = ROOT / "golden" / "v1"
 MUTANTS = {mutant.name: mutant for mutant in catalogue.MUTANTS}
 DATAPATH = [mutant for mutant in catalogue.MUTANTS if mutant.datapath]
+_ADD, _SUM = "contract.elementwise:ADD_FORWARD", "out y : 16, n h w c = add x shortcut"
 CLAUSES = set(re.findall(r"^\*\*([A-Z]\d+)\*\*", (ROOT / "SPEC.md").read_text(), re.MULTILINE))
 
 
@@ -48,6 +60,11 @@ def small_set(out: Path, *names: str, spoil: str = "") -> Path:
     versions = {"jax": "0.0.0", "jaxlib": "0.0.0", "numpy": np.__version__}
     store.write_set(out, chosen, {"seed": 1, "versions": versions, "coverage": {}})
     return out
+
+
+def shipped(place: FunctionType | Operation) -> CodeType | str:
+    """The code of a function, the text of a program, as it is now."""
+    return place.program.text if isinstance(place, Operation) else place.__code__
 
 
 def fault(target: str, old: str, new: str, name: str = "fault") -> Mutant:
@@ -76,13 +93,59 @@ def test_every_clause_of_the_datapath_has_a_mutant() -> None:
 
 
 def test_every_edit_fits_the_shipped_text() -> None:
-    """SPEC.md V5: each edit occurs once, compiles, and gives other code than the shipped function's."""
+    """SPEC.md V5: each edit occurs once, and gives other code than the shipped function's, other lines of a program."""
     for mutant in catalogue.MUTANTS:
-        for target, code in apply.codes(mutant).items():
-            shipped = apply.function(target).__code__
+        faulty = apply.fault(mutant)
+        assert len(faulty.codes) + len(faulty.texts) == len({edit.target for edit in mutant.edits}) > 0
+        for function, code in faulty.codes.items():
+            shipped = function.__code__
             assert (code.co_code, code.co_consts, code.co_names) != (
                 shipped.co_code, shipped.co_consts, shipped.co_names,
             ), mutant.name  # fmt: skip
+        for operation, text in faulty.texts.items():
+            assert Program(operation.program.name, text).lines != operation.program.lines, mutant.name
+
+
+def test_every_rounding_of_every_line_is_one_mutant() -> None:
+    """SPEC.md F2, V5: under every condition, each line that rounds is truncated by exactly one mutant.
+
+    The one line of a unit is the arithmetic itself: no program's fault, but one of the functions that every line calls.
+    """
+    points = [apply.fault(mutant).texts for mutant in catalogue.MUTANTS if mutant.family is Family.POINTS]
+    units = set(UNITS.values())
+    assert not any(operation in units for texts in points for operation in texts)
+    for operation in set(OPERATIONS) - units:
+        shipped = operation.program
+        faulty = [Program(shipped.name, texts[operation]) for texts in points if operation in texts]
+        for holds in itertools.product((False, True), repeat=len(shipped.conditions)):
+            conditions = dict(zip(sorted(shipped.conditions), holds, strict=True))
+            for line in shipped.active(conditions):
+                cut = replace(line, rounding="toward_zero", guard=())
+                found = [[replace(one, guard=()) for one in program.active(conditions)] for program in faulty]
+                rounds = line.op in (*ROUNDED, "tree", "running", "partial_sums", "reciprocal")
+                assert sum(cut in lines for lines in found) == rounds, (operation, line.name, conditions)
+
+
+def test_a_new_operation_brings_its_rounding_points(monkeypatch: pytest.MonkeyPatch) -> None:
+    """SPEC.md V5: its lines are mutants by their names, and by the operation's where an earlier line has the name."""
+    program = Program("A2 scaled", """
+        in  x    : 16, n h w c
+        par k    : 16, c
+            half : 16, n h w c = mul k x
+        out mean : 16, n h w c = add half x if twice
+        out mean : 16, n h w c = copy half  if not twice
+    """)
+    scaled = Operation("scaled.forward", program, FloatMode, lambda mode: ("A2",))
+    monkeypatch.setattr(elementwise, "SCALED", scaled, raising=False)
+    monkeypatch.setattr(operations, "OPERATIONS", (*OPERATIONS, scaled))
+    found = {mutant.name: mutant for mutant in rounding_points.derived()}
+    target, cut = "contract.elementwise:SCALED", "rounding toward_zero"
+    product, total = "half : 16, n h w c = mul k x", "out mean : 16, n h w c = add half x"
+    assert found.keys() - MUTANTS.keys() == {"half_truncated", "scaled_forward_mean_truncated"}
+    assert found["half_truncated"].edits == (Edit(target, product, f"{product} {cut}"),)
+    mean = found["scaled_forward_mean_truncated"]
+    assert mean.edits == (Edit(target, f"{total} if twice", f"{total} {cut} if twice"),)
+    assert (mean.does, mean.clause, mean.family) == ("scaled forward mean is truncated", "A2", Family.POINTS)
 
 
 def test_no_shipped_function_knows_of_mutants() -> None:
@@ -99,16 +162,16 @@ def test_no_shipped_function_knows_of_mutants() -> None:
 def test_leaving_a_mutant_restores_the_oracle_exactly(family: Family, cases: list[judge.Judged]) -> None:
     """SPEC.md V5: a drawn mutant of each family changes words; code and words are as before once it is left."""
     mutant = random.Random(family.name).choice([m for m in catalogue.MUTANTS if m.family is family])
-    functions = {edit.target: apply.function(edit.target) for edit in mutant.edits}
-    before = {target: function.__code__ for target, function in functions.items()}
+    places = {apply.subject(edit.target) for edit in mutant.edits}
+    before = {place: shipped(place) for place in places}
     (kill,) = judge.kills(mutant, cases, first_only=True)
     case = next(case for case in cases if case.name == kill.case)
     with apply.applied(mutant) as faulty:
-        assert {function.__code__ for function in functions.values()} == faulty
+        assert {place: shipped(place) for place in places} == faulty.codes | faulty.texts
         found = case.compute()
         if not kill.raised and kill.element >= 0:
             assert int(found[kill.tap].reshape(-1)[kill.element]) == kill.found != kill.expected
-    assert all(function.__code__ is before[target] for target, function in functions.items())
+    assert {place: shipped(place) for place in places} == before
     after = case.compute()
     assert set(after) >= set(case.expected)
     for name, expected in case.expected.items():
@@ -128,14 +191,30 @@ def test_an_error_inside_leaves_nothing_behind() -> None:
     assert fp16.add(1, 1) == 2
 
 
+def test_a_program_is_put_back_after_an_error() -> None:
+    """SPEC.md V5: text and lines, and what the operation knows of its tensors."""
+    before = ADD_FORWARD.program.text, ADD_FORWARD.program.lines, dict(ADD_FORWARD.outputs)
+    given = {"x": np.full((1, 1, 1, 1), 0x3C00, np.uint16), "shortcut": np.full((1, 1, 1, 1), 0x4000, np.uint16)}
+    other = fault(_ADD, _SUM, "t : 16, n h w c = sub x shortcut\nout y : 16, n h w c = copy t")
+    with pytest.raises(RuntimeError, match="stop"), apply.applied(other):
+        assert ADD_FORWARD.oracle(AddConfig(), given)["y"].item() == 0xBC00 and list(ADD_FORWARD.taps) == ["t"]
+        raise RuntimeError("stop")
+    assert (ADD_FORWARD.program.text, ADD_FORWARD.program.lines, ADD_FORWARD.outputs) == before
+    assert ADD_FORWARD.oracle(AddConfig(), given)["y"].item() == 0x4200 and not ADD_FORWARD.taps
+
+
 def test_one_mutant_at_a_time() -> None:
     """A second one inside is refused, and leaves the first in place (SPEC.md F4)."""
     with apply.applied(MUTANTS["zero_sign_lost"]):
         message = "mutant zero_sum_negative: found another mutant applied, expected one at a time"
         with pytest.raises(BitrowError, match=message), apply.applied(MUTANTS["zero_sum_negative"]):
             pass
+        with pytest.raises(BitrowError, match="mutant added_truncated"), apply.applied(MUTANTS["added_truncated"]):
+            pass
         assert fp16.mul(0x8000, 0x3C00) == 0
     assert fp16.mul(0x8000, 0x3C00) == 0x8000
+    with apply.applied(MUTANTS["added_truncated"]):
+        pass
 
 
 @pytest.mark.parametrize(
@@ -145,13 +224,28 @@ def test_one_mutant_at_a_time() -> None:
         (fault("oracle.fp16:add", "mode", "m"), r"found 'mode' \d+ times in oracle.fp16:add, expected it once"),
         (fault("oracle.fp16:gone", "", ""), "mutant target: found 'oracle.fp16:gone', expected MODULE:FUNCTION"),
         (fault("oracle.fp16:add", "a: int, ", "c: int, "), "found other arguments in oracle.fp16:add"),
+        (fault(_ADD, "out y : 16, n h w c = add x", ""), f"found 'out y : 16, n h w c = add x' 0 times in {_ADD}"),
+        (fault(_ADD, "out y: 16, n h w c = sub x shortcut", ""), f"0 times in {_ADD}, expected it once"),
+        (Mutant("fault", "does", Family.ROUNDING, "F3", (
+            Edit(_ADD, _SUM, f"{_SUM}\n{_SUM}"), Edit(_ADD, _SUM, ""))), f"2 times in {_ADD}, expected it once"),
+        (fault(_ADD, _SUM, "out y = add x shortcut"), "contract line: found 'out y = add x shortcut', expected NAME"),
+        (fault(_ADD, _SUM, "out y : 16, n h w c = add x z"), "contract A2 add y: found the operand 'z'"),
+        (fault(_ADD, _SUM, "out y : 16, n h w c = plus x x"), "contract add.forward y: found the operation 'plus'"),
     ],
-    ids=["absent", "twice", "function", "arguments"],
+    ids=["absent", "twice", "function", "arguments", "part", "no line", "line twice", "grammar", "name", "op"],
 )  # fmt: skip
 def test_an_edit_that_does_not_fit_is_refused(mutant: Mutant, message: str) -> None:
-    """SPEC.md V5: a changed oracle makes stale edits errors, never mutants that change nothing."""
+    """SPEC.md V5: a changed oracle makes stale edits errors, never mutants that change nothing, and leaves no part."""
+    before = ADD_FORWARD.program.text
     with pytest.raises(BitrowError, match=message), apply.applied(mutant):
         pass
+    assert ADD_FORWARD.program.text == before
+
+
+def test_blanks_of_a_line_do_not_count() -> None:
+    """SPEC.md V5: programs are laid out in columns, edits need not be."""
+    with apply.applied(fault(_ADD, "  out y  :  16, n h w c\t= add x shortcut", _SUM.replace("add", "sub"))):
+        assert ADD_FORWARD.program.lines[-1].op == "sub"
 
 
 # What finds them
@@ -206,7 +300,26 @@ def test_an_error_counts_only_from_the_faulty_function(cases: list[judge.Judged]
         kill = judge.judge(case, faulty)
         assert kill is not None and kill.raised.startswith("ZeroDivisionError") and kill.element == -1
         with pytest.raises(ZeroDivisionError):
-            judge.judge(case, frozenset())
+            judge.judge(case, apply.Fault())
+
+
+def test_an_error_counts_only_from_the_faulty_program(cases: list[judge.Judged]) -> None:
+    """SPEC.md F2: a run of the edited program that fails is found; one of another program's is the judge's."""
+    case = next(case for case in cases if case.name == "add")
+    with apply.applied(fault(_ADD, _SUM, "out y : 16, n h w c = relu x")) as faulty:  # a sum's configuration has no six
+        kill = judge.judge(case, faulty)
+        assert kill is not None and kill.raised.startswith("AttributeError") and kill.element == -1
+        with pytest.raises(AttributeError):
+            judge.judge(case, apply.Fault(texts={elementwise.RELU_FORWARD: ""}))
+
+
+def test_a_program_edit_reaches_where_its_line_stands(cases: list[judge.Judged]) -> None:
+    """SPEC.md V5: cases of that operation, under the conditions of the line."""
+    split, fused = MUTANTS["z_truncated"], MUTANTS["fused_z_truncated"]
+    norms = [case for case in cases if case.operation.name == "batch_norm.forward"]
+    assert judge.reachable(split, cases) == [case for case in norms if not case.config.fma]
+    assert judge.reachable(fused, cases) == [case for case in norms if case.config.fma]
+    assert 0 < len(judge.reachable(fused, cases)) < len(norms)
 
 
 def test_taps_missing_or_of_another_shape_differ() -> None:

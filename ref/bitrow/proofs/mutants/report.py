@@ -183,14 +183,16 @@ TABLES: tuple[tuple[str, tuple[str, ...], Callable[[Report], Iterable[tuple[str,
 
 _PAGE = """# Mutants
 
-Deliberate faults, put one at a time into the scalar oracle, or into the row pipeline:
+Deliberate faults, put one at a time into the contract's programs, the scalar oracle, or the row pipeline:
 {summary}. `{command}` makes this page again.
 
-A mutant is an edit of the text of a function, compiled in its place for a while; the shipped functions hold no switch
-for it. Each case of the set is computed again from its stored inputs and compared word by word, in the order of its
-taps; the first word that differs is shown. Under "cases" stands how many find the mutant, of those whose computation
-calls the changed function; the others cannot. An error counts as a find only where it passed through the faulty
-function itself. Passes of whole networks are left out: their layers are judged one by one.
+A mutant is another line in the program of an operation, or an edit of the text of a function that lines call, compiled
+in its place for a while; the shipped programs and functions hold no switch for it. Every line that rounds has a mutant
+that truncates there, but for a unit's one line, which is the arithmetic itself. Each case of the set is computed again
+from its stored inputs and compared word by word, in the order of its taps; the first word that differs is shown. Under
+"cases" stands how many find the mutant, of those whose computation runs what it changes; the others cannot. An error
+counts as a find only where it passed through the faulty function, or through a run of the faulty program. Passes of
+whole networks are left out: their layers are judged one by one.
 
 Properties are judged apart from any set, by Fractions, numpy and plain counting; the first that breaks is shown. The
 unchanged functions pass every case and every property first. Faults of the row pipeline change no word of a set: its

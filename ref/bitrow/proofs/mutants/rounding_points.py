@@ -123,8 +123,13 @@ def _truncated(text: str, conditions: tuple[tuple[str, bool], ...]) -> str:
     return f"{head} rounding toward_zero" + (f" if {guard}" if guard else "")
 
 
-def _edits() -> dict[Point, list[Edit]]:
-    """The edits of every point, in the order of the contract's lines."""
+def _mutant(point: Point, edits: list[Edit]) -> Mutant:
+    does = f"{point.what or point.name.replace('_', ' ')} is truncated"
+    return Mutant(f"{point.name}_truncated", does, Family.POINTS, point.clause, tuple(edits))
+
+
+def derived() -> tuple[Mutant, ...]:
+    """A mutant for every point that is a line, or several, in the order of the contract."""
     found: dict[Point, list[Edit]] = {}
     owners = {point.name: "" for point in (*POINTS, *SUMS.values())}
     for target, operation in targets().items():
@@ -137,12 +142,7 @@ def _edits() -> dict[Point, list[Edit]]:
                 name = f"{operation.name.replace('.', '_')}_{name}"
             for point, conditions in list(_named(target, line)) or [(Point(name, program.name.split()[0]), ())]:
                 found.setdefault(point, []).append(Edit(target, text, _truncated(text, conditions)))
-    return found
-
-
-def _mutant(point: Point, edits: list[Edit]) -> Mutant:
-    does = f"{point.what or point.name.replace('_', ' ')} is truncated"
-    return Mutant(f"{point.name}_truncated", does, Family.POINTS, point.clause, tuple(edits))
+    return tuple(_mutant(point, edits) for point, edits in found.items())
 
 
 _CUT = "FloatMode(type({0}.rounding).TOWARD_ZERO, {0}.overflow, {0}.flush)"
@@ -154,4 +154,4 @@ FUNCTIONS = (
                   f"magnitude, -24, {_CUT.format('softfloat.NEAREST')})")]),
 )  # fmt: skip
 
-ROUNDING_POINTS = (*(_mutant(point, edits) for point, edits in _edits().items()), *FUNCTIONS)
+ROUNDING_POINTS = (*derived(), *FUNCTIONS)
