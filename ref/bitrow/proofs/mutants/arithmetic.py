@@ -138,7 +138,7 @@ SUBNORMALS = (
     ),
     _special(
         "fp32_flushes", "FP32 operands that are subnormal are read as zero", "F9",
-        "oracle.reduce:Arithmetic.read", "self.mode.flush", "self.mode.flush or self.fmt == FP32",
+        "oracle.reduce:Arithmetic.read", "self.mode.flush", "self.mode.flush or self.fmt != FP16",
         Edit("contract.arithmetic:reader", "else fp32.read",
              "else functools.partial(softfloat.unpack, FP32, flush=True)"),
         Edit("contract.arithmetic:_host", "flush and result == FP16", "flush or result == FP32"),

@@ -42,7 +42,7 @@ _EXACT = (
          "let exact : 32, n oh ow c_out = product dy_folded dy_inv_scale if folded and not drawn and not float\n"
          "let exact : 32, n oh ow c_out = product dy dy_inv_scale if not folded and not drawn and not float\n"
          "dy_code : dy, n oh ow c_out = quantize exact if not drawn and not float"),
-    Edit(_CODE, "fp16.read(t)", "fp16.read(t) if t < 1 << 16 else softfloat.unpack(fp16.FP32, t)"),
+    Edit(_CODE, "fp16.read(t)", "fp16.read(t) if t < 1 << 16 else fp16.softfloat.unpack(fp16.FP32, t)"),
 )  # fmt: skip
 
 QUANTIZERS = (
@@ -76,7 +76,7 @@ QUANTIZERS = (
     ),
     _quantizer(
         "mask_of_t", "the mask compares t, not rint(t)", "Q4",
-        _CODE, "int(low <= nearest <= high)", "int(low <= softfloat.exact(number) <= high)",
+        _CODE, "int(low <= nearest <= high)", "int(low <= fp16.softfloat.exact(number) <= high)",
     ),
     _quantizer(
         "mask_of_infinity", "the mask is 1 for infinities", "Q4",
