@@ -85,7 +85,7 @@ def _elementwise(primitive: Any, values: Sequence[np.ndarray], params: dict[str,
         padded.append(value)
     if "sharding" in params:
         params = params | {"sharding": None}
-    result = np.asarray(primitive.bind(*map(jax.numpy.asarray, padded), **params))
+    result = np.asarray(primitive.bind(*padded, **params))
     return [result[:size].reshape(shape)]
 
 
@@ -163,7 +163,7 @@ def _apply(equation: Any, values: list[np.ndarray]) -> list[np.ndarray]:
     )
     if name in ELEMENTWISE and same_width:
         return _elementwise(equation.primitive, values, params)
-    found = equation.primitive.bind(*map(jax.numpy.asarray, values), **params)
+    found = equation.primitive.bind(*values, **params)
     return [np.asarray(x) for x in found] if equation.primitive.multiple_results else [np.asarray(found)]
 
 
