@@ -2,15 +2,34 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import jax
 import numpy as np
 
+from bitrow import network as run
 from bitrow.backend.programs import BATCH, every_layer
 from bitrow.config import AddConfig, BatchNormConfig
 from bitrow.formats import FloatMode
 from bitrow.graph import INPUT, Network, Node
+from bitrow.vectors import stepwise
 
-__all__ = ["BATCH", "assert_same_bits", "branches", "every_layer"]
+__all__ = ["BATCH", "assert_same_bits", "backward", "branches", "every_layer", "forward", "training_pass"]
+
+
+def forward(network: Network, params: Any, x: Any) -> tuple[Any, Any]:
+    """`network.forward` operation by operation, by small programs that networks of every shape share."""
+    return jax.tree.map(jax.numpy.asarray, stepwise.run(lambda given: run.forward(network, *given), (params, x)))
+
+
+def backward(network: Network, params: Any, saved: Any, dlogits: Any) -> tuple[Any, Any]:
+    """`network.backward` in the same way."""
+    return stepwise.run(lambda given: run.backward(network, *given), (params, saved, dlogits))
+
+
+def training_pass(network: Network, params: Any, x: Any, dlogits: Any) -> run.TrainingPass:
+    """`network.training_pass` in the same way."""
+    return stepwise.run(lambda given: run.training_pass(network, *given), (params, x, dlogits))
 
 
 def assert_same_bits(found, expected, what: str = "value") -> None:

@@ -20,7 +20,8 @@ from bitrow.float_model import ConvScales, FloatModel, Norm, Weights
 from bitrow.formats import FXP4, FXP8, UFXP4, Fxp, Gradient
 from bitrow.graph import INPUT, ConvSize, LinearSize, Network, Node
 from bitrow.host import check_scale, inverse_scale, product_scale
-from network_samples import every_layer
+from bitrow.vectors import stepwise
+from network_samples import backward, every_layer, forward
 
 FROZEN = every_layer(BatchNormConfig())
 
@@ -175,6 +176,16 @@ def test_bias_is_calibrated_as_fp16():
     assert np.asarray(found).tolist() == np.asarray(bias).astype(np.float16).tolist()
 
 
+def differentiated(function, x, dy):
+    """A function's value and its pullback of dy, operation by operation."""
+
+    def both(given):
+        value, pull = jax.vjp(function, given[0])
+        return value, pull(given[1])
+
+    return stepwise.run(both, (x, dy))
+
+
 @pytest.mark.parametrize(
     ("statistics", "fmt"), [("frozen", FXP4), ("batch", FXP4), ("frozen", FXP8), ("batch", FXP8)]
 )
@@ -186,18 +197,17 @@ def test_bit_accurate_is_close_to_simulated_quantization(statistics, fmt):
     model, (images, _) = started(network), data(network, 2)
     scales = calibrate.forward_scales(network, model, images)
     params = calibrate.make_params(network, model, scales, {"c1": 1.0, "c2": 1.0})
-    logits, saved = run.forward(network, params, jnp.asarray(images, jnp.float16))
+    logits, saved = forward(network, params, jnp.asarray(images, jnp.float16))
 
     def float_logits(x):
         return float_model.forward(network, model, x, scales=scales, train=False)[0]
 
     if statistics == "batch":
         float_logits = batch_float(network, model, scales)
-    expected, pull = jax.vjp(float_logits, jnp.asarray(images))
-    assert cosine(logits, expected) > 0.9999
     dlogits = np.random.default_rng(0).standard_normal(logits.shape).astype(np.float16)
-    dx, _ = run.backward(network, params, saved, jnp.asarray(dlogits))
-    (float_dx,) = pull(jnp.asarray(dlogits, jnp.float32))
+    expected, (float_dx,) = differentiated(float_logits, images, dlogits.astype(np.float32))
+    assert cosine(logits, expected) > 0.9999
+    dx, _ = backward(network, params, saved, dlogits)
     assert cosine(dx, float_dx) > 0.999
 
 
@@ -243,10 +253,10 @@ def test_gradient_codes_keep_the_direction():
         logits = float_model.forward(network, model, x, scales=scales)[0]
         return float_model.cross_entropy(logits, jnp.asarray(labels)), logits
 
-    float_dx, logits = jax.grad(loss, has_aux=True)(jnp.asarray(images))
+    float_dx, logits = stepwise.run(jax.grad(loss, has_aux=True), images)
     dlogits = found.loss_scale * (jax.nn.softmax(logits) - jax.nn.one_hot(jnp.asarray(labels), 3))
-    _, saved = run.forward(network, found.params, jnp.asarray(images, jnp.float16))
-    dx, _ = run.backward(network, found.params, saved, dlogits.astype(jnp.float16))
+    _, saved = forward(network, found.params, jnp.asarray(images, jnp.float16))
+    dx, _ = backward(network, found.params, saved, dlogits.astype(jnp.float16))
     assert cosine(dx, float_dx) > 0.9
     ratio = np.linalg.norm(np.asarray(dx, np.float64)) / np.linalg.norm(np.asarray(float_dx, np.float64))
     assert 0.8 < ratio / found.loss_scale < 1.25
@@ -289,7 +299,7 @@ def test_training_learns_in_float_and_through_quantization():
     assert losses[-1] < losses[0] and losses[-1] < 0.2
     assert np.array_equal(tuned.stats["n1"].mean, model.stats["n1"].mean)
     params = calibrate.make_params(network, tuned, scales, {"c": 1.0})
-    logits, _ = run.forward(network, params, jnp.asarray(images, jnp.float16))
+    logits, _ = forward(network, params, jnp.asarray(images, jnp.float16))
     assert (np.asarray(logits).argmax(1) == labels).mean() > 0.9
 
 

@@ -1,6 +1,6 @@
 """Whole-tensor passes: equal to layers composed by hand, to jit, to one image at a time (SPEC.md C, B, A).
 
-Most tests run operation by operation on one shape, so that they share what JAX has compiled.
+Most tests run operation by operation, by small programs that all of them share.
 """
 
 from __future__ import annotations
@@ -19,7 +19,8 @@ from bitrow.layers import activation, batch_norm, conv, linear, pool, residual
 from bitrow.layers.batch_norm import FrozenParams
 from bitrow.ops.tap import prefixed
 from bitrow.synthetic import synthetic
-from network_samples import BATCH, assert_same_bits, branches, every_layer
+from bitrow.vectors import stepwise
+from network_samples import BATCH, assert_same_bits, branches, every_layer, forward, training_pass
 
 FROZEN = every_layer(BatchNormConfig())
 NORM = Network("norm", (7, 8, 4), (Node("n", BATCH, (INPUT,)),), "n")
@@ -68,15 +69,15 @@ def test_a_pass_is_its_layers_composed():
     """SPEC.md C1, C2, B1 to B4, A1 to A5, T1: values, gradients and every tap, bit for bit."""
     network = every_layer(bias=True)
     params, x, dlogits = sample(network)
-    expected = by_hand(network, params, x, dlogits)
-    assert_same_bits(run.training_pass(network, params, x, dlogits), expected)
+    expected = stepwise.run(lambda given: by_hand(network, *given), (params, x, dlogits))
+    assert_same_bits(training_pass(network, params, x, dlogits), expected)
     assert np.count_nonzero(expected.dx) > 20  # the gradient has not died on its way
 
 
 def test_a_jitted_pass_has_the_eager_bits():
     """SPEC.md F2: compiled whole or operation by operation."""
     params, x, dlogits = sample(FROZEN)
-    eager = run.training_pass(FROZEN, params, x, dlogits)
+    eager = training_pass(FROZEN, params, x, dlogits)
     jitted = jax.jit(run.training_pass, static_argnums=0)
     assert_same_bits(jitted(FROZEN, params, x, dlogits), eager)
     assert np.count_nonzero(eager.dx) > 20
@@ -96,9 +97,9 @@ def test_images_do_not_see_each_other(config):
     """SPEC.md B1, C2: with frozen statistics a batch is as many batches of one, taps and all."""
     network = every_layer(BatchNormConfig(), conv=config)
     params, x, dlogits = sample(network)
-    whole = run.training_pass(network, params, x, dlogits)
+    whole = training_pass(network, params, x, dlogits)
     for i in range(len(x)):
-        one = run.training_pass(network, params, x[i : i + 1], dlogits[i : i + 1])
+        one = training_pass(network, params, x[i : i + 1], dlogits[i : i + 1])
         assert_same_bits(one.logits, whole.logits[i : i + 1])
         assert_same_bits(one.dx, whole.dx[i : i + 1])
         for name, value in one.taps.items():
@@ -110,8 +111,8 @@ def test_images_do_not_see_each_other(config):
 def test_images_see_each_other_through_batch_statistics():
     """SPEC.md B2: the counterpart, so that the test above could fail."""
     params, x, _ = sample(NORM)
-    whole, _ = run.forward(NORM, params, x)
-    single, _ = run.forward(NORM, params, x[:1])
+    whole, _ = forward(NORM, params, x)
+    single, _ = forward(NORM, params, x[:1])
     assert not np.array_equal(np.asarray(whole[:1]), np.asarray(single))
 
 
@@ -135,7 +136,7 @@ def test_fan_out_adds_the_last_consumer_first(order, sums):
     """SPEC.md A5: 2048 + 1 is a tie that rounds away, so every other order gives another sum."""
     network = branches(order)
     x = jnp.ones((1, 1, 2, 1), jnp.float16)
-    result = run.training_pass(network, ones(order, {"big": 2048, "one": 1, "two": 1}), x, x)
+    result = training_pass(network, ones(order, {"big": 2048, "one": 1, "two": 1}), x, x)
     found = [float(result.taps[f"input/fan_out/sum_{k}"][0, 0, 0, 0]) for k in (1, 2)]
     assert tuple(found) == sums and float(result.dx[0, 0, 0, 0]) == sums[1]
     assert "input/fan_out/sum_3" not in result.taps
@@ -148,7 +149,7 @@ def test_fan_out_rounds_in_the_networks_mode():
     x = jnp.ones((1, 1, 2, 1), jnp.float16)
     for mode, expected in ((FloatMode(), 2048.0), (FloatMode(Rounding.UP), 2050.0)):
         network = branches(order, mode)
-        assert float(run.training_pass(network, params, x, x).dx[0, 0, 0, 0]) == expected
+        assert float(training_pass(network, params, x, x).dx[0, 0, 0, 0]) == expected
 
 
 def test_a_value_added_to_itself_gets_its_gradient_twice():
@@ -156,7 +157,7 @@ def test_a_value_added_to_itself_gets_its_gradient_twice():
     nodes = (Node("r", ReluConfig(), (INPUT,)), Node("s", AddConfig(), ("r", "r")))
     network = Network("twice", (1, 2, 1), nodes, "s")
     x = jnp.asarray([[[[1.0], [-1.0]]]], jnp.float16)
-    result = run.training_pass(network, {}, x, jnp.full((1, 1, 2, 1), 3.0, jnp.float16))
+    result = training_pass(network, {}, x, jnp.full((1, 1, 2, 1), 3.0, jnp.float16))
     assert result.logits.tolist() == [[[[2.0], [0.0]]]]
     assert result.dx.tolist() == [[[[6.0], [0.0]]]]
 
@@ -167,10 +168,15 @@ def test_gradients_of_batch_statistics(accumulator):
     batch = BATCH if accumulator is None else BatchNormConfig(BATCH.statistics, accumulator=accumulator)
     network = every_layer(batch)
     params, x, dlogits = sample(network)
-    _, saved = run.forward(network, params, x)
-    dx, grads = run.backward(network, params, saved, dlogits)
-    taps = {}
-    none, same = run.backward(network, params, saved, dlogits, taps.__setitem__, need_input_grad=False)
+
+    def both_ways(given):
+        params, x, dlogits = given
+        _, saved = run.forward(network, params, x)
+        taps = {}
+        without = run.backward(network, params, saved, dlogits, taps.__setitem__, need_input_grad=False)
+        return run.backward(network, params, saved, dlogits), without, taps
+
+    (dx, grads), (none, same), taps = stepwise.run(both_ways, (params, x, dlogits))
     assert dx is not None and none is None and set(grads) == {"n1"}
     assert grads["n1"].dgamma.dtype == (jnp.float32 if accumulator is None else jnp.float16)
     assert_same_bits(same, grads)
@@ -180,8 +186,10 @@ def test_gradients_of_batch_statistics(accumulator):
 def test_batch_norm_on_the_input_keeps_its_gradients():
     """SPEC.md B4: it reads the input, and still forms dgamma without dx."""
     params, x, dy = sample(NORM)
-    _, saved = run.forward(NORM, params, x)
-    none, grads = run.backward(NORM, params, saved, dy, need_input_grad=False)
+    _, saved = forward(NORM, params, x)
+    none, grads = stepwise.run(
+        lambda given: run.backward(NORM, *given, need_input_grad=False), (params, saved, dy)
+    )
     assert none is None and np.count_nonzero(grads["n"].dgamma) == 4
 
 
@@ -189,34 +197,42 @@ def test_only_what_backward_reads_is_saved():
     """SPEC.md Q4, A1, A2: masks, winners, y of batch statistics; nothing for add, average, frozen norm."""
     network = every_layer()
     params, x, _ = sample(network)
-    _, saved = run.forward(network, params, x)
+    _, saved = forward(network, params, x)
     assert set(saved) == {"c1", "n1", "r1", "m1", "c2", "r2", "head"}
     for name in ("c1", "r1", "c2", "r2"):
         assert saved[name].dtype == jnp.bool_, name
     assert saved["m1"].dtype == jnp.uint8 and saved["head"].shape == (2, 16)
 
 
+def differentiated(network, params, x, dlogits):
+    """`network.apply` and its gradients by JAX's reverse mode; integers have none."""
+
+    def run_back(given):
+        params, x, dlogits = given
+        logits, pull = jax.vjp(lambda p, x: run.apply(network, p, x), params, x)
+        cotangents, dx = pull(dlogits)
+        return logits, jax.tree.map(lambda leaf: leaf if leaf.dtype != jax.dtypes.float0 else None, cotangents), dx
+
+    return stepwise.run(run_back, (params, x, dlogits))
+
+
 def test_apply_is_forward_with_backward_as_its_rule():
     """SPEC.md C2, C4: JAX's reverse mode gives the same bits; frozen parameters get zeros."""
     params, x, dlogits = sample(FROZEN)
-    expected = run.training_pass(FROZEN, params, x, dlogits)
-    logits, pull = jax.vjp(lambda p, x: run.apply(FROZEN, p, x), params, x)
-    cotangents, dx = pull(dlogits)
+    expected = training_pass(FROZEN, params, x, dlogits)
+    logits, cotangents, dx = differentiated(FROZEN, params, x, dlogits)
     assert_same_bits(logits, expected.logits)
     assert_same_bits(dx, expected.dx)
     assert np.count_nonzero(dx) > 20
     for name in ("head", "n1", "c1"):
-        assert not any(
-            np.any(leaf) for leaf in cotangents[name] if getattr(leaf, "dtype", None) == jnp.float16
-        )
+        assert not any(np.any(leaf) for leaf in cotangents[name] if leaf is not None and leaf.dtype == jnp.float16)
 
 
 def test_apply_reaches_gamma_and_beta():
     """SPEC.md B3, B4: batch statistics' gradients as float32."""
     params, x, dy = sample(NORM)
-    expected = run.training_pass(NORM, params, x, dy)
-    _, pull = jax.vjp(lambda p, x: run.apply(NORM, p, x), params, x)
-    cotangents, dx = pull(dy)
+    expected = training_pass(NORM, params, x, dy)
+    _, cotangents, dx = differentiated(NORM, params, x, dy)
     assert_same_bits(dx, expected.dx)
     assert_same_bits(cotangents["n"].gamma, expected.grads["n"].dgamma)
     assert_same_bits(cotangents["n"].beta, expected.grads["n"].dbeta)
@@ -228,12 +244,12 @@ def test_stochastic_gradients_follow_the_seeds():
     stochastic = ConvConfig(dy_rounding=QuantRounding.STOCHASTIC)
     network = every_layer(BatchNormConfig(), conv=stochastic)
     params, x, dlogits = sample(network)
-    first = run.training_pass(network, params, x, dlogits)
-    assert_same_bits(run.training_pass(network, params, x, dlogits), first)
+    first = training_pass(network, params, x, dlogits)
+    assert_same_bits(training_pass(network, params, x, dlogits), first)
     reseeded = {
         name: p._replace(seed=jnp.uint16(4711)) if hasattr(p, "seed") else p for name, p in params.items()
     }
-    second = run.training_pass(network, reseeded, x, dlogits)
+    second = training_pass(network, reseeded, x, dlogits)
     assert_same_bits(second.logits, first.logits)
     assert not np.array_equal(np.asarray(second.dx), np.asarray(first.dx))
 
@@ -243,7 +259,7 @@ def test_a_network_without_head_gives_its_map():
     nodes = (Node("c", ConvConfig(), (INPUT,), ConvSize(2, 3, 5)),)
     network = Network("map", (6, 5, 2), nodes, "c")
     params, x, dy = sample(network)
-    result = run.training_pass(network, params, x, dy)
+    result = training_pass(network, params, x, dy)
     assert result.logits.shape == (2, 5, 3, 5) and result.dx.shape == (2, 6, 5, 2)
 
 
@@ -252,7 +268,7 @@ def test_per_channel_scales_without_fold_have_no_gradient():
     node = Node("c", ConvConfig(), (INPUT,), ConvSize(3, 3, 4, per_channel=True))
     network = Network("channels", (7, 8, 2), (node,), "c")
     params, x, dlogits = sample(network)
-    _, saved = run.forward(network, params, x)
+    _, saved = forward(network, params, x)
     with pytest.raises(BitrowError, match="one per tensor or fold"):
         run.backward(network, params, saved, dlogits)
 
@@ -301,6 +317,6 @@ def test_inputs_that_do_not_fit_are_refused():
         run.forward(network, params, jnp.zeros((2, 8, 8, 2), jnp.float16))
     with pytest.raises(BitrowError, match=r"network.forward x: found float32\[2, 7, 8, 2\], expected float16"):
         run.forward(network, params, x.astype(jnp.float32))
-    _, saved = run.forward(network, params, x)
+    _, saved = forward(network, params, x)
     with pytest.raises(BitrowError, match=r"every_layer dlogits: found float16\[2, 1, 1, 2\]"):
         run.backward(network, params, saved, dlogits[:, :2])

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from bitrow import models
-from bitrow import network as run
 from bitrow.errors import BitrowError
 from bitrow.formats import FXP4
 from bitrow.models import train_digits
+from network_samples import forward, training_pass
 
 
 @pytest.fixture(scope="module")
@@ -61,20 +60,17 @@ def test_samples_are_held_out_digits(model, held_out):
 def test_a_training_pass_reaches_the_input(model):
     """SPEC.md C2: the stored gradients make codes in every convolution, and an input gradient."""
     samples = model.samples
-    taps = {}
-    _, saved = run.forward(model.network, model.params, jnp.asarray(samples.images[:1]))
-    dlogits = jnp.asarray(samples.dlogits[:1])
-    dx, _ = run.backward(model.network, model.params, saved, dlogits, taps.__setitem__)
-    codes = {name: np.asarray(v) for name, v in taps.items() if name.endswith("dy_code")}
+    whole = training_pass(model.network, model.params, samples.images[:1], samples.dlogits[:1])
+    codes = {name: v for name, v in whole.taps.items() if name.endswith("dy_code")}
     assert len(codes) == 9
     for name, code in codes.items():
         assert len(np.unique(code)) >= 5, name
-    assert np.mean(np.asarray(dx) != 0) > 0.5
+    assert np.mean(whole.dx != 0) > 0.5
 
 
 def test_dlogits_are_the_losses_gradient(model):
     """loss_scale * (softmax - one_hot(9 - label)), to FP16's rounding."""
-    logits, _ = run.forward(model.network, model.params, jnp.asarray(model.samples.images[:1]))
+    logits, _ = forward(model.network, model.params, model.samples.images[:1])
     odds = np.exp(np.asarray(logits, np.float64))
     expected = model.loss_scale * (odds / odds.sum() - np.eye(10)[9 - model.samples.labels[:1]])
     np.testing.assert_allclose(model.samples.dlogits[:1].astype(np.float64), expected, rtol=2e-3, atol=1e-6)

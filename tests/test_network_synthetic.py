@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -16,7 +15,7 @@ from bitrow.errors import BitrowError
 from bitrow.formats import FXP8, UFXP4, Accumulator, Gradient
 from bitrow.model_file import to_bytes
 from bitrow.synthetic import Draw, synthetic
-from network_samples import assert_same_bits, every_layer
+from network_samples import assert_same_bits, every_layer, training_pass
 
 
 def test_the_generator_is_splitmix64():
@@ -92,22 +91,10 @@ def test_gradients_that_no_loss_scale_saves_are_refused():
 def test_codes_use_their_range(name, size, width):
     """No layer's codes are nearly all zero or mostly clipped, forward or backward."""
     model = synthetic(zoo.build(name, size, 5, width), 3, 4)
-
-    def codes(x, dlogits):
-        found = {}
-
-        def keep(tap, value):
-            if tap.endswith("_code"):
-                found[tap] = value
-
-        _, saved = run.forward(model.network, model.params, x, keep)
-        run.backward(model.network, model.params, saved, dlogits, keep)
-        return found
-
-    found = jax.jit(codes)(jnp.asarray(model.samples.images), jnp.asarray(model.samples.dlogits))
+    taps = training_pass(model.network, model.params, model.samples.images, model.samples.dlogits).taps
+    found = {tap: value for tap, value in taps.items() if tap.endswith("_code")}
     assert len(found) == 2 * sum(isinstance(n.config, ConvConfig) for n in model.network.nodes)
     for tap, code in found.items():
-        code = np.asarray(code)
         assert np.mean(code == 0) < 0.95, tap
         assert np.mean((code == -8) | (code == 7)) < 0.35, tap
         assert len(np.unique(code)) >= 3, tap

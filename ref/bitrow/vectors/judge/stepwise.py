@@ -1,7 +1,7 @@
 """Kernels run operation by operation: each primitive compiled and executed alone (SPEC.md V5).
 
 JAX run eagerly does the same, but compiles every primitive anew for every shape. Here elementwise primitives
-run on flat arrays padded to a few sizes, so that a whole suite shares a few hundred small programs.
+run on flat arrays of two sizes, scalars spread out, so that a whole suite shares some two hundred small programs.
 Operations that only move words are done by numpy.
 """
 
@@ -14,8 +14,7 @@ import jax
 import numpy as np
 from jax.extend import core
 
-LARGEST_PADDED = 1 << 16  # beyond this, filling up to the next size costs more than compiling
-_SMALLEST = 64
+SMALL, LARGE = 1 << 12, 1 << 16  # beyond this, filling up to the next size would cost more than compiling
 
 ELEMENTWISE = frozenset(
     [
@@ -70,13 +69,8 @@ _INLINED = frozenset(
 
 
 def _bucket(size: int) -> int:
-    """The padded length of a flat array: powers of eight, then the size itself."""
-    if size > LARGEST_PADDED:
-        return size
-    length = _SMALLEST
-    while length < size:
-        length *= 8
-    return length
+    """The padded length of a flat array: one of two sizes, or beyond them the size itself."""
+    return next((length for length in (SMALL, LARGE) if size <= length), size)
 
 
 def _elementwise(primitive: Any, values: Sequence[np.ndarray], params: dict[str, Any]) -> list[np.ndarray]:
@@ -84,15 +78,15 @@ def _elementwise(primitive: Any, values: Sequence[np.ndarray], params: dict[str,
     size = int(np.prod(shape))
     padded = []
     for value in values:
-        if value.ndim:  # scalars stay: some primitives want them so
+        if value.ndim or size <= LARGE:  # a scalar beside large arrays stays one
             flat = np.zeros(_bucket(size), value.dtype)
             flat[:size] = np.broadcast_to(value, shape).reshape(-1)
             value = flat
         padded.append(value)
     if "sharding" in params:
         params = params | {"sharding": None}
-    result = np.asarray(primitive.bind(*map(jax.numpy.asarray, padded), **params))
-    return [result[:size].reshape(shape) if shape else result]
+    result = np.asarray(primitive.bind(*padded, **params))
+    return [result[:size].reshape(shape)]
 
 
 def _slice(x: np.ndarray, start_indices, limit_indices, strides, **_: Any) -> np.ndarray:
@@ -169,7 +163,7 @@ def _apply(equation: Any, values: list[np.ndarray]) -> list[np.ndarray]:
     )
     if name in ELEMENTWISE and same_width:
         return _elementwise(equation.primitive, values, params)
-    found = equation.primitive.bind(*map(jax.numpy.asarray, values), **params)
+    found = equation.primitive.bind(*values, **params)
     return [np.asarray(x) for x in found] if equation.primitive.multiple_results else [np.asarray(found)]
 
 
