@@ -12,7 +12,7 @@ from bitrow.backend.programs import BATCH, every_layer
 from bitrow.config import AddConfig, BatchNormConfig
 from bitrow.formats import FloatMode
 from bitrow.graph import INPUT, Network, Node
-from bitrow.vectors import stepwise
+from bitrow.vectors.judge import stepwise
 
 __all__ = ["BATCH", "assert_same_bits", "backward", "branches", "every_layer", "forward", "training_pass"]
 

@@ -20,7 +20,7 @@ from bitrow.float_model import ConvScales, FloatModel, Norm, Weights
 from bitrow.formats import FXP4, FXP8, UFXP4, Fxp, Gradient
 from bitrow.graph import INPUT, ConvSize, LinearSize, Network, Node
 from bitrow.host import check_scale, inverse_scale, product_scale
-from bitrow.vectors import stepwise
+from bitrow.vectors.judge import stepwise
 from network_samples import backward, every_layer, forward
 
 FROZEN = every_layer(BatchNormConfig())

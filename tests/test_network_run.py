@@ -19,7 +19,7 @@ from bitrow.layers import activation, batch_norm, conv, linear, pool, residual
 from bitrow.layers.batch_norm import FrozenParams
 from bitrow.ops.tap import prefixed
 from bitrow.synthetic import synthetic
-from bitrow.vectors import stepwise
+from bitrow.vectors.judge import stepwise
 from network_samples import BATCH, assert_same_bits, branches, every_layer, forward, training_pass
 
 FROZEN = every_layer(BatchNormConfig())
