@@ -1,7 +1,7 @@
 """Claims that hold for every bit pattern because z3 finds no counterexample.
 
-The terms are built by the kernels' own functions (`symbols`), the other side by z3's floating-point theory, linear
-algebra or integers. z3 loads when a claim is checked: listing claims does without it.
+The terms are the kernels' jaxprs (`bitrow.lower`), the other side is z3's floating-point theory, linear algebra or
+integers. z3 loads when a claim is checked: listing claims does without it.
 """
 
 from __future__ import annotations

@@ -2,23 +2,28 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
+import jax.numpy as jnp
 import numpy as np
 import z3
+from jax import Array
 
 from bitrow.formats import AccOverflow, Accumulator
+from bitrow.lower.smt import Smt, word
+from bitrow.lower.target import Word
+from bitrow.lower.walk import lower
 from bitrow.ops import mac
 from bitrow.oracle import fxp as oracle
 from bitrow.proofs.claim import Counterexample, Outcome
 from bitrow.proofs.solver import explain
-from bitrow.proofs.solver.query import Query, Words, evaluate, smallest, value_of
-from bitrow.proofs.solver.symbols import Symbol, symbolic, word
+from bitrow.proofs.solver.query import Query, Words, computed, smallest, value_of
 
 LARGEST_PRODUCT = 255 * 128  # of two codes of at most 8 bits, one of them unsigned
 
 
-def _terms() -> tuple[Symbol, Symbol, Symbol]:
+def _terms() -> tuple[Word, Word, Word]:
     return word("a", np.int32), word("b", np.int32), word("c", np.int32)
 
 
@@ -28,30 +33,33 @@ def _is_wrapped(value: Any, wrapped: Any, bits: int) -> Any:
     return z3.And(fits, z3.Extract(bits - 1, 0, value) == z3.Extract(bits - 1, 0, wrapped))
 
 
-def wrap(bits: int, function: Any = None) -> Query:
+def wrap(bits: int, reduce: Callable[..., Any] = mac.wrap) -> Query:
     """One wrap at the end equals a wrap after every product, in any order and grouping of three terms.
 
     With the value that M2 defines, so that by induction any tree over any number of terms gives it.
     """
-    reduce = function or symbolic(mac.wrap)
+
+    def at_the_end(a: Array, b: Array, c: Array) -> Array:
+        return reduce(a + b + c, bits)
+
+    def before(a: Array, b: Array, c: Array) -> tuple[Array, ...]:
+        return (
+            reduce(reduce(a + b, bits) + c, bits),
+            reduce(a + reduce(b + c, bits), bits),
+            reduce(reduce(c + a, bits) + b, bits),
+            reduce(reduce(a, bits) + reduce(b + c, bits), bits),
+        )
+
     a, b, c = _terms()
-    whole = reduce(a + b + c, bits)
-    others = (
-        reduce(reduce(a + b, bits) + c, bits),
-        reduce(a + reduce(b + c, bits), bits),
-        reduce(reduce(c + a, bits) + b, bits),
-        reduce(reduce(a, bits) + reduce(b + c, bits), bits),
-    )
+    whole, others = (lower(function, Smt(), a, b, c) for function in (at_the_end, before))
     same = z3.And(*(whole.term == other.term for other in others))
     total = a.term + b.term + c.term
 
     def tell(words: Words) -> Counterexample:
         terms = [np.int32(words[name]) for name in ("a", "b", "c")]
-        found = evaluate(lambda *xs: reduce(xs[0] + xs[1] + xs[2], bits), *terms)
-        expected = oracle.wrap(sum(map(int, terms)), bits)
-        signed = found - (1 << 32) if found >> 31 else found
+        found, expected = computed(at_the_end, *terms), oracle.wrap(sum(map(int, terms)), bits)
         operands = tuple(explain.integer(name, words[name]) for name in ("a", "b", "c"))
-        return Counterexample(operands, str(signed), str(expected), "oracle")
+        return Counterexample(operands, str(found), str(expected), "oracle")
 
     return Query(
         words={"a": a, "b": b, "c": c},
@@ -62,34 +70,33 @@ def wrap(bits: int, function: Any = None) -> Query:
     )
 
 
-def _ranges(register: Symbol, products: list[Symbol], accumulator: Accumulator) -> list[Any]:
-    found = [register.term >= accumulator.min, register.term <= accumulator.max]
-    for product in products:
-        found += [product.term >= -LARGEST_PRODUCT, product.term <= LARGEST_PRODUCT]
-    return found
+def _within(word: Word, low: int, high: int) -> list[Any]:
+    return [word.term >= low, word.term <= high]
 
 
-def saturate(bits: int, function: Any = None) -> Query:
+def _is_product(product: Word) -> list[Any]:
+    return _within(product, -LARGEST_PRODUCT, LARGEST_PRODUCT)
+
+
+def saturate(bits: int, add: Callable[..., Any] = mac.saturating_add) -> Query:
     """`saturating_add` is the exact sum, clamped, though it never leaves 32 bits."""
-    add = function or symbolic(mac.saturating_add)
     accumulator = Accumulator(bits, AccOverflow.SATURATE)
     acc, product = word("acc", np.int32), word("product", np.int32)
-    found = add(acc, product, accumulator)
+    found = lower(add, Smt(), acc, product, accumulator)
     exact = z3.SignExt(32, acc.term) + z3.SignExt(32, product.term)
     low, high = z3.BitVecVal(accumulator.min, 64), z3.BitVecVal(accumulator.max, 64)
     clamped = z3.If(exact < low, low, z3.If(exact > high, high, exact))
 
     def tell(words: Words) -> Counterexample:
         given = words["acc"], words["product"]
-        result = evaluate(lambda a, p: add(a, p, accumulator), *map(np.int32, given))
+        result = computed(add, *map(np.int32, given), accumulator)
         expected = max(accumulator.min, min(accumulator.max, sum(given)))
         operands = explain.integer("acc", given[0]), explain.integer("product", given[1])
-        signed = result - (1 << 32) if result >> 31 else result
-        return Counterexample(operands, str(signed), str(expected), "exact integers")
+        return Counterexample(operands, str(result), str(expected), "exact integers")
 
     return Query(
         words={"acc": acc, "product": product},
-        given=_ranges(acc, [product], accumulator),
+        given=[*_within(acc, accumulator.min, accumulator.max), *_is_product(product)],
         violation=z3.SignExt(32, found.term) != clamped,
         points=2**bits * (2 * LARGEST_PRODUCT + 1),
         explain=tell,
@@ -99,18 +106,17 @@ def saturate(bits: int, function: Any = None) -> Query:
 def saturate_needs_order(bits: int = 16) -> Outcome:
     """The smallest three products of FXP8 codes whose saturating sum depends on their order: it has to exist."""
     accumulator = Accumulator(bits, AccOverflow.SATURATE)
-    add = symbolic(mac.saturating_add)
     products = list(_terms())
-    zero = Symbol(z3.BitVecVal(0, 32), np.int32)
 
-    def total(order: tuple[int, int, int]) -> Symbol:
-        register = zero
-        for place in order:
-            register = add(register, products[place], accumulator)
+    def total(*products: Array) -> Array:
+        register = jnp.int32(0)
+        for product in products:
+            register = mac.saturating_add(register, product, accumulator)
         return register
 
-    given = _ranges(zero, products, accumulator)
-    model = smallest([*given, total((0, 1, 2)).term != total((0, 2, 1)).term], products)
+    one, other = (lower(total, Smt(), *(products[place] for place in order)) for order in ((0, 1, 2), (0, 2, 1)))
+    given = [formula for product in products for formula in _is_product(product)]
+    model = smallest([*given, one.term != other.term], products)
     if model is None:
         return Outcome(0, Counterexample((), "one sum in every order", "two sums that differ", "solver"))
     values = [value_of(model, product) for product in products]

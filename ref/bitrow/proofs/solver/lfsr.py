@@ -2,31 +2,27 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
+from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
 import z3
 
 from bitrow.formats import LFSR_PERIOD, LFSR_TAPS
+from bitrow.lower.smt import Smt, word
+from bitrow.lower.target import Word
+from bitrow.lower.walk import lower
 from bitrow.ops import lfsr
 from bitrow.oracle import lfsr as oracle
 from bitrow.proofs.claim import Counterexample, Outcome
 from bitrow.proofs.solver import explain
-from bitrow.proofs.solver.query import Query, Words, evaluate
-from bitrow.proofs.solver.symbols import Symbol, symbolic, word
+from bitrow.proofs.solver.query import Query, Words, computed
 
 STATES = 1 << 16
 PRIMES = (3, 5, 17, 257)  # of 65,535: a shorter period divides 65,535 / p for one of them
 JUMPS = tuple(range(16))
-
-
-def _told(steps: int, function: Callable[[Symbol], Symbol]) -> Callable[[Words], Counterexample]:
-    def tell(words: Words) -> Counterexample:
-        found = evaluate(function, np.uint16(words["state"]))
-        return _counterexample(words["state"], steps, found)
-
-    return tell
 
 
 def _counterexample(state: int, steps: int, found: int) -> Counterexample:
@@ -35,42 +31,46 @@ def _counterexample(state: int, steps: int, found: int) -> Counterexample:
     return Counterexample(operands, f"0x{found:04x}", f"0x{expected:04x}", "oracle, by stepping")
 
 
-def step(function: Callable[[Symbol], Symbol] | None = None) -> Query:
+def step(function: Callable[..., Any] = lfsr.step) -> Query:
     """`step` is Q3's shift and conditional exclusive-or."""
-    function = function or symbolic(lfsr.step)
     state = word("state", np.uint16)
     odd = z3.Extract(0, 0, state.term) == 1
     stepped = z3.LShR(state.term, 1) ^ z3.If(odd, z3.BitVecVal(LFSR_TAPS, 16), z3.BitVecVal(0, 16))
-    violation = function(state).term != stepped
-    return Query({"state": state}, [], violation, STATES, _told(1, function))
+
+    def tell(words: Words) -> Counterexample:
+        return _counterexample(words["state"], 1, computed(function, np.uint16(words["state"])))
+
+    return Query({"state": state}, [], lower(function, Smt(), state).term != stepped, STATES, tell)
+
+
+class _Remainders(Smt):
+    """Terms in which a count below the period is seen to be its own remainder, without a division."""
+
+    def rem(self, a: Word, b: Word) -> Any:
+        return z3.If(z3.ULT(a.term, b.term), a.term, super().rem(a, b))
 
 
 def jump() -> Query:
     """`jump` of a traced count applies the matrices of the count's bits, each once, for any state and count.
 
-    The matrices stay unnamed functions: what they do is `powers`' claim, and which of them are applied is this one's.
+    What the matrices do is `powers`' claim, and which of them are applied is this one's.
     """
-    bits = z3.BitVecSort(16)
-    unnamed = {lfsr._power(k): z3.Function(f"steps_{1 << k}", bits, bits) for k in JUMPS}
-
-    def apply(matrix: lfsr.Matrix, state: Symbol) -> Symbol:
-        return Symbol(unnamed[matrix](state.term), np.uint16)
-
     state, steps = word("state", np.uint16), word("steps", np.uint32)
-    found = symbolic(lfsr.jump, _apply_array=apply)(state, steps)
-    expected = state.term
+    found = lower(lfsr.jump, _Remainders(), state, steps)
+    expected = state
     for k in JUMPS:
+        applied = lower(functools.partial(lfsr._apply_array, lfsr._power(k)), Smt(), expected)
         taken = z3.Extract(k, k, steps.term) == 1
-        expected = z3.If(taken, unnamed[lfsr._power(k)](expected), expected)
+        expected = Word(z3.If(taken, applied.term, expected.term), state.dtype)
 
     def tell(words: Words) -> Counterexample:
-        count = np.uint32(words["steps"])
-        return _told(words["steps"], lambda given: symbolic(lfsr.jump)(given, count))(words)
+        found = computed(lfsr.jump, np.uint16(words["state"]), np.uint32(words["steps"]))
+        return _counterexample(words["state"], words["steps"], found)
 
     return Query(
         {"state": state, "steps": steps},
         [z3.ULT(steps.term, LFSR_PERIOD)],
-        found.term != expected,
+        found.term != expected.term,
         STATES * LFSR_PERIOD,
         tell,
     )

@@ -13,6 +13,8 @@ from typing import Any
 
 import z3
 
+from bitrow.lower.smt import Smt
+from bitrow.lower.target import Word
 from bitrow.proofs.solver.query import find
 
 SIGNIFICAND_BITS = 11  # of FP16, the hidden one included
@@ -20,8 +22,8 @@ PRODUCT_BITS = 2 * SIGNIFICAND_BITS
 HALF_BITS = 16 + SIGNIFICAND_BITS  # a 16-bit half of an accumulator times a significand
 
 
-class Products:
-    """A multiplier for `symbols.multiplying` that collects what is known of each product in `known`.
+class Products(Smt):
+    """Terms whose products are free words; what is known of each of them is collected in `known`.
 
     `rules` are triples of terms (a, b, product): where the operands are a and b, the result is `product`. A
     factor of zero gives zero.
@@ -31,11 +33,11 @@ class Products:
         self.rules = rules
         self.known: list[Any] = []
 
-    def __call__(self, a: Any, b: Any) -> Any:
-        found = z3.FreshConst(a.sort(), "product")
-        self.known.append(z3.Implies(z3.Or(a == 0, b == 0), found == 0))
+    def mul(self, a: Word, b: Word) -> Any:
+        found = z3.FreshConst(a.term.sort(), "product")
+        self.known.append(z3.Implies(z3.Or(a.term == 0, b.term == 0), found == 0))
         for first, second, product in self.rules:
-            self.known.append(z3.Implies(z3.And(a == first, b == second), found == product))
+            self.known.append(z3.Implies(z3.And(a.term == first, b.term == second), found == product))
         return found
 
 

@@ -6,12 +6,13 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import jax
 import numpy as np
 import z3
 
 from bitrow.errors import BitrowError
+from bitrow.lower.target import Word
 from bitrow.proofs.claim import Counterexample, Outcome
-from bitrow.proofs.solver.symbols import Symbol, lift
 
 TIMEOUT_S = 300
 
@@ -26,25 +27,23 @@ class Query:
     `explain` decodes a counterexample.
     """
 
-    words: Mapping[str, Symbol]
+    words: Mapping[str, Word]
     given: Sequence[Any]
     violation: Any
     points: int
     explain: Callable[[Words], Counterexample]
 
 
-def value_of(model: Any, symbol: Symbol) -> int:
-    """What a symbol is in a model; words that do not matter are 0."""
-    found = model.eval(symbol.term, model_completion=True)
-    if symbol.dtype.kind == "b":
-        return int(z3.is_true(found))
-    return found.as_signed_long() if symbol.signed else found.as_long()
+def value_of(model: Any, word: Word) -> int:
+    """What a free word is in a model; words that do not matter are 0."""
+    found = model.eval(word.term, model_completion=True)
+    return found.as_signed_long() if word.signed else found.as_long()
 
 
-def evaluate(function: Callable[..., Symbol], *words: Any) -> int:
-    """What a symbolic function makes of constants: Python numbers, or numpy scalars, which become words."""
-    found = function(*(lift(value) if isinstance(value, np.generic) else value for value in words))
-    return z3.simplify(found.term).as_long()
+def computed(function: Callable[..., Any], *arguments: Any) -> int:
+    """What the kernel itself computes, compiled by JAX; numpy scalars are its words."""
+    parameters = [place for place, each in enumerate(arguments) if not isinstance(each, np.generic)]
+    return int(jax.jit(lambda *given: function(*given), static_argnums=parameters)(*arguments))
 
 
 def _solver(timeout_s: float) -> Any:
@@ -69,16 +68,16 @@ def find(formulas: Sequence[Any], timeout_s: float = TIMEOUT_S) -> Any | None:
     raise BitrowError(f"solver: found no verdict ({solver.reason_unknown()}), expected one within {timeout_s:g} s")
 
 
-def smallest(formulas: Sequence[Any], words: Sequence[Symbol], timeout_s: float = TIMEOUT_S) -> Any | None:
+def smallest(formulas: Sequence[Any], words: Sequence[Word], timeout_s: float = TIMEOUT_S) -> Any | None:
     """The model whose words are smallest, the first above all: by bits, so a negative word counts as large."""
     model = find(formulas, timeout_s)
     if model is None:
         return None
     solver = _solver(timeout_s)
     solver.add(*formulas)
-    for symbol in words:
-        for place in reversed(range(symbol.bits)):
-            bit = z3.Extract(place, place, symbol.term)
+    for word in words:
+        for place in reversed(range(word.bits)):
+            bit = z3.Extract(place, place, word.term)
             if model.eval(bit, model_completion=True).as_long() == 1:
                 solver.push()
                 solver.add(bit == 0)
@@ -99,5 +98,5 @@ def answer(query: Query, timeout_s: float = TIMEOUT_S) -> Outcome:
     model = smallest([*query.given, query.violation], list(query.words.values()), timeout_s)
     if model is None:
         return Outcome(query.points)
-    words = {name: value_of(model, symbol) for name, symbol in query.words.items()}
+    words = {name: value_of(model, word) for name, word in query.words.items()}
     return Outcome(query.points, query.explain(words))
