@@ -31,7 +31,7 @@ class Kill(NamedTuple):
     """Where a case finds a mutant: the first tap that differs in the order of the case, its first differing element.
 
     `found` and `expected` are the element's words as integers. `raised` is the error where the faulty function
-    itself raised one instead of giving words; the rest is then "" and -1. `element` is -1 for another shape, too.
+    or program raised one instead of giving words; the rest is then "" and -1. `element` is -1 for another shape, too.
     """
 
     case: str

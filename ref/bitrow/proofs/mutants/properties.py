@@ -34,7 +34,7 @@ class Sound(NamedTuple):
 
 
 class Broken(NamedTuple):
-    """A property that a mutant breaks, and its counterexample; `raised` where the faulty function raised an error."""
+    """A property that a mutant breaks, and its counterexample; `raised` where the faulty part raised an error."""
 
     property: str
     counterexample: str
