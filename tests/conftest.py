@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import os
+from collections.abc import Iterator
 
 # Before JAX starts: eight host devices, so that sharding is tested on any machine; flags that are given stay, and win.
 os.environ["XLA_FLAGS"] = f"--xla_force_host_platform_device_count=8 {os.environ.get('XLA_FLAGS', '')}".strip()
@@ -13,6 +15,7 @@ install_import_hook(["bitrow.ops", "bitrow.layers"], "beartype.beartype")
 
 import hypothesis  # noqa: E402
 import jax  # noqa: E402
+import pytest  # noqa: E402
 
 from draws import USUAL  # noqa: E402
 from recording import pytest_addoption, pytest_configure, pytest_runtest_makereport  # noqa: E402, F401
@@ -30,3 +33,10 @@ hypothesis.settings.register_profile(
 )  # fmt: skip
 hypothesis.settings.load_profile("bitrow")
 
+
+@pytest.fixture(scope="module", autouse=True)
+def what_is_kept_is_searched_once() -> Iterator[None]:
+    """Compiled programs stay: millions of objects that no later garbage collection has to look at again."""
+    yield
+    gc.collect()
+    gc.freeze()

@@ -14,7 +14,6 @@ from bitrow.vectors.files import store
 
 ROOT = Path(__file__).parents[1]
 GOLDEN = ROOT / "golden" / "v1"
-# Default flags stand under the thread counts; test_golden regenerates the whole set under them, too.
 WAYS = {
     "sse4_2": ("--xla_cpu_max_isa=SSE4_2", None),
     "avx2": ("--xla_cpu_max_isa=AVX2", None),
@@ -35,7 +34,13 @@ def committed_digest() -> str:
     return digest.hexdigest()
 
 
-@pytest.mark.parametrize("way", WAYS)
+# test_golden makes the whole set anew with the default flags, eight devices and all processors.
+DONE_ELSEWHERE = ("two_threads", "eight_devices")
+
+
+@pytest.mark.parametrize("way", [
+    pytest.param(way, marks=[pytest.mark.slow] if way in DONE_ELSEWHERE else []) for way in WAYS
+])  # fmt: skip
 def test_regenerated_golden_is_the_same(way: str) -> None:
     flags, cpus = WAYS[way]
     if cpus and cpus > len(os.sched_getaffinity(0)):

@@ -1,7 +1,7 @@
 """SIGKILL, SIGTERM and SIGINT at drawn moments of `generate --force`, `transfer` and `prove` (SPEC.md V5).
 
-Old or new is whole, a run taken up ends with the same bytes, and what is printed is one line. One moment of each here;
-`make slow` draws twenty of each signal.
+Old or new is whole, a run taken up ends with the same bytes, and what is printed is one line. One moment of each here,
+in runs that do not ask the machine first; `make slow` draws twenty of each signal, asking among them.
 """
 
 from __future__ import annotations
@@ -35,6 +35,9 @@ from bitrow import leave
 leave.install()
 import sys
 from bitrow import cli
+if sys.argv.pop(1) == "unasked":
+    from bitrow.backend import require
+    require.require = lambda command: None
 if sys.argv[1] == "transfer":
     import small_cli
     from bitrow import zoo
@@ -91,10 +94,11 @@ COMMANDS = {
 }  # fmt: skip
 
 
-def begin(arguments: list[str]) -> subprocess.Popen[str]:
+def begin(arguments: list[str], asked: bool) -> subprocess.Popen[str]:
     environment = os.environ | {"XLA_FLAGS": "", "JAX_PLATFORMS": "cpu"}
+    command = [sys.executable, "-c", BITROW, "asked" if asked else "unasked", *arguments]
     return subprocess.Popen(
-        [sys.executable, "-c", BITROW, *arguments], cwd=Path(__file__).parent, env=environment, text=True,
+        command, cwd=Path(__file__).parent, env=environment, text=True,
         stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
     )  # fmt: skip
 
@@ -109,14 +113,14 @@ def ready(process: subprocess.Popen[str]) -> None:
 
 
 @functools.cache
-def undisturbed(name: str) -> tuple[float, Any]:
+def undisturbed(name: str, asked: bool) -> tuple[float, Any]:
     """Seconds that the command takes, and its results; made once."""
     import tempfile
 
     command, folder = COMMANDS[name], Path(tempfile.mkdtemp())
     try:
         command.prepare(folder)
-        with begin(command.arguments(folder)) as process:
+        with begin(command.arguments(folder), asked) as process:
             ready(process)
             start = time.monotonic()
             _, errors = process.communicate(timeout=300)
@@ -126,11 +130,11 @@ def undisturbed(name: str) -> tuple[float, Any]:
         shutil.rmtree(folder)
 
 
-def interrupt(folder: Path, name: str, how: signal.Signals, draw: random.Random) -> None:
+def interrupt(folder: Path, name: str, how: signal.Signals, draw: random.Random, asked: bool = False) -> None:
     command = COMMANDS[name]
-    seconds, expected = undisturbed(name)
+    seconds, expected = undisturbed(name, asked)
     command.prepare(folder)
-    with begin(command.arguments(folder)) as process:
+    with begin(command.arguments(folder), asked) as process:
         ready(process)
         time.sleep(draw.uniform(0, seconds))
         process.send_signal(how)
@@ -143,7 +147,7 @@ def interrupt(folder: Path, name: str, how: signal.Signals, draw: random.Random)
     else:
         assert (process.returncode, errors) == (128 + how, LINES[how])
         assert name == "transfer" or not [path for path in folder.iterdir() if "bitrow-" in path.name]
-    with begin(command.arguments(folder)) as process:
+    with begin(command.arguments(folder), asked) as process:
         _, errors = process.communicate(timeout=300)
     assert (process.returncode, errors) == (0, "")
     assert command.results(folder) == expected
@@ -163,4 +167,4 @@ def test_a_signal_at_a_drawn_moment(tmp_path: Path, name: str, how: signal.Signa
 @pytest.mark.slow
 @pytest.mark.parametrize(("name", "how", "number"), [one for number in range(1, 21) for one in drawn(number)])
 def test_twenty_of_each_signal(tmp_path: Path, name: str, how: signal.Signals, number: int) -> None:
-    interrupt(tmp_path, name, how, random.Random(f"{SEED} {name} {how} {number}"))
+    interrupt(tmp_path, name, how, random.Random(f"{SEED} {name} {how} {number}"), asked=True)
