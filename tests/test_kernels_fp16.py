@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from fractions import Fraction
 
 import hypothesis.strategies as st
@@ -28,6 +28,13 @@ from kernel_judges import drawn, expect, judge, same
 KINDS = list(UNITS)
 MODES = [FloatMode(r, o, f) for r in Rounding for o in Overflow for f in (False, True)]
 SIZE = 2048
+
+
+@pytest.fixture(scope="module", autouse=True)
+def forget_compiled() -> Iterator[None]:
+    """Compiled programs go when the file is done: no other file has a use for them."""
+    yield
+    jax.clear_caches()
 
 
 def eager(kind: str, mode: FloatMode, words: Words) -> Words:

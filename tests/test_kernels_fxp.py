@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import math
+from collections.abc import Iterator
 
 import hypothesis.strategies as st
 import jax
@@ -26,6 +27,13 @@ from kernel_judges import drawn, judge
 CODES = ["fxp.quantize", "fxp.quantize_stochastic", "fxp.dequantize", "fxp.pack"]
 FIXED_SHAPES = [(1,), (5,), (2, 3, 4)]
 ALL_STATES = np.arange(1, 1 << 16, dtype=np.uint16)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def forget_compiled() -> Iterator[None]:
+    """Compiled programs go when the file is done: no other file has a use for them."""
+    yield
+    jax.clear_caches()
 
 
 @pytest.mark.parametrize("name", CODES)

@@ -5,7 +5,7 @@ Compiling is the cost here: most examples run operation by operation, some are c
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import hypothesis.strategies as st
 import jax
@@ -31,6 +31,13 @@ from kernel_judges import drawn, expect, judge, same
 LAYERS = [name for name in operations.NAMES if name.split(".")[0] not in ("fp16", "fxp", "lfsr", "conv")]
 SIMPLE = [name for name in LAYERS if not name.startswith("batch_norm")]
 BATCH_NORM = ["batch_norm.forward", "batch_norm.backward"]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def forget_compiled() -> Iterator[None]:
+    """Compiled programs go when the file is done: no other file has a use for them."""
+    yield
+    jax.clear_caches()
 
 
 @examples(7, shrink=False)
