@@ -139,6 +139,29 @@ def test_too_little_memory(out: Path, mebibytes: int) -> None:
         assert (printed, errors) == ("", "")
 
 
+NOISY = """
+import os, resource, sys
+resource.setrlimit(resource.RLIMIT_AS, (1 << 40, 1 << 40))
+from bitrow import limited
+def command():
+    os.write(2, b"OpenBLAS blas_thread_init: pthread_create failed for thread 1 of 2\\n")
+    os.write(2, {said})
+    sys.exit(2)
+limited.run(command)
+"""
+
+
+@pytest.mark.parametrize(("said", "shown"), [
+    (b"bitrow: not enough memory\n", "bitrow: not enough memory\n"),
+    (b"bitrow: other\n", "OpenBLAS blas_thread_init: pthread_create failed for thread 1 of 2\nbitrow: other\n"),
+])  # fmt: skip
+def test_what_libraries_say_of_too_little_memory(said: bytes, shown: str) -> None:
+    """One line where memory is short, whatever a library printed before; else nothing is kept back."""
+    code = NOISY.format(said=said)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (2, shown)
+
+
 def test_no_room_for_files(out: Path, tmp_path: Path) -> None:
     """`ulimit -f 0`: one line that names the file; the old set stays."""
     before, limit = contents(out), limited("RLIMIT_FSIZE", 0)

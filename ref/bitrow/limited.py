@@ -42,6 +42,13 @@ def run(command: Callable[[], NoReturn]) -> NoReturn:
     _wait(child, reader, limit)
 
 
+def _own(told: bytes) -> bytes:
+    """What is passed on: of a command without memory its own line, not what libraries said of it before."""
+    lines = told.splitlines(keepends=True)
+    own = [line for line in lines if line.startswith(b"bitrow: not enough memory")]
+    return b"".join(own or lines)
+
+
 def _wait(child: int, reader: int, limit: int) -> NoReturn:
     def end() -> None:
         os.kill(child, signal.SIGTERM)
@@ -60,5 +67,5 @@ def _wait(child: int, reader: int, limit: int) -> NoReturn:
                          "address space (ulimit -v)\n\0".encode())  # fmt: skip
         status = leave.BAD_INPUT
     with contextlib.suppress(OSError):
-        os.write(2, told[:-1])
+        os.write(2, _own(bytes(told[:-1])))
     sys.exit(status if status >= 0 else 128 - status)
