@@ -49,7 +49,7 @@ def test_the_night_draws_more_and_records_what_it_finds(tmp_path: Path) -> None:
     assert "1 failed, 1 passed" in done.stdout, done.stdout + done.stderr
     *before, new = found.load(file)
     assert [one.problem.name for one in before] == [one.problem.name for one in found.load()]
-    assert new.problem.operation == "fp16.mul" and new.expected["y"].tolist() == [0x8000]
+    assert new.problem.operation.name == "fp16.mul" and new.expected["y"].tolist() == [0x8000]
     name = new.problem.name.removeprefix(found.PREFIX)
     assert f"test_planted.py::test_planted: recorded in {file} as {name}" in done.stdout
 
