@@ -41,14 +41,14 @@ _METADATA: dict[str, dict[str, Any]] = {
 }
 
 
-def library(module: str) -> Any:
+def loaded(module: str) -> Any:
     """matplotlib or a module of it. Raises: BitrowError: it is not installed."""
     return extra("plots", module, "matplotlib")
 
 
 @contextlib.contextmanager
 def _style(**more: Any) -> Iterator[None]:
-    matplotlib = library("matplotlib")
+    matplotlib = loaded("matplotlib")
     with matplotlib.rc_context():
         matplotlib.rcdefaults()
         matplotlib.rcParams.update({**_RC, **more})
@@ -63,8 +63,8 @@ def new(width: float, height: float, title: str = "") -> Iterator[Any]:
         BitrowError: matplotlib is not installed.
     """
     with _style():
-        figure = library("matplotlib.figure").Figure(figsize=(width, height), layout="constrained", dpi=144)
-        library("matplotlib.backends.backend_agg").FigureCanvasAgg(figure)
+        figure = loaded("matplotlib.figure").Figure(figsize=(width, height), layout="constrained", dpi=144)
+        loaded("matplotlib.backends.backend_agg").FigureCanvasAgg(figure)
         if title:
             figure.suptitle(title, x=0.01, ha="left", fontsize=11)
         yield figure
@@ -72,7 +72,7 @@ def new(width: float, height: float, title: str = "") -> Iterator[Any]:
 
 def ticks(axis: Any, form: str) -> None:
     """Label an axis' ticks: `form` is the format of a number `x`, or "k" for 20k and 1.5M."""
-    ticker = library("matplotlib.ticker")
+    ticker = loaded("matplotlib.ticker")
     axis.set_major_formatter(ticker.EngFormatter(sep="") if form == "k" else ticker.StrMethodFormatter(form))
 
 

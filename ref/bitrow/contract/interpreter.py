@@ -8,11 +8,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from bitrow.contract import arithmetic, sequences, sums, windows
 from bitrow.contract.encoding import FORMATS
-from bitrow.contract.frame import Frame, Value, together
+from bitrow.contract.frame import Frame, Result, single, together
 from bitrow.contract.program import Line
 from bitrow.errors import BitrowError
 from bitrow.oracle.arrays import Row, Words, map_words, need
@@ -53,7 +51,7 @@ def run(operation: Operation, config: Any, given: Mapping[str, Any], rows: Itera
     return out
 
 
-def _line(frame: Frame, line: Line) -> tuple[Words, Value]:
+def _line(frame: Frame, line: Line) -> Result:
     """The taps of a line, and the value that later lines read."""
     values = [frame.read(name) for name in line.operands]
     axes = together(line.axes)
@@ -64,6 +62,4 @@ def _line(frame: Frame, line: Line) -> tuple[Words, Value]:
     else:
         function = arithmetic.rounded(line, [value.format for value in values], frame.config)
     dtype = FORMATS[line.format](frame.config).dtype.type
-    shape = np.broadcast_shapes(*(value.along(axes).shape for value in values))
-    words = map_words(function, dtype, *(value.along(axes) for value in values)).reshape(shape)
-    return {line.name: words}, Value(words, axes, line.format)
+    return single(line, axes, map_words(function, dtype, *(value.along(axes) for value in values)))

@@ -117,6 +117,10 @@ class Program:
                 found.setdefault(line.name, line)
         return found
 
+    def named(self, name: str) -> Line:
+        """The first line of a name, a `let` among them."""
+        return next(line for line in self.lines if line.name == name)
+
     @property
     def conditions(self) -> frozenset[str]:
         return frozenset(name for line in self.lines for name, _ in line.guard)

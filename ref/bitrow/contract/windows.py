@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from bitrow.config import output_size
-from bitrow.contract.frame import Axes, Frame, Result, Value, single
+from bitrow.contract.frame import ROW_AXES, Axes, Frame, Result, Value, single
 from bitrow.contract.program import Line
 from bitrow.formats import FP16, FloatMode
 from bitrow.oracle import fp16, fxp, gather
@@ -23,54 +23,42 @@ def _by_row(frame: Frame, source: Value) -> dict[Row, Any]:
     return dict(zip(frame.rows[source.axes[0]], source.words.tolist(), strict=True))
 
 
-def _each(
-    frame: Frame, target: str, source: dict[Row, list[list[T]]], outside: T, reduce: Callable[[list[T], list[int]], Any]
-) -> list[Any]:
-    """`reduce` of each window's words and its kernel, for every target row, column and channel, in this order."""
+def _summed(
+    frame: Frame, axes: Axes, source: Value, outside: T, reduce: Callable[[list[T], list[int]], Any], dtype: type
+) -> np.ndarray:
+    """`reduce` of each window's words and its kernel, for every row, column and channel; a running index first (T2)."""
     plan = frame.operation.gather(frame.config, frame.given)
-    return [
+    target = frame.rows[next(axis for axis in axes if axis in ROW_AXES)]
+    rows = _by_row(frame, source)
+    values = [
         reduce(patch, kernel)
-        for row in frame.rows[target]
-        for groups in gather.patches(plan, source, row, outside)
+        for row in target
+        for groups in gather.patches(plan, rows, row, outside)
         for patch, kernels in zip(groups, plan.kernels, strict=True)
         for kernel in kernels
     ]
-
-
-def _shaped(frame: Frame, target: str, values: list[Any], dtype: type, *terms: int) -> np.ndarray:
-    plan = frame.operation.gather(frame.config, frame.given)
-    channels = len(plan.kernels) * len(plan.kernels[0])
-    words: np.ndarray = np.array(values, dtype).reshape(len(frame.rows[target]), len(plan.columns), channels, *terms)
-    return np.moveaxis(words, -1, 0) if terms else words
-
-
-def _terms(frame: Frame) -> int:
-    """Products of one sum."""
-    return len(frame.operation.gather(frame.config, frame.given).kernels[0][0])
+    shape = (len(target), len(plan.columns), len(plan.kernels) * len(plan.kernels[0]))
+    if axes[0] in ROW_AXES:
+        return np.array(values, dtype).reshape(shape)
+    return np.moveaxis(np.array(values, dtype).reshape(*shape, len(plan.kernels[0][0])), -1, 0)
 
 
 def _macs(frame: Frame, line: Line, axes: Axes, codes: Value, weight: Value) -> Result:
     """The sum of products in the accumulator (M1, M2)."""
     register = frame.config.accumulator
-    sums = _each(frame, axes[0], _by_row(frame, codes), 0, lambda x, w: fxp.mac(x, w, register))
-    words = _shaped(frame, axes[0], sums, np.int32)
-    return single(line, axes, words)
+    return single(line, axes, _summed(frame, axes, codes, 0, lambda x, w: fxp.mac(x, w, register), np.int32))
 
 
 def _clamped_macs(frame: Frame, line: Line, axes: Axes, codes: Value, weight: Value) -> Result:
     """The register after each product, clamped (M2 `saturate`)."""
     register = frame.config.accumulator
-    sums = _each(frame, axes[1], _by_row(frame, codes), 0, lambda x, w: fxp.mac_running(x, w, register))
-    words = _shaped(frame, axes[1], sums, np.int32, _terms(frame))
-    return single(line, axes, words)
+    return single(line, axes, _summed(frame, axes, codes, 0, lambda x, w: fxp.mac_running(x, w, register), np.int32))
 
 
 def _float_macs(frame: Frame, line: Line, axes: Axes, dy: Value, weight: Value) -> Result:
     """The FP32 sum of products of FP16 words and codes after each; nothing to read is skipped (C3)."""
     mode = frame.config.mode
-    sums = _each(frame, axes[1], _by_row(frame, dy), None, lambda x, w: running_sum(x, w, mode))
-    words = _shaped(frame, axes[1], sums, np.uint32, _terms(frame))
-    return single(line, axes, words)
+    return single(line, axes, _summed(frame, axes, dy, None, lambda x, w: running_sum(x, w, mode), np.uint32))
 
 
 def _order(a: int) -> int:
@@ -106,7 +94,6 @@ def _winners(frame: Frame, x: Value) -> list[tuple[int, int]]:
             for channel in range(x.words.shape[2]):
                 found.append(_winner([(cell[channel], place) for cell, place in cells]))
     return found
-
 
 
 def _maximum(frame: Frame, line: Line, axes: Axes, x: Value) -> Result:

@@ -20,7 +20,7 @@ def check_installed() -> None:
     Raises:
         BitrowError: matplotlib or jinja2 is not installed; naming the extra that has them.
     """
-    figures.library("matplotlib")
+    figures.loaded("matplotlib")
     _jinja()
 
 

@@ -98,8 +98,8 @@ def accuracy_memory(points: Sequence[Point], path: str | Path | None = None, tit
 
 
 def _legend(figure: Any, policies: list[str], kinds: list[str]) -> None:
-    line = figures.library("matplotlib.lines").Line2D
-    patch = figures.library("matplotlib.patches").Patch
+    line = figures.loaded("matplotlib.lines").Line2D
+    patch = figures.loaded("matplotlib.patches").Patch
     handles = [patch(color=COLOURS[i % len(COLOURS)], label=name) for i, name in enumerate(policies)]
     handles += [
         line([], [], marker=_MARKERS[i % len(_MARKERS)], color="#555555", linestyle="none", label=name)

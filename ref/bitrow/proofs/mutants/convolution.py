@@ -89,7 +89,7 @@ def _order(name: str, does: str, clause: str, *edits: Edit) -> Mutant:
 _CONSUMERS = "contract.sums:_partial_sums"
 ORDERS = (
     _order("products_reversed", "products are summed last to first where their order counts", "M2",
-           Edit(f"{_WINDOWS}_each", "reduce(patch, kernel)", "reduce(patch[::-1], kernel[::-1])")),
+           Edit(f"{_WINDOWS}_summed", "reduce(patch, kernel)", "reduce(patch[::-1], kernel[::-1])")),
     _order("tree_adds_halves", "a tree adds the two halves of a row, not adjacent pairs", "B2",
            Edit("oracle.reduce:tree", "range(0, level.shape[axis], 2)", "range(0, level.shape[axis] // 2)"),
            Edit("oracle.reduce:tree", "range(1, level.shape[axis], 2)",

@@ -80,12 +80,11 @@ def _is_unit(operation: Operation) -> bool:
 
 
 def _format_of(operation: Operation, name: str) -> str:
-    return next((line.format for line in operation.program.lines if line.name == name), "")
+    return "" if name.isdecimal() else operation.program.named(name).format
 
 
 def _rounded(case: Measured, line: Line, *operands: Operand) -> Found:
-    fmt, source = float_format(line.format, case.config), _format_of(case.operation, line.operands[0])
-    assert fmt is not None
+    fmt, source = arithmetic.rounder(line, case.config).fmt, _format_of(case.operation, line.operands[0])
     step = step_bins.rounded if _is_unit(case.operation) else layer_step
     yield step(_kind(line, source), list(operands), fmt, case.mode)
     if source == "reg":
@@ -107,7 +106,7 @@ def _widen(case: Measured, line: Line, x: np.ndarray) -> Found:
 def _product(case: Measured, line: Line, a: Operand, b: Operand) -> Found:
     factors = []
     for name, operand in zip(line.operands, (a, b), strict=True):
-        axes = next(one.axes for one in case.operation.program.lines if one.name == name)
+        axes = case.operation.program.named(name).axes
         places = tuple(slice(None) if axis in axes else None for axis in line.axes)
         factors.append(Exact(*(part[places] for part in decode(operand, case.mode.flush)[0])))
     case.known[line.name] = exact.mul(*factors)
@@ -115,9 +114,8 @@ def _product(case: Measured, line: Line, a: Operand, b: Operand) -> Found:
 
 
 def _tree(case: Measured, line: Line, source: Operand) -> Found:
-    fmt = float_format(line.format, case.config)
+    fmt = arithmetic.rounder(line, case.config).fmt
     at = next(i for i, axis in enumerate(line.axes) if axis.endswith(LEVEL))
-    assert fmt is not None
     yield from step_bins.tree(case.words, line.name.removesuffix(LEVEL), source, at, fmt, case.mode)
     found = step_bins.levels(case.words, line.name.removesuffix(LEVEL))
     root = decode(found[-1] if found else source, case.mode.flush)[0]
@@ -125,8 +123,7 @@ def _tree(case: Measured, line: Line, source: Operand) -> Found:
 
 
 def _running(case: Measured, line: Line, root: Exact) -> Found:
-    fmt, axes = float_format(line.format, case.config), case.operation.line(line.operands[0]).axes
-    assert fmt is not None
+    fmt, axes = arithmetic.rounder(line, case.config).fmt, case.operation.line(line.operands[0]).axes
     left = [axis for axis in axes if not axis.endswith(LEVEL)]
     if "row" in line.axes:
         terms = Exact(*(part.reshape(-1, part.shape[-1]) for part in root))
@@ -142,8 +139,7 @@ def _partial_sums(case: Measured, line: Line, dys: np.ndarray) -> Found:
 
 
 def _reciprocal(case: Measured, line: Line) -> Found:
-    fmt = float_format(line.format, case.config)
-    assert fmt is not None
+    fmt = arithmetic.rounder(line, case.config).fmt
     words = Arithmetic(fmt).reciprocal(case.operation.count(case.config, case.words))
     case.known[line.name] = np.asarray(words, np.uint16 if fmt == FP16 else np.uint32)
     yield {}
@@ -170,8 +166,7 @@ def _macs(case: Measured, line: Line, code: np.ndarray, weight: np.ndarray) -> F
 
 
 def _float_macs(case: Measured, line: Line, dy: np.ndarray, weight: np.ndarray) -> Found:
-    fmt = float_format(line.format, case.config)
-    assert fmt is not None
+    fmt = arithmetic.rounder(line, case.config).fmt
     terms = geometry.gradient_terms(case.config, dy, weight, case.hw)
     yield step_bins.running(case.words[line.name], terms, fmt, case.mode)
     yield {"padding": np.array(case.config.padding > 0)}

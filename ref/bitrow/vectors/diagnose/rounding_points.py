@@ -142,7 +142,7 @@ class Flow:
         """A number, or a line that no tensor holds: 1 / n."""
         if name.isdecimal():
             return softfloat.integer(int(name))
-        line = next(line for line in self.scene.operation.program.lines if line.name == name)
+        line = self.scene.operation.program.named(name)
         assert line.op == "reciprocal", line
         fmt = float_format(line.format, self.scene.config)
         assert fmt is not None
