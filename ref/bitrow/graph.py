@@ -11,73 +11,26 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from bitrow import typed
-from bitrow.config import (
-    AddConfig,
-    AvgPoolConfig,
-    BatchNormConfig,
-    ConvConfig,
-    LayerConfig,
-    LinearConfig,
-    MaxPoolConfig,
-    ReluConfig,
-    output_size,
-)
+from bitrow.config.base import MOST_ALONG, LayerConfig, LayerSize, Shape, check_values
+from bitrow.config.conv import ConvSize
+from bitrow.config.linear import LinearSize
 from bitrow.errors import BitrowError
 from bitrow.formats import FloatMode
 
 INPUT = "input"  # the name of the network's input wherever a node's name may stand
 
-Shape = tuple[int, int, int]
-
-# What no accelerator of this kind has: beyond it a network is a mistake, or made to fill memory.
-MOST_LAYERS = 1 << 11
-MOST_ALONG = 1 << 16  # of a side, channels, a kernel, a stride, a padding
-MOST_VALUES = 1 << 28  # of a map or of weights
+MOST_LAYERS = 1 << 11  # no accelerator of this kind has more
 
 # A name becomes a file, a SystemVerilog package and a C macro, so it must be an identifier in all three.
 _NAME = re.compile(r"[a-z][a-z0-9_]*")
 
 
 @dataclass(frozen=True)
-class ConvSize:
-    """Size of a convolution: kernel rows and columns, output channels, and which parameters it has.
-
-    `per_channel`: one weight scale for each output channel (SPEC.md F8); `bias`: an FP16 bias (D3).
-
-    Raises:
-        BitrowError: a field of another type.
-    """
-
-    kh: int
-    kw: int
-    c_out: int
-    per_channel: bool = False
-    bias: bool = False
-
-    def __post_init__(self) -> None:
-        typed.coerce_fields(self, "convolution size")
-
-
-@dataclass(frozen=True)
-class LinearSize:
-    """Size of a classifier head: its number of outputs.
-
-    Raises:
-        BitrowError: no int.
-    """
-
-    c_out: int
-
-    def __post_init__(self) -> None:
-        typed.coerce_fields(self, "head size")
-
-
-@dataclass(frozen=True)
 class Node:
     """One layer of a network: its name, its configuration, the nodes it reads and its size.
 
-    `inputs` are names of earlier nodes or `INPUT`: two for an add (operand, shortcut), one for any other
-    layer. `size` is a ConvSize for a convolution, a LinearSize for a head, None for the rest.
+    `inputs` are names of earlier nodes or `INPUT`, as many as the configuration's `arity` (an add: operand, shortcut).
+    `size` is of the configuration's `size_type`.
 
     Raises:
         BitrowError: a field of another type.
@@ -86,7 +39,7 @@ class Node:
     name: str
     config: LayerConfig
     inputs: tuple[str, ...]
-    size: ConvSize | LinearSize | None = None
+    size: LayerSize | None = None
 
     def __post_init__(self) -> None:
         typed.coerce_fields(self, f"layer {typed.shown(self.name)}")
@@ -123,7 +76,7 @@ class Network:
             raise BitrowError(f"{self.name} input_shape: found {self.input_shape}, expected h, w, c from 1")
         if len(self.nodes) > MOST_LAYERS:
             raise BitrowError(f"{self.name}: found {len(self.nodes):,} layers, expected at most {MOST_LAYERS:,}")
-        _check_values(f"{self.name} input_shape", self.input_shape)
+        check_values(f"{self.name} input_shape", self.input_shape)
         object.__setattr__(self, "_shapes", tuple(_infer(self).items()))
         _check_consumers(self)
 
@@ -153,16 +106,21 @@ def consumers(network: Network) -> dict[str, tuple[str, ...]]:
     return {name: tuple(readers) for name, readers in found.items()}
 
 
+def weight_shape(network: Network, node: Node) -> tuple[int, ...]:
+    """Shape of a layer's weights, [kh, kw, c_in/groups, c_out] or [in, out], () without weights."""
+    return node.config.weight_shape(node.size, shapes(network)[node.inputs[0]])
+
+
 def kernel_shape(network: Network, node: Node) -> tuple[int, int, int, int]:
     """Shape [kh, kw, c_in/groups, c_out] of a convolution's weights.
 
     Raises:
         BitrowError: the node is no convolution.
     """
-    if not (isinstance(node.config, ConvConfig) and isinstance(node.size, ConvSize)):
+    if not isinstance(node.size, ConvSize):
         raise BitrowError(f"{network.name} {node.name}: found no convolution, expected one")
-    c_in = shapes(network)[node.inputs[0]][2]
-    return node.size.kh, node.size.kw, c_in // node.config.groups, node.size.c_out
+    kh, kw, c_in, c_out = weight_shape(network, node)
+    return kh, kw, c_in, c_out
 
 
 def linear_shape(network: Network, node: Node) -> tuple[int, int]:
@@ -173,8 +131,8 @@ def linear_shape(network: Network, node: Node) -> tuple[int, int]:
     """
     if not isinstance(node.size, LinearSize):
         raise BitrowError(f"{network.name} {node.name}: found no head, expected one")
-    h, w, c = shapes(network)[node.inputs[0]]
-    return h * w * c, node.size.c_out
+    inputs, outputs = weight_shape(network, node)
+    return inputs, outputs
 
 
 class Summary(NamedTuple):
@@ -192,14 +150,8 @@ def describe(network: Network) -> list[Summary]:
     rows = []
     for node in network.nodes:
         shape = shapes(network)[node.name]
-        weights = macs = 0
-        if isinstance(node.config, ConvConfig):
-            kh, kw, c_in, c_out = kernel_shape(network, node)
-            weights = kh * kw * c_in * c_out
-            macs = weights * shape[0] * shape[1]
-        elif isinstance(node.config, LinearConfig):
-            c_in, c_out = linear_shape(network, node)
-            weights = macs = c_in * c_out
+        weights = math.prod(weight_shape(network, node) or (0,))
+        macs = weights * shape[0] * shape[1]
         kind = type(node.config).__name__.removesuffix("Config").lower()
         rows.append(Summary(node.name, kind, shape, weights, macs))
     return rows
@@ -217,89 +169,24 @@ def _infer(network: Network) -> dict[str, Shape]:
             if name not in found:
                 raise BitrowError(f"{where}: found input {name!r}, expected {INPUT!r} or an earlier layer")
         _check_size(where, node)
-        found[node.name] = _output_shape(where, node, [found[name] for name in node.inputs])
-        _check_values(where, found[node.name])
+        found[node.name] = node.config.output_shape(where, node.size, [found[name] for name in node.inputs])
+        check_values(where, found[node.name])
     return found
 
 
 def _check_size(where: str, node: Node) -> None:
-    arity = 2 if isinstance(node.config, AddConfig) else 1
-    if len(node.inputs) != arity:
-        raise BitrowError(f"{where}: found {len(node.inputs)} inputs, expected {arity}")
-    kind = type(node.config).__name__
-    expected = {"ConvConfig": ConvSize, "LinearConfig": LinearSize}.get(kind, type(None))
+    config = node.config
+    if not (len(node.inputs) == config.arity or (config.arity is None and len(node.inputs) > 1)):
+        raise BitrowError(f"{where}: found {len(node.inputs)} inputs, expected {config.arity or '2 or more'}")
+    expected = config.size_type or type(None)
     if type(node.size) is not expected:
-        raise BitrowError(f"{where} size: found {node.size}, expected {expected.__name__} for {kind}")
-    if isinstance(node.size, ConvSize) and min(node.size.kh, node.size.kw, node.size.c_out) < 1:
-        raise BitrowError(f"{where} size: found {node.size}, expected kernel and channels from 1 up")
-    _check_window(where, node.config)
-    if isinstance(node.size, LinearSize) and node.size.c_out < 1:
-        raise BitrowError(f"{where} size: found {node.size.c_out} outputs, expected 1 or more")
-
-
-def _check_values(where: str, shape: tuple[int, ...], what: str = "a map") -> None:
-    if max(shape) > MOST_ALONG or math.prod(shape) > MOST_VALUES:
-        found = "x".join(map(str, shape))
         raise BitrowError(
-            f"{where}: found {what} of {found}, expected sides up to {MOST_ALONG:,} and up to {MOST_VALUES:,} values"
+            f"{where} size: found {node.size}, expected {expected.__name__} for {type(config).__name__}"
         )
-
-
-def _check_window(where: str, config: LayerConfig) -> None:
-    """Refuse a stride or padding that is out of all proportion."""
     for name in ("stride", "padding", "kernel"):
         value = getattr(config, name, None)
         if value is not None and value > MOST_ALONG:
             raise BitrowError(f"{where} {name}: found {value}, expected at most {MOST_ALONG:,}")
-
-
-def _window(where: str, shape: Shape, kernel: tuple[int, int], stride: int, padding: int) -> tuple[int, int]:
-    h, w, _ = shape
-    rows = output_size(h, kernel[0], stride, padding)
-    columns = output_size(w, kernel[1], stride, padding)
-    if rows < 1 or columns < 1:
-        raise BitrowError(
-            f"{where}: found a {kernel[0]}x{kernel[1]} window on a {h}x{w} map padded by {padding}, "
-            f"expected it to fit"
-        )
-    return rows, columns
-
-
-def _conv_shape(where: str, config: ConvConfig, size: ConvSize, shape: Shape) -> Shape:
-    if shape[2] % config.groups:
-        raise BitrowError(
-            f"{where}: found {shape[2]} input channels, expected a multiple of {config.groups} groups"
-        )
-    kernel = (size.kh, size.kw, shape[2] // config.groups, size.c_out)
-    _check_values(where, kernel, "weights")
-    config.check(where, kernel)
-    return (*_window(where, shape, (size.kh, size.kw), config.stride, config.padding), size.c_out)
-
-
-def _output_shape(where: str, node: Node, inputs: list[Shape]) -> Shape:
-    shape = inputs[0]
-    match node.config, node.size:
-        case ConvConfig() as config, ConvSize() as size:
-            return _conv_shape(where, config, size, shape)
-        case LinearConfig(), LinearSize() as size:
-            _check_values(where, (*shape, size.c_out), "weights")
-            return 1, 1, size.c_out
-        case MaxPoolConfig() as config, None:
-            kernel = (config.kernel, config.kernel)
-            return (*_window(where, shape, kernel, config.stride, config.padding), shape[2])
-        case AvgPoolConfig(kernel=None), None:
-            return 1, 1, shape[2]
-        case AvgPoolConfig(kernel=int(kernel)), None:
-            return (*_window(where, shape, (kernel, kernel), kernel, 0), shape[2])
-        case AddConfig(), None:
-            if inputs[0] != inputs[1]:
-                raise BitrowError(
-                    f"{where}: found operands {inputs[0]} and {inputs[1]}, expected equal shapes"
-                )
-            return shape
-        case ((BatchNormConfig() | ReluConfig()), None):
-            return shape
-    raise BitrowError(f"{where}: found config {type(node.config).__name__}, expected a layer's config")
 
 
 def _check_consumers(network: Network) -> None:

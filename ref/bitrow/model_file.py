@@ -18,12 +18,11 @@ import jax.numpy as jnp
 import numpy as np
 from safetensors.numpy import save as save_tensors
 
-from bitrow.config import LinearConfig
+from bitrow.config import ArraySpec, LinearConfig
 from bitrow.errors import BitrowError
 from bitrow.files import write_bytes
 from bitrow.graph import Network, shapes
 from bitrow.parameters import (
-    ArraySpec,
     LayerParams,
     check_params,
     check_values,

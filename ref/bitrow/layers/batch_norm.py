@@ -351,6 +351,11 @@ def _backward(config: BatchNormConfig, up: Upstream) -> Gradients:
     return Gradients((dx,), BatchNormGrad(dgamma, dbeta))
 
 
-LAYER = Layer(_forward, _backward, lambda config: BatchParams if _batch(config) else FrozenParams, _batch)
+def _check(where: str, config: BatchNormConfig, params: FrozenParams | BatchParams) -> None:
+    if isinstance(params, BatchParams) and float(params.eps) < 0:
+        raise BitrowError(f"{where} eps: found {float(params.eps)!r}, expected 0 or more")
+
+
+LAYER = Layer(_forward, _backward, lambda config: BatchParams if _batch(config) else FrozenParams, _batch, check=_check)
 
 guard(__name__)

@@ -16,7 +16,15 @@ from bitrow.config import ConvConfig, output_size
 from bitrow.doors import guard
 from bitrow.errors import BitrowError
 from bitrow.formats import Gradient, QuantRounding
-from bitrow.host import check_scale, exact_fp16, integer_codes, inverse_scale, product_scale, product_scales
+from bitrow.host import (
+    FP16_MIN_NORMAL,
+    check_scale,
+    exact_fp16,
+    integer_codes,
+    inverse_scale,
+    product_scale,
+    product_scales,
+)
 from bitrow.layers.frozen import zero_cotangent
 from bitrow.layers.layer import Gradients, Layer, Upstream
 from bitrow.ops import fp16, fxp, lfsr, mac, meshes, reduce
@@ -437,6 +445,26 @@ def _backward(config: ConvConfig, up: Upstream) -> Gradients:
     return Gradients((backward(config, up.params, up.saved, up.dy, up.tap, start),))
 
 
-LAYER = Layer(_forward, _backward, lambda config: ConvParams)
+def _check(where: str, config: ConvConfig, params: ConvParams) -> None:
+    """Refuse values that the contract does not allow (SPEC.md F7, F8, D3, Q3)."""
+    code, fmt = np.asarray(params.weight_code), config.weight_format
+    if code.min() < fmt.min or code.max() > fmt.max:
+        raise BitrowError(
+            f"{where} weight_code: found {code.min()} to {code.max()}, expected {fmt.min} to {fmt.max}"
+        )
+    for name in ("x_inv_scale", "w_scale", "dy_inv_scale"):
+        for value in np.asarray(getattr(params, name)).reshape(-1):
+            check_scale(where, name, float(value))
+    for name in ("scale", "dx_scale"):
+        if getattr(params, name) is None:
+            continue
+        for value in np.asarray(getattr(params, name), np.float64).reshape(-1):
+            if not FP16_MIN_NORMAL <= value < np.inf:
+                raise BitrowError(f"{where} {name}: found {value!s}, expected a positive normal FP16 number")
+    if int(params.seed) == 0:
+        raise BitrowError(f"{where} seed: found 0, expected 1 to 65535")
+
+
+LAYER = Layer(_forward, _backward, lambda config: ConvParams, check=_check)
 
 guard(__name__)

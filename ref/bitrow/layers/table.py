@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import get_args
 
 from bitrow.config import (
     AddConfig,
@@ -27,7 +26,7 @@ def _complete(layers: Mapping[type, Layer]) -> Mapping[type, Layer]:
     Raises:
         BitrowError: naming what is missing.
     """
-    for config in get_args(LayerConfig):
+    for config in LayerConfig.__subclasses__():
         if config not in layers:
             raise BitrowError(f"layers: found none for {config.__name__}, expected one")
     return layers

@@ -20,6 +20,10 @@ from bitrow.errors import BitrowError
 _MOST = 1 << 11  # records in a list: no file of ours has more, and refusing them takes no time
 
 
+class Open:
+    """A base of records, one of whose subclasses stands where it is declared."""
+
+
 class Plain:
     """A base of records without "type": no other could stand in their place.
 
@@ -53,8 +57,8 @@ def read(kind: Any, value: Any, where: str, join: str = " ") -> Any:
 
 def _read(hint: Any, value: Any, path: str, join: str = ".") -> Any:
     origin = typing.get_origin(hint)
-    if origin in (types.UnionType, typing.Union):
-        options = typing.get_args(hint)
+    options = _options(hint)
+    if options:
         if value is None and type(None) in options:
             return None
         return _read(_choose(options, value, path), value, path, join)
@@ -65,6 +69,13 @@ def _read(hint: Any, value: Any, path: str, join: str = ".") -> Any:
     if isinstance(hint, type) and issubclass(hint, enum.Enum):
         return _member(hint, value, path)
     return _record(hint, value, path, join) if is_dataclass(hint) else value
+
+
+def _options(hint: Any) -> tuple[Any, ...]:
+    """The types that may stand where `hint` is declared, () if it is one itself."""
+    if typing.get_origin(hint) in (types.UnionType, typing.Union):
+        return tuple(kind for option in typing.get_args(hint) for kind in _options(option) or (option,))
+    return tuple(hint.__subclasses__()) if isinstance(hint, type) and Open in hint.__bases__ else ()
 
 
 def _choose(options: tuple[Any, ...], value: Any, path: str) -> Any:

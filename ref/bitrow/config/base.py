@@ -1,0 +1,109 @@
+"""What every layer's configuration declares: inputs, size, shape, arrays. A new kind is a subclass (SPEC.md C1).
+
+Standard library only. A configuration is hashable and holds everything about a layer but its size and its arrays.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any, ClassVar, NamedTuple
+
+from bitrow import typed
+from bitrow.errors import BitrowError
+from bitrow.reading.records import Open
+
+Shape = tuple[int, int, int]  # h, w, c
+
+# What no accelerator of this kind has: beyond it a network is a mistake, or made to fill memory.
+MOST_ALONG = 1 << 16  # of a side, channels, a kernel, a stride, a padding
+MOST_VALUES = 1 << 28  # of a map or of weights
+
+
+class ArraySpec(NamedTuple):
+    """Dtype name and shape of one parameter array."""
+
+    dtype: str
+    shape: tuple[int, ...]
+
+
+class LayerSize(Open):
+    """What beside its inputs gives a layer's weights their shape. Each kind of weights has a subclass."""
+
+
+class LayerConfig(Open):
+    """A kind of layer, as a network, a model file and a row pipeline ask for it.
+
+    `label` is its name in messages, `arity` the number of its inputs, None for two or more, `size_type` the
+    `LayerSize` that its nodes hold.
+    """
+
+    label: ClassVar[str]
+    arity: ClassVar[int | None] = 1
+    size_type: ClassVar[type[LayerSize] | None] = None
+
+    def __init_subclass__(cls, **keywords: Any) -> None:
+        super().__init_subclass__(**keywords)
+        for name in ("label", "output_shape"):
+            if getattr(cls, name, None) is getattr(LayerConfig, name, None):
+                raise BitrowError(f"{cls.__name__}: found no {name}, expected one")
+
+    def __post_init__(self) -> None:
+        typed.coerce_fields(self, self.label)
+
+    def output_shape(self, where: str, size: Any, inputs: Sequence[Shape]) -> Shape:
+        """Shape of the result, for inputs of these shapes.
+
+        Raises:
+            BitrowError: beginning with `where`, for shapes that do not fit.
+        """
+        raise NotImplementedError
+
+    def weight_shape(self, size: Any, shape: Shape) -> tuple[int, ...]:
+        """Shape of the weights on a first input of `shape`, () without weights."""
+        return ()
+
+    def arrays(self, size: Any, shape: Shape, channels: int) -> dict[str, ArraySpec]:
+        """The parameter arrays by field name, for a first input of `shape` and a result of `channels`."""
+        return {}
+
+
+def positive(layer: str, name: str, value: int, least: int) -> None:
+    """Refuse a number below `least`."""
+    if value < least:
+        raise BitrowError(f"{layer} {name}: found {value}, expected {least} or more")
+
+
+def check_values(where: str, shape: tuple[int, ...], what: str = "a map") -> None:
+    """Refuse a map or weights out of all proportion."""
+    if max(shape) > MOST_ALONG or math.prod(shape) > MOST_VALUES:
+        found = "x".join(map(str, shape))
+        raise BitrowError(
+            f"{where}: found {what} of {found}, expected sides up to {MOST_ALONG:,} and up to {MOST_VALUES:,} values"
+        )
+
+
+@typed.arguments
+def output_size(size: int, kernel: int, stride: int, padding: int) -> int:
+    """Rows (or columns) that a window of `kernel` makes of `size` (SPEC.md C1); below 1 where none fits.
+
+    Raises:
+        BitrowError: naming the argument; one that is no int.
+    """
+    return (size + 2 * padding - kernel) // stride + 1
+
+
+def window_size(where: str, shape: Shape, kernel: tuple[int, int], stride: int, padding: int) -> tuple[int, int]:
+    """Rows and columns of a windowed layer's result.
+
+    Raises:
+        BitrowError: beginning with `where`, where no window fits.
+    """
+    h, w, _ = shape
+    rows = output_size(h, kernel[0], stride, padding)
+    columns = output_size(w, kernel[1], stride, padding)
+    if rows < 1 or columns < 1:
+        raise BitrowError(
+            f"{where}: found a {kernel[0]}x{kernel[1]} window on a {h}x{w} map padded by {padding}, expected it to fit"
+        )
+    return rows, columns

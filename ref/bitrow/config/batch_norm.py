@@ -1,0 +1,51 @@
+"""Batch norm (SPEC.md B)."""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from bitrow.config.base import ArraySpec, LayerConfig, Shape
+from bitrow.errors import BitrowError
+from bitrow.formats import FP16, FP32, Float, FloatMode
+
+
+class Statistics(enum.Enum):
+    """Where batch norm takes mean and variance from (SPEC.md B1, B2)."""
+
+    FROZEN = "frozen"
+    BATCH = "batch"
+
+
+@dataclass(frozen=True)
+class BatchNormConfig(LayerConfig):
+    """Batch norm with frozen or batch statistics (SPEC.md B1, or B2 and B3).
+
+    `fma` fuses the per-element multiply and add; `accumulator` is FP16 or FP32, for batch statistics.
+
+    Raises:
+        BitrowError: an accumulator that is neither FP16 nor FP32, a field of another type.
+    """
+
+    label = "batch norm"
+
+    statistics: Statistics = Statistics.FROZEN
+    fma: bool = False
+    accumulator: Float = FP32
+    mode: FloatMode = FloatMode()
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.accumulator not in (FP16, FP32):
+            raise BitrowError(f"batch norm accumulator: found {self.accumulator}, expected FP16 or FP32")
+
+    def output_shape(self, where: str, size: None, inputs: Sequence[Shape]) -> Shape:
+        return inputs[0]
+
+    def arrays(self, size: None, shape: Shape, channels: int) -> dict[str, ArraySpec]:
+        """FP16 a and b of frozen statistics (B1), else FP32 gamma, beta and eps (B2)."""
+        if self.statistics is Statistics.FROZEN:
+            return dict.fromkeys(("a", "b"), ArraySpec("float16", (channels,)))
+        vector = ArraySpec("float32", (channels,))
+        return {"gamma": vector, "beta": vector, "eps": ArraySpec("float32", ())}

@@ -1,0 +1,153 @@
+"""The frozen FXP convolution (SPEC.md Q, M, D, C)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from bitrow import typed
+from bitrow.config.base import (
+    ArraySpec,
+    LayerConfig,
+    LayerSize,
+    Shape,
+    check_values,
+    positive,
+    window_size,
+)
+from bitrow.errors import BitrowError
+from bitrow.formats import (
+    FXP4,
+    AccOverflow,
+    Accumulator,
+    Dequantize,
+    FloatMode,
+    Fxp,
+    Gradient,
+    QuantRounding,
+    magnitude_bound,
+)
+
+KernelShape = tuple[int, int, int, int]  # kh, kw, c_in/groups, c_out
+
+
+@dataclass(frozen=True)
+class ConvSize(LayerSize):
+    """Size of a convolution: kernel rows and columns, output channels, and which parameters it has.
+
+    `per_channel`: one weight scale for each output channel (SPEC.md F8); `bias`: an FP16 bias (D3).
+
+    Raises:
+        BitrowError: a field of another type.
+    """
+
+    kh: int
+    kw: int
+    c_out: int
+    per_channel: bool = False
+    bias: bool = False
+
+    def __post_init__(self) -> None:
+        typed.coerce_fields(self, "convolution size")
+
+
+@dataclass(frozen=True)
+class ConvConfig(LayerConfig):
+    """A frozen FXP convolution: square stride and padding, groups (SPEC.md Q, M, D, C).
+
+    `x_format`, `weight_format`, `dy_format` are the code formats of input, weights and output gradient;
+    `fold` moves a per-channel weight scale into dy before it is quantized (C2).
+
+    Raises:
+        BitrowError: stride or groups below 1, negative padding, a field of another type.
+    """
+
+    label = "convolution"
+    size_type = ConvSize
+
+    stride: int = 1
+    padding: int = 0
+    groups: int = 1
+    x_format: Fxp = FXP4
+    weight_format: Fxp = FXP4
+    dy_format: Fxp = FXP4
+    accumulator: Accumulator = Accumulator()
+    dequantize: Dequantize = Dequantize.FUSED
+    gradient: Gradient = Gradient.FXP
+    dy_rounding: QuantRounding = QuantRounding.NEAREST_EVEN
+    fold: bool = False
+    mode: FloatMode = FloatMode()
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        positive(self.label, "stride", self.stride, 1)
+        positive(self.label, "groups", self.groups, 1)
+        positive(self.label, "padding", self.padding, 0)
+
+    def bounds(self, kernel_shape: tuple[int, ...]) -> tuple[int, int]:
+        """Worst-case |acc| of M2, forward and of the input gradient, for `[kh, kw, c_in/groups, c_out]`.
+
+        Raises:
+            BitrowError: a shape that is not four ints.
+        """
+        kernel_shape = typed.coerce("convolution kernel_shape", KernelShape, kernel_shape)
+        kh, kw, c_in_group, c_out = kernel_shape
+        forward = magnitude_bound(kh * kw * c_in_group, self.x_format, self.weight_format)
+        terms = kh * kw * (c_out // self.groups)
+        return forward, magnitude_bound(terms, self.dy_format, self.weight_format)
+
+    def check(self, layer: str, kernel_shape: tuple[int, ...]) -> None:
+        """Refuse a kernel that the groups do not divide or the accumulator cannot hold (SPEC.md M2).
+
+        Raises:
+            BitrowError: naming `layer`, the bound and the accumulator's range; a shape that is not four ints from 1.
+        """
+        kernel_shape = typed.coerce(f"{layer} kernel_shape", KernelShape, kernel_shape)
+        if min(kernel_shape) < 1:
+            raise BitrowError(f"{layer} kernel_shape: found {kernel_shape}, expected four ints from 1")
+        if kernel_shape[3] % self.groups:
+            raise BitrowError(
+                f"{layer}: found {kernel_shape[3]} output channels, expected a multiple of {self.groups} groups"
+            )
+        if self.accumulator.overflow is not AccOverflow.ERROR:
+            return
+        forward, gradient = self.bounds(kernel_shape)
+        bound = forward if self.gradient is Gradient.FP16 else max(forward, gradient)
+        if bound > self.accumulator.max:
+            raise BitrowError(
+                f"{layer}: accumulator of {self.accumulator.bits} bits holds {self.accumulator.max}, "
+                f"expected room for the worst case {bound}; widen it or choose wrap or saturate"
+            )
+
+    def weight_shape(self, size: ConvSize, shape: Shape) -> KernelShape:
+        """`[kh, kw, c_in/groups, c_out]`."""
+        return size.kh, size.kw, shape[2] // self.groups, size.c_out
+
+    def output_shape(self, where: str, size: ConvSize, inputs: Sequence[Shape]) -> Shape:
+        (shape,) = inputs
+        if min(size.kh, size.kw, size.c_out) < 1:
+            raise BitrowError(f"{where} size: found {size}, expected kernel and channels from 1 up")
+        if shape[2] % self.groups:
+            raise BitrowError(f"{where}: found {shape[2]} input channels, expected a multiple of {self.groups} groups")
+        kernel = self.weight_shape(size, shape)
+        check_values(where, kernel, "weights")
+        self.check(where, kernel)
+        return (*window_size(where, shape, (size.kh, size.kw), self.stride, self.padding), size.c_out)
+
+    def arrays(self, size: ConvSize, shape: Shape, channels: int) -> dict[str, ArraySpec]:
+        """Codes of the weights, FP16 scales and bias (F7, F8, D3), the seed of Q3."""
+        per_channel = ArraySpec("float16", (channels,) if size.per_channel else ())
+        scalar = ArraySpec("float16", ())
+        found = {
+            "weight_code": ArraySpec("int8" if self.weight_format.signed else "uint8", self.weight_shape(size, shape)),
+            "x_inv_scale": scalar,
+            "scale": per_channel,
+            "w_scale": per_channel,
+            "dy_inv_scale": scalar,
+            "seed": ArraySpec("uint16", ()),
+        }
+        if self.gradient is Gradient.FXP and (self.fold or not size.per_channel):
+            found["dx_scale"] = scalar
+        if size.bias:
+            found["bias"] = ArraySpec("float16", (channels,))
+        return found

@@ -1,0 +1,57 @@
+"""The classifier head (SPEC.md A4)."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from bitrow import typed
+from bitrow.config.base import ArraySpec, LayerConfig, LayerSize, Shape, check_values
+from bitrow.errors import BitrowError
+from bitrow.formats import FloatMode
+
+
+@dataclass(frozen=True)
+class LinearSize(LayerSize):
+    """Size of a classifier head: its number of outputs.
+
+    Raises:
+        BitrowError: no int.
+    """
+
+    c_out: int
+
+    def __post_init__(self) -> None:
+        typed.coerce_fields(self, "head size")
+
+
+@dataclass(frozen=True)
+class LinearConfig(LayerConfig):
+    """Classifier head (SPEC.md A4).
+
+    Raises:
+        BitrowError: a mode that is none.
+    """
+
+    label = "head"
+    size_type = LinearSize
+
+    mode: FloatMode = FloatMode()
+
+    def weight_shape(self, size: LinearSize, shape: Shape) -> tuple[int, int]:
+        """`[in, out]`: the input is read flattened in row-major order."""
+        return math.prod(shape), size.c_out
+
+    def output_shape(self, where: str, size: LinearSize, inputs: Sequence[Shape]) -> Shape:
+        if size.c_out < 1:
+            raise BitrowError(f"{where} size: found {size.c_out} outputs, expected 1 or more")
+        check_values(where, (*inputs[0], size.c_out), "weights")
+        return 1, 1, size.c_out
+
+    def arrays(self, size: LinearSize, shape: Shape, channels: int) -> dict[str, ArraySpec]:
+        """FP16 weights and an FP32 bias."""
+        return {
+            "weight": ArraySpec("float16", self.weight_shape(size, shape)),
+            "bias": ArraySpec("float32", (channels,)),
+        }

@@ -1,0 +1,29 @@
+"""The residual add (SPEC.md A2)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from bitrow.config.base import LayerConfig, Shape
+from bitrow.errors import BitrowError
+from bitrow.formats import FloatMode
+
+
+@dataclass(frozen=True)
+class AddConfig(LayerConfig):
+    """Residual add of two maps (SPEC.md A2).
+
+    Raises:
+        BitrowError: a mode that is none.
+    """
+
+    label = "add"
+    arity = 2
+
+    mode: FloatMode = FloatMode()
+
+    def output_shape(self, where: str, size: None, inputs: Sequence[Shape]) -> Shape:
+        if inputs[0] != inputs[1]:
+            raise BitrowError(f"{where}: found operands {inputs[0]} and {inputs[1]}, expected equal shapes")
+        return inputs[0]
