@@ -233,7 +233,7 @@ _DELETE = object()
 BAD_JSON = {
     "not a record": (_set(["nodes", 0], 3), "network.nodes[0]: found '3', expected a Node"),
     "no list": (_set(["nodes"], 3), "network.nodes: found 3, expected a list"),
-    "unknown layer": (_set(["nodes", 0, "config", "type"], "Magic"), "'Magic', expected one of ConvConfig"),
+    "unknown layer": (_set(["nodes", 0, "config", "type"], "Magic"), "'Magic', expected one of AddConfig"),
     "missing field": (_set(["nodes", 0, "config", "fold"], _DELETE), "config: found no field 'fold'"),
     "unknown field": (_set(["nodes", 0, "config", "turbo"], 1), "config: found field 'turbo', expected one of stride"),
     "wrong type": (_set(["nodes", 0, "config", "stride"], 1.5), "convolution stride: found 1.5, expected an int"),

@@ -84,7 +84,7 @@ def _choose(options: tuple[Any, ...], value: Any, path: str) -> Any:
         return next(kind for kind in options if kind is not type(None))
     name = value.get("type") if isinstance(value, dict) else value
     if not isinstance(name, str) or name not in records:
-        raise BitrowError(f"{path}: found {str(name)[:40]!r}, expected one of {', '.join(records)}")
+        raise BitrowError(f"{path}: found {str(name)[:40]!r}, expected one of {', '.join(sorted(records))}")
     return records[name]
 
 
