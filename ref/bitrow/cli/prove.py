@@ -81,12 +81,13 @@ def merge(
 
 
 @click.command(cls=Command)
-@option("--set", "folder", type=PLACE, default=Path("golden/v1"), show_default=True, metavar="DIR", section="Vectors",
-        help="The vector set that has to find them.")  # fmt: skip
+@option("--set", "folders", type=PLACE, multiple=True, default=(Path("golden/v1"), Path("golden/v2")), metavar="DIR",
+        show_default="golden/v1 and golden/v2", section="Vectors",
+        help="A vector set that has to find them, with the others given.")  # fmt: skip
 @options.json_file
 @options.markdown
 @options.quiet
-def mutants(folder: Path, json_file: Path | None, markdown: Path | None, quiet: bool) -> None:
+def mutants(folders: tuple[Path, ...], json_file: Path | None, markdown: Path | None, quiet: bool) -> None:
     """Find each deliberate fault, by a case and by a property.
 
     The faults are put into the oracle of the datapath and into the row pipeline, one at a time.
@@ -94,7 +95,7 @@ def mutants(folder: Path, json_file: Path | None, markdown: Path | None, quiet: 
     needs.jax()
     from bitrow.proofs.mutants.command import mutants as judge
 
-    _end(judge(folder, json_file=json_file, markdown=markdown, quiet=quiet))
+    _end(judge(folders, json_file=json_file, markdown=markdown, quiet=quiet))
 
 
 @click.command(cls=Command)

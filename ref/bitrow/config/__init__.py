@@ -6,7 +6,9 @@ A module a layer; `base` says what each declares. Standard library only.
 from bitrow.config.activation import ReluConfig
 from bitrow.config.base import ArraySpec, LayerConfig, LayerSize, Shape, output_size
 from bitrow.config.batch_norm import BatchNormConfig, Statistics
+from bitrow.config.concat import ConcatConfig
 from bitrow.config.conv import ConvConfig, ConvSize, KernelShape
+from bitrow.config.hard_swish import HardSwishConfig
 from bitrow.config.linear import LinearConfig, LinearSize
 from bitrow.config.pool import AvgPoolConfig, MaxPoolConfig
 from bitrow.config.residual import AddConfig
@@ -16,8 +18,10 @@ __all__ = [
     "ArraySpec",
     "AvgPoolConfig",
     "BatchNormConfig",
+    "ConcatConfig",
     "ConvConfig",
     "ConvSize",
+    "HardSwishConfig",
     "KernelShape",
     "LayerConfig",
     "LayerSize",

@@ -137,6 +137,18 @@ def relu_passes(x: int, six: bool = False) -> int:
     return int(fp16.is_positive(x) and not (six and x >= _SIX))
 
 
+_THREE, _ONE = (softfloat.round_number(FP16, softfloat.integer(value)) for value in (3, 1))
+
+
+def ramp(slope: int, x: int) -> int:
+    """A6's derivative at x: `slope` where -3 < x < 3, 0 below, 1 above, NaN for NaN."""
+    if fp16.is_nan(x):
+        return FP16.nan_bits
+    if x & ~FP16.sign_mask < _THREE:
+        return slope
+    return 0 if x & FP16.sign_mask else _ONE
+
+
 def settled(line: Line, config: Any) -> Scalar:
     """An operation of words that rounds nothing: it selects, or makes codes."""
     match line.op:
@@ -148,17 +160,20 @@ def settled(line: Line, config: Any) -> Scalar:
             fmt = float_format(line.format, config)
             assert fmt is not None, line
             return functools.partial(positive_part, fmt)
-        case "relu":
-            return functools.partial(relu, six=config.six)
-        case "passes":
-            return functools.partial(relu_passes, six=config.six)
+        case "relu" | "relu6":
+            return functools.partial(relu, six=line.op == "relu6")
+        case "passes" | "passes6":
+            return functools.partial(relu_passes, six=line.op == "passes6")
+        case "ramp":
+            return ramp
         case "quantize" | "quantize_drawn" | "inside":
             function = getattr(fxp, {"quantize": "code", "quantize_drawn": "drawn_code", "inside": "mask"}[line.op])
             return functools.partial(function, fmt=code_format(_quantizer(line), config))
     raise AssertionError(line)
 
 
-SETTLED = ("copy", "select", "positive", "relu", "passes", "quantize", "quantize_drawn", "inside")
+SETTLED = ("copy", "select", "positive", "relu", "relu6", "passes", "passes6", "ramp", "quantize", "quantize_drawn",
+           "inside")  # fmt: skip
 
 
 def _quantizer(line: Line) -> str:

@@ -15,14 +15,19 @@ def _check_gradients(config: Config, given: Given) -> None:
         raise BitrowError("accumulate: found no gradient, expected one or more")
 
 
+def _conditions(config: Config, given: Given) -> dict[str, bool]:
+    return {"six": config.six}
+
+
 RELU_FORWARD = Operation(
     "relu.forward",
     Program("A1 forward", """
         in  x : 16, n h w c
-        out y : 16, n h w c = relu x
+        out y : 16, n h w c = relu x  if not six
+        out y : 16, n h w c = relu6 x if six
     """),
     ReluConfig,
-    lambda config: ("A1", "F4", "F5"), by_rows=True,
+    lambda config: ("A1", "F4", "F5"), conditions=_conditions, by_rows=True,
 )  # fmt: skip
 
 RELU_BACKWARD = Operation(
@@ -30,11 +35,12 @@ RELU_BACKWARD = Operation(
     Program("A1 backward", """
         kept x   : 16, n h w c
         in  dy   : 16, n h w c
-        let mask : mask, n h w c = passes x
+        let mask : mask, n h w c = passes x  if not six
+        let mask : mask, n h w c = passes6 x if six
         out dx   : 16, n h w c   = select dy mask
     """),
     ReluConfig,
-    lambda config: ("A1", "F4", "F5"), by_rows=True,
+    lambda config: ("A1", "F4", "F5"), conditions=_conditions, by_rows=True,
 )  # fmt: skip
 
 ADD_FORWARD = Operation(

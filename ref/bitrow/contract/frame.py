@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from bitrow.contract.program import Line
+from bitrow.contract.program import Line, is_number
 from bitrow.errors import BitrowError
 from bitrow.oracle import gather
 from bitrow.oracle.arrays import Row, Words, all_rows, chosen_rows
@@ -60,6 +60,13 @@ class Value:
         return words.transpose(order).reshape([sizes.get(axis, 1) for axis in axes])
 
 
+def constant(operand: str) -> Value:
+    """The value of an operand that is a number."""
+    if operand.startswith("0x"):
+        return Value(np.array(int(operand, 16), np.uint16), (), "16")
+    return Value(np.array(int(operand), np.int32), (), "int")
+
+
 @dataclass
 class Frame:
     """A run of `operation`: `rows` and `counts` (images and rows of the whole map) by row axis."""
@@ -94,11 +101,8 @@ class Frame:
     def read(self, name: str) -> Value:
         """An operand: what a line gave, a number, or what is given, of the rows that are computed."""
         if name not in self.known:
-            self.known[name] = self._number(name) if name.isdecimal() else self._given(name)
+            self.known[name] = constant(name) if is_number(name) else self._given(name)
         return self.known[name]
-
-    def _number(self, name: str) -> Value:
-        return Value(np.array(int(name), np.int32), (), "int")
 
     def _given(self, name: str) -> Value:
         line, words = self.operation.line(name), self.given[name]

@@ -2,25 +2,25 @@
 
 from __future__ import annotations
 
-from bitrow.contract import batch_norm, conv, elementwise, fixed_point, linear, pool
+from bitrow.config import LayerConfig
+from bitrow.contract import batch_norm, concat, conv, elementwise, fixed_point, hard_swish, linear, pool
 from bitrow.contract.operation import Config, Operation
 from bitrow.contract.units import UNITS
 from bitrow.errors import BitrowError
 
 OPERATIONS: tuple[Operation, ...] = (
     *UNITS.values(), *fixed_point.FIXED_POINT, *conv.CONV, *batch_norm.BATCH_NORM, *elementwise.RELU,
-    *elementwise.ADD, elementwise.ACCUMULATE, *pool.MAX_POOL, *pool.AVG_POOL, *linear.LINEAR,
+    *elementwise.ADD, elementwise.ACCUMULATE, *pool.MAX_POOL, *pool.AVG_POOL, *linear.LINEAR, *hard_swish.HARD_SWISH,
+    *concat.CONCAT,
 )  # fmt: skip
-
 
 NAMES = tuple(dict.fromkeys(operation.name for operation in OPERATIONS))
 
 # The operations of each layer, by its configuration's type.
-LAYERS: dict[type, tuple[Operation, ...]] = {
-    own[0].configured_by: own
-    for own in (conv.CONV, batch_norm.BATCH_NORM, elementwise.RELU, elementwise.ADD, pool.MAX_POOL, pool.AVG_POOL,
-                linear.LINEAR)
-}  # fmt: skip
+LAYERS: dict[type, list[Operation]] = {}
+for _operation in OPERATIONS:
+    if issubclass(_operation.configured_by, LayerConfig) and _operation not in fixed_point.FIXED_POINT:
+        LAYERS.setdefault(_operation.configured_by, []).append(_operation)
 
 
 def _direction(config: Config, direction: str) -> Operation | None:
@@ -36,7 +36,7 @@ def forward_of(config: Config) -> Operation:
 
 
 def backward_of(config: Config) -> Operation | None:
-    """The input gradient's operation; None where the gradient passes as it is (A2's residual add)."""
+    """The input gradient's operation; None where it is handed back as it is (A2's residual add, A7)."""
     return _direction(config, ".backward")
 
 

@@ -26,6 +26,14 @@ _LINE = re.compile(
 _ROLES = {"in": Role.INPUT, "kept": Role.INPUT, "par": Role.PARAMETER, "out": Role.OUTPUT, "let": None, None: Role.TAP}
 
 
+_NUMBER = re.compile(r"[0-9]+|0x[0-9a-f]{4}")
+
+
+def is_number(operand: str) -> bool:
+    """An operand that stands for itself: an integer, or in hex an FP16 word."""
+    return _NUMBER.fullmatch(operand) is not None
+
+
 @dataclass(frozen=True)
 class Line:
     """A named intermediate; `role` None is a `let`.
@@ -98,7 +106,7 @@ class Program:
         lines = tuple(parse_line(row) for row in rows if row)
         known: set[str] = set()
         for line in lines:
-            missing = [name for name in line.operands if name not in known and not name.isdecimal()]
+            missing = [name for name in line.operands if name not in known and not is_number(name)]
             if missing:
                 raise BitrowError(f"contract {self.name} {line.name}: found the operand {missing[0]!r}, "
                                   "expected a name of an earlier line")  # fmt: skip

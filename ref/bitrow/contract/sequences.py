@@ -1,4 +1,4 @@
-"""Streams of words in an order that a clause declares: the LFSR's, and codes packed in memory (SPEC.md Q3, Q5)."""
+"""Words in an order that a clause declares: the LFSR's, codes in memory, channels joined (SPEC.md Q3, Q5, A7)."""
 
 from __future__ import annotations
 
@@ -42,4 +42,9 @@ def _pack(frame: Frame, line: Line, axes: Axes, source: Value) -> Result:
     return single(line, axes, words)
 
 
-SEQUENCES: dict[str, Any] = {"stream": _stream, "draw": _draw, "pack": _pack}
+def _join(frame: Frame, line: Line, axes: Axes, *maps: Value) -> Result:
+    """The channels of the maps, one map's behind another's (A7)."""
+    return single(line, axes, np.concatenate([value.words for value in maps], axis=-1))
+
+
+SEQUENCES: dict[str, Any] = {"stream": _stream, "draw": _draw, "pack": _pack, "join": _join}

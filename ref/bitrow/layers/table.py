@@ -8,7 +8,9 @@ from bitrow.config import (
     AddConfig,
     AvgPoolConfig,
     BatchNormConfig,
+    ConcatConfig,
     ConvConfig,
+    HardSwishConfig,
     LayerConfig,
     LinearConfig,
     MaxPoolConfig,
@@ -16,7 +18,7 @@ from bitrow.config import (
 )
 from bitrow.doors import guard
 from bitrow.errors import BitrowError
-from bitrow.layers import activation, batch_norm, conv, linear, pool, residual
+from bitrow.layers import activation, batch_norm, concat, conv, hard_swish, linear, pool, residual
 from bitrow.layers.layer import Layer
 
 
@@ -40,6 +42,8 @@ LAYERS = _complete({
     MaxPoolConfig: pool.MAX_LAYER,
     AvgPoolConfig: pool.AVG_LAYER,
     LinearConfig: linear.LAYER,
+    ConcatConfig: concat.LAYER,
+    HardSwishConfig: hard_swish.LAYER,
 })  # fmt: skip
 
 

@@ -76,8 +76,6 @@ _FAMILIES: dict[str, Callable[..., Families]] = {
     "lfsr": units.lfsr_families,
     "conv": convolution.conv_families,
     "batch_norm": layers.norm_families,
-    "relu": layers.relu_families,
-    "add": layers.add_families,
     "gradient": layers.accumulate_families,
     "max_pool": layers.max_pool_families,
     "avg_pool": layers.avg_pool_families,
@@ -106,10 +104,10 @@ def problems_for(
     Raises:
         BitrowError: the registry has no such operation.
     """
-    make = _FAMILIES.get(operation) or _FAMILIES.get(operation.split(".")[0])
-    if make is None or operation not in operations.NAMES:
+    if operation not in operations.NAMES:
         known = ", ".join(operations.NAMES)
         raise BitrowError(f"operation: found {operation!r}, expected one of {known}")
+    make = _FAMILIES.get(operation) or _FAMILIES.get(operation.split(".")[0], layers.plain_families)
     return make(operation, config, **options).flatmap(lambda family: _problems(family, count))
 
 

@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
+import dataclasses
+from typing import Any
+
 import numpy as np
 from hypothesis import strategies as st
 from hypothesis.strategies import DrawFn, SearchStrategy
 
 from bitrow.config import (
-    AddConfig,
     AvgPoolConfig,
     BatchNormConfig,
     LinearConfig,
     MaxPoolConfig,
-    ReluConfig,
     Statistics,
     output_size,
 )
 from bitrow.contract import batch_norm, pool
+from bitrow.contract.operation import Operation
+from bitrow.contract.operations import OPERATIONS, find
 from bitrow.formats import FP16, FP32, FloatMode
 from bitrow.testing.families import (
     Family,
@@ -37,7 +40,8 @@ from bitrow.testing.words import (
 )
 from bitrow.vectors.operations import Words
 
-SIX = np.array([0x4600, 0x4601, 0x45FF, 0xC600], np.uint16)  # ReLU6's edge
+# The edges of activations: 6, 3, and their neighbours.
+EDGES = np.array([0x4600, 0x4601, 0x45FF, 0xC600, 0x4200, 0x4201, 0x41FF, 0xC200, 0xC201, 0xC1FF], np.uint16)
 
 
 def norm_configs() -> SearchStrategy[BatchNormConfig]:
@@ -95,17 +99,35 @@ def norm_families(draw: DrawFn, name: str, config: BatchNormConfig | None = None
     return Family(name, config, _norm_words(config, shape, name.endswith("backward")))
 
 
-@st.composite
-def _relu_words(draw: DrawFn, shape: tuple[int, ...], backward: bool) -> Words:
-    x = draw(noises()).among(draw(fp16_arrays(shape)), SIX, 6)
-    return {"x": x, "dy": draw(fp16_arrays(shape))} if backward else {"x": x}
+def _configs(kind: type) -> SearchStrategy[Any]:
+    """Configurations of a kind that holds modes and options alone."""
+    fields = {"FloatMode": float_modes(), "bool": st.booleans()}
+    return st.builds(kind, **{field.name: fields[str(field.type)] for field in dataclasses.fields(kind)})
 
 
 @st.composite
-def relu_families(draw: DrawFn, name: str, config: ReluConfig | None = None) -> Family:
-    """ReLU and ReLU6 (SPEC.md A1)."""
-    config = draw(or_drawn(config, st.builds(ReluConfig, st.booleans())))
-    return Family(name, config, _relu_words(draw(map_shapes()), name.endswith("backward")))
+def _plain_words(draw: DrawFn, operation: Operation) -> Words:
+    """Maps whose axes have one size by name: words that meet in drawn pairs, or lie at the edges of activations."""
+    sizes: dict[str, int] = {}
+    words: Words = {}
+    for name, line in operation.inputs.items():
+        for axis in line.axes:
+            if axis not in sizes:
+                sizes[axis] = draw(st.integers(1, {"n": 2, "h": 3, "w": 5}.get(axis, 4)))
+        words[name] = draw(_any_or_tiny(tuple(sizes[axis] for axis in line.axes)))
+    first, *rest = words
+    if rest and words[first].shape == words[rest[0]].shape and draw(st.booleans()):
+        pairs = draw(operand_words(("a", "b"), words[first].size))
+        words[first], words[rest[0]] = (pairs[of].reshape(words[first].shape) for of in "ab")
+    return words | {first: draw(noises()).among(words[first], EDGES, 6)}
+
+
+@st.composite
+def plain_families(draw: DrawFn, name: str, config: Any = None) -> Family:
+    """A layer of maps alone, as its operation's lines declare them."""
+    kind = next(operation.configured_by for operation in OPERATIONS if operation.name == name)
+    config = draw(or_drawn(config, _configs(kind)))
+    return Family(name, config, _plain_words(find(name, config)))
 
 
 @st.composite
@@ -115,14 +137,6 @@ def _sum_words(draw: DrawFn, shape: tuple[int, ...], count: int) -> list[np.ndar
     first = draw(operand_words(("a", "b"), size))
     rest = [draw(fp16_arrays(shape)) for _ in range(count - 2)]
     return [first["a"].reshape(shape), first["b"].reshape(shape), *rest][:count]
-
-
-@st.composite
-def add_families(draw: DrawFn, name: str, config: AddConfig | None = None) -> Family:
-    """Residual add (SPEC.md A2)."""
-    config = draw(or_drawn(config, st.builds(AddConfig, float_modes())))
-    words = _sum_words(draw(map_shapes()), 2).map(lambda maps: {"x": maps[0], "shortcut": maps[1]})
-    return Family(name, config, words)
 
 
 @st.composite

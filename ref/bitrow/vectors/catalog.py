@@ -15,7 +15,9 @@ from bitrow.config import (
     AddConfig,
     AvgPoolConfig,
     BatchNormConfig,
+    ConcatConfig,
     ConvConfig,
+    HardSwishConfig,
     LinearConfig,
     MaxPoolConfig,
     ReluConfig,
@@ -230,6 +232,7 @@ def _layers(mode: FloatMode, label: str) -> Iterator[Entry]:
     yield _entry(f"max_pool_{label}_backward", layer.max_pool, MaxPoolConfig(3, 2, 1, mode), True)
     yield from _pairs(f"avg_pool_{label}", layer.avg_pool, AvgPoolConfig(3, mode))
     yield from _pairs(f"linear_{label}", layer.linear, LinearConfig(mode))
+    yield from _pairs(f"hard_swish_{label}", layer.hard_swish, HardSwishConfig(mode))
 
 
 def _dequantizers(label: str, mode: FloatMode, width: int = 32) -> Iterator[Entry]:
@@ -283,6 +286,14 @@ def smoke() -> list[Entry]:
     return entries
 
 
+def layers() -> list[Entry]:
+    """The layers that `golden/v1` does not have, in small tensors."""
+    entries = [*_pairs("hard_swish", layer.hard_swish, HardSwishConfig())]
+    entries += _pairs("hard_swish_up_flush", layer.hard_swish, HardSwishConfig(FloatMode(Rounding.UP, flush=True)))
+    entries.append(_entry("concat", layer.concat, ConcatConfig()))
+    return entries
+
+
 def _selections() -> Iterator[Entry]:
     yield from _pairs("relu", layer.relu, ReluConfig())
     yield from _pairs("avg_pool_whole_map", layer.avg_pool, AvgPoolConfig())
@@ -331,7 +342,7 @@ def _standard_convs() -> Iterator[_Conv]:
 
 def standard() -> list[Entry]:
     """The smoke suite, every FP16 operation and rounding layer in every mode, and many more convolutions."""
-    entries = [*smoke(), *_selections()]
+    entries = [*smoke(), *layers(), *_selections()]
     entries += [_unit(kind, mode, 512) for kind in UNITS for mode in MODES]
     for mode in MODES:
         label = mode_name(mode)
@@ -352,8 +363,8 @@ def standard() -> list[Entry]:
     return list({entry.name: entry for entry in entries}.values())
 
 
-SUITES: dict[str, Callable[[], list[Entry]]] = {"smoke": smoke, "standard": standard}
-NETWORK_IMAGES = {"smoke": (0,), "standard": (0, 1, 2)}
+SUITES: dict[str, Callable[[], list[Entry]]] = {"smoke": smoke, "layers": layers, "standard": standard}
+NETWORK_IMAGES = {"smoke": (0,), "layers": (), "standard": (0, 1, 2)}
 
 
 def pass_prefix(model: str, image: int) -> str:
@@ -435,7 +446,7 @@ def problems(suites: Sequence[str], network: str | None, seed: int) -> Iterator[
     """The problems of suites or single cases by name, then of a network's pass; each name once.
 
     Args:
-        suites: "smoke", "standard" or names of cases.
+        suites: "smoke", "layers", "standard" or names of cases.
         network: a shipped model or one of `zoo.NETWORKS`, or None.
         seed: of the stimulus, and of a named network's parameters.
 

@@ -98,16 +98,16 @@ class Pass:
         for node in reversed(self.network.nodes):
             yield from self._gather(node.name)
             dy = self._sums.pop(node.name)[0]
-            operation = backward_of(node.config)
-            dx = dy
+            operation, sizes = backward_of(node.config), [shapes(self.network)[name] for name in node.inputs]
             if operation is not None:
                 given = self._given(operation, node, [dy], self._kept.pop(node.name))
                 step = self._step(f"{node.name}_backward", operation, node.config, given)
-                dx = step.words[operation.result]
+                gradients: tuple[np.ndarray, ...] = (step.words[operation.result],)
                 yield step
-            shape = (dx.shape[0], *shapes(self.network)[node.inputs[0]])
-            for name in node.inputs:
-                self._sums.setdefault(name, []).append(dx.reshape(shape))
+            else:
+                gradients = forward_of(node.config).handed_back(dy, tuple(size[2] for size in sizes))
+            for name, size, dx in zip(node.inputs, sizes, gradients, strict=True):
+                self._sums.setdefault(name, []).append(dx.reshape(len(dx), *size))
         yield from self._gather(INPUT)
         self.dx = self._sums.pop(INPUT)[0]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,28 +20,29 @@ COMMAND = "bitrow prove mutants --markdown docs/mutants.md"
 
 
 def mutants(
-    folder: Path,
+    folders: Sequence[Path],
     *,
     json_file: Path | None = None,
     markdown: Path | None = None,
     quiet: bool = False,
     console: Console | None = None,
 ) -> bool:
-    """Judge every mutant by the set in `folder` and by all properties, and print what finds it.
+    """Judge every mutant by the sets in `folders` and by all properties, and print what finds it.
 
     `json_file` "-" prints the report as JSON instead of tables. Returns whether every mutant is found by what must
     find it: one of the datapath by a case of the set, one of the row pipeline by a property.
 
     Raises:
-        BitrowError: no set at `folder`, or one that differs from the sound oracle; a file that cannot be written.
+        BitrowError: a folder without a set, a set that differs from the sound oracle; a file that cannot be written.
     """
     from bitrow.progress import bar
 
-    if not folder.is_dir():
-        raise BitrowError(f"{folder}: found no vector set, expected one there or at --set DIR")
-    check_outputs({"--json": json_file, "--markdown": markdown}, [folder])
+    for folder in folders:
+        if not folder.is_dir():
+            raise BitrowError(f"{folder}: found no vector set, expected one there or at --set DIR")
+    check_outputs({"--json": json_file, "--markdown": markdown}, folders)
     with bar("mutants", len(catalogue.MUTANTS), quiet) as advance:
-        found = report.run(folder, catalogue.MUTANTS, advance)
+        found = report.run(folders, catalogue.MUTANTS, advance)
     if markdown is not None:
         write_text(markdown, report.markdown(found, COMMAND))
     write_report(json_file, report.to_json(found))

@@ -19,7 +19,9 @@ from bitrow.config import (
     AddConfig,
     AvgPoolConfig,
     BatchNormConfig,
+    ConcatConfig,
     ConvConfig,
+    HardSwishConfig,
     LinearConfig,
     MaxPoolConfig,
     ReluConfig,
@@ -348,6 +350,26 @@ def _linear(config: LinearConfig, given: Words) -> Words:
     return {"sum": words(total), "y": y}
 
 
+def _hard_swish(config: HardSwishConfig, given: Words) -> Words:
+    x, sixth, third = half(given["x"]), np.float16(1 / 6), np.float16(1 / 3)
+    t = {}
+    if "dy" in given:
+        t["x_third"] = x * third
+        t["slope"] = t["x_third"] + np.float16(0.5)
+        t["factor"] = np.select([np.isnan(x), x <= -3, x >= 3], [x, np.zeros_like(x), np.ones_like(x)], t["slope"])
+        t["dx"] = half(given["dy"]) * t["factor"]
+    else:
+        t["shifted"] = x + np.float16(3)
+        t["gate"] = np.clip(t["shifted"], 0, 6)
+        t["gated"] = x * t["gate"]
+        t["y"] = t["gated"] * sixth
+    return {name: words(value) for name, value in t.items()}
+
+
+def _concat(config: ConcatConfig, given: Words) -> Words:
+    return {"y": np.concatenate([given["x"], given["other"]], axis=3)}
+
+
 def _add(config: AddConfig, given: Words) -> Words:
     return {"y": words(half(given["x"]) + half(given["shortcut"]))}
 
@@ -415,8 +437,10 @@ def _others() -> list[Problem]:
     found = [
         layer_problems.add(_drawn("add"), "add", AddConfig(), (1, 4, 4, 6)),
         layer_problems.accumulate(_drawn("accumulate"), "accumulate", FloatMode(), 3, (1, 4, 4, 6)),
+        layer_problems.concat(_drawn("concat"), "concat", ConcatConfig()),
     ]
     for backward in (False, True):
+        found.append(layer_problems.hard_swish(_drawn("hard_swish"), "hard_swish", HardSwishConfig(), backward))
         for six in (False, True):
             found.append(layer_problems.relu(_drawn("relu"), "relu", ReluConfig(six), backward, (1, 3, 8, 4)))
         pool = MaxPoolConfig(3, 2, 1)
@@ -444,6 +468,9 @@ _MODELS: dict[str, Callable[..., Words]] = {
     "linear.forward": _linear,
     "linear.backward": _linear,
     "add.forward": _add,
+    "hard_swish.forward": _hard_swish,
+    "hard_swish.backward": _hard_swish,
+    "concat.forward": _concat,
     "gradient.accumulate": _accumulate,
 }
 

@@ -68,6 +68,7 @@ _WINDOWS = "contract.windows:"
 _AVERAGE, _AVERAGE_DX = "contract.pool:AVG_FORWARD", "contract.pool:AVG_BACKWARD"
 _HEAD, _HEAD_DX = "contract.linear:FORWARD", "contract.linear:BACKWARD"
 _AVERAGE_Y, _HEAD_Y = "out y : 16, n oh ow c = mul sum inv_n", "out y : 16, n o = add sum bias"
+_SWISH, _SWISH_Y = "contract.hard_swish:FORWARD", "out y : 16, n h w c = mul gated 0x3155"
 _INVERSE, _PRODUCTS = "let inv_n : {} = reciprocal", "let products : 32, n i o = product wide weight"
 
 
@@ -89,6 +90,16 @@ OTHERS = (
          f"{_WORDS}relu_passes", "x >= _SIX", "x > _SIX"),
     _one("relu_flushes", "relu takes subnormals for zero", "A1",
          "oracle.fp16:is_positive", "0 < a <=", "0x3FF < a <="),
+    _one("ramp_slope_at_three", "hard swish keeps its slope at 3", "A6",
+         f"{_WORDS}ramp", "< _THREE", "<= _THREE"),
+    _one("ramp_drops_nan", "the derivative of hard swish at NaN is 1", "A6",
+         f"{_WORDS}ramp", "return FP16.nan_bits", "return _ONE"),
+    _one("hard_swish_unclamped", "the gate of hard swish has no upper end", "A6",
+         _SWISH, "gate : 16, n h w c = relu6 shifted", "gate : 16, n h w c = relu shifted"),
+    _one("hard_swish_sixth_truncated", "the constant 1/6 is truncated", "A6",
+         _SWISH, _SWISH_Y, _SWISH_Y[:-1] + "4"),
+    _one("concat_swapped", "the second map's channels come first", "A7",
+         "contract.sequences:_join", "for value in maps", "for value in reversed(maps)"),
     _one("pool_last_maximum", "the last maximum of a window wins", "A2",
          f"{_WINDOWS}_winner", "max(candidates,", "max(reversed(candidates),"),
     _one("pool_ignores_nan", "NaN loses in max pool", "A2",

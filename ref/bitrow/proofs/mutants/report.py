@@ -34,7 +34,7 @@ class Finding(NamedTuple):
 class Report:
     """A run of the catalogue over a set, and over all properties."""
 
-    folder: str
+    sets: str
     cases: tuple[Judged, ...]
     properties: tuple[Property, ...]
     findings: tuple[Finding, ...]
@@ -63,16 +63,16 @@ class Report:
 
 
 def run(
-    folder: Path,
+    folders: Sequence[Path],
     mutants: Sequence[Mutant],
     advance: Callable[[str], object] = lambda name: None,
 ) -> Report:
-    """Judge mutants by every case of a set and every property; `advance` is called with each mutant's name.
+    """Judge mutants by every case of the sets and every property; `advance` is called with each mutant's name.
 
     Raises:
-        BitrowError: the set cannot be read, or the sound oracle differs from it.
+        BitrowError: a set cannot be read, or the sound oracle differs from it.
     """
-    cases = tuple(judge.load(folder))
+    cases = tuple(case for folder in folders for case in judge.load(folder))
     sound = properties.sound()
     findings = []
     for mutant in mutants:
@@ -80,7 +80,7 @@ def run(
         broken = tuple(properties.broken(mutant, sound))
         findings.append(Finding(mutant, kills, len(judge.reachable(mutant, cases)), broken))
         advance(mutant.name)
-    return Report(str(folder), cases, tuple(one.property for one in sound), tuple(findings))
+    return Report(" and ".join(map(str, folders)), cases, tuple(one.property for one in sound), tuple(findings))
 
 
 def word(value: int) -> str:
@@ -117,7 +117,7 @@ def to_json(report: Report) -> dict[str, Any]:
     """The report as JSON values."""
     return {
         "schema": SCHEMA,
-        "set": report.folder,
+        "set": report.sets,
         "survivors": report.survivors,
         "mutants": [_finding_json(finding) for finding in report.findings],
         "cases": [
@@ -137,7 +137,7 @@ def summary(report: Report) -> str:
     by_set = sum(bool(finding.kills) for finding in datapath)
     by_property = sum(bool(finding.broken) for finding in report.findings)
     return (
-        f"{len(report.findings)} mutants: {by_set} of {len(datapath)} of the datapath found by {report.folder}, "
+        f"{len(report.findings)} mutants: {by_set} of {len(datapath)} of the datapath found by {report.sets}, "
         f"{by_property} of {len(report.findings)} by properties"
     )
 
@@ -174,7 +174,7 @@ def _properties(report: Report) -> Iterator[tuple[str, ...]]:
 
 
 TABLES: tuple[tuple[str, tuple[str, ...], Callable[[Report], Iterable[tuple[str, ...]]]], ...] = (
-    ("Families", ("family", "mutants", "found by the set", "by properties"), _families),
+    ("Families", ("family", "mutants", "found by the sets", "by properties"), _families),
     ("Mutants", ("mutant", "clause", "the faulty machine", "cases", "first find", "property"), _mutants),
     ("Cases", ("case", "finds", "what it alone finds"), _cases),
     ("Properties", ("property", "clause", "says", "finds"), _properties),
@@ -188,7 +188,7 @@ Deliberate faults, put one at a time into the contract's programs, the scalar or
 
 A mutant is another line in the program of an operation, or an edit of the text of a function that lines call, compiled
 in its place for a while; the shipped programs and functions hold no switch for it. Every line that rounds has a mutant
-that truncates there, but for a unit's one line, which is the arithmetic itself. Each case of the set is computed again
+that truncates there, but for a unit's one line, which is the arithmetic itself. Each case of the sets is computed again
 from its stored inputs and compared word by word, in the order of its taps; the first word that differs is shown. Under
 "cases" stands how many find the mutant, of those whose computation runs what it changes; the others cannot. An error
 counts as a find only where it passed through the faulty function, or through a run of the faulty program. Passes of

@@ -15,8 +15,9 @@ import numpy as np
 
 from bitrow.contract import arithmetic, interpreter
 from bitrow.contract.encoding import code_format, float_format
+from bitrow.contract.frame import constant
 from bitrow.contract.operation import Operation
-from bitrow.contract.program import Line
+from bitrow.contract.program import Line, is_number
 from bitrow.contract.sums import LEVEL
 from bitrow.contract.units import UNITS
 from bitrow.errors import BitrowError
@@ -35,6 +36,7 @@ Found = Iterator[Masks]
 
 _INPUT = frozenset(name for name in BINS if name.startswith("input_"))
 _RELU = frozenset(name for name in BINS if name.startswith("relu_"))
+_SIX = frozenset(("relu_six_above", "relu_six_equal"))
 _SUMS = frozenset(name for name in BINS if name.startswith("acc_"))
 _EDGES = frozenset(("mask_edge_inside", "mask_edge_outside", "quantize_nan", "quantize_infinity"))
 _CODES = _EDGES | {"quantize_tie_lower", "quantize_tie_upper", "clip_low", "clip_high", "code_min", "code_max"}
@@ -58,8 +60,8 @@ class Measured:
         """An operand; a number in the format of the line; None for a `let` whose words no tensor holds."""
         if name in self.known:
             return self.known[name]
-        if name.isdecimal():
-            return np.asarray(Arithmetic(fmt or FP16).one, np.uint16 if fmt == FP16 else np.uint32)
+        if is_number(name):
+            return constant(name).words
         return self.words.get(name)
 
     @property
@@ -80,7 +82,7 @@ def _is_unit(operation: Operation) -> bool:
 
 
 def _format_of(operation: Operation, name: str) -> str:
-    return "" if name.isdecimal() else operation.program.named(name).format
+    return constant(name).format if is_number(name) else operation.program.named(name).format
 
 
 def _rounded(case: Measured, line: Line, *operands: Operand) -> Found:
@@ -217,7 +219,7 @@ def _won(case: Measured, line: Line, dys: np.ndarray, index: np.ndarray) -> Foun
 
 
 def _relu(case: Measured, line: Line, words: np.ndarray) -> Found:
-    x, six = exact.decode(words, FP16), case.config.six
+    x, six = exact.decode(words, FP16), line.op.endswith("6")
     yield {
         "relu_negative": x.negative & ~x.nan & ~x.zero,
         "relu_zero": x.zero,
@@ -231,6 +233,12 @@ def _relu(case: Measured, line: Line, words: np.ndarray) -> Found:
 def _passes(case: Measured, line: Line, words: np.ndarray) -> Found:
     yield bins.input_bins(words)  # the input that the forward pass kept is stimulus here, too
     yield from _relu(case, line, words)
+
+
+def _ramp(case: Measured, line: Line, slope: np.ndarray, words: np.ndarray) -> Found:
+    magnitude, negative = words & 0x7FFF, words > 0x8000
+    far = (magnitude > 0x4200) & (magnitude <= 0x7C00)
+    yield {"ramp_low": far & negative, "ramp_high": far & ~negative, "ramp_edge": magnitude == 0x4200}
 
 
 def _pack(case: Measured, line: Line, code: np.ndarray) -> Found:
@@ -280,12 +288,15 @@ REPORTS: dict[str, Reports] = {
     "spread": Reports(_spread, frozenset(("left_out",))),
     "maximum": Reports(_maximum, frozenset(("pool_tie", "pool_zero_tie", "pool_nan", "padding"))),
     "won": Reports(_won, LAYER_BINS | {"pool_shared_winner"}),
-    "relu": Reports(_relu, _RELU),
-    "passes": Reports(_passes, _INPUT | _RELU),
+    "relu": Reports(_relu, _RELU - _SIX),
+    "relu6": Reports(_relu, _RELU),
+    "passes": Reports(_passes, _INPUT | _RELU - _SIX),
+    "passes6": Reports(_passes, _INPUT | _RELU),
+    "ramp": Reports(_ramp, frozenset(("ramp_low", "ramp_high", "ramp_edge"))),
     "pack": Reports(_pack, frozenset(("pack_even_row", "pack_odd_row", "pack_negative", "pack_wide"))),
     "stream": Reports(_stream, frozenset(("lfsr_first", "lfsr_jump", "lfsr_period"))),
     # what moves or selects words, or repeats what an earlier line reports
-    **dict.fromkeys(("last", "root", "copy", "select", "positive", "inside", "place", "draw"), Reports(_none)),
+    **dict.fromkeys(("last", "root", "join", "copy", "select", "positive", "inside", "place", "draw"), Reports(_none)),
 }
 if missing := interpreter.KNOWN ^ REPORTS.keys():
     raise BitrowError(f"coverage: found {', '.join(sorted(missing))} in one of contract and REPORTS, expected both")

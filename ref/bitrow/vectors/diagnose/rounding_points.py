@@ -14,7 +14,8 @@ import numpy as np
 from bitrow.contract import arithmetic
 from bitrow.contract.arithmetic import Rounder
 from bitrow.contract.encoding import float_format
-from bitrow.contract.program import Line
+from bitrow.contract.frame import constant
+from bitrow.contract.program import Line, is_number
 from bitrow.formats import FP16, FP32, Float, FloatMode, Overflow, Rounding
 from bitrow.oracle import softfloat
 from bitrow.oracle.reduce import Arithmetic
@@ -28,7 +29,7 @@ ROUNDINGS = {
     Rounding.UP: "rounding up",
     Rounding.DOWN: "rounding down",
 }
-_SETTLED = ("copy", "positive", "select")  # steps that do not round
+_SETTLED = ("copy", "positive", "select", "relu", "relu6", "ramp")  # steps that do not round
 
 
 def steps_of(scene: Scene) -> dict[str, Line]:
@@ -140,8 +141,9 @@ class Flow:
 
     def _constant(self, name: str) -> Number:
         """A number, or a line that no tensor holds: 1 / n."""
-        if name.isdecimal():
-            return softfloat.integer(int(name))
+        if is_number(name):
+            word, source = constant(name).words.item(), constant(name).format
+            return softfloat.integer(word) if source == "int" else softfloat.unpack(FP16, word)
         line = self.scene.operation.program.named(name)
         assert line.op == "reciprocal", line
         fmt = float_format(line.format, self.scene.config)
@@ -150,13 +152,9 @@ class Flow:
         return softfloat.unpack(fmt, Arithmetic(fmt).reciprocal(count))
 
     def _settle(self, step: Line, values: dict, at: np.ndarray | None, shape: tuple[int, ...]) -> list[int]:
-        words = [self._raw(name, values, at, shape).tolist() for name in step.operands]
-        if step.op == "copy":
-            return words[0]
-        if step.op == "select":
-            return [word if kept else 0 for word, kept in zip(*words, strict=True)]
-        fmt = self.format_of(step.name)
-        return [arithmetic.positive_part(fmt, word) for word in words[0]]
+        words = (self._raw(name, values, at, shape).tolist() for name in step.operands)
+        function = arithmetic.settled(step, self.scene.config)
+        return [function(*each) for each in zip(*words, strict=True)]
 
 
 def _compute(op: str, fmt: Float, numbers: tuple[Number, ...], mode: FloatMode) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -16,8 +17,10 @@ from bitrow.contract.operations import OPERATIONS
 from bitrow.contract.units import UNITS
 from bitrow.errors import BitrowError
 from bitrow.formats import FloatMode, Fxp
-from bitrow.layers import activation, batch_norm, conv, linear, pool, residual
+from bitrow.layers import batch_norm, conv, linear, pool, residual
 from bitrow.layers.conv import ConvParams
+from bitrow.layers.layer import Upstream
+from bitrow.layers.table import LAYERS
 from bitrow.ops import fp16, fxp, lfsr
 from bitrow.ops.tap import Tap, no_tap, renamed
 from bitrow.vectors.judge import networks
@@ -38,8 +41,29 @@ def compute(operation: Operation, config: Any, arrays: Mapping[str, Any], tapped
         return networks.kernel(operation.model, dict(arrays))
     taps: dict[str, Array] = {}
     given = {key: _ready(value) for key, value in arrays.items()}
-    outputs = KERNELS[operation](config, given, taps.__setitem__ if tapped else no_tap)
+    outputs = kernel(operation)(config, given, taps.__setitem__ if tapped else no_tap)
     return taps | outputs
+
+
+def kernel(operation: Operation) -> Kernel:
+    """The kernel of an operation: its row of `KERNELS`, or its layer's own passes."""
+    return KERNELS[operation] if operation in KERNELS else functools.partial(_of_layer, operation)
+
+
+def _plain(operation: Operation) -> bool:
+    """An operation of maps alone, so that its layer's passes are all there is to run."""
+    return operation.configured_by in LAYERS and not operation.parameters and len(operation.outputs) == 1
+
+
+def _of_layer(operation: Operation, config: Any, arrays: Arrays, tap: Tap) -> Arrays:
+    """A layer without parameters: forward on its maps, or backward on what its forward pass keeps of them."""
+    kept = [arrays[name] for name in operation.inputs if name in operation.kept]
+    maps = [arrays[name] for name in operation.inputs if name not in operation.kept]
+    if not operation.name.endswith(".backward"):
+        return {operation.result: LAYERS[type(config)].forward(config, None, maps, tap)[0]}
+    saved = LAYERS[type(config)].forward(config, None, kept, no_tap)[1]
+    up = Upstream(None, saved, maps[0], kept[0].shape[1:], tap, 0)
+    return {operation.result: LAYERS[type(config)].backward(config, up).inputs[0]}
 
 
 def _ready(value: Any) -> Any:
@@ -135,14 +159,6 @@ def _bits(value: Array) -> Array:
     return jax.lax.bitcast_convert_type(value, width).astype(jnp.uint32)
 
 
-def _relu_backward(config: Any, arrays: Arrays, tap: Tap) -> Arrays:
-    return {"dx": activation.backward(config, activation.passes(config, arrays["x"]), arrays["dy"], tap)}
-
-
-def _add_forward(config: Any, arrays: Arrays, tap: Tap) -> Arrays:
-    return {"y": residual.forward(config, arrays["x"], arrays["shortcut"], tap)}
-
-
 def _accumulate(mode: FloatMode, arrays: Arrays, tap: Tap) -> Arrays:
     return {"dx": residual.accumulate(list(arrays["dys"]), mode, tap)}
 
@@ -162,11 +178,6 @@ def _avg_backward(config: Any, arrays: Arrays, tap: Tap) -> Arrays:
     return {"dx": pool.avg_backward(config, arrays["dy"], (size[0], size[1]), tap)}
 
 
-def _on_x(function: Callable[..., Array]) -> Kernel:
-    """A layer of one input and one output, without parameters."""
-    return lambda config, arrays, tap: {"y": function(config, arrays["x"], tap)}
-
-
 def _linear_forward(config: Any, arrays: Arrays, tap: Tap) -> Arrays:
     params = linear.LinearParams(arrays["weight"], arrays["bias"])
     return {"y": linear.forward(config, params, arrays["x"], tap)}
@@ -179,13 +190,13 @@ def _linear_backward(config: Any, arrays: Arrays, tap: Tap) -> Arrays:
 
 
 def registered(kernels: Mapping[Operation, Kernel]) -> Mapping[Operation, Kernel]:
-    """The table, if every operation of the contract has its kernel.
+    """The table, if every operation of the contract has its kernel in it, or is its layer's own passes.
 
     Raises:
         BitrowError: naming what is missing.
     """
     for operation in OPERATIONS:
-        if operation not in kernels:
+        if operation not in kernels and not _plain(operation):
             raise BitrowError(f"kernels: found none for {operation.name} ({operation.program.name}), expected one")
     return kernels
 
@@ -211,13 +222,9 @@ KERNELS = registered({
     contract.batch_norm.BACKWARD_FROZEN: _norm_frozen_backward,
     contract.batch_norm.FORWARD_BATCH: _norm_batch,
     contract.batch_norm.BACKWARD_BATCH: _norm_batch_backward,
-    contract.elementwise.RELU_FORWARD: _on_x(activation.forward),
-    contract.elementwise.RELU_BACKWARD: _relu_backward,
-    contract.elementwise.ADD_FORWARD: _add_forward,
     contract.elementwise.ACCUMULATE: _accumulate,
     contract.pool.MAX_FORWARD: _max_forward,
     contract.pool.MAX_BACKWARD: _max_backward,
-    contract.pool.AVG_FORWARD: _on_x(pool.avg_forward),
     contract.pool.AVG_BACKWARD: _avg_backward,
     contract.linear.FORWARD: _linear_forward,
     contract.linear.BACKWARD: _linear_backward,

@@ -1,0 +1,65 @@
+// Constants of the vector case hard_swish_up_flush_backward; hex file names are relative to its folder.
+/* verilator lint_off UNUSEDPARAM */
+package hard_swish_up_flush_backward_pkg;
+  localparam int SCHEMA = 1;
+  localparam int SPEC_VERSION = 1;
+  localparam CASE_NAME = "hard_swish_up_flush_backward";
+  localparam OPERATION = "hard_swish.backward";
+  typedef enum int {
+    CONFIG_MODE_ROUNDING_NEAREST_EVEN = 0,
+    CONFIG_MODE_ROUNDING_TOWARD_ZERO = 1,
+    CONFIG_MODE_ROUNDING_UP = 2,
+    CONFIG_MODE_ROUNDING_DOWN = 3,
+    CONFIG_MODE_ROUNDING_NEAREST_AWAY = 4
+  } config_mode_rounding_e;
+  localparam int CONFIG_MODE_ROUNDING = CONFIG_MODE_ROUNDING_UP;
+  typedef enum int {
+    CONFIG_MODE_OVERFLOW_INFINITY = 0,
+    CONFIG_MODE_OVERFLOW_SATURATE = 1
+  } config_mode_overflow_e;
+  localparam int CONFIG_MODE_OVERFLOW = CONFIG_MODE_OVERFLOW_INFINITY;
+  localparam int CONFIG_MODE_FLUSH = 1;
+  localparam int X_BITS = 16;
+  localparam int X_DEPTH = 160;
+  localparam int X_DIM_N = 1;
+  localparam int X_DIM_H = 4;
+  localparam int X_DIM_W = 8;
+  localparam int X_DIM_C = 5;
+  localparam X_HEX = "x.hex";
+  localparam int DY_BITS = 16;
+  localparam int DY_DEPTH = 160;
+  localparam int DY_DIM_N = 1;
+  localparam int DY_DIM_H = 4;
+  localparam int DY_DIM_W = 8;
+  localparam int DY_DIM_C = 5;
+  localparam DY_HEX = "dy.hex";
+  localparam int X_THIRD_BITS = 16;
+  localparam int X_THIRD_DEPTH = 160;
+  localparam int X_THIRD_DIM_N = 1;
+  localparam int X_THIRD_DIM_H = 4;
+  localparam int X_THIRD_DIM_W = 8;
+  localparam int X_THIRD_DIM_C = 5;
+  localparam X_THIRD_HEX = "x_third.hex";
+  localparam int SLOPE_BITS = 16;
+  localparam int SLOPE_DEPTH = 160;
+  localparam int SLOPE_DIM_N = 1;
+  localparam int SLOPE_DIM_H = 4;
+  localparam int SLOPE_DIM_W = 8;
+  localparam int SLOPE_DIM_C = 5;
+  localparam SLOPE_HEX = "slope.hex";
+  localparam int FACTOR_BITS = 16;
+  localparam int FACTOR_DEPTH = 160;
+  localparam int FACTOR_DIM_N = 1;
+  localparam int FACTOR_DIM_H = 4;
+  localparam int FACTOR_DIM_W = 8;
+  localparam int FACTOR_DIM_C = 5;
+  localparam FACTOR_HEX = "factor.hex";
+  localparam int DX_BITS = 16;
+  localparam int DX_DEPTH = 160;
+  localparam int DX_DIM_N = 1;
+  localparam int DX_DIM_H = 4;
+  localparam int DX_DIM_W = 8;
+  localparam int DX_DIM_C = 5;
+  localparam DX_HEX = "dx.hex";
+endpackage : hard_swish_up_flush_backward_pkg
+/* verilator lint_on UNUSEDPARAM */

@@ -1,0 +1,84 @@
+"""Hard swish (SPEC.md A6)."""
+
+from __future__ import annotations
+
+import functools
+
+import jax
+import jax.numpy as jnp
+from jax import Array, lax
+from jaxtyping import Float16
+
+from bitrow.config import HardSwishConfig, ReluConfig
+from bitrow.doors import guard
+from bitrow.formats import FP16
+from bitrow.layers import activation
+from bitrow.layers.layer import Gradients, Layer, Upstream
+from bitrow.ops import fp16
+from bitrow.ops.tap import Tap, no_tap
+
+_ONE, _THREE = 0x3C00, 0x4200
+_SIXTH, _THIRD, _HALF = 0x3155, 0x3555, 0x3800  # rounded to nearest even, whatever the mode
+
+
+def _constant(word: int) -> Array:
+    return lax.bitcast_convert_type(jnp.uint16(word), jnp.float16)
+
+
+def forward(config: HardSwishConfig, x: Float16[Array, "*s"], tap: Tap = no_tap) -> Float16[Array, "*s"]:
+    """x * relu6(x + 3) * 1/6, each rounded once. Taps shifted, gate, gated, y."""
+    shifted = fp16.add(x, _constant(_THREE), config.mode)
+    gate = activation.forward(ReluConfig(six=True), shifted)
+    gated = fp16.mul(x, gate, config.mode)
+    y = fp16.mul(gated, _constant(_SIXTH), config.mode)
+    for name, value in (("shifted", shifted), ("gate", gate), ("gated", gated), ("y", y)):
+        tap(name, value)
+    return y
+
+
+def backward(
+    config: HardSwishConfig, x: Float16[Array, "*s"], dy: Float16[Array, "*s"], tap: Tap = no_tap
+) -> Float16[Array, "*s"]:
+    """dy times the derivative at x: x/3 + 1/2 where -3 < x < 3, else 0 or 1. Taps x_third, slope, factor, dx."""
+    x_third = fp16.mul(x, _constant(_THIRD), config.mode)
+    slope = fp16.add(x_third, _constant(_HALF), config.mode)
+    word = fp16.bits(x)
+    magnitude, negative = word & jnp.uint16(0x7FFF), word >= jnp.uint16(0x8000)
+    flat = jnp.where(negative, jnp.uint16(0), jnp.uint16(_ONE))
+    flat = jnp.where(magnitude > jnp.uint16(FP16.infinity_bits), jnp.uint16(FP16.nan_bits), flat)
+    factor = jnp.where(magnitude < jnp.uint16(_THREE), fp16.bits(slope), flat)
+    factor = lax.bitcast_convert_type(factor, jnp.float16)
+    dx = fp16.mul(dy, factor, config.mode)
+    for name, value in (("x_third", x_third), ("slope", slope), ("factor", factor), ("dx", dx)):
+        tap(name, value)
+    return dx
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
+def apply(config: HardSwishConfig, x: Float16[Array, "*s"]) -> Float16[Array, "*s"]:
+    """`forward`, differentiable by `backward`."""
+    return forward(config, x)
+
+
+def _apply_forward(config: HardSwishConfig, x: Array) -> tuple[Array, Array]:
+    return forward(config, x), x
+
+
+def _apply_backward(config: HardSwishConfig, x: Array, dy: Array) -> tuple[Array]:
+    return (backward(config, x, dy),)
+
+
+apply.defvjp(_apply_forward, _apply_backward)
+
+
+def _forward(config: HardSwishConfig, params: None, inputs: list[Array], tap: Tap) -> tuple[Array, Array]:
+    return forward(config, inputs[0], tap), inputs[0]
+
+
+def _backward(config: HardSwishConfig, up: Upstream) -> Gradients:
+    return Gradients((backward(config, up.saved, up.dy, up.tap),))
+
+
+LAYER = Layer(_forward, _backward)
+
+guard(__name__)
