@@ -306,7 +306,7 @@ def test_an_error_counts_only_from_the_faulty_function(cases: list[judge.Judged]
 def test_an_error_counts_only_from_the_faulty_program(cases: list[judge.Judged]) -> None:
     """SPEC.md F2: a run of the edited program that fails is found; one of another program's is the judge's."""
     case = next(case for case in cases if case.name == "add")
-    with apply.applied(fault(_ADD, _SUM, "out y : 16, n h w c = relu x")) as faulty:  # a sum's configuration has no six
+    with apply.applied(fault(_ADD, _SUM, "out y : 16, n h w c = quantize x")) as faulty:  # an add has no formats
         kill = judge.judge(case, faulty)
         assert kill is not None and kill.raised.startswith("AttributeError") and kill.element == -1
         with pytest.raises(AttributeError):

@@ -74,5 +74,5 @@ def test_the_specification_is_what_runs() -> None:
 
 def test_every_operation_of_a_line_is_explained() -> None:
     notation = SPEC[SPEC.index("### Programs") : SPEC.index("## F.")]
-    words = set(re.findall(r"[a-z_]+", " ".join(re.findall(r"`([^`]+)`", notation))))
+    words = set(re.findall(r"[a-z_0-9]+", " ".join(re.findall(r"`([^`]+)`", notation))))
     assert words >= KNOWN

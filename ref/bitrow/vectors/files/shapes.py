@@ -143,12 +143,21 @@ def _linear(shapes: Shapes, _: LinearConfig) -> None:
     shapes.same(("bias",), (outputs,))
 
 
-def _alike(shapes: Shapes, _: object) -> None:
-    """Elementwise operations: every map has the first input's shape."""
-    first = next(tensor.shape for tensor in shapes.case.tensors if tensor.role is Role.INPUT)
-    maps = [tensor.name for tensor in shapes.case.tensors if tensor.role is not Role.PARAMETER]
-    shapes.same(tuple(maps), first)
-    shapes.same(("scale",), (), first[-1:])
+def _alike(shapes: Shapes, config: object) -> None:
+    """Elementwise operations: an axis of one name has one size; a parameter may be one for all."""
+    operation, sizes = operations.find(shapes.case.operation, config), dict[str, int]()
+    for tensor in shapes.case.tensors:
+        axes = operation.line(tensor.name).axes
+        if tensor.role is Role.PARAMETER and not tensor.shape:
+            continue
+        shape = shapes.of(tensor.name, len(axes))
+        shapes.same((tensor.name,), tuple(sizes.setdefault(axis, size) for axis, size in zip(axes, shape, strict=True)))
+
+
+def _concat(shapes: Shapes, config: object) -> None:
+    _alike(shapes, config)
+    x, other = (shapes.of(name, 4) for name in ("x", "other"))
+    shapes.same(("y",), (*x[:3], x[3] + other[3]))
 
 
 def _accumulate(shapes: Shapes, _: object) -> None:
@@ -180,6 +189,7 @@ _RULES: dict[str, Callable[[Shapes, Any], None]] = {
     "max_pool": _max_pool,
     "avg_pool": _avg_pool,
     "linear": _linear,
+    "concat": _concat,
     "gradient.accumulate": _accumulate,
     "fxp.pack": _pack,
     "lfsr": _lfsr,
