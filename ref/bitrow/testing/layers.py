@@ -18,7 +18,6 @@ from bitrow.config import (
     output_size,
 )
 from bitrow.contract import batch_norm, pool
-from bitrow.contract.operation import Operation
 from bitrow.contract.operations import OPERATIONS, find
 from bitrow.formats import FP16, FP32, FloatMode
 from bitrow.testing.families import (
@@ -106,15 +105,9 @@ def _configs(kind: type) -> SearchStrategy[Any]:
 
 
 @st.composite
-def _plain_words(draw: DrawFn, operation: Operation) -> Words:
-    """Maps whose axes have one size by name: words that meet in drawn pairs, or lie at the edges of activations."""
-    sizes: dict[str, int] = {}
-    words: Words = {}
-    for name, line in operation.inputs.items():
-        for axis in line.axes:
-            if axis not in sizes:
-                sizes[axis] = draw(st.integers(1, {"n": 2, "h": 3, "w": 5}.get(axis, 4)))
-        words[name] = draw(_any_or_tiny(tuple(sizes[axis] for axis in line.axes)))
+def _plain_words(draw: DrawFn, shapes: dict[str, tuple[int, ...]]) -> Words:
+    """Maps by name: words that meet in drawn pairs, or lie at the edges of activations."""
+    words: Words = {name: draw(_any_or_tiny(shape)) for name, shape in shapes.items()}
     first, *rest = words
     if rest and words[first].shape == words[rest[0]].shape and draw(st.booleans()):
         pairs = draw(operand_words(("a", "b"), words[first].size))
@@ -127,7 +120,12 @@ def plain_families(draw: DrawFn, name: str, config: Any = None) -> Family:
     """A layer of maps alone, as its operation's lines declare them."""
     kind = next(operation.configured_by for operation in OPERATIONS if operation.name == name)
     config = draw(or_drawn(config, _configs(kind)))
-    return Family(name, config, _plain_words(find(name, config)))
+    inputs, sizes = find(name, config).inputs, dict[str, int]()
+    for axis in (axis for line in inputs.values() for axis in line.axes):
+        if axis not in sizes:
+            sizes[axis] = draw(st.integers(1, {"n": 2, "h": 3, "w": 5}.get(axis, 4)))
+    shapes = {of: tuple(sizes[axis] for axis in line.axes) for of, line in inputs.items()}
+    return Family(name, config, _plain_words(shapes))
 
 
 @st.composite
