@@ -5,9 +5,13 @@ from __future__ import annotations
 import gc
 import os
 from collections.abc import Iterator
+from pathlib import Path
 
 # Before JAX starts: eight host devices, so that sharding is tested on any machine; flags that are given stay, and win.
 os.environ["XLA_FLAGS"] = f"--xla_force_host_platform_device_count=8 {os.environ.get('XLA_FLAGS', '')}".strip()
+
+# Programs are compiled once for all workers and commands, and stay for the next run.
+os.environ.setdefault("BITROW_CACHE", str(Path(__file__).parents[1] / "out" / "cache"))
 
 from jaxtyping import install_import_hook
 
@@ -17,9 +21,11 @@ import hypothesis  # noqa: E402
 import jax  # noqa: E402
 import pytest  # noqa: E402
 
+from bitrow import compile_cache  # noqa: E402
 from draws import USUAL  # noqa: E402
 from recording import pytest_addoption, pytest_configure, pytest_runtest_makereport  # noqa: E402, F401
 
+compile_cache.use(jax)
 jax.config.update("jax_numpy_dtype_promotion", "strict")
 jax.config.update("jax_numpy_rank_promotion", "raise")
 

@@ -14,11 +14,10 @@ import numpy as np
 import pytest
 
 import program_judge
-from bitrow import cli
+from bitrow import cli, processor
 from bitrow.backend import certify, program_digests, programs, require
 from bitrow.errors import BitrowError
 from bitrow.ops import fp16, half_casts
-from bitrow.proofs import machine
 from bitrow.vectors.judge import identity
 from bitrow.vectors.judge.identity_digests import DIGESTS
 from bitrow.vectors.operations import Words
@@ -132,7 +131,7 @@ def test_certificate_on_this_machine(tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert cli.run(["certify", "--json", str(file)]) == 0
     found = json.loads(file.read_text())
     assert found["passes"] and found["digests"] == DIGESTS | program_digests.DIGESTS
-    assert found["versions"]["jax"] == jax.__version__ and found["features"] == list(machine.features())
+    assert found["versions"]["jax"] == jax.__version__ and found["features"] == list(processor.features())
     split, whole, read, apart = found["checks"]
     assert (whole["check"], whole["differ"], whole["problems"]) == ("programs", [], 1)
     assert (read["check"], read["differ"], read["problems"]) == ("compiled code", [], len(short) + 1)

@@ -25,10 +25,10 @@ WAYS = {
 }
 
 
-def committed_digest() -> str:
+def committed_digest(names: list[str]) -> str:
     """The digest that `backend_digest` prints, of the files as they are committed."""
     digest = hashlib.sha256()
-    for name in store.case_names(GOLDEN):
+    for name in names:
         for path in sorted((GOLDEN / name).glob("*.hex"), key=lambda path: path.stem):
             digest.update(f"{name}/{path.stem}\n".encode() + path.read_bytes())
     return digest.hexdigest()
@@ -36,22 +36,40 @@ def committed_digest() -> str:
 
 # test_golden makes the whole set anew with the default flags, eight devices and all processors.
 DONE_ELSEWHERE = ("two_threads", "eight_devices")
+SHARED = tuple(way for way in WAYS if way not in DONE_ELSEWHERE)
 
 
-@pytest.mark.parametrize("way", [
-    pytest.param(way, marks=[pytest.mark.slow] if way in DONE_ELSEWHERE else []) for way in WAYS
-])  # fmt: skip
+def share(way: str) -> list[str]:
+    """The cases of every operation and parameter, and of the digit's layers, whose programs differ in size alone, the
+    way's share: all ways together run all."""
+    names = store.case_names(GOLDEN)
+    layers = [name for name in names if name.startswith("digit0_")]
+    return [name for name in names if name not in layers or layers.index(name) % len(SHARED) == SHARED.index(way)]
+
+
+@pytest.mark.parametrize("way", SHARED)
+def test_the_ways_share_the_cases(way: str) -> None:
+    recompute(way, share(way))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("way", WAYS)
 def test_regenerated_golden_is_the_same(way: str) -> None:
+    recompute(way, store.case_names(GOLDEN))
+
+
+def recompute(way: str, names: list[str]) -> None:
     flags, cpus = WAYS[way]
     if cpus and cpus > len(os.sched_getaffinity(0)):
         pytest.skip(f"needs {cpus} processors, this machine has {len(os.sched_getaffinity(0))}")
-    command = [sys.executable, str(ROOT / "tests" / "backend_digest.py"), str(GOLDEN)]
-    environment = {**os.environ, "XLA_FLAGS": flags, "JAX_PLATFORMS": "cpu"}
+    command = [sys.executable, str(ROOT / "tests" / "backend_digest.py"), str(GOLDEN), str(cpus or 0), *names]
+    environment = {**os.environ, "XLA_FLAGS": flags, "JAX_PLATFORMS": "cpu",
+                   "JAX_ENABLE_COMPILATION_CACHE": "false"}  # fmt: skip
     result = subprocess.run(
-        command + ([str(cpus)] if cpus else []), env=environment, capture_output=True, text=True, check=False
+        command, env=environment, capture_output=True, text=True, check=False
     )
     assert result.returncode == 0, result.stderr
     digest, devices, processors = result.stdout.split()
-    assert digest == committed_digest()
+    assert digest == committed_digest(names)
     assert int(devices) == (8 if way == "eight_devices" else 1)
     assert cpus is None or int(processors) == cpus

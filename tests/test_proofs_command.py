@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from bitrow import cli
-from bitrow.proofs import machine, registry, shards
+from bitrow import cli, processor
+from bitrow.proofs import registry, shards
 from bitrow.proofs.claim import Claim, Counterexample, Effort, Method, Outcome
 from test_proofs_runner import seal
 
@@ -96,7 +96,7 @@ def test_a_page_of_claims(run, tmp_path: Path) -> None:
     page = tmp_path / "claims.md"
     assert run("--full", "fp16.*", "--markdown", page)[0] == 0
     text = page.read_text()
-    assert "2 of 2 hold" in text and "They took 8 chunks" in text and machine.describe() in text
+    assert "2 of 2 hold" in text and "They took 8 chunks" in text and processor.describe() in text
     assert f"`bitrow prove claims 'fp16.one' 'fp16.two' --full --markdown {page}`" in text
     row = "| fp16.one | F3 Q1 | fp16.one is right | search | the full domain | 400 | holds; smallest K = 33 | 0.0 |"
     assert row in text.splitlines() and "| total | 2 |  | 0.0 |" in text.splitlines()

@@ -11,6 +11,7 @@ import re
 import subprocess
 import sys
 
+from bitrow import compile_cache
 from bitrow.errors import BitrowError
 
 OFF = {"jax_enable_x64": False, "jax_debug_nans": False, "jax_debug_infs": False, "jax_disable_jit": False}
@@ -24,8 +25,8 @@ _REFUSED = re.compile(
 _PATIENCE = 120.0
 
 
-def prepare() -> None:
-    """Load JAX with the switches that the commands need.
+def prepare(kept: bool = True) -> None:
+    """Load JAX with the switches that the commands need; `kept`: programs come from the cache and go there.
 
     Raises:
         BitrowError: naming the variable; a value that JAX or XLA cannot take.
@@ -42,6 +43,8 @@ def prepare() -> None:
     for name, value in OFF.items():
         if getattr(jax.config, name) != value:
             jax.config.update(name, value)
+    if kept:
+        compile_cache.use(jax)
     for name in GUARDS:
         if getattr(jax.config, name) not in (None, "allow"):
             jax.config.update(name, "allow")

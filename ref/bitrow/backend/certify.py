@@ -24,12 +24,11 @@ import jax
 import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
-from bitrow import terminal
+from bitrow import processor, terminal
 from bitrow.backend import compiled, program_digests, programs
 from bitrow.contract import conv
 from bitrow.errors import BitrowError
 from bitrow.files import write_report
-from bitrow.proofs import machine
 from bitrow.proofs.results import versions
 from bitrow.reading.values import parse_json
 from bitrow.terminal import Column
@@ -70,7 +69,7 @@ EVERYWHERE = ("training frozen", "rows fp16", "step lite_residual bit_accurate")
 
 def levels() -> dict[str, Way]:
     """A way for every instruction set that this processor has."""
-    have = machine.features()
+    have = processor.features()
     return {name.lower(): Way(f"--xla_cpu_max_isa={name}") for name, feature in LEVELS.items() if feature in have}
 
 
@@ -202,7 +201,8 @@ def run_way(way: Way, names: Sequence[str]) -> dict[str, str]:
         BitrowError: the process failed.
     """
     command = [sys.executable, "-m", "bitrow.backend.certify", way.form, "one" if way.one_thread else "all", *names]
-    environment = {**os.environ, "XLA_FLAGS": way.flags, "XLA_PYTHON_CLIENT_PREALLOCATE": "false"}
+    environment = {**os.environ, "XLA_FLAGS": way.flags, "XLA_PYTHON_CLIENT_PREALLOCATE": "false",
+                   "JAX_ENABLE_COMPILATION_CACHE": "false"}  # fmt: skip
     if way.one_thread:
         environment["NPROC"] = "1"
     result = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
@@ -247,8 +247,8 @@ def certificate(full: bool = False) -> dict[str, Any]:
         "versions": versions() | {"python": platform.python_version()},
         "platform": jax.default_backend(),
         "devices": [device.device_kind for device in jax.devices()],
-        "cpu": machine.cpu_model(),
-        "features": list(machine.features()),
+        "cpu": processor.cpu_model(),
+        "features": list(processor.features()),
         "system": platform.platform(),
         "digests": DIGESTS | program_digests.DIGESTS,
         "checks": rows,

@@ -21,7 +21,7 @@ def certify(json_file: Path | None, full: bool) -> None:
     Kernels and whole programs run in every form, under every instruction set that the machine has and under XLA's
     flags; and the compiled code is read.
     """
-    needs.jax()
+    needs.jax(kept=False)
     from bitrow.backend.certify import certify as run_checks
 
     if not run_checks(json_file, full):

@@ -10,9 +10,9 @@ from bitrow import jax_switches
 from bitrow.files import check_outputs
 
 
-def jax() -> None:
-    """JAX and its devices, or one line."""
-    jax_switches.prepare()
+def jax(kept: bool = True) -> None:
+    """JAX and its devices, or one line; `kept`: with the programs that earlier commands compiled."""
+    jax_switches.prepare(kept)
     jax_switches.find_devices()
 
 

@@ -11,10 +11,10 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bitrow import asides, terminal
+from bitrow import asides, processor, terminal
 from bitrow.errors import BitrowError
 from bitrow.files import check_outputs, write_report, write_text
-from bitrow.proofs import machine, page, recheck, record, registry, runner, shards
+from bitrow.proofs import page, recheck, record, registry, runner, shards
 from bitrow.proofs.claim import Claim, Counterexample, Effort
 from bitrow.proofs.shards import Results
 from bitrow.terminal import Column
@@ -62,7 +62,7 @@ def prove(
     results = shards.new(claims, effort, parse_shard(shard) if shard else shards.WHOLE)
     target = state / shards.file_name(results, not patterns)
     partial = target.with_suffix(".partial.json")
-    processes = jobs or machine.available_cpus()
+    processes = jobs or processor.available_cpus()
     outputs = {"--json": json_file, "--markdown": markdown, "--record": record_file}
     check_outputs(outputs, [target, partial])
     with asides.alone(target, "this choice of claims"):
@@ -101,7 +101,7 @@ def merge(
     for name, count in results.chunks.items():
         if name not in claims or claims[name].chunks(results.effort) != count:
             raise BitrowError(f"{paths[0]}: found {count} chunks of {name}, expected those of this installation")
-    recheck.recheck(claims, results, f"{len(paths)} shards", jobs or machine.available_cpus())
+    recheck.recheck(claims, results, f"{len(paths)} shards", jobs or processor.available_cpus())
     return show(claims, results, f"{len(paths)} shards", json_file, markdown, record_file, console)
 
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import bitrow
-from bitrow.proofs import machine
+from bitrow import processor
 from bitrow.proofs.claim import Claim, Counterexample, Effort, Outcome
 from bitrow.reading import SOURCE, read_bytes
 
@@ -69,7 +69,7 @@ class Results:
     shard: tuple[int, int] = WHOLE
     versions: Mapping[str, str] = field(default_factory=versions)
     done: dict[str, dict[int, Done]] = field(default_factory=dict)
-    machines: tuple[str, ...] = field(default_factory=lambda: (machine.describe(),))
+    machines: tuple[str, ...] = field(default_factory=lambda: (processor.describe(),))
 
     def add(self, job: Job, done: Done) -> None:
         self.done.setdefault(job.claim, {})[job.chunk] = done

@@ -1,4 +1,4 @@
-"""The machine that a verdict or a time was found on, in words."""
+"""The processors of this machine, in words."""
 
 from __future__ import annotations
 
@@ -21,14 +21,19 @@ FEATURES = ("sse4_2", "avx", "f16c", "fma", "avx2", "avx512f", "avx512_vnni", "a
             "amx_bf16", "amx_fp16", "asimd", "fphp", "asimdhp", "sve", "sve2")  # fmt: skip
 
 
-def features() -> tuple[str, ...]:
-    """Which of FEATURES the processor has; none where the system does not tell."""
+def flags() -> str:
+    """All that the processor can do, as the system lists it; "" where it does not tell."""
     try:
         text = read_text("/proc/cpuinfo", SYSTEM)
     except BitrowError:
-        return ()
+        return ""
     found = re.search(r"^(?:flags|Features)\s*: (.*)$", text, re.M)
-    have = set(found[1].split()) if found else set()
+    return found[1] if found else ""
+
+
+def features() -> tuple[str, ...]:
+    """Which of FEATURES the processor has; none where the system does not tell."""
+    have = set(flags().split())
     return tuple(name for name in FEATURES if name in have)
 
 
