@@ -26,6 +26,14 @@ def _word(value: int, dtype: type = np.uint16) -> np.ndarray:
     return np.full((1, 1, 1, 1), value, dtype)
 
 
+def quantize_each(x: np.ndarray, inv_scale: int, fmt: Fxp, mode: FloatMode = FloatMode()) -> list[Quantized]:
+    """Q1, Q2 and Q4 of each of a vector of FP16 words."""
+    given = {"x": x.reshape(1, 1, 1, -1), "x_inv_scale": np.array(inv_scale, np.uint16)}
+    found = QUANTIZE.oracle(ConvConfig(x_format=fmt, mode=mode), given)
+    columns = (found[name].reshape(-1).tolist() for name in ("t", "x_code", "mask"))
+    return [Quantized(*each) for each in zip(*columns, strict=True)]
+
+
 def quantize(x: int, inv_scale: int, fmt: Fxp, mode: FloatMode = FloatMode()) -> Quantized:
     """Q1, Q2 and Q4 of an FP16 word."""
     given = {"x": _word(x), "x_inv_scale": np.array(inv_scale, np.uint16)}
