@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 OUT ?= out/golden
 
-.PHONY: golden test nightly slow lint prove exhaustive mutants bench other-isa clean
+.PHONY: golden test check check-tests nightly slow lint prove exhaustive mutants bench other-isa clean
 
 golden: $(VENV)/.installed
 	mkdir -p $(dir $(OUT))
@@ -14,6 +14,13 @@ golden: $(VENV)/.installed
 
 test: $(VENV)/.installed-dev lint
 	$(BIN)/python -m pytest -n 2 --dist worksteal
+
+# A minute: what a change of a kernel or of the contract breaks first, by name.
+check: $(VENV)/.installed-dev
+	$(MAKE) --no-print-directory -j2 lint check-tests
+
+check-tests: $(VENV)/.installed-dev
+	$(BIN)/python -m pytest -n 2 --dist worksteal -q $(addprefix tests/test_,spec.py contract.py golden_words.py)
 
 # An hour: property tests on new examples, ten times as many; what they find in the kernels is kept as records.
 nightly: $(VENV)/.installed-dev
