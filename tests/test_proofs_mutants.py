@@ -25,7 +25,7 @@ from bitrow.contract.units import UNITS
 from bitrow.errors import BitrowError
 from bitrow.formats import FloatMode, Rounding
 from bitrow.oracle import fp16, lfsr, softfloat
-from bitrow.proofs.mutants import apply, catalogue, judge, properties, report, rounding_points
+from bitrow.proofs.mutants import all_properties, apply, catalogue, judge, properties, report, rounding_points
 from bitrow.proofs.mutants.mutant import Edit, Family, Mutant
 from bitrow.proofs.mutants.word_properties import MODES, rounded, value
 from bitrow.vectors.files import store
@@ -47,7 +47,7 @@ def cases() -> list[judge.Judged]:
 @pytest.fixture(scope="module")
 def sound() -> tuple[properties.Sound, ...]:
     """Every property, its control run done."""
-    return properties.sound()
+    return all_properties.sound()
 
 
 def small_set(out: Path, *names: str, spoil: str = "") -> Path:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -41,16 +40,6 @@ class Broken(NamedTuple):
     raised: bool = False
 
 
-def every() -> tuple[Property, ...]:
-    """All properties, of words, of codes, of layers and of the row pipeline."""
-    from bitrow.proofs.mutants.code_properties import CODE_PROPERTIES
-    from bitrow.proofs.mutants.layer_properties import LAYER_PROPERTIES
-    from bitrow.proofs.mutants.row_properties import ROW_PROPERTIES
-    from bitrow.proofs.mutants.word_properties import WORD_PROPERTIES
-
-    return (*WORD_PROPERTIES, *CODE_PROPERTIES, *LAYER_PROPERTIES, *ROW_PROPERTIES)
-
-
 def control(properties: Iterable[Property]) -> list[Sound]:
     """Each property checked once of the sound functions, which makes and keeps what it expects.
 
@@ -66,16 +55,6 @@ def control(properties: Iterable[Property]) -> list[Sound]:
             raise BitrowError(f"property {one.name}: found {results[0]} without a mutant, expected it to hold")
         found.append(Sound(one, parts))
     return found
-
-
-@functools.cache
-def sound() -> tuple[Sound, ...]:
-    """The control run of all properties, once in a process.
-
-    Raises:
-        BitrowError: see `control`.
-    """
-    return tuple(control(every()))
 
 
 def broken(mutant: Mutant, properties: Iterable[Sound], first_only: bool = False) -> list[Broken]:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from bitrow.proofs.markdown import section
-from bitrow.proofs.mutants import judge, properties
+from bitrow.proofs.mutants import all_properties, judge, properties
 from bitrow.proofs.mutants.judge import Judged, Kill
 from bitrow.proofs.mutants.mutant import Family, Mutant
 from bitrow.proofs.mutants.properties import Broken, Property
@@ -73,7 +73,7 @@ def run(
         BitrowError: a set cannot be read, or the sound oracle differs from it.
     """
     cases = tuple(case for folder in folders for case in judge.load(folder))
-    sound = properties.sound()
+    sound = all_properties.sound()
     findings = []
     for mutant in mutants:
         kills = tuple(judge.kills(mutant, cases))
