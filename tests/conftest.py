@@ -26,6 +26,7 @@ from draws import USUAL  # noqa: E402
 from recording import pytest_addoption, pytest_configure, pytest_runtest_makereport  # noqa: E402, F401
 
 compile_cache.use(jax)
+jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)  # thousands of small programs
 jax.config.update("jax_numpy_dtype_promotion", "strict")
 jax.config.update("jax_numpy_rank_promotion", "raise")
 

@@ -17,7 +17,7 @@ from bitrow import processor
 
 VARIABLE = "BITROW_CACHE"
 OFF = "off"
-SECONDS = 0.2  # programs that compile faster are not worth a file
+SECONDS = 0.05  # programs that compile faster are not worth a file
 
 
 def folder(jaxlib: str) -> Path | None:
