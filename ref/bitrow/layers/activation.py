@@ -13,6 +13,7 @@ from bitrow.config import ReluConfig
 from bitrow.doors import guard
 from bitrow.formats import FP16
 from bitrow.layers.layer import Gradients, Layer, Upstream
+from bitrow.layers.twin import FloatLayer, Twin
 from bitrow.ops import fp16
 from bitrow.ops.tap import Tap, no_tap
 
@@ -74,6 +75,11 @@ def _backward(config: ReluConfig, up: Upstream) -> Gradients:
     return Gradients((backward(config, up.saved, up.dy, up.tap),))
 
 
-LAYER = Layer(_forward, _backward)
+def _float(config: ReluConfig, layer: FloatLayer, inputs: list[Array]) -> tuple[Array, None]:
+    return jnp.clip(inputs[0], 0, 6 if config.six else None), None
+
+
+TWIN = Twin(_float, moment=lambda config, site: site.moments[0] / 2, gradient=lambda config, site, dy: dy / 2)
+LAYER = Layer(_forward, _backward, twin=TWIN)
 
 guard(__name__)

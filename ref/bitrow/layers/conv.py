@@ -25,11 +25,14 @@ from bitrow.host import (
     product_scale,
     product_scales,
 )
+from bitrow.layers import conv_twin
 from bitrow.layers.frozen import zero_cotangent
 from bitrow.layers.layer import Gradients, Layer, Upstream
+from bitrow.layers.twin import Calibration, FloatLayer, Site, Twin, Weights
 from bitrow.ops import fp16, fxp, lfsr, mac, meshes, reduce
 from bitrow.ops.dtypes import Code
 from bitrow.ops.tap import Tap, no_tap, prefixed, renamed
+from bitrow.splitmix import Draw
 
 
 class ConvParams(NamedTuple):
@@ -465,6 +468,18 @@ def _check(where: str, config: ConvConfig, params: ConvParams) -> None:
         raise BitrowError(f"{where} seed: found 0, expected 1 to 65535")
 
 
-LAYER = Layer(_forward, _backward, lambda config: ConvParams, check=_check)
+def _calibrate(config: ConvConfig, site: Site, layer: FloatLayer, found: Calibration) -> ConvParams:
+    return make_params(config, site.where, *conv_twin.calibrated(config, site, layer, found))
+
+
+def _draw(config: ConvConfig, site: Site, deviation: float, draw: Draw) -> ConvParams:
+    return make_params(config, site.where, *conv_twin.drawn(config, site, deviation, draw))
+
+
+TWIN = Twin(
+    conv_twin.forward, conv_twin.initialize, lambda params: isinstance(params, Weights), _calibrate, _draw,
+    moment=conv_twin.moment, gradient=conv_twin.gradient, product=conv_twin.product,
+)  # fmt: skip
+LAYER = Layer(_forward, _backward, lambda config: ConvParams, check=_check, twin=TWIN)
 
 guard(__name__)

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 from jax import Array
 
+from bitrow.layers.twin import Twin
 from bitrow.ops.tap import Tap
 
 Config = Any
@@ -52,7 +53,7 @@ class Layer:
     result and what `backward` reads of it. `params` is the type of the parameters under a configuration, None where
     there are none. `trains`: the backward pass forms gradients of parameters, whether or not the input's is wanted.
     `flat`: the result is f16[n, classes] where it leaves the network. `check` refuses parameters' values that the
-    contract does not allow, beginning with where they are.
+    contract does not allow, beginning with where they are. `twin` is the layer on the host.
     """
 
     forward: Callable[[Config, Params, list[Array], Tap], tuple[Array, Saved]]
@@ -61,3 +62,4 @@ class Layer:
     trains: Callable[[Config], bool] = lambda config: False
     flat: bool = False
     check: Callable[[str, Config, Params], None] = lambda where, config, params: None
+    twin: Twin = Twin()

@@ -15,6 +15,7 @@ from bitrow.doors import guard
 from bitrow.errors import BitrowError
 from bitrow.formats import FP16, FP32
 from bitrow.layers.layer import Gradients, Layer, Upstream
+from bitrow.layers.twin import FloatLayer, Site, Twin
 from bitrow.ops import fp16, meshes, softfloat
 from bitrow.ops.mac import forward_padding, pad_spatial, windows
 from bitrow.ops.reduce import fp32_add, running, tree
@@ -240,6 +241,31 @@ def _avg_back(config: AvgPoolConfig, up: Upstream) -> Gradients:
     return Gradients((avg_backward(config, up.dy, up.shape[:2], up.tap),))
 
 
-MAX_LAYER, AVG_LAYER = Layer(_max_pass, _max_back), Layer(_avg_pass, _avg_back)
+def _max_float(config: MaxPoolConfig, layer: FloatLayer, inputs: list[Array]) -> tuple[Array, None]:
+    window, stride = (1, config.kernel, config.kernel, 1), (1, config.stride, config.stride, 1)
+    padding = ((0, 0), (config.padding, config.padding), (config.padding, config.padding), (0, 0))
+    return lax.reduce_window(inputs[0], -jnp.inf, lax.max, window, stride, padding), None
+
+
+def _avg_float(config: AvgPoolConfig, layer: FloatLayer, inputs: list[Array]) -> tuple[Array, None]:
+    n, h, w, c = inputs[0].shape
+    kh, kw = _avg_window(config, (h, w))
+    cropped = inputs[0][:, : h // kh * kh, : w // kw * kw, :]
+    return cropped.reshape(n, h // kh, kh, w // kw, kw, c).mean((2, 4)), None
+
+
+def _shrink(site: Site) -> float:
+    (h, w, _), (oh, ow, _) = site.shape, site.output
+    return oh * ow / (h * w)
+
+
+MAX_LAYER = Layer(_max_pass, _max_back, twin=Twin(
+    _max_float, moment=lambda config, site: 2 * site.moments[0],
+    gradient=lambda config, site, dy: dy * _shrink(site),
+))  # fmt: skip
+AVG_LAYER = Layer(_avg_pass, _avg_back, twin=Twin(
+    _avg_float, moment=lambda config, site: site.moments[0] / 3,
+    gradient=lambda config, site, dy: dy * _shrink(site) ** 2,
+))  # fmt: skip
 
 guard(__name__)

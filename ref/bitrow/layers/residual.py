@@ -13,6 +13,7 @@ from bitrow.config import AddConfig
 from bitrow.doors import guard
 from bitrow.formats import FloatMode
 from bitrow.layers.layer import Gradients, Layer, Upstream
+from bitrow.layers.twin import Twin
 from bitrow.ops import fp16
 from bitrow.ops.tap import Tap, no_tap
 
@@ -62,6 +63,7 @@ def _backward(config: AddConfig, up: Upstream) -> Gradients:
     return Gradients((up.dy, up.dy))
 
 
-LAYER = Layer(_forward, _backward)
+TWIN = Twin(lambda config, layer, inputs: (inputs[0] + inputs[1], None), moment=lambda config, site: sum(site.moments))
+LAYER = Layer(_forward, _backward, twin=TWIN)
 
 guard(__name__)

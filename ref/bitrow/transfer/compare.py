@@ -27,7 +27,7 @@ from bitrow.transfer.augment import augment
 from bitrow.transfer.checkpoint import arrays, digest
 from bitrow.transfer.compare_cause import Cause, Explanation, explain
 from bitrow.transfer.modules import Conv
-from bitrow.transfer.network_module import NetworkModule, Parts, layer_params
+from bitrow.transfer.network_module import NetworkModule, Parts
 from bitrow.transfer.training import Program, State, Trainer
 
 Maps = dict[str, np.ndarray]
@@ -204,7 +204,7 @@ def _explained(
     node, conv = module.network.node(layer), module.layers[layer]
     if not (isinstance(node.config, ConvConfig) and isinstance(conv, Conv)):
         return None
-    params: Any = layer_params(conv)
+    params: Any = conv.to_params()
     image, row, column, channel = place
     x, x_scale = here[node.inputs[0]][image], np.asarray(conv.scales.get_value().x_scale)
     words = int(there[layer][place]), int(here[layer][place])
@@ -216,7 +216,7 @@ def _certified(module: NetworkModule) -> bool:
     found = []
     for node in module.network.nodes:
         if isinstance(node.config, ConvConfig):
-            params: Any = layer_params(module.layers[node.name])
+            params: Any = module.layers[node.name].to_params()
             worst = np.full(params.weight_code.shape, node.config.weight_format.min)
             inverse, scale = np.asarray(params.x_inv_scale), np.asarray(params.scale)
             certificate = exactness.certify_direction(node.name, node.config, FORWARD, worst, inverse, scale)
