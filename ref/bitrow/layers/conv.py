@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import math
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import jax
@@ -28,7 +29,7 @@ from bitrow.host import (
 from bitrow.layers import conv_twin
 from bitrow.layers.frozen import zero_cotangent
 from bitrow.layers.layer import Gradients, Layer, Upstream
-from bitrow.layers.twin import Calibration, FloatLayer, Site, Twin, Weights
+from bitrow.layers.twin import Calibration, FloatLayer, Site
 from bitrow.ops import fp16, fxp, lfsr, mac, meshes, reduce
 from bitrow.ops.dtypes import Code
 from bitrow.ops.tap import Tap, no_tap, prefixed, renamed
@@ -469,17 +470,14 @@ def _check(where: str, config: ConvConfig, params: ConvParams) -> None:
 
 
 def _calibrate(config: ConvConfig, site: Site, layer: FloatLayer, found: Calibration) -> ConvParams:
-    return make_params(config, site.where, *conv_twin.calibrated(config, site, layer, found))
+    return make_params(config, site.where, *conv_twin.TWIN.calibrate(config, site, layer, found))
 
 
 def _draw(config: ConvConfig, site: Site, deviation: float, draw: Draw) -> ConvParams:
-    return make_params(config, site.where, *conv_twin.drawn(config, site, deviation, draw))
+    return make_params(config, site.where, *conv_twin.TWIN.draw(config, site, deviation, draw))
 
 
-TWIN = Twin(
-    conv_twin.forward, conv_twin.initialize, lambda params: isinstance(params, Weights), _calibrate, _draw,
-    moment=conv_twin.moment, gradient=conv_twin.gradient, product=conv_twin.product,
-)  # fmt: skip
+TWIN = replace(conv_twin.TWIN, calibrate=_calibrate, draw=_draw)
 LAYER = Layer(_forward, _backward, lambda config: ConvParams, check=_check, twin=TWIN)
 
 guard(__name__)

@@ -1,6 +1,6 @@
 """The convolution on the host: in float32, with or without simulated codes, and the scales and codes of its parameters.
 
-`calibrated` and `drawn` return what `conv.make_params` takes after configuration and name.
+The TWIN's `calibrate` and `draw` return what `conv.make_params` takes after configuration and name.
 """
 
 from __future__ import annotations
@@ -10,29 +10,20 @@ from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
-from jax import Array, lax
-from jaxtyping import Float32
+from jax import Array
 
 from bitrow.config import ConvConfig
 from bitrow.errors import BitrowError
-from bitrow.float_conv import float_conv
+from bitrow.float_conv import fake_quantize, float_conv
 from bitrow.formats import Fxp
 from bitrow.host import LEAST_PRODUCT, as_scale, host_fp32, rounded_fp16, weight_codes
-from bitrow.layers.twin import Calibration, FloatLayer, Site, Weights
+from bitrow.layers.twin import Calibration, FloatLayer, Site, Twin, Weights
 from bitrow.splitmix import Draw
 
 _CLIP = 3.0  # a drawn code's range ends at this many standard deviations
 
 
-def fake_quantize(x: Float32[Array, "*s"], scale: Float32[Array, " ..."], fmt: Fxp) -> Float32[Array, "*s"]:
-    """`scale * clip(rint(x / scale))` in float32; the gradient passes where Q4's mask is 1."""
-    t = x / scale
-    rounded = lax.stop_gradient(jnp.rint(t))
-    inside = (rounded >= fmt.min) & (rounded <= fmt.max)
-    return scale * (jnp.clip(rounded, fmt.min, fmt.max) + jnp.where(inside, t - lax.stop_gradient(t), 0.0))
-
-
-def forward(config: ConvConfig, layer: FloatLayer, inputs: list[Array]) -> tuple[Array, None]:
+def _forward(config: ConvConfig, layer: FloatLayer, inputs: list[Array]) -> tuple[Array, None]:
     (x,), (weight, bias) = inputs, layer.params
     if layer.scale is not None:
         x = fake_quantize(x, layer.scale.x_scale, config.x_format)
@@ -41,14 +32,14 @@ def forward(config: ConvConfig, layer: FloatLayer, inputs: list[Array]) -> tuple
     return (y if bias is None else y + jnp.broadcast_to(bias, y.shape)), None
 
 
-def initialize(config: ConvConfig, site: Site, rng: np.random.Generator) -> FloatLayer:
+def _initialize(config: ConvConfig, site: Site, rng: np.random.Generator) -> FloatLayer:
     """He-normal weights, a bias of 0."""
     weight = rng.standard_normal(site.weights) * np.sqrt(2 / np.prod(site.weights[:3]))
     bias = jnp.zeros(site.output[2], jnp.float32) if site.size.bias else None
     return FloatLayer(Weights(jnp.asarray(weight, jnp.float32), bias))
 
 
-def calibrated(config: ConvConfig, site: Site, layer: FloatLayer, found: Calibration) -> tuple[Any, ...]:
+def _calibrated(config: ConvConfig, site: Site, layer: FloatLayer, found: Calibration) -> tuple[Any, ...]:
     """Codes and scales of float weights, which stand for `gain` times as much."""
     for name, each in (("scales", found.scale), ("dy_scale", found.dy_scale)):
         if each is None:
@@ -88,23 +79,23 @@ def _x_scale(config: ConvConfig, site: Site) -> float:
     return _CLIP * math.sqrt(site.moments[0]) / config.x_format.max
 
 
-def moment(config: ConvConfig, site: Site) -> float:
+def _moment(config: ConvConfig, site: Site) -> float:
     deviation = _weight_scale(config, site) * _code_deviation(config.weight_format)
     return math.prod(site.weights[:3]) * site.moments[0] * deviation * deviation
 
 
-def gradient(config: ConvConfig, site: Site, dy: float) -> float:
+def _gradient(config: ConvConfig, site: Site, dy: float) -> float:
     (h, w, _), (oh, ow, c_out) = site.shape, site.output
     codes = _weight_scale(config, site) * _code_deviation(config.weight_format)
     taps = math.prod(site.weights[:2]) * (oh * ow) / (h * w)
     return dy * (taps * (c_out // config.groups) * codes * codes)
 
 
-def product(config: ConvConfig, site: Site, deviation: float) -> float:
+def _product(config: ConvConfig, site: Site, deviation: float) -> float:
     return deviation * _weight_scale(config, site) * _CLIP / config.dy_format.max
 
 
-def drawn(config: ConvConfig, site: Site, deviation: float, draw: Draw) -> tuple[Any, ...]:
+def _drawn(config: ConvConfig, site: Site, deviation: float, draw: Draw) -> tuple[Any, ...]:
     """Codes over their whole range, and scales under which values neither vanish nor saturate."""
     size = site.size
     limit = _magnitude(config.weight_format) + 1
@@ -123,3 +114,9 @@ def drawn(config: ConvConfig, site: Site, deviation: float, draw: Draw) -> tuple
         draw.about(0.0, 0.25, (size.c_out,)).astype(np.float16) if size.bias else None,
         site.number,
     )
+
+
+TWIN = Twin(
+    _forward, _initialize, lambda params: isinstance(params, Weights), _calibrated, _drawn,
+    moment=_moment, gradient=_gradient, product=_product,
+)  # fmt: skip
