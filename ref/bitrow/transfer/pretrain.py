@@ -17,7 +17,6 @@ from jax import Array, lax
 
 from bitrow import calibrate, float_model
 from bitrow.calibrate import LeastSquares
-from bitrow.config import LinearConfig
 from bitrow.errors import BitrowError
 from bitrow.float_model import ConvScales, FloatModel, Weights
 from bitrow.graph import LinearSize, Network, linear_shape
@@ -132,7 +131,7 @@ def new_head(network: Network, classes: int) -> Network:
         BitrowError: a network whose output is no head.
     """
     node = network.node(network.output)
-    if not isinstance(node.config, LinearConfig):
+    if not isinstance(node.size, LinearSize):
         raise BitrowError(f"{network.name} {node.name}: found no head, expected one to replace")
     nodes = tuple(replace(n, size=LinearSize(classes)) if n is node else n for n in network.nodes)
     return replace(network, nodes=nodes)
