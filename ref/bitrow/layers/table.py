@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 from bitrow.config import (
     AddConfig,
     AvgPoolConfig,
@@ -20,7 +18,7 @@ from bitrow.layers import activation, batch_norm, conv, linear, pool, residual
 from bitrow.layers.layer import Layer
 
 
-def _complete(layers: Mapping[type, Layer]) -> Mapping[type, Layer]:
+def _complete(layers: dict[type[LayerConfig], Layer]) -> dict[type[LayerConfig], Layer]:
     """The table, if every kind of configuration has its layer.
 
     Raises:
@@ -43,13 +41,27 @@ LAYERS = _complete({
 })  # fmt: skip
 
 
+def register(config: type[LayerConfig], made: Layer) -> None:
+    """Add a kind of layer that is declared outside of this package.
+
+    Raises:
+        BitrowError: a kind that has its layer.
+    """
+    if config in LAYERS:
+        raise BitrowError(f"layers: found one for {config.__name__}, expected none")
+    LAYERS[config] = made
+
+
 def layer(config: LayerConfig) -> Layer:
     """The layer that a configuration is of.
 
     Raises:
-        BitrowError: no layer's configuration.
+        BitrowError: a configuration whose layer is not registered.
     """
-    return LAYERS[type(config)]
+    found = LAYERS.get(type(config))
+    if found is None:
+        raise BitrowError(f"layers: found none for {type(config).__name__}, expected one")
+    return found
 
 
 guard(__name__)
