@@ -17,10 +17,11 @@ from bitrow.calibrate import LeastSquares, Percentile
 from bitrow.config import BatchNormConfig, ConvConfig
 from bitrow.errors import BitrowError
 from bitrow.float_conv import fake_quantize
-from bitrow.float_model import ConvScales, FloatModel, Norm, Weights
+from bitrow.float_model import FloatModel
 from bitrow.formats import FXP4, FXP8, UFXP4, Fxp, Gradient
 from bitrow.graph import INPUT, ConvSize, LinearSize, Network, Node
 from bitrow.host import check_scale, inverse_scale, product_scale
+from bitrow.layers.twin import ConvScales, Norm, Stats, Weights
 from bitrow.vectors.judge import stepwise
 from network_samples import backward, every_layer, forward
 
@@ -237,7 +238,7 @@ def batch_float(network, model, scales):
         observed = {}
         float_model.forward(network, model, x, scales=scales, observe=observed.__setitem__)
         mean, var = observed["c1"].mean((0, 1, 2)), observed["c1"].var((0, 1, 2))
-        stats = model.stats | {"n1": float_model.Stats(mean, var)}
+        stats = model.stats | {"n1": Stats(mean, var)}
         return float_model.forward(network, FloatModel(model.params, stats), x, scales=scales)[0]
 
     return logits

@@ -21,12 +21,12 @@ import numpy as np
 from bitrow import typed
 from bitrow.config import Statistics
 from bitrow.errors import BitrowError
-from bitrow.float_model import ConvScales, FloatModel, Weights, cross_entropy, forward
+from bitrow.float_model import FloatModel, cross_entropy, forward
 from bitrow.formats import SCALE_MAX, Fxp
 from bitrow.graph import Network, consumers, convolutions, shapes
 from bitrow.host import LEAST_PRODUCT, as_scale, host_fp32
 from bitrow.layers.table import layer
-from bitrow.layers.twin import Calibration
+from bitrow.layers.twin import Calibration, ConvScales, Weights
 from bitrow.parameters import LayerParams, check_params, site_of
 
 Rule = Callable[[np.ndarray, Fxp], float]

@@ -20,13 +20,8 @@ from jaxtyping import Float32, Int
 from bitrow.errors import BitrowError
 from bitrow.graph import INPUT, Network
 from bitrow.layers.table import layer
-from bitrow.layers.twin import EPS, ConvScales, FloatLayer, Norm, Stats, Weights
+from bitrow.layers.twin import ConvScales, FloatLayer
 from bitrow.parameters import site_of
-
-__all__ = [
-    "EPS", "ConvScales", "FloatModel", "Norm", "Observe", "Stats", "Weights", "cross_entropy", "forward", "initialize",
-    "train",
-]  # fmt: skip
 
 
 class FloatModel(NamedTuple):

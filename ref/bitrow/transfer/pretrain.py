@@ -18,8 +18,9 @@ from jax import Array, lax
 from bitrow import calibrate, float_model
 from bitrow.calibrate import LeastSquares
 from bitrow.errors import BitrowError
-from bitrow.float_model import ConvScales, FloatModel, Weights
+from bitrow.float_model import FloatModel
 from bitrow.graph import LinearSize, Network, linear_shape
+from bitrow.layers.twin import ConvScales, Weights
 from bitrow.transfer import network_module
 from bitrow.transfer.augment import Augmentation, augment
 from bitrow.transfer.data import Images, Task
