@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import functools
-
-import jax
 import jax.numpy as jnp
 from jax import Array, lax
 from jaxtyping import Bool, Float16
@@ -51,21 +48,10 @@ def backward(
     return dx
 
 
-@functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
 def apply(config: ReluConfig, x: Float16[Array, "*s"]) -> Float16[Array, "*s"]:
     """`forward`, differentiable by `backward`."""
-    return forward(config, x)
+    return LAYER.apply(config, None, x)
 
-
-def _apply_forward(config: ReluConfig, x: Array) -> tuple[Array, Array]:
-    return forward(config, x), passes(config, x)
-
-
-def _apply_backward(config: ReluConfig, mask: Array, dy: Array) -> tuple[Array]:
-    return (backward(config, mask, dy),)
-
-
-apply.defvjp(_apply_forward, _apply_backward)
 
 def _forward(config: ReluConfig, params: None, inputs: list[Array], tap: Tap) -> tuple[Array, Array]:
     return forward(config, inputs[0], tap), passes(config, inputs[0])

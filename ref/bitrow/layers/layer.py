@@ -5,14 +5,18 @@ Each layer's module makes its own; `table` finds it by the type of a configurati
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
+import jax
+import jax.numpy as jnp
 from jax import Array
 
+from bitrow.layers.frozen import zero_cotangent
 from bitrow.layers.twin import Twin
-from bitrow.ops.tap import Tap
+from bitrow.ops.tap import Tap, no_tap
 
 Config = Any
 Params = Any
@@ -63,3 +67,26 @@ class Layer:
     flat: bool = False
     check: Callable[[str, Config, Params], None] = lambda where, config, params: None
     twin: Twin = Twin()
+
+    def apply(self, config: Config, params: Params, *inputs: Array) -> Array:
+        """The result of `forward`, differentiable in its inputs by `backward`; the parameters are frozen."""
+        return _apply(self, config, params, *inputs)
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(0, 1))
+def _apply(layer: Layer, config: Config, params: Params, *inputs: Array) -> Array:
+    return layer.forward(config, params, list(inputs), no_tap)[0]
+
+
+def _apply_forward(layer: Layer, config: Config, params: Params, *inputs: Array) -> tuple[Array, Any]:
+    y, saved = layer.forward(config, params, list(inputs), no_tap)
+    return y, (params, saved, jnp.zeros((0, *inputs[0].shape[1:])))  # residuals must be arrays: a shape, no elements
+
+
+def _apply_backward(layer: Layer, config: Config, kept: Any, dy: Array) -> tuple[Any, ...]:
+    params, saved, like = kept
+    found = layer.backward(config, Upstream(params, saved, dy, like.shape[1:], no_tap, 0))
+    return zero_cotangent(params), *found.inputs
+
+
+_apply.defvjp(_apply_forward, _apply_backward)

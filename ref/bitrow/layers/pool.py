@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Sequence
 
-import jax
 import jax.numpy as jnp
 from jax import Array, lax
 from jaxtyping import Bool, Float16, Float32, UInt8, UInt32
@@ -189,41 +187,15 @@ def avg_gradient_rows(
     return lax.pad(dx, jnp.float16(0), ((0, 0, 0), (0, 0, 0), (0, width - dx.shape[2], 0), (0, 0, 0)))
 
 
-@functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
 def apply_max(config: MaxPoolConfig, x: Float16[Array, "n h w c"]) -> Float16[Array, "n oh ow c"]:
     """`max_forward`'s y, differentiable by `max_backward`."""
-    return max_forward(config, x)[0]
+    return MAX_LAYER.apply(config, None, x)
 
 
-# The input's shape travels through residuals as an array of no elements: residuals must be arrays.
-def _max_forward(config: MaxPoolConfig, x: Array) -> tuple[Array, tuple[Array, Array]]:
-    y, index = max_forward(config, x)
-    return y, (index, jnp.zeros((0, *x.shape[1:3])))
-
-
-def _max_backward(config: MaxPoolConfig, saved: tuple[Array, Array], dy: Array) -> tuple[Array]:
-    index, shape = saved
-    return (max_backward(config, index, dy, (shape.shape[1], shape.shape[2])),)
-
-
-apply_max.defvjp(_max_forward, _max_backward)
-
-
-@functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
 def apply_avg(config: AvgPoolConfig, x: Float16[Array, "n h w c"]) -> Float16[Array, "n oh ow c"]:
     """`avg_forward`, differentiable by `avg_backward`."""
-    return avg_forward(config, x)
+    return AVG_LAYER.apply(config, None, x)
 
-
-def _avg_forward(config: AvgPoolConfig, x: Array) -> tuple[Array, Array]:
-    return avg_forward(config, x), jnp.zeros((0, *x.shape[1:3]))
-
-
-def _avg_backward(config: AvgPoolConfig, shape: Array, dy: Array) -> tuple[Array]:
-    return (avg_backward(config, dy, (shape.shape[1], shape.shape[2])),)
-
-
-apply_avg.defvjp(_avg_forward, _avg_backward)
 
 def _max_pass(config: MaxPoolConfig, params: None, inputs: list[Array], tap: Tap) -> tuple[Array, Array]:
     return max_forward(config, inputs[0], tap)

@@ -1,4 +1,7 @@
-"""The layers by the type of their configuration: complete, or refused when this is imported."""
+"""The layers by the type of their configuration: complete, or refused when this is imported.
+
+A kind that is declared outside of this package is put into LAYERS, and is then as any other.
+"""
 
 from __future__ import annotations
 
@@ -41,22 +44,11 @@ LAYERS = _complete({
 })  # fmt: skip
 
 
-def register(config: type[LayerConfig], made: Layer) -> None:
-    """Add a kind of layer that is declared outside of this package.
-
-    Raises:
-        BitrowError: a kind that has its layer.
-    """
-    if config in LAYERS:
-        raise BitrowError(f"layers: found one for {config.__name__}, expected none")
-    LAYERS[config] = made
-
-
 def layer(config: LayerConfig) -> Layer:
     """The layer that a configuration is of.
 
     Raises:
-        BitrowError: a configuration whose layer is not registered.
+        BitrowError: a configuration of a kind that LAYERS does not have.
     """
     found = LAYERS.get(type(config))
     if found is None:

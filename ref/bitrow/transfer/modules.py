@@ -26,13 +26,10 @@ from bitrow.host import nearest_fp16
 from bitrow.layers import batch_norm, linear
 from bitrow.layers.batch_norm import BatchParams, FrozenParams
 from bitrow.layers.conv import ConvParams
-from bitrow.layers.frozen import zero_cotangent
-from bitrow.layers.layer import Upstream
 from bitrow.layers.linear import LinearParams
 from bitrow.layers.table import layer
 from bitrow.layers.twin import EPS, FloatLayer
 from bitrow.ops import fp16
-from bitrow.ops.tap import no_tap
 from bitrow.parameters import LayerParams
 from bitrow.transfer import ordered
 from bitrow.transfer.convolution import ConvPlan, ForwardScales, GradientScales, conv_params, convolve, weight_codes
@@ -221,7 +218,6 @@ class BatchNorm(Layer):
         b = beta - y.mean((0, 1, 2)) * a
         return y * jnp.broadcast_to(a, y.shape) + jnp.broadcast_to(b, y.shape)
 
-
     def to_params(self) -> BatchParams:
         return BatchParams(self.gamma.get_value(), self.beta.get_value(), jnp.float32(self.eps))
 
@@ -239,29 +235,10 @@ class Plain(Layer):
         params, floats = (None, FloatLayer()) if self.constants is None else self.constants.get_value()
         if self.in_float:
             return layer(self.config).twin.forward(self.config, floats, list(inputs))[0]
-        return _run(self.config, params, *inputs)
+        return layer(self.config).apply(self.config, params, *inputs)
 
     def to_params(self) -> LayerParams:
         return None if self.constants is None else self.constants.get_value()[0]
-
-
-@functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
-def _run(config: LayerConfig, params: LayerParams, *inputs: Array) -> Array:
-    return layer(config).forward(config, params, list(inputs), no_tap)[0]
-
-
-def _run_forward(config: LayerConfig, params: LayerParams, *inputs: Array) -> tuple[Array, Any]:
-    y, saved = layer(config).forward(config, params, list(inputs), no_tap)
-    return y, (params, saved, jnp.zeros((0, *inputs[0].shape[1:])))  # residuals must be arrays: no elements, a shape
-
-
-def _run_backward(config: LayerConfig, kept: Any, dy: Array) -> tuple[Any, ...]:
-    params, saved, like = kept
-    found = layer(config).backward(config, Upstream(params, saved, dy, like.shape[1:], no_tap, 0))
-    return zero_cotangent(params), *found.inputs
-
-
-_run.defvjp(_run_forward, _run_backward)
 
 
 class Relu(Plain):
