@@ -11,15 +11,17 @@ import numpy as np
 import optax
 import pytest
 
-from bitrow import calibrate, float_model, zoo
+from bitrow import calibrate, float_model, host, zoo
 from bitrow import network as run
 from bitrow.calibrate import LeastSquares, Percentile
 from bitrow.config import BatchNormConfig, ConvConfig
 from bitrow.errors import BitrowError
-from bitrow.float_model import ConvScales, FloatModel, Norm, Weights
+from bitrow.float_conv import fake_quantize
+from bitrow.float_model import FloatModel
 from bitrow.formats import FXP4, FXP8, UFXP4, Fxp, Gradient
 from bitrow.graph import INPUT, ConvSize, LinearSize, Network, Node
 from bitrow.host import check_scale, inverse_scale, product_scale
+from bitrow.layers.twin import ConvScales, Norm, Stats, Weights
 from bitrow.vectors.judge import stepwise
 from network_samples import backward, every_layer, forward
 
@@ -105,9 +107,9 @@ def test_scales_are_brought_into_range():
 def test_weight_codes_round_to_even_and_clip():
     """SPEC.md F7, Q1: nearest, ties to even, each output channel under its own scale."""
     weight = np.array([[0.25, 0.75, -0.25, 9.0, -9.0], [1.25, 0.5, 2.0, 0.0, -1.75]], np.float32).T
-    codes = calibrate.weight_codes(weight[None, None], np.array([0.5, 0.5]), FXP4)
+    codes = host.weight_codes(weight[None, None], np.array([0.5, 0.5]), FXP4)
     assert codes[0, 0].T.tolist() == [[0, 2, 0, 7, -8], [2, 1, 4, 0, -4]]
-    codes = calibrate.weight_codes(weight[None, None], np.array([0.5, 0.25]), FXP4)
+    codes = host.weight_codes(weight[None, None], np.array([0.5, 0.25]), FXP4)
     assert codes[0, 0].T.tolist() == [[0, 2, 0, 7, -8], [5, 2, 7, 0, -7]]
 
 
@@ -236,7 +238,7 @@ def batch_float(network, model, scales):
         observed = {}
         float_model.forward(network, model, x, scales=scales, observe=observed.__setitem__)
         mean, var = observed["c1"].mean((0, 1, 2)), observed["c1"].var((0, 1, 2))
-        stats = model.stats | {"n1": float_model.Stats(mean, var)}
+        stats = model.stats | {"n1": Stats(mean, var)}
         return float_model.forward(network, FloatModel(model.params, stats), x, scales=scales)[0]
 
     return logits
@@ -265,7 +267,7 @@ def test_gradient_codes_keep_the_direction():
 def test_fake_quantization_passes_gradients_inside_the_range_only():
     """SPEC.md Q1, Q4 in simulation."""
     x = jnp.asarray([-9.0, -4.2, -4.3, 0.2, 0.25, 0.75, 3.6, 3.8], jnp.float32)
-    value, pull = jax.vjp(lambda v: float_model.fake_quantize(v, jnp.float32(0.5), FXP4), x)
+    value, pull = jax.vjp(lambda v: fake_quantize(v, jnp.float32(0.5), FXP4), x)
     assert value.tolist() == [-4.0, -4.0, -4.0, 0.0, 0.0, 1.0, 3.5, 3.5]
     (passed,) = pull(jnp.ones_like(x))
     assert passed.tolist() == [0.0, 1.0, 0.0, 1.0, 1.0, 1.0, 1.0, 0.0]

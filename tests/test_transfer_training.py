@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from bitrow import calibrate, float_model
+from bitrow import calibrate, float_model, host
 from bitrow import network as run
 from bitrow.calibrate import LeastSquares
 from bitrow.config import BatchNormConfig, ConvConfig, LinearConfig, ReluConfig
@@ -111,7 +111,7 @@ def test_weight_codes_are_the_hosts():
     near = [midpoints, np.nextafter(midpoints, np.float32(9)), np.nextafter(midpoints, np.float32(-9))]
     weight = np.concatenate([*near, np.random.default_rng(0).standard_normal(4)]).astype(np.float32)[None, None, None]
     found, inside = convolution.weight_codes(jnp.asarray(weight), jnp.float16(scale), Fxp(4))
-    assert_same_bits(found, calibrate.weight_codes(weight, np.float64(scale), Fxp(4)))
+    assert_same_bits(found, host.weight_codes(weight, np.float64(scale), Fxp(4)))
     assert 0 < int(inside.sum()) < inside.size
 
 

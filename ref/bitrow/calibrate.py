@@ -19,22 +19,20 @@ import jax.numpy as jnp
 import numpy as np
 
 from bitrow import typed
-from bitrow.config import BatchNormConfig, ConvConfig, LinearConfig, Statistics
+from bitrow.config import Statistics
 from bitrow.errors import BitrowError
-from bitrow.float_model import EPS, ConvScales, FloatModel, Norm, Weights, cross_entropy, forward
-from bitrow.formats import SCALE_MAX, SCALE_MIN, Fxp
-from bitrow.graph import ConvSize, Network, consumers, shapes
-from bitrow.host import host_fp32
-from bitrow.layers import batch_norm, conv
-from bitrow.layers.batch_norm import BatchParams
-from bitrow.layers.linear import LinearParams
-from bitrow.parameters import LayerParams, check_params
+from bitrow.float_model import FloatModel, cross_entropy, forward
+from bitrow.formats import SCALE_MAX, Fxp
+from bitrow.graph import Network, consumers, convolutions, shapes
+from bitrow.host import LEAST_PRODUCT, as_scale, host_fp32
+from bitrow.layers.table import layer
+from bitrow.layers.twin import Calibration, ConvScales, Weights
+from bitrow.parameters import LayerParams, check_params, site_of
 
 Rule = Callable[[np.ndarray, Fxp], float]
 
 # A gradient's scale times its weight's is kept at 4 times the least normal FP16 number or more (D3).
 LEAST_GRADIENT_PRODUCT = 2.0**-12
-LEAST_PRODUCT = 2.0**-13  # of an input's scale and its weight's
 LOSS_SCALE_MAX = 2.0**15
 _SAMPLE = 1 << 16
 
@@ -134,17 +132,16 @@ def forward_scales(
             that is no positive number.
     """
     images = _images(network, images)
-    convs = {node.name: node for node in network.nodes if isinstance(node.config, ConvConfig)}
-    inputs = frozenset(node.inputs[0] for node in convs.values())
+    convs = convolutions(network)
+    inputs = frozenset(conv.input for conv in convs)
     seen = _observed(network, inputs, model, jnp.asarray(images))
     values = {name: host_fp32(network.name, f"{name} activations", np.asarray(value)) for name, value in seen.items()}
     scales = {}
-    for name, node in convs.items():
-        assert isinstance(node.config, ConvConfig) and isinstance(node.size, ConvSize)
+    for name, config, size, read in convs:
         where = f"{network.name} {name}"
-        x_scale = as_scale(_positive(f"{where} x_scale", rule(values[node.inputs[0]], node.config.x_format)))
+        x_scale = as_scale(_positive(f"{where} x_scale", rule(values[read], config.x_format)))
         weight = host_fp32(where, "weight", np.asarray(_weights(network, model, name).weight))
-        w_scale = _weight_scale(where, weight, node.config.weight_format, node.size.per_channel, rule)
+        w_scale = _weight_scale(where, weight, config.weight_format, size.per_channel, rule)
         scales[name] = ConvScales(jnp.float32(x_scale), jnp.asarray(w_scale, jnp.float32))
     return scales
 
@@ -167,9 +164,9 @@ def gradient_scales(
     labels = _labels(network, labels, len(images))
     gradients = _output_gradients(network, model, scales, images, labels)
     wanted, least = {}, math.inf
+    configs = {conv.name: conv.config for conv in convolutions(network)}
     for name, dy in gradients.items():
-        config = network.node(name).config
-        assert isinstance(config, ConvConfig)
+        config = configs[name]
         w_scale = np.asarray(scales[name].w_scale)
         where = f"{network.name} {name}"
         folded = host_fp32(where, "output gradient", dy * w_scale if config.fold else dy)
@@ -217,48 +214,13 @@ def make_params(
     """
     params: dict[str, LayerParams] = {}
     gains = _gains(network, scales)
-    for position, node in enumerate(network.nodes, start=1):
-        where = f"{network.name} {node.name}"
-        gain = gains.get(node.name, 1.0)
-        match node.config, model.params.get(node.name):
-            case ConvConfig() as config, Weights(weight, bias):
-                for name, each in (("scales", scales), ("dy_scale", dy_scales)):
-                    if node.name not in each:
-                        raise BitrowError(f"{where} {name}: found none, expected the convolution's")
-                x_scale, w_scale = (np.asarray(s, np.float64) for s in scales[node.name])
-                params[node.name] = conv.make_params(
-                    config,
-                    where,
-                    weight_codes(host_fp32(where, "weight", np.asarray(weight)), w_scale, config.weight_format),
-                    float(x_scale),
-                    w_scale * gain if w_scale.ndim else float(w_scale) * gain,
-                    dy_scales[node.name] if config.fold else dy_scales[node.name] / gain,
-                    None if bias is None else _half(f"{where} bias", bias * gain),
-                    seed=position,
-                )
-            case BatchNormConfig(statistics=Statistics.FROZEN), Norm(gamma, beta):
-                params[node.name] = _fold(where, (gamma, beta, *model.stats[node.name]), gain)
-            case BatchNormConfig(), Norm(gamma, beta):
-                gamma, beta = (
-                    jnp.asarray(host_fp32(where, name, v)) for name, v in (("gamma", gamma), ("beta", beta))
-                )
-                params[node.name] = BatchParams(gamma, beta, jnp.float32(EPS * gain * gain))
-            case LinearConfig(), Weights(weight, bias) if bias is not None:
-                half = jnp.asarray(_half(f"{where} weight", weight))
-                params[node.name] = LinearParams(half, jnp.asarray(host_fp32(where, "bias", bias)))
+    for node in network.nodes:
+        kind, found = layer(node.config), model.layer(node.name)
+        if kind.params(node.config) and kind.twin.fits(found.params):
+            measured = Calibration(scales.get(node.name), dy_scales.get(node.name), gains.get(node.name, 1.0))
+            params[node.name] = kind.twin.calibrate(node.config, site_of(network, node), found, measured)
     check_params(network, params)
     return params
-
-
-def weight_codes(weight: np.ndarray, w_scale: np.ndarray, fmt: Fxp) -> np.ndarray:
-    """Codes int8 of float32 weights under a scale, or one for each output channel: nearest, ties to even."""
-    t = np.asarray(weight, np.float64) / w_scale
-    return np.clip(np.rint(t), fmt.min, fmt.max).astype(np.int8 if fmt.signed else np.uint8)
-
-
-def as_scale(value: float) -> float:
-    """The FP16 number nearest to a positive real, brought into the range of F8."""
-    return float(np.float16(min(max(value, SCALE_MIN), SCALE_MAX)))
 
 
 def _weight_scale(where: str, weight: np.ndarray, fmt: Fxp, per_channel: bool, rule: Rule) -> float | np.ndarray:
@@ -347,24 +309,10 @@ def _gains(network: Network, scales: Mapping[str, ConvScales]) -> dict[str, floa
     for name, (x_scale, w_scale) in scales.items():
         product = float(x_scale) * float(np.min(w_scale))
         follows = [network.node(reader) for reader in readers[name]]
-        if product < LEAST_PRODUCT and [type(node.config) for node in follows] == [BatchNormConfig]:
+        if product < LEAST_PRODUCT and [layer(node.config).twin.normalizes for node in follows] == [True]:
             gains[name] = math.ldexp(1.0, math.ceil(math.log2(LEAST_PRODUCT / product)))
             gains[follows[0].name] = gains[name]
     return gains
-
-
-def _fold(where: str, values: tuple[jax.Array, ...], gain: float) -> LayerParams:
-    gamma, beta, mean, var = (np.asarray(value, np.float32) for value in values)
-    mean, var = mean * np.float32(gain), var * np.float32(gain * gain)  # powers of two: no digit changes
-    return batch_norm.fold(where, gamma, beta, mean, var, EPS * gain * gain)
-
-
-def _half(where: str, values: jax.Array) -> np.ndarray:
-    with np.errstate(over="ignore"):
-        half = np.asarray(values).astype(np.float16)
-    if not np.isfinite(half).all():
-        raise BitrowError(f"{where}: found a value beyond FP16, expected at most 65504")
-    return half
 
 
 def _sample(values: np.ndarray) -> np.ndarray:

@@ -18,7 +18,7 @@ import numpy as np
 from bitrow.config import ConvConfig
 from bitrow.errors import BitrowError
 from bitrow.formats import FP16, FP32, Float, Fxp, Gradient
-from bitrow.graph import Network
+from bitrow.graph import Network, convolutions
 
 FORWARD, GRADIENT = "forward", "gradient"
 
@@ -228,10 +228,8 @@ def certify(network: Network, parameters: Mapping[str, Any]) -> list[Certificate
         BitrowError: naming network and layer; a convolution has no parameters.
     """
     found: list[Certificate] = []
-    for node in network.nodes:
-        if not isinstance(node.config, ConvConfig):
-            continue
-        if node.name not in parameters:
-            raise BitrowError(f"{network.name} {node.name}: found no parameters, expected a convolution's")
-        found += _layer(node.name, node.config, parameters[node.name])
+    for name, config, *_ in convolutions(network):
+        if name not in parameters:
+            raise BitrowError(f"{network.name} {name}: found no parameters, expected a convolution's")
+        found += _layer(name, config, parameters[name])
     return found

@@ -1,4 +1,4 @@
-"""The host's float32 convolution, with gradients that stay fast inside a compiled loop.
+"""The host's float32 convolution and its simulated codes, with gradients that stay fast inside a compiled loop.
 
 XLA's own gradients of a convolution take its slow path on CPU where they stand in a `while` or `scan`: ten to a
 hundred times the time of the forward pass. Here the gradient of the input is a forward convolution with the
@@ -16,6 +16,7 @@ from jax import Array, lax
 from jaxtyping import Float32
 
 from bitrow.config import ConvConfig
+from bitrow.formats import Fxp
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
@@ -82,3 +83,11 @@ def weight_gradient(
             product = lax.dot_general(seen, dy, (((0,), (0,)), ((1,), (1,))), precision=lax.Precision.HIGHEST)
             places.append(product.transpose(1, 0, 2).reshape(c, c_out))
     return jnp.stack(places).reshape(*kernel, c, c_out)
+
+
+def fake_quantize(x: Float32[Array, "*s"], scale: Float32[Array, " ..."], fmt: Fxp) -> Float32[Array, "*s"]:
+    """`scale * clip(rint(x / scale))` in float32; the gradient passes where Q4's mask is 1."""
+    t = x / scale
+    rounded = lax.stop_gradient(jnp.rint(t))
+    inside = (rounded >= fmt.min) & (rounded <= fmt.max)
+    return scale * (jnp.clip(rounded, fmt.min, fmt.max) + jnp.where(inside, t - lax.stop_gradient(t), 0.0))

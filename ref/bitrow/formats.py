@@ -165,6 +165,11 @@ class Fxp:
     def max_magnitude(self) -> int:
         return max(-self.min, self.max)
 
+    @property
+    def stored_bits(self) -> int:
+        """Bits that a code takes in memory: up to 4 share a byte, others have one (SPEC.md Q5)."""
+        return 4 if self.bits <= 4 else 8
+
 
 @dataclass(frozen=True)
 class Accumulator:

@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from bitrow import typed
 from bitrow.config.base import MOST_ALONG, LayerConfig, LayerSize, Shape, check_values
-from bitrow.config.conv import ConvSize
+from bitrow.config.conv import ConvConfig, ConvSize
 from bitrow.config.linear import LinearSize
 from bitrow.errors import BitrowError
 from bitrow.formats import FloatMode
@@ -133,6 +133,24 @@ def linear_shape(network: Network, node: Node) -> tuple[int, int]:
         raise BitrowError(f"{network.name} {node.name}: found no head, expected one")
     inputs, outputs = weight_shape(network, node)
     return inputs, outputs
+
+
+class Convolution(NamedTuple):
+    """A layer whose input and weights are FXP codes: what scales, certificates and gradients of weights are about."""
+
+    name: str
+    config: ConvConfig
+    size: ConvSize
+    input: str
+
+
+def convolutions(network: Network) -> list[Convolution]:
+    """The network's convolutions, in order."""
+    return [
+        Convolution(node.name, node.config, node.size, node.inputs[0])
+        for node in network.nodes
+        if isinstance(node.config, ConvConfig) and isinstance(node.size, ConvSize)
+    ]
 
 
 class Summary(NamedTuple):

@@ -18,6 +18,7 @@ from bitrow.formats import SCALE_MAX, SCALE_MIN, Fxp
 
 FP16_MIN_NORMAL = math.ldexp(1.0, -14)
 FP16_MAX = 65504.0
+LEAST_PRODUCT = 2.0**-13  # of an input's scale and its weight's, where calibration chooses them (D3)
 
 
 def nearest_fp16(value: float) -> float:
@@ -69,6 +70,30 @@ def product_scale(layer: str, name: str, first: float, second: float) -> float:
 def product_scales(layer: str, name: str, first: float, second: Iterable[float]) -> np.ndarray:
     """`product_scale` of one scale with each of several, as float16 `[c_out]`."""
     return np.array([product_scale(f"{layer} channel {c}", name, first, s) for c, s in enumerate(second)], np.float16)
+
+
+def as_scale(value: float) -> float:
+    """The FP16 number nearest to a positive real, brought into the range of F8."""
+    return float(np.float16(min(max(value, SCALE_MIN), SCALE_MAX)))
+
+
+def weight_codes(weight: np.ndarray, w_scale: np.ndarray, fmt: Fxp) -> np.ndarray:
+    """Codes int8 of float32 weights under a scale, or one for each output channel: nearest, ties to even."""
+    t = np.asarray(weight, np.float64) / w_scale
+    return np.clip(np.rint(t), fmt.min, fmt.max).astype(np.int8 if fmt.signed else np.uint8)
+
+
+def rounded_fp16(where: str, values: ArrayLike) -> np.ndarray:
+    """Values rounded to float16.
+
+    Raises:
+        BitrowError: beginning with `where`; a value beyond FP16, or not finite.
+    """
+    with np.errstate(over="ignore"):
+        half = np.asarray(values).astype(np.float16)
+    if not np.isfinite(half).all():
+        raise BitrowError(f"{where}: found a value beyond FP16, expected at most 65504")
+    return half
 
 
 def _number(where: str, value: object) -> float:

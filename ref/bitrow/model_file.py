@@ -18,10 +18,11 @@ import jax.numpy as jnp
 import numpy as np
 from safetensors.numpy import save as save_tensors
 
-from bitrow.config import ArraySpec, LinearConfig
+from bitrow.config import ArraySpec
 from bitrow.errors import BitrowError
 from bitrow.files import write_bytes
 from bitrow.graph import Network, shapes
+from bitrow.layers.table import layer
 from bitrow.parameters import (
     LayerParams,
     check_params,
@@ -149,7 +150,7 @@ def _layer(path: Path, network: Network, node: Any, tensors: dict[str, np.ndarra
 
 def _samples_spec(network: Network, count: int) -> dict[str, ArraySpec]:
     output: tuple[int, ...] = shapes(network)[network.output]
-    if isinstance(network.node(network.output).config, LinearConfig):
+    if layer(network.node(network.output).config).flat:
         output = output[2:]
     return {
         "images": ArraySpec("float16", (count, *network.input_shape)),
@@ -176,7 +177,7 @@ def _check_tensors(path: Path, network: Network, count: int, tensors: dict[str, 
 
 
 def _check_labels(path: Path, network: Network, labels: np.ndarray) -> None:
-    if not isinstance(network.node(network.output).config, LinearConfig):
+    if not layer(network.node(network.output).config).flat:
         return
     classes = shapes(network)[network.output][2]
     for label in (labels.min(), labels.max()):

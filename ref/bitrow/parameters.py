@@ -6,24 +6,30 @@ What the network's runs, the model file and the synthetic networks share.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 
 from bitrow.config import ArraySpec
 from bitrow.errors import BitrowError
-from bitrow.graph import Network, Node, shapes
-from bitrow.layers.batch_norm import BatchParams, FrozenParams
-from bitrow.layers.conv import ConvParams
-from bitrow.layers.linear import LinearParams
+from bitrow.graph import Network, Node, shapes, weight_shape
 from bitrow.layers.table import layer
+from bitrow.layers.twin import Site
 
-LayerParams = ConvParams | FrozenParams | BatchParams | LinearParams
+LayerParams = Any  # a NamedTuple of arrays, which the layer's module declares
 Params = Mapping[str, LayerParams]
 
 
 def params_type(node: Node) -> type[LayerParams] | None:
     """The type of the node's parameters, None where it has none."""
     return layer(node.config).params(node.config)
+
+
+def site_of(network: Network, node: Node) -> Site:
+    """The layer's place in the network."""
+    sizes, number = shapes(network), 1 + network.nodes.index(node)
+    place = (node.size, weight_shape(network, node), sizes[node.inputs[0]], sizes[node.name])
+    return Site(f"{network.name} {node.name}", number, *place)
 
 
 def layer_spec(network: Network, node: Node) -> dict[str, ArraySpec]:

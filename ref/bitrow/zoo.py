@@ -63,8 +63,7 @@ class _Builder:
         self, name: str, config: LayerConfig, *inputs: str, size: ConvSize | LinearSize | None = None
     ) -> str:
         self.nodes.append(Node(name, config, inputs, size))
-        keeps_sign = isinstance(config, MaxPoolConfig | AvgPoolConfig) and inputs[0] in self.not_negative
-        if isinstance(config, ReluConfig) or keeps_sign:
+        if config.not_negative([each in self.not_negative for each in inputs]):
             self.not_negative.add(name)
         return name
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
-from bitrow.config.base import LayerConfig, Shape
+from bitrow.config.base import LayerConfig, Saved, Shape
 
 
 @dataclass(frozen=True)
@@ -22,3 +22,9 @@ class ReluConfig(LayerConfig):
 
     def output_shape(self, where: str, size: None, inputs: Sequence[Shape]) -> Shape:
         return inputs[0]
+
+    def saved(self, trained: Collection[str], passes: bool) -> list[Saved]:
+        return [Saved("mask", 1)] if passes else []
+
+    def not_negative(self, inputs: Sequence[bool]) -> bool:
+        return True

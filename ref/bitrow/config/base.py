@@ -6,7 +6,7 @@ Standard library only. A configuration is hashable and holds everything about a 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any, ClassVar, NamedTuple
 
 from bitrow import typed
@@ -25,6 +25,20 @@ class ArraySpec(NamedTuple):
 
     dtype: str
     shape: tuple[int, ...]
+
+
+class Saved(NamedTuple):
+    """A map that one image keeps for the backward pass, of the layer's first input, or of its result.
+
+    `bits` of an element on the accelerator, `bytes` in a JAX program. `operand`: the host multiplies the gradients of
+    the result by it for those of parameters.
+    """
+
+    what: str
+    bits: int
+    bytes: int = 1
+    of_result: bool = False
+    operand: bool = False
 
 
 class LayerSize(Open):
@@ -66,6 +80,18 @@ class LayerConfig(Open):
     def arrays(self, size: Any, shape: Shape, channels: int) -> dict[str, ArraySpec]:
         """The parameter arrays by field name, for a first input of `shape` and a result of `channels`."""
         return {}
+
+    def masters(self, size: Any, shape: Shape, channels: int) -> dict[str, tuple[int, ...]]:
+        """Shapes of the float32 masters that training may change, by name."""
+        return {}
+
+    def saved(self, trained: Collection[str], passes: bool) -> list[Saved]:
+        """What is kept where masters are trained, and where the gradient `passes` on to the first input."""
+        return []
+
+    def not_negative(self, inputs: Sequence[bool]) -> bool:
+        """Whether no result is below zero, for inputs of which that is known or not."""
+        return False
 
 
 def positive(layer: str, name: str, value: int, least: int) -> None:

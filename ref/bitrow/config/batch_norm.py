@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import enum
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
-from bitrow.config.base import ArraySpec, LayerConfig, Shape
+from bitrow.config.base import ArraySpec, LayerConfig, Saved, Shape
 from bitrow.errors import BitrowError
 from bitrow.formats import FP16, FP32, Float, FloatMode
 
@@ -49,3 +49,12 @@ class BatchNormConfig(LayerConfig):
             return dict.fromkeys(("a", "b"), ArraySpec("float16", (channels,)))
         vector = ArraySpec("float32", (channels,))
         return {"gamma": vector, "beta": vector, "eps": ArraySpec("float32", ())}
+
+    def masters(self, size: None, shape: Shape, channels: int) -> dict[str, tuple[int, ...]]:
+        frozen = self.statistics is Statistics.FROZEN
+        return dict.fromkeys(("scale", "shift") if frozen else ("gamma", "beta"), (channels,))
+
+    def saved(self, trained: Collection[str], passes: bool) -> list[Saved]:
+        """Gradients of gamma and beta are the accelerator's (B3), those of a scale the host's."""
+        needed = "scale" in trained if self.statistics is Statistics.FROZEN else passes or bool(trained)
+        return [Saved("input", 16, 2, operand="scale" in trained)] if needed else []

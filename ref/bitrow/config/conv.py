@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from bitrow import typed
@@ -10,6 +10,7 @@ from bitrow.config.base import (
     ArraySpec,
     LayerConfig,
     LayerSize,
+    Saved,
     Shape,
     check_values,
     positive,
@@ -151,3 +152,11 @@ class ConvConfig(LayerConfig):
         if size.bias:
             found["bias"] = ArraySpec("float16", (channels,))
         return found
+
+    def masters(self, size: ConvSize, shape: Shape, channels: int) -> dict[str, tuple[int, ...]]:
+        return {"weight": self.weight_shape(size, shape)} | ({"bias": (channels,)} if size.bias else {})
+
+    def saved(self, trained: Collection[str], passes: bool) -> list[Saved]:
+        mask = [Saved("mask", 1)] if passes else []
+        codes = [Saved("codes", self.x_format.stored_bits, operand=True)] if "weight" in trained else []
+        return mask + codes

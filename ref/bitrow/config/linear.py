@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from bitrow import typed
-from bitrow.config.base import ArraySpec, LayerConfig, LayerSize, Shape, check_values
+from bitrow.config.base import ArraySpec, LayerConfig, LayerSize, Saved, Shape, check_values
 from bitrow.errors import BitrowError
 from bitrow.formats import FloatMode
 
@@ -55,3 +55,9 @@ class LinearConfig(LayerConfig):
             "weight": ArraySpec("float16", self.weight_shape(size, shape)),
             "bias": ArraySpec("float32", (channels,)),
         }
+
+    def masters(self, size: LinearSize, shape: Shape, channels: int) -> dict[str, tuple[int, ...]]:
+        return {"weight": self.weight_shape(size, shape), "bias": (channels,)}
+
+    def saved(self, trained: Collection[str], passes: bool) -> list[Saved]:
+        return [Saved("input", 16, 2, operand=True)] if "weight" in trained else []

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
-from bitrow.config.base import LayerConfig, Shape, positive, window_size
+from bitrow.config.base import LayerConfig, Saved, Shape, positive, window_size
 from bitrow.errors import BitrowError
 from bitrow.formats import FloatMode
 
@@ -42,6 +42,13 @@ class MaxPoolConfig(LayerConfig):
         kernel = (self.kernel, self.kernel)
         return (*window_size(where, inputs[0], kernel, self.stride, self.padding), inputs[0][2])
 
+    def saved(self, trained: Collection[str], passes: bool) -> list[Saved]:
+        places = max(1, (self.kernel**2 - 1).bit_length())
+        return [Saved("winners", places, of_result=True)] if passes else []
+
+    def not_negative(self, inputs: Sequence[bool]) -> bool:
+        return inputs[0]
+
 
 @dataclass(frozen=True)
 class AvgPoolConfig(LayerConfig):
@@ -67,3 +74,6 @@ class AvgPoolConfig(LayerConfig):
         if self.kernel is None:
             return 1, 1, inputs[0][2]
         return (*window_size(where, inputs[0], (self.kernel, self.kernel), self.kernel, 0), inputs[0][2])
+
+    def not_negative(self, inputs: Sequence[bool]) -> bool:
+        return inputs[0]

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import functools
-
-import jax
 import jax.numpy as jnp
 from jax import Array, lax
 from jaxtyping import Bool, Float16
@@ -13,6 +10,7 @@ from bitrow.config import ReluConfig
 from bitrow.doors import guard
 from bitrow.formats import FP16
 from bitrow.layers.layer import Gradients, Layer, Upstream
+from bitrow.layers.twin import FloatLayer, Twin
 from bitrow.ops import fp16
 from bitrow.ops.tap import Tap, no_tap
 
@@ -50,21 +48,10 @@ def backward(
     return dx
 
 
-@functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
 def apply(config: ReluConfig, x: Float16[Array, "*s"]) -> Float16[Array, "*s"]:
     """`forward`, differentiable by `backward`."""
-    return forward(config, x)
+    return LAYER.apply(config, None, x)
 
-
-def _apply_forward(config: ReluConfig, x: Array) -> tuple[Array, Array]:
-    return forward(config, x), passes(config, x)
-
-
-def _apply_backward(config: ReluConfig, mask: Array, dy: Array) -> tuple[Array]:
-    return (backward(config, mask, dy),)
-
-
-apply.defvjp(_apply_forward, _apply_backward)
 
 def _forward(config: ReluConfig, params: None, inputs: list[Array], tap: Tap) -> tuple[Array, Array]:
     return forward(config, inputs[0], tap), passes(config, inputs[0])
@@ -74,6 +61,11 @@ def _backward(config: ReluConfig, up: Upstream) -> Gradients:
     return Gradients((backward(config, up.saved, up.dy, up.tap),))
 
 
-LAYER = Layer(_forward, _backward)
+def _float(config: ReluConfig, layer: FloatLayer, inputs: list[Array]) -> tuple[Array, None]:
+    return jnp.clip(inputs[0], 0, 6 if config.six else None), None
+
+
+TWIN = Twin(_float, moment=lambda config, site: site.moments[0] / 2, gradient=lambda config, site, dy: dy / 2)
+LAYER = Layer(_forward, _backward, twin=TWIN)
 
 guard(__name__)

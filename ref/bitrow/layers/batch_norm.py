@@ -7,6 +7,7 @@ operations on vectors, done in `softfloat` so that no compiler can contract or r
 from __future__ import annotations
 
 import functools
+import math
 from typing import NamedTuple
 
 import jax
@@ -19,14 +20,17 @@ from bitrow.config import BatchNormConfig, Statistics
 from bitrow.doors import guard
 from bitrow.errors import BitrowError
 from bitrow.formats import FP16, FP32, FloatMode
-from bitrow.host import fold_batch_norm
+from bitrow.host import fold_batch_norm, host_fp32
 from bitrow.layers.frozen import zero_cotangent
 from bitrow.layers.layer import Gradients, Layer, Upstream
+from bitrow.layers.twin import EPS, Calibration, FloatLayer, Norm, Site, Stats, Twin
 from bitrow.ops import fp16, meshes, reduce, softfloat
 from bitrow.ops.dtypes import Sum
 from bitrow.ops.tap import Tap, no_tap
+from bitrow.splitmix import Draw
 
 RNE = FloatMode()
+_MOMENTUM = 0.9  # of the float twin's running statistics
 
 
 class FrozenParams(NamedTuple):
@@ -356,6 +360,52 @@ def _check(where: str, config: BatchNormConfig, params: FrozenParams | BatchPara
         raise BitrowError(f"{where} eps: found {float(params.eps)!r}, expected 0 or more")
 
 
-LAYER = Layer(_forward, _backward, lambda config: BatchParams if _batch(config) else FrozenParams, _batch, check=_check)
+def _float(config: BatchNormConfig, layer: FloatLayer, inputs: list[Array]) -> tuple[Array, Stats]:
+    (y,), norm, stats = inputs, layer.params, layer.stats
+    if layer.train:
+        mean, var = y.mean((0, 1, 2)), y.var((0, 1, 2))
+        stats = Stats(*(_MOMENTUM * old + (1 - _MOMENTUM) * new for old, new in zip(stats, (mean, var), strict=True)))
+    else:
+        mean, var = stats
+    a = norm.gamma / jnp.sqrt(var + EPS)
+    b = norm.beta - mean * a
+    return y * jnp.broadcast_to(a, y.shape) + jnp.broadcast_to(b, y.shape), stats
+
+
+def _initialize(config: BatchNormConfig, site: Site, rng: np.random.Generator) -> FloatLayer:
+    ones, zeros = (make(site.output[2], jnp.float32) for make in (jnp.ones, jnp.zeros))
+    return FloatLayer(Norm(ones, zeros), Stats(zeros, ones))
+
+
+def _calibrate(
+    config: BatchNormConfig, site: Site, layer: FloatLayer, found: Calibration
+) -> FrozenParams | BatchParams:
+    gain, norm = found.gain, layer.params
+    if _batch(config):
+        values = {name: jnp.asarray(host_fp32(site.where, name, value)) for name, value in norm._asdict().items()}
+        return BatchParams(**values, eps=jnp.float32(EPS * gain * gain))
+    gamma, beta, mean, var = (np.asarray(value, np.float32) for value in (*norm, *layer.stats))
+    mean, var = mean * np.float32(gain), var * np.float32(gain * gain)  # powers of two: no digit changes
+    return fold(site.where, gamma, beta, mean, var, EPS * gain * gain)
+
+
+def _draw(config: BatchNormConfig, site: Site, deviation: float, draw: Draw) -> FrozenParams | BatchParams:
+    (moment,), channels = site.moments, site.output[2:]
+    gamma, spread = (draw.about(1.0, 0.25, channels) for _ in range(2))
+    beta, centre = (draw.about(0.0, 0.25, channels) for _ in range(2))
+    mean, var = (v.astype(np.float32) for v in (centre * math.sqrt(moment), spread * moment))
+    gamma, beta = gamma.astype(np.float32), beta.astype(np.float32)
+    if not _batch(config):
+        return fold(site.where, gamma, beta, mean, var, EPS)
+    return BatchParams(*map(jnp.asarray, (gamma, beta, np.float32(EPS))))
+
+
+TWIN = Twin(
+    _float, _initialize, lambda params: isinstance(params, Norm), _calibrate, _draw, normalizes=True,
+    moment=lambda config, site: 1.0, gradient=lambda config, site, dy: dy / site.moments[0],
+)  # fmt: skip
+LAYER = Layer(
+    _forward, _backward, lambda config: BatchParams if _batch(config) else FrozenParams, _batch, check=_check, twin=TWIN
+)
 
 guard(__name__)

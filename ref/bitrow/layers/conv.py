@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import math
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import jax
@@ -25,11 +26,14 @@ from bitrow.host import (
     product_scale,
     product_scales,
 )
+from bitrow.layers import conv_twin
 from bitrow.layers.frozen import zero_cotangent
 from bitrow.layers.layer import Gradients, Layer, Upstream
+from bitrow.layers.twin import Calibration, FloatLayer, Site
 from bitrow.ops import fp16, fxp, lfsr, mac, meshes, reduce
 from bitrow.ops.dtypes import Code
 from bitrow.ops.tap import Tap, no_tap, prefixed, renamed
+from bitrow.splitmix import Draw
 
 
 class ConvParams(NamedTuple):
@@ -465,6 +469,15 @@ def _check(where: str, config: ConvConfig, params: ConvParams) -> None:
         raise BitrowError(f"{where} seed: found 0, expected 1 to 65535")
 
 
-LAYER = Layer(_forward, _backward, lambda config: ConvParams, check=_check)
+def _calibrate(config: ConvConfig, site: Site, layer: FloatLayer, found: Calibration) -> ConvParams:
+    return make_params(config, site.where, *conv_twin.TWIN.calibrate(config, site, layer, found))
+
+
+def _draw(config: ConvConfig, site: Site, deviation: float, draw: Draw) -> ConvParams:
+    return make_params(config, site.where, *conv_twin.TWIN.draw(config, site, deviation, draw))
+
+
+TWIN = replace(conv_twin.TWIN, calibrate=_calibrate, draw=_draw)
+LAYER = Layer(_forward, _backward, lambda config: ConvParams, check=_check, twin=TWIN)
 
 guard(__name__)

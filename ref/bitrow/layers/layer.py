@@ -5,13 +5,18 @@ Each layer's module makes its own; `table` finds it by the type of a configurati
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
+import jax
+import jax.numpy as jnp
 from jax import Array
 
-from bitrow.ops.tap import Tap
+from bitrow.layers.frozen import zero_cotangent
+from bitrow.layers.twin import Twin
+from bitrow.ops.tap import Tap, no_tap
 
 Config = Any
 Params = Any
@@ -52,7 +57,7 @@ class Layer:
     result and what `backward` reads of it. `params` is the type of the parameters under a configuration, None where
     there are none. `trains`: the backward pass forms gradients of parameters, whether or not the input's is wanted.
     `flat`: the result is f16[n, classes] where it leaves the network. `check` refuses parameters' values that the
-    contract does not allow, beginning with where they are.
+    contract does not allow, beginning with where they are. `twin` is the layer on the host.
     """
 
     forward: Callable[[Config, Params, list[Array], Tap], tuple[Array, Saved]]
@@ -61,3 +66,27 @@ class Layer:
     trains: Callable[[Config], bool] = lambda config: False
     flat: bool = False
     check: Callable[[str, Config, Params], None] = lambda where, config, params: None
+    twin: Twin = Twin()
+
+    def apply(self, config: Config, params: Params, *inputs: Array) -> Array:
+        """The result of `forward`, differentiable in its inputs by `backward`; the parameters are frozen."""
+        return _apply(self, config, params, *inputs)
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(0, 1))
+def _apply(layer: Layer, config: Config, params: Params, *inputs: Array) -> Array:
+    return layer.forward(config, params, list(inputs), no_tap)[0]
+
+
+def _apply_forward(layer: Layer, config: Config, params: Params, *inputs: Array) -> tuple[Array, Any]:
+    y, saved = layer.forward(config, params, list(inputs), no_tap)
+    return y, (params, saved, jnp.zeros((0, *inputs[0].shape[1:])))  # residuals must be arrays: a shape, no elements
+
+
+def _apply_backward(layer: Layer, config: Config, kept: Any, dy: Array) -> tuple[Any, ...]:
+    params, saved, like = kept
+    found = layer.backward(config, Upstream(params, saved, dy, like.shape[1:], no_tap, 0))
+    return zero_cotangent(params), *found.inputs
+
+
+_apply.defvjp(_apply_forward, _apply_backward)

@@ -7,17 +7,22 @@ import math
 from typing import NamedTuple
 
 import jax
+import jax.numpy as jnp
+import numpy as np
 from jax import Array
 from jaxtyping import Float16, Float32
 
 from bitrow.config import LinearConfig
 from bitrow.doors import guard
 from bitrow.formats import FP16, FP32
+from bitrow.host import host_fp32, rounded_fp16
 from bitrow.layers.frozen import zero_cotangent
 from bitrow.layers.layer import Gradients, Layer, Upstream
+from bitrow.layers.twin import Calibration, FloatLayer, Site, Twin, Weights
 from bitrow.ops import fp16, softfloat
 from bitrow.ops.reduce import fp32_add, tree
 from bitrow.ops.tap import Tap, no_tap
+from bitrow.splitmix import Draw
 
 
 class LinearParams(NamedTuple):
@@ -85,6 +90,31 @@ def _backward(config: LinearConfig, up: Upstream) -> Gradients:
     return Gradients((dx.reshape(dx.shape[0], *up.shape),))
 
 
-LAYER = Layer(_forward, _backward, lambda config: LinearParams, flat=True)
+def _float(config: LinearConfig, layer: FloatLayer, inputs: list[Array]) -> tuple[Array, None]:
+    y = inputs[0].reshape(inputs[0].shape[0], -1) @ layer.params.weight
+    return (y + jnp.broadcast_to(layer.params.bias, y.shape))[:, None, None, :], None
+
+
+def _zeros(config: LinearConfig, site: Site, rng: np.random.Generator) -> FloatLayer:
+    return FloatLayer(Weights(jnp.zeros(site.weights, jnp.float32), jnp.zeros(site.output[2], jnp.float32)))
+
+
+def _calibrate(config: LinearConfig, site: Site, layer: FloatLayer, found: Calibration) -> LinearParams:
+    half = jnp.asarray(rounded_fp16(f"{site.where} weight", layer.params.weight))
+    return LinearParams(half, jnp.asarray(host_fp32(site.where, "bias", layer.params.bias)))
+
+
+def _draw(config: LinearConfig, site: Site, deviation: float, draw: Draw) -> LinearParams:
+    weight = draw.triangle(256, site.weights) / (104 * math.sqrt(site.weights[0]))
+    bias = draw.about(0.0, 0.25, site.weights[1:])
+    return LinearParams(jnp.asarray(weight, jnp.float16), jnp.asarray(bias, jnp.float32))
+
+
+TWIN = Twin(
+    _float, _zeros, lambda params: isinstance(params, Weights) and params.bias is not None, _calibrate, _draw,
+    moment=lambda config, site: 1.0,
+    gradient=lambda config, site, dy: dy * (site.output[2] / math.prod(site.shape)),
+)  # fmt: skip
+LAYER = Layer(_forward, _backward, lambda config: LinearParams, flat=True, twin=TWIN)
 
 guard(__name__)

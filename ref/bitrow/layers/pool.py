@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Sequence
 
-import jax
 import jax.numpy as jnp
 from jax import Array, lax
 from jaxtyping import Bool, Float16, Float32, UInt8, UInt32
@@ -15,6 +13,7 @@ from bitrow.doors import guard
 from bitrow.errors import BitrowError
 from bitrow.formats import FP16, FP32
 from bitrow.layers.layer import Gradients, Layer, Upstream
+from bitrow.layers.twin import FloatLayer, Site, Twin
 from bitrow.ops import fp16, meshes, softfloat
 from bitrow.ops.mac import forward_padding, pad_spatial, windows
 from bitrow.ops.reduce import fp32_add, running, tree
@@ -188,41 +187,15 @@ def avg_gradient_rows(
     return lax.pad(dx, jnp.float16(0), ((0, 0, 0), (0, 0, 0), (0, width - dx.shape[2], 0), (0, 0, 0)))
 
 
-@functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
 def apply_max(config: MaxPoolConfig, x: Float16[Array, "n h w c"]) -> Float16[Array, "n oh ow c"]:
     """`max_forward`'s y, differentiable by `max_backward`."""
-    return max_forward(config, x)[0]
+    return MAX_LAYER.apply(config, None, x)
 
 
-# The input's shape travels through residuals as an array of no elements: residuals must be arrays.
-def _max_forward(config: MaxPoolConfig, x: Array) -> tuple[Array, tuple[Array, Array]]:
-    y, index = max_forward(config, x)
-    return y, (index, jnp.zeros((0, *x.shape[1:3])))
-
-
-def _max_backward(config: MaxPoolConfig, saved: tuple[Array, Array], dy: Array) -> tuple[Array]:
-    index, shape = saved
-    return (max_backward(config, index, dy, (shape.shape[1], shape.shape[2])),)
-
-
-apply_max.defvjp(_max_forward, _max_backward)
-
-
-@functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
 def apply_avg(config: AvgPoolConfig, x: Float16[Array, "n h w c"]) -> Float16[Array, "n oh ow c"]:
     """`avg_forward`, differentiable by `avg_backward`."""
-    return avg_forward(config, x)
+    return AVG_LAYER.apply(config, None, x)
 
-
-def _avg_forward(config: AvgPoolConfig, x: Array) -> tuple[Array, Array]:
-    return avg_forward(config, x), jnp.zeros((0, *x.shape[1:3]))
-
-
-def _avg_backward(config: AvgPoolConfig, shape: Array, dy: Array) -> tuple[Array]:
-    return (avg_backward(config, dy, (shape.shape[1], shape.shape[2])),)
-
-
-apply_avg.defvjp(_avg_forward, _avg_backward)
 
 def _max_pass(config: MaxPoolConfig, params: None, inputs: list[Array], tap: Tap) -> tuple[Array, Array]:
     return max_forward(config, inputs[0], tap)
@@ -240,6 +213,31 @@ def _avg_back(config: AvgPoolConfig, up: Upstream) -> Gradients:
     return Gradients((avg_backward(config, up.dy, up.shape[:2], up.tap),))
 
 
-MAX_LAYER, AVG_LAYER = Layer(_max_pass, _max_back), Layer(_avg_pass, _avg_back)
+def _max_float(config: MaxPoolConfig, layer: FloatLayer, inputs: list[Array]) -> tuple[Array, None]:
+    window, stride = (1, config.kernel, config.kernel, 1), (1, config.stride, config.stride, 1)
+    padding = ((0, 0), (config.padding, config.padding), (config.padding, config.padding), (0, 0))
+    return lax.reduce_window(inputs[0], -jnp.inf, lax.max, window, stride, padding), None
+
+
+def _avg_float(config: AvgPoolConfig, layer: FloatLayer, inputs: list[Array]) -> tuple[Array, None]:
+    n, h, w, c = inputs[0].shape
+    kh, kw = _avg_window(config, (h, w))
+    cropped = inputs[0][:, : h // kh * kh, : w // kw * kw, :]
+    return cropped.reshape(n, h // kh, kh, w // kw, kw, c).mean((2, 4)), None
+
+
+def _shrink(site: Site) -> float:
+    (h, w, _), (oh, ow, _) = site.shape, site.output
+    return oh * ow / (h * w)
+
+
+MAX_LAYER = Layer(_max_pass, _max_back, twin=Twin(
+    _max_float, moment=lambda config, site: 2 * site.moments[0],
+    gradient=lambda config, site, dy: dy * _shrink(site),
+))  # fmt: skip
+AVG_LAYER = Layer(_avg_pass, _avg_back, twin=Twin(
+    _avg_float, moment=lambda config, site: site.moments[0] / 3,
+    gradient=lambda config, site, dy: dy * _shrink(site) ** 2,
+))  # fmt: skip
 
 guard(__name__)

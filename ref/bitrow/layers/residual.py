@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Sequence
 
-import jax
 from jax import Array
 from jaxtyping import Float16
 
@@ -13,6 +11,7 @@ from bitrow.config import AddConfig
 from bitrow.doors import guard
 from bitrow.formats import FloatMode
 from bitrow.layers.layer import Gradients, Layer, Upstream
+from bitrow.layers.twin import Twin
 from bitrow.ops import fp16
 from bitrow.ops.tap import Tap, no_tap
 
@@ -38,21 +37,10 @@ def accumulate(
     return dx
 
 
-@functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
 def apply(config: AddConfig, x: Float16[Array, "*s"], shortcut: Float16[Array, "*s"]) -> Float16[Array, "*s"]:
     """`forward`; the gradient passes to both operands unchanged."""
-    return forward(config, x, shortcut)
+    return LAYER.apply(config, None, x, shortcut)
 
-
-def _apply_forward(config: AddConfig, x: Array, shortcut: Array) -> tuple[Array, None]:
-    return forward(config, x, shortcut), None
-
-
-def _apply_backward(config: AddConfig, saved: None, dy: Array) -> tuple[Array, Array]:
-    return dy, dy
-
-
-apply.defvjp(_apply_forward, _apply_backward)
 
 def _forward(config: AddConfig, params: None, inputs: list[Array], tap: Tap) -> tuple[Array, None]:
     return forward(config, inputs[0], inputs[1], tap), None
@@ -62,6 +50,7 @@ def _backward(config: AddConfig, up: Upstream) -> Gradients:
     return Gradients((up.dy, up.dy))
 
 
-LAYER = Layer(_forward, _backward)
+TWIN = Twin(lambda config, layer, inputs: (inputs[0] + inputs[1], None), moment=lambda config, site: sum(site.moments))
+LAYER = Layer(_forward, _backward, twin=TWIN)
 
 guard(__name__)

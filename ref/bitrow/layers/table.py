@@ -1,8 +1,9 @@
-"""The layers by the type of their configuration: complete, or refused when this is imported."""
+"""The layers by the type of their configuration: complete, or refused when this is imported.
+
+A kind that is declared outside of this package is put into LAYERS, and is then as any other.
+"""
 
 from __future__ import annotations
-
-from collections.abc import Mapping
 
 from bitrow.config import (
     AddConfig,
@@ -22,7 +23,7 @@ from bitrow.layers import activation, batch_norm, concat, conv, hard_swish, line
 from bitrow.layers.layer import Layer
 
 
-def _complete(layers: Mapping[type, Layer]) -> Mapping[type, Layer]:
+def _complete(layers: dict[type[LayerConfig], Layer]) -> dict[type[LayerConfig], Layer]:
     """The table, if every kind of configuration has its layer.
 
     Raises:
@@ -51,9 +52,12 @@ def layer(config: LayerConfig) -> Layer:
     """The layer that a configuration is of.
 
     Raises:
-        BitrowError: no layer's configuration.
+        BitrowError: a configuration of a kind that LAYERS does not have.
     """
-    return LAYERS[type(config)]
+    found = LAYERS.get(type(config))
+    if found is None:
+        raise BitrowError(f"layers: found none for {type(config).__name__}, expected one")
+    return found
 
 
 guard(__name__)

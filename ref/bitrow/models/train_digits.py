@@ -19,8 +19,9 @@ import numpy as np
 import optax
 
 from bitrow import calibrate, float_model, zoo
-from bitrow.float_model import ConvScales, FloatModel
+from bitrow.float_model import FloatModel
 from bitrow.graph import Network
+from bitrow.layers.twin import ConvScales
 from bitrow.model_file import Model, Samples, save, to_bytes
 from bitrow.network import forward
 from bitrow.parameters import Params

@@ -13,9 +13,10 @@ from dataclasses import dataclass, field, fields
 
 import numpy as np
 
-from bitrow.config import BatchNormConfig, ConvConfig, LinearConfig, ReluConfig
+from bitrow.config import BatchNormConfig
 from bitrow.formats import Gradient
 from bitrow.graph import INPUT, Node, Shape, describe, shapes
+from bitrow.layers.table import layer
 from bitrow.pipeline import banks as banking
 from bitrow.pipeline.cost import Counts, wide_adds
 from bitrow.pipeline.flow import Flow, Line, dataflow
@@ -151,8 +152,7 @@ def _kept(reach: Reach, flow: Flow, ring: Ring) -> bool:
         case RingKind.MASK | RingKind.DY | RingKind.INDEX:
             return stage.head is not None and reach.passes(stage.head)
         case RingKind.RELU:
-            relus = [node for node in stage.chain if isinstance(node.config, ReluConfig)]
-            return any(reach.passes(node) for node in relus if ring.name.endswith(f".{node.name}.mask"))
+            return any(reach.passes(node) for node in stage.chain if ring.name.endswith(f".{node.name}.mask"))
         case RingKind.GRADIENT:
             return next(edge.value for edge in stage.edges if edge.index == ring.edge) in reach.values
     return True
@@ -201,20 +201,18 @@ def _count_ends(passes: Passes, reach: Reach) -> None:
 def _count_host(tally: Tally, reach: Reach, node: Node) -> None:
     """Products of the host's weight gradients, and the bits of the two maps that each is made of.
 
-    Gamma and beta of batch statistics are not among them: their gradients are the accelerator's (SPEC.md B3).
+    What a layer's backward pass trains is not among them: those gradients are the accelerator's (SPEC.md B3).
     """
-    trained = reach.fields(node) - {"gamma", "beta"}
-    if not trained:
+    trained = reach.fields(node)
+    if not trained or layer(node.config).trains(node.config):
         return
     sizes = shapes(reach.network)
     inputs, outputs = math.prod(sizes[node.inputs[0]]), math.prod(sizes[node.name])
     tally.add(gradient_bits=16 * outputs)
-    if "weight" in trained:
-        macs = {summary.name: summary.macs for summary in describe(reach.network)}[node.name]
-        bits = code_bits(node.config.x_format.bits) if isinstance(node.config, ConvConfig) else 16
-        tally.add(host_macs=macs, gradient_bits=bits * inputs)
-    if "scale" in trained:
-        tally.add(host_macs=inputs, gradient_bits=16 * inputs)
+    macs = {summary.name: summary.macs for summary in describe(reach.network)}[node.name]
+    for saved in node.config.saved(trained, False):
+        if saved.operand:
+            tally.add(host_macs=macs or inputs, gradient_bits=saved.bits * inputs)
 
 
 def map_bits(shape: Shape, bits: int) -> int:
@@ -230,8 +228,9 @@ def saved(reach: Reach) -> Iterator[tuple[str, str, int, int]]:
     """
     sizes = shapes(reach.network)
     for node in reach.network.nodes:
-        shape, trained, passes = sizes[node.inputs[0]], reach.fields(node), reach.passes(node)
-        yield from ((node.name, *item) for item in _saved_of(node, shape, sizes[node.name], trained, passes))
+        for item in node.config.saved(reach.fields(node), reach.passes(node)):
+            shape = sizes[node.name if item.of_result else node.inputs[0]]
+            yield node.name, item.what, map_bits(shape, item.bits), item.bytes * math.prod(shape)
     for branch in reach.branches:
         name = f"branches/{branch.end}"
         maps = {"input": branch.pooled, "hidden": branch.hidden}
@@ -239,29 +238,3 @@ def saved(reach: Reach) -> Iterator[tuple[str, str, int, int]]:
             if what == "hidden" or f"{name}/down" in reach.trained:
                 yield name, what, map_bits(shape, 16), 2 * math.prod(shape)
         yield name, "relu mask", map_bits(branch.hidden, 1), math.prod(branch.hidden)
-
-
-def _saved_of(
-    node: Node, shape: Shape, out: Shape, trained: frozenset[str], passes: bool
-) -> Iterator[tuple[str, int, int]]:
-    elements = math.prod(shape)
-    match type(node.config).__name__:
-        case "ConvConfig":
-            assert isinstance(node.config, ConvConfig)
-            if passes:
-                yield "mask", map_bits(shape, 1), elements
-            if "weight" in trained:
-                yield "codes", map_bits(shape, code_bits(node.config.x_format.bits)), elements
-        case "ReluConfig" if passes:
-            yield "mask", map_bits(shape, 1), elements
-        case "MaxPoolConfig" if passes:
-            places = max(1, (getattr(node.config, "kernel", 1) ** 2 - 1).bit_length())
-            yield "winners", map_bits(out, places), math.prod(out)
-        case "BatchNormConfig" if "scale" in trained or (_batch(node) and (passes or trained)):
-            yield "input", map_bits(shape, 16), 2 * elements
-        case "LinearConfig" if isinstance(node.config, LinearConfig) and "weight" in trained:
-            yield "input", 16 * elements, 2 * elements
-
-
-def _batch(node: Node) -> bool:
-    return isinstance(node.config, BatchNormConfig) and node.config.statistics.value == "batch"

@@ -9,9 +9,8 @@ from functools import cached_property
 
 import numpy as np
 
-from bitrow.config import BatchNormConfig, ConvConfig, LinearConfig, Statistics
 from bitrow.errors import BitrowError
-from bitrow.graph import INPUT, ConvSize, Network, Node, Shape, kernel_shape, linear_shape, shapes
+from bitrow.graph import INPUT, Network, Node, Shape, shapes
 from bitrow.transfer.branches import LiteResidual, blocks
 
 BRANCHES, LAYERS, PROMPT = "branches", "layers", "prompt"
@@ -120,26 +119,13 @@ def all_branches(network: Network) -> tuple[Branch, ...]:
 
 def parameter_shapes(network: Network) -> dict[str, tuple[int, ...]]:
     """Every parameter that a policy may train, by name."""
-    found: dict[str, tuple[int, ...]] = {}
+    sizes, found = shapes(network), dict[str, tuple[int, ...]]()
     for node in network.nodes:
-        for field, shape in _own(network, node).items():
+        own = node.config.masters(node.size, sizes[node.inputs[0]], sizes[node.name][2])
+        for field, shape in own.items():
             found[f"{LAYERS}/{node.name}/{field}"] = shape
     for branch in all_branches(network):
         found[f"{BRANCHES}/{branch.end}/down"] = (branch.start_shape[2], branch.rank)
         found[f"{BRANCHES}/{branch.end}/up"] = (branch.rank, branch.end_shape[2])
     found[f"{PROMPT}/delta"] = network.input_shape
     return found
-
-
-def _own(network: Network, node: Node) -> dict[str, tuple[int, ...]]:
-    channels = (shapes(network)[node.name][2],)
-    match node.config, node.size:
-        case ConvConfig(), ConvSize(bias=bias):
-            return {"weight": kernel_shape(network, node)} | ({"bias": channels} if bias else {})
-        case BatchNormConfig(statistics=Statistics.FROZEN), _:
-            return {"scale": channels, "shift": channels}
-        case BatchNormConfig(), _:
-            return {"gamma": channels, "beta": channels}
-        case LinearConfig(), _:
-            return {"weight": linear_shape(network, node), "bias": channels}
-    return {}

@@ -14,9 +14,10 @@ import numpy as np
 from flax import nnx
 from jax import Array
 
-from bitrow.config import AddConfig, AvgPoolConfig, BatchNormConfig, ConvConfig, ReluConfig
-from bitrow.graph import INPUT, Network, Shape, consumers, shapes
+from bitrow.config import AddConfig, AvgPoolConfig, ReluConfig
+from bitrow.graph import INPUT, Network, Shape, consumers, convolutions, shapes
 from bitrow.layers import residual
+from bitrow.layers.table import layer
 from bitrow.transfer import ordered
 from bitrow.transfer.modules import Layer, Pool, Relu
 
@@ -39,13 +40,13 @@ def blocks(network: Network) -> list[Place]:
     cuts = _cuts(network)
     order = {INPUT: -1} | {node.name: place for place, node in enumerate(network.nodes)}
     found, done = [], -1
-    for node in network.nodes:
-        if not isinstance(node.config, ConvConfig) or order[node.name] <= done:
+    for conv in convolutions(network):
+        if order[conv.name] <= done:
             continue
-        start = max((cut for cut in cuts if order[cut] < order[node.name]), key=order.__getitem__)
-        after = [cut for cut in cuts if order[cut] >= order[node.name]]
+        start = max((cut for cut in cuts if order[cut] < order[conv.name]), key=order.__getitem__)
+        after = [cut for cut in cuts if order[cut] >= order[conv.name]]
         end = after[0]
-        if end == node.name and len(after) > 1 and isinstance(network.node(after[1]).config, BatchNormConfig):
+        if end == conv.name and len(after) > 1 and layer(network.node(after[1]).config).twin.normalizes:
             end = after[1]
         done = order[end]
         if start != INPUT:

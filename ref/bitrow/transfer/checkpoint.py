@@ -25,7 +25,7 @@ from safetensors.numpy import save as save_tensors
 from bitrow.errors import BitrowError
 from bitrow.extras import extra
 from bitrow.files import write_bytes
-from bitrow.float_model import FloatModel, Stats, initialize
+from bitrow.float_model import FloatModel, initialize
 from bitrow.graph import Network
 from bitrow.reading.tensors import read_tensors
 from bitrow.reading.values import parse_json
@@ -271,7 +271,7 @@ def load_float(path: Path, network: Network) -> FloatModel:
         return kind(*(_float(tensors.get(f"{layer}.{field}")) for field in kind._fields))
 
     params = {layer: group(layer, type(value)) for layer, value in wanted.params.items()}
-    return FloatModel(params, {layer: group(layer, Stats) for layer in wanted.stats})
+    return FloatModel(params, {layer: group(layer, type(value)) for layer, value in wanted.stats.items()})
 
 
 def _float(value: np.ndarray | None) -> jax.Array | None:

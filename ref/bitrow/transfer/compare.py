@@ -18,16 +18,15 @@ import numpy as np
 from jax import Array
 
 from bitrow import exactness
-from bitrow.config import ConvConfig
 from bitrow.errors import BitrowError
 from bitrow.exactness import FORWARD
 from bitrow.formats import Dequantize
-from bitrow.graph import Network
+from bitrow.graph import Network, convolutions
 from bitrow.transfer.augment import augment
 from bitrow.transfer.checkpoint import arrays, digest
 from bitrow.transfer.compare_cause import Cause, Explanation, explain
 from bitrow.transfer.modules import Conv
-from bitrow.transfer.network_module import NetworkModule, Parts, layer_params
+from bitrow.transfer.network_module import NetworkModule, Parts
 from bitrow.transfer.training import Program, State, Trainer
 
 Maps = dict[str, np.ndarray]
@@ -202,26 +201,25 @@ def _explained(
     module: NetworkModule, layer: str, here: Maps, there: Maps, place: tuple[int, ...]
 ) -> Explanation | None:
     node, conv = module.network.node(layer), module.layers[layer]
-    if not (isinstance(node.config, ConvConfig) and isinstance(conv, Conv)):
+    if not isinstance(conv, Conv):
         return None
-    params: Any = layer_params(conv)
+    params: Any = conv.to_params()
     image, row, column, channel = place
     x, x_scale = here[node.inputs[0]][image], np.asarray(conv.scales.get_value().x_scale)
     words = int(there[layer][place]), int(here[layer][place])
-    return explain(node.config, params, x_scale, x, (row, column, channel), *words)
+    return explain(conv.config, params, x_scale, x, (row, column, channel), *words)
 
 
 def _certified(module: NetworkModule) -> bool:
     """Whether SPEC.md E2 holds for every convolution forward, whatever weights its format allows."""
     found = []
-    for node in module.network.nodes:
-        if isinstance(node.config, ConvConfig):
-            params: Any = layer_params(module.layers[node.name])
-            worst = np.full(params.weight_code.shape, node.config.weight_format.min)
-            inverse, scale = np.asarray(params.x_inv_scale), np.asarray(params.scale)
-            certificate = exactness.certify_direction(node.name, node.config, FORWARD, worst, inverse, scale)
-            once = node.config.dequantize is Dequantize.FUSED or certificate.two_step_equal
-            found.append("E2" in certificate.holds and once)
+    for name, config, *_ in convolutions(module.network):
+        params: Any = module.layers[name].to_params()
+        worst = np.full(params.weight_code.shape, config.weight_format.min)
+        inverse, scale = np.asarray(params.x_inv_scale), np.asarray(params.scale)
+        certificate = exactness.certify_direction(name, config, FORWARD, worst, inverse, scale)
+        once = config.dequantize is Dequantize.FUSED or certificate.two_step_equal
+        found.append("E2" in certificate.holds and once)
     return all(found)
 
 

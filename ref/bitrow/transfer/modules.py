@@ -17,28 +17,22 @@ import numpy as np
 from flax import nnx
 from jax import Array
 
-from bitrow import float_model, typed
-from bitrow.config import (
-    AddConfig,
-    AvgPoolConfig,
-    BatchNormConfig,
-    ConvConfig,
-    LinearConfig,
-    MaxPoolConfig,
-    ReluConfig,
-    Statistics,
-)
+from bitrow import typed
+from bitrow.config import AddConfig, BatchNormConfig, ConvConfig, LayerConfig, LinearConfig, ReluConfig, Statistics
 from bitrow.errors import BitrowError
 from bitrow.float_conv import float_conv
 from bitrow.formats import FloatMode, Fxp
 from bitrow.host import nearest_fp16
-from bitrow.layers import activation, batch_norm, linear, pool, residual
+from bitrow.layers import batch_norm, linear
 from bitrow.layers.batch_norm import BatchParams, FrozenParams
 from bitrow.layers.conv import ConvParams
 from bitrow.layers.linear import LinearParams
+from bitrow.layers.table import layer
+from bitrow.layers.twin import EPS, FloatLayer
 from bitrow.ops import fp16
+from bitrow.parameters import LayerParams
 from bitrow.transfer import ordered
-from bitrow.transfer.convolution import ConvPlan, ForwardScales, GradientScales, convolve, weight_codes
+from bitrow.transfer.convolution import ConvPlan, ForwardScales, GradientScales, conv_params, convolve, weight_codes
 from bitrow.transfer.numerics import Numerics, Scaling
 
 
@@ -64,6 +58,10 @@ class Layer(nnx.Module):
     def in_float(self) -> bool:
         """Whether values are float32."""
         return typed.coerce("numerics", Numerics, self.numerics) is Numerics.FLOAT32
+
+    def to_params(self) -> LayerParams | None:
+        """The parameters as the contract's layer reads them, None where it has none."""
+        return None
 
 
 class Conv(Layer):
@@ -118,6 +116,11 @@ class Conv(Layer):
         state = self.gradient.get_value()
         return convolve(plan, weight, bias, self.scales.get_value(), state, self.probe.get_value(), x)
 
+    def to_params(self) -> ConvParams:
+        bias = None if self.bias is None else self.bias.get_value()
+        forward, gradient = self.scales.get_value(), self.gradient.get_value()
+        return conv_params(self.config, self.weight.get_value(), bias, forward, gradient)
+
 
 @functools.partial(jax.jit, static_argnums=2)
 def _codes(weight: Array, w_scale: Array, fmt: Fxp) -> Array:
@@ -169,6 +172,9 @@ class FrozenBatchNorm(Layer):
             return y * jnp.broadcast_to(scale, y.shape) + jnp.broadcast_to(shift, y.shape)
         return _normalize(self.config, scale, shift, y)
 
+    def to_params(self) -> FrozenParams:
+        return FrozenParams(ordered.half(self.scale.get_value()), ordered.half(self.shift.get_value()))
+
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
 def _normalize(config: BatchNormConfig, scale: Array, shift: Array, y: Array) -> Array:
@@ -198,59 +204,59 @@ _normalize.defvjp(_normalize_forward, _normalize_backward, symbolic_zeros=True)
 class BatchNorm(Layer):
     """Batch norm with the batch's own statistics (SPEC.md B2, B3): gamma and beta train, on the accelerator's sums."""
 
-    def __init__(self, config: BatchNormConfig, gamma: Array, beta: Array, eps: float = float_model.EPS) -> None:
+    def __init__(self, config: BatchNormConfig, gamma: Array, beta: Array, eps: float = EPS) -> None:
         super().__init__()
         self.config, self.eps = config, eps
         self.gamma, self.beta = nnx.Param(gamma), nnx.Param(beta)
 
     def __call__(self, y: Array) -> Array:
         """z of y, both [n,h,w,c]."""
-        gamma, beta = self.gamma.get_value(), self.beta.get_value()
         if not self.in_float:
-            return batch_norm.apply_batch(self.config, BatchParams(gamma, beta, jnp.float32(self.eps)), y)
+            return batch_norm.apply_batch(self.config, self.to_params(), y)
+        gamma, beta = self.gamma.get_value(), self.beta.get_value()
         a = gamma / jnp.sqrt(y.var((0, 1, 2)) + self.eps)
         b = beta - y.mean((0, 1, 2)) * a
         return y * jnp.broadcast_to(a, y.shape) + jnp.broadcast_to(b, y.shape)
 
+    def to_params(self) -> BatchParams:
+        return BatchParams(self.gamma.get_value(), self.beta.get_value(), jnp.float32(self.eps))
 
-class Relu(Layer):
+
+class Plain(Layer):
+    """A layer of any kind that trains nothing: `params` and what its float twin runs on are constants."""
+
+    def __init__(self, config: LayerConfig, params: LayerParams = None, floats: FloatLayer = FloatLayer()) -> None:
+        super().__init__()
+        self.config = config
+        self.constants = None if params is None else Constant((params, floats))
+
+    def __call__(self, *inputs: Array) -> Array:
+        """The result of a map for each input."""
+        params, floats = (None, FloatLayer()) if self.constants is None else self.constants.get_value()
+        if self.in_float:
+            return layer(self.config).twin.forward(self.config, floats, list(inputs))[0]
+        return layer(self.config).apply(self.config, params, *inputs)
+
+    def to_params(self) -> LayerParams:
+        return None if self.constants is None else self.constants.get_value()[0]
+
+
+class Relu(Plain):
     """ReLU or ReLU6 (SPEC.md A1)."""
 
     def __init__(self, config: ReluConfig = ReluConfig()) -> None:
-        super().__init__()
-        self.config = config
-
-    def __call__(self, x: Array) -> Array:
-        """Of any shape."""
-        if self.in_float:
-            return jnp.clip(x, 0, 6 if self.config.six else None)
-        return activation.apply(self.config, x)
+        super().__init__(config)
 
 
-class Pool(Layer):
-    """Max or average pool (SPEC.md A2, A3)."""
-
-    def __init__(self, config: MaxPoolConfig | AvgPoolConfig) -> None:
-        super().__init__()
-        self.config = config
-
-    def __call__(self, x: Array) -> Array:
-        """[n,oh,ow,c] of [n,h,w,c]."""
-        if isinstance(self.config, MaxPoolConfig):
-            return (float_model.max_pool if self.in_float else pool.apply_max)(self.config, x)
-        return (float_model.avg_pool if self.in_float else pool.apply_avg)(self.config, x)
-
-
-class Add(Layer):
+class Add(Plain):
     """Residual add (SPEC.md A2)."""
 
     def __init__(self, config: AddConfig = AddConfig()) -> None:
-        super().__init__()
-        self.config = config
+        super().__init__(config)
 
-    def __call__(self, x: Array, shortcut: Array) -> Array:
-        """x + shortcut, of one shape."""
-        return x + shortcut if self.in_float else residual.apply(self.config, x, shortcut)
+
+class Pool(Plain):
+    """Max or average pool (SPEC.md A2, A3)."""
 
 
 class Head(Layer):
@@ -272,6 +278,9 @@ class Head(Layer):
             y = x @ weight
             return y + jnp.broadcast_to(bias, y.shape)
         return _classify(self.config, weight, bias, x)
+
+    def to_params(self) -> LinearParams:
+        return LinearParams(ordered.half(self.weight.get_value()), self.bias.get_value())
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
@@ -307,13 +316,14 @@ class ResidualBlock(Layer):
     def __call__(self, x: Array) -> Array:
         """y [n,oh,ow,c_out] of x [n,h,w,c_in]."""
         y, shortcut = (x, x) if self.in_float else ordered.copies(self.mode, 2, x)
-        for layer in self.main:
-            y = layer(y)
-        for layer in self.shortcut:
-            shortcut = layer(shortcut)
+        for each in self.main:
+            y = each(y)
+        for each in self.shortcut:
+            shortcut = each(shortcut)
         return self.relu(self.add(y, shortcut))
 
 
 __all__ = [
-    "Add", "BatchNorm", "Conv", "FrozenBatchNorm", "Head", "Layer", "Pool", "Relu", "ResidualBlock", "Statistics",
+    "Add", "BatchNorm", "Conv", "FrozenBatchNorm", "Head", "Layer", "Plain", "Pool", "Relu", "ResidualBlock",
+    "Statistics",
 ]  # fmt: skip

@@ -15,31 +15,22 @@ import numpy as np
 from flax import nnx
 from jax import Array
 
-from bitrow import calibrate, host
-from bitrow.config import (
-    AddConfig,
-    AvgPoolConfig,
-    BatchNormConfig,
-    ConvConfig,
-    LinearConfig,
-    MaxPoolConfig,
-    ReluConfig,
-    Statistics,
-)
+from bitrow import host
+from bitrow.config import AddConfig
 from bitrow.errors import BitrowError
-from bitrow.float_model import ConvScales, FloatModel
-from bitrow.graph import INPUT, Network, Node, consumers, shapes
+from bitrow.float_model import FloatModel
+from bitrow.graph import INPUT, Network, consumers, shapes
 from bitrow.layers import residual
 from bitrow.layers.batch_norm import BatchParams, FrozenParams
 from bitrow.layers.conv import ConvParams
 from bitrow.layers.linear import LinearParams
+from bitrow.layers.table import layer
+from bitrow.layers.twin import EPS, ConvScales, FloatLayer
 from bitrow.ops import fp16
 from bitrow.parameters import LayerParams, Params, check_params
 from bitrow.transfer import ordered
 from bitrow.transfer.branches import LiteResidual, Place, Prompt, blocks
-from bitrow.transfer.convolution import conv_params
 from bitrow.transfer.modules import (
-    Add,
     BatchNorm,
     Constant,
     Conv,
@@ -47,11 +38,10 @@ from bitrow.transfer.modules import (
     GradientState,
     Head,
     Layer,
-    Pool,
+    Plain,
     Probe,
-    Relu,
 )
-from bitrow.transfer.numerics import Arithmetic, GradientNumerics, Numerics, with_gradient
+from bitrow.transfer.numerics import Arithmetic, Numerics, Scaling, with_gradient
 
 Observe = Callable[[str, Array], None]
 
@@ -78,7 +68,7 @@ class NetworkModule(Layer):
         by_end = {place.end: place for place in self.places}
         for node in self.network.nodes:
             y = self.layers[node.name](*(values.take(name) for name in node.inputs))
-            if isinstance(node.config, LinearConfig):
+            if y.ndim == 2:  # a head's
                 y = y[:, None, None, :]
             place = by_end.get(node.name)
             if place is not None:
@@ -86,8 +76,8 @@ class NetworkModule(Layer):
                 y = y + extra if self.in_float else residual.apply(AddConfig(self.network.mode), y, extra)
             values.put(node.name, y)
         output = values.take(self.network.output)
-        head = isinstance(self.network.node(self.network.output).config, LinearConfig)
-        return output.reshape(output.shape[0], -1) if head else output
+        flat = layer(self.network.node(self.network.output).config).flat
+        return output.reshape(output.shape[0], -1) if flat else output
 
     def add_branches(self, seed: int) -> None:
         """A lite residual branch beside every block but the first, drawn by numpy from `seed`."""
@@ -188,9 +178,10 @@ def from_params(
     _check_gradient(network, arithmetic)
     layers = {}
     for node in network.nodes:
-        weights = None if model is None else model.params.get(node.name)
-        scale = None if scales is None else scales.get(node.name)
-        layers[node.name] = _layer(network, node, params.get(node.name), weights, model, scale, arithmetic.gradient)
+        found, floats = params.get(node.name), FloatLayer() if model is None else model.layer(node.name)
+        scale, scaling = None if scales is None else scales.get(node.name), arithmetic.gradient.scaling
+        given = _Given(f"{network.name} {node.name}", node.config, found, floats, scale, scaling)
+        layers[node.name] = _TRAINED.get(type(found), _plain)(given)
     module = NetworkModule(network, layers)
     module.set_attributes(numerics=arithmetic.numerics)
     return module
@@ -203,54 +194,59 @@ def _check_gradient(network: Network, arithmetic: Arithmetic) -> None:
         )
 
 
-def _layer(
-    network: Network,
-    node: Node,
-    params: LayerParams | None,
-    weights: Any,
-    model: FloatModel | None,
-    scale: ConvScales | None,
-    gradient: GradientNumerics,
-) -> Layer:
-    match node.config, params:
-        case ConvConfig() as config, ConvParams():
-            weight = bias = x_scale = None
-            if weights is not None and scale is not None:
-                w_scale = np.asarray(params.w_scale, np.float32)
-                gain = float(w_scale.reshape(-1)[0] / np.asarray(scale.w_scale).reshape(-1)[0])  # a power of two
-                weight, x_scale = weights.weight * jnp.float32(gain), float(scale.x_scale)
-                bias = None if weights.bias is None else weights.bias * jnp.float32(gain)
-            where = f"{network.name} {node.name}"
-            return Conv(config, params, weight, bias, x_scale, scaling=gradient.scaling, name=where)
-        case BatchNormConfig(statistics=Statistics.FROZEN) as config, FrozenParams(a, b):
-            if weights is None or model is None:
-                return FrozenBatchNorm(config, fp16.widen(a), fp16.widen(b))
-            return FrozenBatchNorm(config, *_fold_masters(model, node.name, params))
-        case BatchNormConfig() as config, BatchParams(gamma, beta, eps):
-            return BatchNorm(config, gamma, beta, float(eps))
-        case LinearConfig() as config, LinearParams(weight, bias):
-            return Head(config, fp16.widen(weight) if weights is None else weights.weight, bias)
-        case ReluConfig() as config, None:
-            return Relu(config)
-        case (MaxPoolConfig() | AvgPoolConfig()) as config, None:
-            return Pool(config)
-        case AddConfig() as config, None:
-            return Add(config)
-    raise BitrowError(f"{network.name} {node.name}: found no such layer, expected one of bitrow.config")
+class _Given(NamedTuple):
+    """What a layer's module is made of: its parameters, the float ones behind them, their scales, if known."""
+
+    where: str
+    config: Any
+    params: LayerParams
+    floats: FloatLayer
+    scale: ConvScales | None
+    scaling: Scaling
 
 
-def _fold_masters(model: FloatModel, name: str, params: FrozenParams) -> tuple[Array, Array]:
+def _conv(given: _Given) -> Conv:
+    weight = bias = x_scale = None
+    if given.floats.params is not None and given.scale is not None:
+        w_scale = np.asarray(given.params.w_scale, np.float32)
+        gain = float(w_scale.reshape(-1)[0] / np.asarray(given.scale.w_scale).reshape(-1)[0])  # a power of two
+        weight, bias = (None if part is None else part * jnp.float32(gain) for part in given.floats.params)
+        x_scale = float(given.scale.x_scale)
+    return Conv(given.config, given.params, weight, bias, x_scale, scaling=given.scaling, name=given.where)
+
+
+def _frozen(given: _Given) -> FrozenBatchNorm:
     """The fold of B1 as float32, rounded to odd, so that rounding it to FP16 is rounding the binary64 value once.
 
     Where calibration moved a power of two into the fold, the FP16 coefficients say which.
     """
-    gamma, beta, mean, var = (np.asarray(v) for v in (*model.params[name], *model.stats[name]))
-    a64, b64 = host.exact_fold(gamma, beta, mean, var, calibrate.EPS)
-    for gain in (1.0, *(2.0**k for k in range(1, 15))):
-        a, b = _odd(a64 / gain), _odd(b64)
-        if np.array_equal(a.astype(np.float16), np.asarray(params.a)):
-            return jnp.asarray(a), jnp.asarray(b)
-    return fp16.widen(params.a), fp16.widen(params.b)
+    params, floats = given.params, given.floats
+    if floats.params is not None:
+        gamma, beta, mean, var = (np.asarray(v) for v in (*floats.params, *floats.stats))
+        a64, b64 = host.exact_fold(gamma, beta, mean, var, EPS)
+        for gain in (1.0, *(2.0**k for k in range(1, 15))):
+            a, b = _odd(a64 / gain), _odd(b64)
+            if np.array_equal(a.astype(np.float16), np.asarray(params.a)):
+                return FrozenBatchNorm(given.config, jnp.asarray(a), jnp.asarray(b))
+    return FrozenBatchNorm(given.config, fp16.widen(params.a), fp16.widen(params.b))
+
+
+def _head(given: _Given) -> Head:
+    weights, (weight, bias) = given.floats.params, given.params
+    return Head(given.config, fp16.widen(weight) if weights is None else weights.weight, bias)
+
+
+# By the type of the parameters; any other layer's are constants.
+_TRAINED: dict[type, Callable[[_Given], Layer]] = {
+    ConvParams: _conv,
+    FrozenParams: _frozen,
+    BatchParams: lambda given: BatchNorm(given.config, given.params.gamma, given.params.beta, float(given.params.eps)),
+    LinearParams: _head,
+}
+
+
+def _plain(given: _Given) -> Plain:
+    return Plain(given.config, given.params, given.floats)
 
 
 def _odd(value: np.ndarray) -> np.ndarray:
@@ -273,23 +269,7 @@ def to_params(module: NetworkModule) -> dict[str, LayerParams]:
         raise BitrowError(f"{module.network.name}: found {what} beside the network, expected its layers only")
     params: dict[str, LayerParams] = {}
     for node in module.network.nodes:
-        found = layer_params(module.layers[node.name])
+        found = module.layers[node.name].to_params()
         if found is not None:
             params[node.name] = found
     return params
-
-
-def layer_params(layer: Layer) -> LayerParams | None:
-    """The parameters of one module as its layer reads them, None where it has none."""
-    match layer:
-        case Conv():
-            bias = None if layer.bias is None else layer.bias.get_value()
-            forward, gradient = layer.scales.get_value(), layer.gradient.get_value()
-            return conv_params(layer.config, layer.weight.get_value(), bias, forward, gradient)
-        case FrozenBatchNorm():
-            return FrozenParams(ordered.half(layer.scale.get_value()), ordered.half(layer.shift.get_value()))
-        case BatchNorm():
-            return BatchParams(layer.gamma.get_value(), layer.beta.get_value(), jnp.float32(layer.eps))
-        case Head():
-            return LinearParams(ordered.half(layer.weight.get_value()), layer.bias.get_value())
-    return None

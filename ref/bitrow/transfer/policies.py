@@ -14,9 +14,9 @@ from dataclasses import dataclass
 
 import optax
 
-from bitrow.config import BatchNormConfig, ConvConfig, LinearConfig
 from bitrow.errors import BitrowError
-from bitrow.graph import Network, consumers
+from bitrow.graph import Network, consumers, convolutions
+from bitrow.layers.table import layer
 from bitrow.transfer.network_module import NetworkModule
 
 TRAIN, FREEZE = "train", "freeze"
@@ -60,7 +60,7 @@ def trained(network: Network, policy: Policy, names: Iterable[str]) -> frozenset
     Raises:
         BitrowError: `last_K` of more convolutions than there are, or no head to train.
     """
-    heads = {node.name for node in network.nodes if isinstance(node.config, LinearConfig)}
+    heads = {node.name for node in network.nodes if layer(node.config).flat}
     if not heads:
         raise BitrowError(f"{network.name}: found no head, expected one for policy {policy.name}")
     layers = heads | _last(network, policy)
@@ -77,13 +77,13 @@ def trained(network: Network, policy: Policy, names: Iterable[str]) -> frozenset
 def _last(network: Network, policy: Policy) -> set[str]:
     if not policy.last:
         return set()
-    convs = [node.name for node in network.nodes if isinstance(node.config, ConvConfig)]
+    convs = [conv.name for conv in convolutions(network)]
     if policy.last > len(convs):
         raise BitrowError(f"policy {policy.name}: found {network.name} with {len(convs)} convolutions, expected more")
     chosen = set(convs[-policy.last :])
     readers = consumers(network)
     norms = {reader for name in chosen for reader in readers[name]}
-    return chosen | {name for name in norms if isinstance(network.node(name).config, BatchNormConfig)}
+    return chosen | {name for name in norms if layer(network.node(name).config).twin.normalizes}
 
 
 def labels(params: Mapping[str, object], names: Iterable[str]) -> dict[str, str]:

@@ -17,10 +17,10 @@ from jax import Array, lax
 
 from bitrow import calibrate, float_model
 from bitrow.calibrate import LeastSquares
-from bitrow.config import LinearConfig
 from bitrow.errors import BitrowError
-from bitrow.float_model import ConvScales, FloatModel, Weights
+from bitrow.float_model import FloatModel
 from bitrow.graph import LinearSize, Network, linear_shape
+from bitrow.layers.twin import ConvScales, Weights
 from bitrow.transfer import network_module
 from bitrow.transfer.augment import Augmentation, augment
 from bitrow.transfer.data import Images, Task
@@ -132,7 +132,7 @@ def new_head(network: Network, classes: int) -> Network:
         BitrowError: a network whose output is no head.
     """
     node = network.node(network.output)
-    if not isinstance(node.config, LinearConfig):
+    if not isinstance(node.size, LinearSize):
         raise BitrowError(f"{network.name} {node.name}: found no head, expected one to replace")
     nodes = tuple(replace(n, size=LinearSize(classes)) if n is node else n for n in network.nodes)
     return replace(network, nodes=nodes)

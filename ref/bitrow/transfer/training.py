@@ -21,10 +21,9 @@ from jax import Array, lax
 from jax.sharding import Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 
-from bitrow.config import ConvConfig
 from bitrow.errors import BitrowError
 from bitrow.formats import Gradient
-from bitrow.graph import shapes
+from bitrow.graph import convolutions, shapes
 from bitrow.transfer import gradient, ordered, policies
 from bitrow.transfer.accounting_reach import reach
 from bitrow.transfer.augment import Augmentation, augment
@@ -140,11 +139,11 @@ class Trainer:
         sizes = shapes(network)
         used = reach(network, names)
         rules = tuple(
-            (f"layers/{node.name}/gradient", gradient.Rule(
-                node.config, _scaling(module, node.name) if used.passes(node) else Scaling.STATIC,
-                recipe.batch * int(np.prod(sizes[node.name])), recipe.power_of_two,
+            (f"layers/{conv.name}/gradient", gradient.Rule(
+                conv.config, _scaling(module, conv.name) if conv.input in used.values else Scaling.STATIC,
+                recipe.batch * int(np.prod(sizes[conv.name])), recipe.power_of_two,
             ))
-            for node in network.nodes if isinstance(node.config, ConvConfig)
+            for conv in convolutions(network)
         )  # fmt: skip
         self.recipe = recipe
         shared = replace(recipe, seed=0, loss_scale=1.0)  # runs that differ in these share their compiled program

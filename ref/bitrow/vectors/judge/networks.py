@@ -26,7 +26,7 @@ def case_names(graph: Network, prefix: str) -> list[str]:
     readers, names = consumers(graph), [f"{prefix}_{node.name}_forward" for node in graph.nodes]
     for node in reversed(graph.nodes):
         names += [f"{prefix}_{node.name}_fan_out"] if len(readers[node.name]) > 1 else []
-        names += [] if backward_of(node.config) is None else [f"{prefix}_{node.name}_backward"]
+        names += [f"{prefix}_{node.name}_backward"] if backward_of(node.config) else []
     return names + ([f"{prefix}_{INPUT}_fan_out"] if len(readers[INPUT]) > 1 else [])
 
 
