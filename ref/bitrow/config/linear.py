@@ -5,9 +5,11 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from bitrow import typed
 from bitrow.config.base import ArraySpec, LayerConfig, LayerSize, Shape, check_values
+from bitrow.config.rows import Ops, Phase, Place, RowPlan, Take, Window, elements, gradient_rows, input_rows
 from bitrow.errors import BitrowError
 from bitrow.formats import FloatMode
 
@@ -55,3 +57,20 @@ class LinearConfig(LayerConfig):
             "weight": ArraySpec("float16", self.weight_shape(size, shape)),
             "bias": ArraySpec("float32", (channels,)),
         }
+
+    def row_plan(self, place: Place) -> RowPlan:
+        """One row, computed in the chain's visit from the whole input."""
+        rows = place.shape[0]
+        return RowPlan(
+            head=True,
+            window=Window(rows, rows),
+            inputs=(input_rows(Phase.FORWARD_CHAIN, Take.WINDOW),),
+            buffers=(gradient_rows(Take.POOLED),),
+            wide=(Phase.FORWARD_CHAIN, Phase.BACKWARD_HEAD),
+        )
+
+    def row_ops(self, place: Place, phase: Phase, rows: Any) -> Ops:
+        if phase is Phase.BACKWARD_CHAIN:
+            return Ops()
+        inputs = elements(place.shape) if phase is Phase.BACKWARD_HEAD else math.prod(place.shape)
+        return Ops(mul=inputs * place.size.c_out, add=inputs * place.size.c_out)

@@ -13,6 +13,7 @@ from bitrow.config import ReluConfig
 from bitrow.doors import guard
 from bitrow.formats import FP16
 from bitrow.layers.layer import Gradients, Layer, Upstream
+from bitrow.layers.rows import Operands, Rows, RowTask, Written
 from bitrow.ops import fp16
 from bitrow.ops.tap import Tap, no_tap
 
@@ -74,6 +75,14 @@ def _backward(config: ReluConfig, up: Upstream) -> Gradients:
     return Gradients((backward(config, up.saved, up.dy, up.tap),))
 
 
-LAYER = Layer(_forward, _backward)
+def _row(config: ReluConfig, task: RowTask, operands: Operands) -> tuple[Array, Written]:
+    return forward(config, operands[0]), (passes(config, operands[0]).astype(jnp.uint8),)
+
+
+def _row_back(config: ReluConfig, task: RowTask, dy: Array) -> Written:
+    return (backward(config, task.take("mask").astype(bool), dy),)
+
+
+LAYER = Layer(_forward, _backward, Rows(_row, _row_back, pairs=True))
 
 guard(__name__)

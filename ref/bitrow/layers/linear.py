@@ -7,7 +7,7 @@ import math
 from typing import NamedTuple
 
 import jax
-from jax import Array
+from jax import Array, lax
 from jaxtyping import Float16, Float32
 
 from bitrow.config import LinearConfig
@@ -15,6 +15,7 @@ from bitrow.doors import guard
 from bitrow.formats import FP16, FP32
 from bitrow.layers.frozen import zero_cotangent
 from bitrow.layers.layer import Gradients, Layer, Upstream
+from bitrow.layers.rows import Operands, Rows, RowTask, Written
 from bitrow.ops import fp16, softfloat
 from bitrow.ops.reduce import fp32_add, tree
 from bitrow.ops.tap import Tap, no_tap
@@ -85,6 +86,16 @@ def _backward(config: LinearConfig, up: Upstream) -> Gradients:
     return Gradients((dx.reshape(dx.shape[0], *up.shape),))
 
 
-LAYER = Layer(_forward, _backward, lambda config: LinearParams, flat=True)
+def _row(config: LinearConfig, task: RowTask, operands: Operands) -> tuple[Array, Written]:
+    return forward(config, task.ready, _rows(task.slab("x", task.place.shape[2])))[:, None, None, :], ()
+
+
+def _row_gradient(config: LinearConfig, task: RowTask) -> Written:
+    dx = backward(config, task.ready, _rows(task.take("dy", *task.place.out)))
+    return (lax.dynamic_slice_in_dim(dx.reshape(task.lanes, *task.place.shape), task.row[0], 1, axis=1),)
+
+
+ROWS = Rows(_row, gradient=_row_gradient)
+LAYER = Layer(_forward, _backward, ROWS, lambda config: LinearParams, flat=True)
 
 guard(__name__)

@@ -13,6 +13,7 @@ from bitrow.config import AddConfig
 from bitrow.doors import guard
 from bitrow.formats import FloatMode
 from bitrow.layers.layer import Gradients, Layer, Upstream
+from bitrow.layers.rows import Operands, Rows, RowTask, Written
 from bitrow.ops import fp16
 from bitrow.ops.tap import Tap, no_tap
 
@@ -62,6 +63,14 @@ def _backward(config: AddConfig, up: Upstream) -> Gradients:
     return Gradients((up.dy, up.dy))
 
 
-LAYER = Layer(_forward, _backward)
+def _row(config: AddConfig, task: RowTask, operands: Operands) -> tuple[Array, Written]:
+    return forward(config, *operands), ()
+
+
+def _row_back(config: AddConfig, task: RowTask, dy: Array) -> Written:
+    return dy, dy
+
+
+LAYER = Layer(_forward, _backward, Rows(_row, _row_back, pairs=True))
 
 guard(__name__)

@@ -17,9 +17,8 @@ import numpy as np
 from bitrow.graph import describe
 from bitrow.pipeline import banks as banking
 from bitrow.pipeline.machine import Mac, Machine
-from bitrow.pipeline.rings import code_bits, conv_config
 from bitrow.pipeline.schedule import Schedule
-from bitrow.pipeline.stages import Head, Phase, Stage
+from bitrow.pipeline.stages import Phase, Stage
 from bitrow.pipeline.work import is_fxp, line_work, read_passes
 
 PAPER_TFLOPS_PER_WATT = 2.19
@@ -133,13 +132,7 @@ class Cost(NamedTuple):
 
 def wide_adds(stage: Stage, phase: Phase, work_fxp: bool) -> bool:
     """Additions of a task are FP32: sums over rows, windows and inputs, and a convolution's FP16 gradient."""
-    if stage.kind in (Head.AVG_POOL, Head.BATCH_NORM):
-        return phase is Phase.FORWARD_HEAD or (
-            stage.kind is Head.BATCH_NORM and phase is Phase.BACKWARD_CHAIN
-        )
-    if stage.kind is Head.LINEAR:
-        return phase in (Phase.FORWARD_CHAIN, Phase.BACKWARD_HEAD)
-    return stage.kind is Head.CONV and phase is Phase.BACKWARD_HEAD and not work_fxp
+    return phase in stage.plan.wide and not work_fxp
 
 
 def count(found: Schedule) -> Counts:
@@ -188,9 +181,7 @@ def _weights(found: Schedule) -> list[tuple[int, int, int]]:
     rows = []
     for stage in found.flow.stages:
         if stage.head and by_name.get(stage.head.name):
-            conv = conv_config(stage)
-            fxp = conv is not None and found.machine.mac is Mac.FXP
-            bits = code_bits(conv.weight_format.bits) if conv and fxp else 16
+            bits = stage.plan.weights.word_bits(found.machine.mac is Mac.FXP)
             rows.append((stage.index, by_name[stage.head.name], bits))
     return rows
 
@@ -198,8 +189,7 @@ def _weights(found: Schedule) -> list[tuple[int, int, int]]:
 def _weight_bits(found: Schedule) -> int:
     total = 0
     for stage, weights, bits in _weights(found):
-        kind = found.flow.stages[stage].kind
-        forward = Phase.FORWARD_HEAD if kind is Head.CONV else Phase.FORWARD_CHAIN
+        forward = Phase.FORWARD_HEAD if found.flow.stages[stage].hands_off else Phase.FORWARD_CHAIN
         lines = (found.flow.line(stage, phase) for phase in (forward, Phase.BACKWARD_HEAD))
         users = [found.flow.lines[line].rows for line in lines if line >= 0]
         total += weights * bits * sum(users)
