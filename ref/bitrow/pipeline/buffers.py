@@ -1,6 +1,6 @@
 """The buffers of a network: what its layers declare, each at its place, and what every row task reads and writes.
 
-Needs, rings, bank accesses, and the rows of the emulator all follow from here. Standard library only.
+Needs, rings, bank accesses, and the rows of the emulator all follow from here. Standard library and numpy.
 """
 
 from __future__ import annotations
@@ -8,7 +8,9 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
+
+import numpy as np
 
 from bitrow.config.rows import HALF, Buffer, Phase, RingKind, Take, Window, elements
 from bitrow.graph import Shape
@@ -63,10 +65,16 @@ class Held:
 
 
 class Access(NamedTuple):
-    """What a kind of task touches of a buffer: the rows of it, by the task's row; None is a row of zeros."""
+    """What a kind of task touches of a buffer or its ring: the rows of it, int64[rows of the line, most], -1 none."""
 
-    held: Held
-    rows: tuple[Rows, ...]
+    ring: Any
+    rows: np.ndarray
+    write: bool
+
+    @property
+    def many(self) -> np.ndarray:
+        """How many rows there are, int64[rows of the line]."""
+        return (self.rows >= 0).sum(axis=1)
 
 
 class Need(NamedTuple):
@@ -119,6 +127,21 @@ class Buffers:
             for place in range(len(stage.sites)):
                 yield from self.own[stage.index, place]
             yield from self.ends[stage.index]
+
+    @functools.cached_property
+    def logits(self) -> Held:
+        """What the host takes of the network's output."""
+        return next(held for ends in self.ends.values() for held in ends if held.buffer is LOGITS)
+
+    @functools.cached_property
+    def dx(self) -> Held:
+        """The gradient of the network's input."""
+        return next(held for held in self.ends[0] if held.buffer is GRADIENT)
+
+    def local(self, stage: Stage, place: int) -> dict[str, Held]:
+        """The buffers of a layer by their own names: a head's are also the rows of its input."""
+        main = self.inputs[stage.edges[0].index] if place == 0 and stage.head else []
+        return {held.buffer.name: held for held in (*self.own[stage.index, place], *main)}
 
     @functools.cached_property
     def out_edges(self) -> dict[int, list[Edge]]:
@@ -196,16 +219,17 @@ class Buffers:
             found += [self.gradient[edge.index] for edge in edges]
         yield from (held for held in found if held.writer == (stage.index, phase))
 
-    def accesses(self, stage: Stage, phase: Phase) -> tuple[list[Access], list[Access]]:
-        """What the tasks of a phase read row by row, and what they write."""
+    def accesses(self, stage: Stage, phase: Phase) -> list[Access]:
+        """What the tasks of a phase read row by row, and then what they write, in their order."""
         rows = range(row_count(stage, phase))
-        reads = [
-            Access(held, tuple(taken(take, held.window, row, held.rows) for row in rows))
+        found = [
+            _access(held, [taken(take, held.window, row, held.rows) for row in rows], False)
             for held, take in self.reads(stage, phase)
             if take is not Take.BATCH
         ]
-        writes = [Access(held, tuple((held.written(row),) for row in rows)) for held in self.writes(stage, phase)]
-        return reads, writes
+        return found + [
+            _access(held, [(held.written(row),) for row in rows], True) for held in self.writes(stage, phase)
+        ]
 
     def needs(self, stage: Stage, phase: Phase) -> list[Callable[[int], Need]]:
         """What the task of a row waits for and reads, in its image or batch. Rows of a kind also run in order.
@@ -220,6 +244,11 @@ class Buffers:
             if take in SPANS and held.writer[1].backward == phase.backward:
                 found.setdefault((held.writer, held.edge, take), functools.partial(_need, held, take))
         return list(found.values())
+
+
+def _access(held: Held, rows: list[Rows], write: bool) -> Access:
+    found = [[-1 if row is None else row for row in one] for one in rows]
+    return Access(held, np.array(found, np.int64), write)
 
 
 def _skip_name(stage: Stage, edge: Edge) -> str:

@@ -154,8 +154,8 @@ def count(found: Schedule) -> Counts:
     for place, by_line in enumerate(banking.accesses(flow, found.rings)):
         again = read_passes(flow, machine, place)
         for access in by_line:
-            rows = np.maximum(access.last - access.first + 1, 0)
-            bank_bits += int((rows * (1 if access.write else again)).sum()) * access.ring.row_bits * images
+            rows = access.many * (1 if access.write else again)
+            bank_bits += int(rows.sum()) * access.ring.row_bits * images
     for ring in found.rings:
         if not ring.banked:
             queue_bits += 2 * ring.rows * ring.row_bits * images

@@ -248,7 +248,7 @@ def _durations(
         for access in by_line[place]:
             row_words = -(-access.ring.row_bits // machine.bank_width)
             many = 1 if access.write else again
-            words = np.maximum(words, np.where(access.last >= access.first, row_words * many, 0))
+            words = np.maximum(words, np.where(access.many > 0, row_words * many, 0))
         cycles = compute_cycles(stage, line, work, lanes[line.stage], machine)
         cycles = np.tile(np.maximum(cycles, words), grid.images)
         compute.append(cycles)
