@@ -83,6 +83,6 @@ def _row_back(config: ReluConfig, task: RowTask, dy: Array) -> Written:
     return (backward(config, task.take("mask").astype(bool), dy),)
 
 
-LAYER = Layer(_forward, _backward, Rows(_row, _row_back, pairs=True))
+LAYER = Layer(_forward, _backward, Rows(_row, _row_back))
 
 guard(__name__)

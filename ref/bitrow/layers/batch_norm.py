@@ -7,7 +7,7 @@ operations on vectors, done in `softfloat` so that no compiler can contract or r
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 import jax
@@ -435,10 +435,10 @@ def _row_params(
     return FrozenParams(*(jnp.tile(vector, place.out[1]) for vector in params))
 
 
-def _row_trained(config: BatchNormConfig, whole: Callable[[str], Array]) -> BatchNormGrad | None:
+def _row_trained(config: BatchNormConfig, whole: Mapping[str, Callable[[], Array]]) -> BatchNormGrad | None:
     if not _batch(config):
         return None
-    words = whole("coefficients")[0, 0].reshape(4, -1)[2:]
+    words = whole["coefficients"]()[0, 0].reshape(4, -1)[2:]
     return BatchNormGrad(*(softfloat.from_bits(v, config.accumulator) for v in words))
 
 

@@ -52,8 +52,8 @@ class Layer:
     `forward` takes the configuration, its parameters, one map f16[n,h,w,c] for each input and a tap, and returns the
     result and what `backward` reads of it. `params` is the type of the parameters under a configuration, None where
     there are none. `trains`: the backward pass forms gradients of parameters, whether or not the input's is wanted.
-    `flat`: the result is f16[n, classes] where it leaves the network. `rows`: the layer by rows. `check` refuses parameters' values that the
-    contract does not allow, beginning with where they are.
+    `flat`: the result is f16[n, classes] where it leaves the network. `rows`: the layer by rows. `check` refuses
+    parameters' values that the contract does not allow, beginning with where they are.
     """
 
     forward: Callable[[Config, Params, list[Array], Tap], tuple[Array, Saved]]

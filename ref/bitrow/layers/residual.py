@@ -64,13 +64,13 @@ def _backward(config: AddConfig, up: Upstream) -> Gradients:
 
 
 def _row(config: AddConfig, task: RowTask, operands: Operands) -> tuple[Array, Written]:
-    return forward(config, *operands), ()
+    return forward(config, operands[0], operands[1]), ()
 
 
 def _row_back(config: AddConfig, task: RowTask, dy: Array) -> Written:
     return dy, dy
 
 
-LAYER = Layer(_forward, _backward, Rows(_row, _row_back, pairs=True))
+LAYER = Layer(_forward, _backward, Rows(_row, _row_back))
 
 guard(__name__)

@@ -6,7 +6,7 @@ for each column. On small rows the compiler's code for anything else is ten time
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -80,8 +80,8 @@ class Rows:
     what is written beside it. `backward`: of the result's gradient, an elementwise layer's gradient for each operand,
     or what a head writes. `head`: what its forward task writes; `gradient`: what its backward task writes, the
     input's gradient last. `encode`: a row of the input as the layer's `inputs` hold it. `prepare` lays parameters
-    out once, for any number of rows. `trained`: gradients of parameters, of whole buffers at the end. `pairs`: the
-    forward tasks take two rows at once: none asks for its own row, or for which rows are there.
+    out once, for any number of rows. `trained`: gradients of parameters, of whole buffers at the end. `pairs`: a
+    head's forward tasks take two rows at once: none asks for its own row, or for which rows are there.
     """
 
     forward: Callable[[Config, RowTask, Operands], tuple[Array, Written]]
@@ -90,7 +90,7 @@ class Rows:
     gradient: Callable[[Config, RowTask], Written] = _none
     encode: Callable[[Config, Ready, Array], Written] = _half
     prepare: Callable[[Config, Any, Place, bool], Ready] = _params
-    trained: Callable[[Config, Callable[[str], Array]], Any] | None = None
+    trained: Callable[[Config, Mapping[str, Callable[[], Array]]], Any] | None = None
     pairs: bool = False
 
 

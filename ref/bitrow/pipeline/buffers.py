@@ -239,7 +239,7 @@ class Buffers:
         if phase is Phase.BACKWARD_CHAIN and not self.out_edges[stage.index]:
             last = stage.out_shape[0] - 1
             return [lambda row: Need(stage.index, Phase.FORWARD_CHAIN, 0, last, loss=True)]
-        found = {}
+        found: dict[Any, Callable[[int], Need]] = {}
         for held, take in self.reads(stage, phase):
             if take in SPANS and held.writer[1].backward == phase.backward:
                 found.setdefault((held.writer, held.edge, take), functools.partial(_need, held, take))

@@ -182,9 +182,9 @@ def _trained(emulator: Emulator, stores: Stores) -> dict[str, BatchNormGrad]:
     grads = {}
     for stage in emulator.geometry.buffers.stages:
         for place, (node, _, _) in enumerate(stage.sites):
-            local = emulator.geometry.buffers.local(stage, place)
-            made = layer(node.config).rows.trained
-            grad = made and made(node.config, lambda name, of=local: whole(emulator.memory, stores, of[name].key))
+            made, local = layer(node.config).rows.trained, emulator.geometry.buffers.local(stage, place)
+            words = {name: functools.partial(whole, emulator.memory, stores, held.key) for name, held in local.items()}
+            grad = made(node.config, words) if made else None
             if grad is not None:
                 grads[node.name] = grad
     return grads

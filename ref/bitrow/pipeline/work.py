@@ -8,6 +8,7 @@ skipped, columns of padding are not. Standard library and numpy.
 from __future__ import annotations
 
 import functools
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from typing import NamedTuple
 
@@ -17,7 +18,7 @@ from bitrow.config.rows import Ops, Phase, elements
 from bitrow.errors import BitrowError
 from bitrow.pipeline.flow import Flow, Line, Rows
 from bitrow.pipeline.machine import Mac, Machine
-from bitrow.pipeline.stages import Stage
+from bitrow.pipeline.stages import Site, Stage
 
 
 class Unit(NamedTuple):
@@ -63,10 +64,14 @@ def unit_kind(stage: Stage, phase: Phase, machine: Machine) -> str:
 @functools.lru_cache(maxsize=4096)
 def line_work(flow: Flow, line: Line, machine: Machine) -> Work:
     """Operations of a line's rows."""
+    return work_of(flow, line, machine, flow.stages[line.stage].sites)
+
+
+def work_of(flow: Flow, line: Line, machine: Machine, sites: Sequence[Site]) -> Work:
+    """Operations of a line's rows, if only these layers of the stage take part."""
     stage = flow.stages[line.stage]
     columns = flow.columns[flow.line(line.stage, line.phase)]
     rows = np.maximum(columns[0].last - columns[0].first + 1, 0) if columns else 0
-    sites = stage.sites
     found = []
     if line.phase in (Phase.FORWARD_HEAD, Phase.BACKWARD_HEAD):
         sites = sites[:1]
@@ -88,10 +93,7 @@ def _passing(flow: Flow, stage: Stage, phase: Phase) -> Ops:
 
 def _on_machine(ops: Ops, rows: int, fxp: bool, multiplied: bool) -> Work:
     """`fxp`: the machine multiplies codes; `multiplied`: the task runs on its multipliers, else on the FP array."""
-    if fxp:
-        ops = ops._replace(mul=ops.mul + ops.quantize)
-    else:
-        ops = ops._replace(deq=0)
+    ops = ops._replace(mul=ops.mul + ops.quantize) if fxp else ops._replace(deq=0)
     if multiplied:
         ops = ops._replace(moved=ops.outputs)
     else:
