@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import enum
 from dataclasses import replace
 
 from hypothesis import strategies as st
@@ -20,6 +21,25 @@ from bitrow.config import (
 from bitrow.errors import BitrowError
 from bitrow.graph import INPUT, ConvSize, LinearSize, Network, Node, shapes
 from bitrow.pipeline.machine import Mac, Machine, RingRule
+from bitrow.pipeline.stages import Stage
+
+
+class Head(enum.Enum):
+    """What stands at the head of a stage, told by its layer's type. SOURCE feeds images; NONE is a chain alone."""
+
+    SOURCE = None
+    CONV = ConvConfig
+    MAX_POOL = MaxPoolConfig
+    AVG_POOL = AvgPoolConfig
+    LINEAR = LinearConfig
+    BATCH_NORM = BatchNormConfig
+    NONE = ()
+
+
+def head_of(stage: Stage) -> Head:
+    if stage.head is None:
+        return Head.NONE if stage.chain else Head.SOURCE
+    return Head(type(stage.head.config))
 
 
 class _Growing:

@@ -15,7 +15,8 @@ from bitrow.graph import shapes
 from bitrow.pipeline.machine import Mac
 from bitrow.pipeline.rings import RingKind
 from bitrow.pipeline.schedule import Schedule
-from bitrow.pipeline.stages import Head, Phase, Stage
+from bitrow.pipeline.stages import Phase, Stage
+from pipeline_samples import Head, head_of
 
 Task = tuple[int, Phase, int, int]  # stage, phase, image, row
 
@@ -60,13 +61,13 @@ class Simulation:
     def _tasks_of(self, stage: Stage):
         h, out = stage.in_shape[0], stage.out_shape[0]
         rows = {FC: out}
-        if stage.kind in (Head.CONV, Head.BATCH_NORM):
+        if head_of(stage) in (Head.CONV, Head.BATCH_NORM):
             rows[FH] = out
-        if stage.kind is Head.AVG_POOL:
+        if head_of(stage) is Head.AVG_POOL:
             rows[FH] = out * stage.window.kernel
         if self.training:
             rows[BC] = out
-            if stage.kind not in (Head.SOURCE, Head.NONE):
+            if head_of(stage) not in (Head.SOURCE, Head.NONE):
                 rows[BH] = h
         for phase, count in rows.items():
             for image in range(self.images):
@@ -94,7 +95,7 @@ class Simulation:
         stage = self.parts[index]
         main = stage.edges[0].producer if stage.edges else -1
         if phase is FH:
-            last = self._order_rows(stage, row, False) if stage.kind is Head.CONV else row
+            last = self._order_rows(stage, row, False) if head_of(stage) is Head.CONV else row
             return [((main, FC, image, last), 0)]
         if phase is FC:
             return self._forward_chain_needs(stage, image, row, main)
@@ -104,24 +105,24 @@ class Simulation:
                 last = stage.out_shape[0] - 1
                 return [((index, FC, image, last), self.machine.loss_latency)]
             return [((t.index, self._gradient_phase(t, e), image, row), 0) for t, e in readers]
-        if stage.kind is Head.BATCH_NORM:
+        if head_of(stage) is Head.BATCH_NORM:
             last = (index, BC, self.images - 1, stage.out_shape[0] - 1)
             return [(last, self.machine.statistics_latency), ((index, BC, image, row), 0)]
         return [((index, BC, image, self._order_rows(stage, row, True)), 0)]
 
     def _gradient_phase(self, stage: Stage, edge) -> Phase:
-        return BC if edge.skip or stage.kind is Head.NONE else BH
+        return BC if edge.skip or head_of(stage) is Head.NONE else BH
 
     def _forward_chain_needs(self, stage: Stage, image: int, row: int, main: int):
         index, found = stage.index, [((e.producer, FC, image, row), 0) for e in stage.edges[1:]]
-        if stage.kind is Head.CONV:
+        if head_of(stage) is Head.CONV:
             found.append(((index, FH, image, row), 0))
-        elif stage.kind is Head.AVG_POOL:
+        elif head_of(stage) is Head.AVG_POOL:
             found.append(((index, FH, image, (row + 1) * stage.window.kernel - 1), 0))
-        elif stage.kind is Head.BATCH_NORM:
+        elif head_of(stage) is Head.BATCH_NORM:
             last = (index, FH, self.images - 1, stage.in_shape[0] - 1)
             found += [(last, self.machine.statistics_latency), ((main, FC, image, row), 0)]
-        elif stage.kind is not Head.SOURCE:
+        elif head_of(stage) is not Head.SOURCE:
             found.append(((main, FC, image, self._order_rows(stage, row, False)), 0))
         return found
 
@@ -145,14 +146,14 @@ class Simulation:
         into = stage.in_shape if ring.edge < 0 else self.parts[self._edge(ring).producer].out_shape
         here = stage.out_shape[1] * stage.out_shape[2]
         there = into[1] * into[2]
-        fxp = self.machine.mac is Mac.FXP and stage.kind is Head.CONV
+        fxp = self.machine.mac is Mac.FXP and head_of(stage) is Head.CONV
         bits, count = {
             RingKind.INPUT: (4 if fxp else 16, there),
             RingKind.SKIP: (16, there),
             RingKind.BATCH: (16, there),
             RingKind.GRADIENT: (16, there),
             RingKind.MASK: (1, there),
-            RingKind.HANDOFF: (32 if stage.kind is Head.AVG_POOL else 16, here),
+            RingKind.HANDOFF: (32 if head_of(stage) is Head.AVG_POOL else 16, here),
             RingKind.DY: (4 if fxp else 16, here),
             RingKind.RELU: (1, here),
             RingKind.INDEX: (max(1, math.ceil(math.log2(stage.window.kernel**2))), here),
@@ -181,7 +182,7 @@ class Simulation:
         if kind is RingKind.GRADIENT:
             return {(stage.index, self._gradient_phase(stage, edge), image, row)}
         if kind is RingKind.HANDOFF:
-            per = stage.window.kernel if stage.kind is Head.AVG_POOL else 1
+            per = stage.window.kernel if head_of(stage) is Head.AVG_POOL else 1
             return {(stage.index, FH, image, row * per + part) for part in range(per)}
         return {(stage.index, BC if kind is RingKind.DY else FC, image, row)}
 
@@ -198,12 +199,12 @@ class Simulation:
         if kind is RingKind.BATCH:
             return {(index, phase, image, row) for phase in ((FH, FC, BC, BH) if self.training else (FH, FC))}
         if kind is RingKind.INPUT:
-            if stage.kind is Head.AVG_POOL:
+            if head_of(stage) is Head.AVG_POOL:
                 return {(index, FH, image, row)} if row < stage.out_shape[0] * stage.window.kernel else set()
-            phase = FH if stage.kind is Head.CONV else FC
+            phase = FH if head_of(stage) is Head.CONV else FC
             outs = range(stage.out_shape[0])
             return {(index, phase, image, i) for i in outs if row in self._window(stage, i)}
-        if stage.kind is Head.BATCH_NORM:
+        if head_of(stage) is Head.BATCH_NORM:
             return {(index, BH, image, row)}
         ins = range(stage.in_shape[0])
         return {(index, BH, image, j) for j in ins if row in self._touching(stage, j)}
@@ -215,7 +216,7 @@ class Simulation:
         lanes = self._lanes(stage)
         macs, outputs, mul, add, moved = self.operations(task)
         again = 1
-        if stage.kind is Head.SOURCE and task[1] is FC:
+        if head_of(stage) is Head.SOURCE and task[1] is FC:
             cycles = max(1, math.ceil(moved * 16 / machine.input_width))
         elif outputs:
             again = math.ceil(outputs / lanes[0])
@@ -247,7 +248,7 @@ class Simulation:
         if not hasattr(self, "_found_shares"):
             loads = [[0, 0, 0, 0] for _ in self.parts]
             for task in self.tasks:
-                if task[2] == 0 and not (self.parts[task[0]].kind is Head.SOURCE and task[1] is FC):
+                if task[2] == 0 and not (head_of(self.parts[task[0]]) is Head.SOURCE and task[1] is FC):
                     macs, outputs, mul, add, moved = self.operations(task)
                     dequantize = outputs if self.machine.mac is Mac.FXP else 0
                     for kind, load in enumerate((macs, dequantize, mul, max(add, moved))):
@@ -284,15 +285,15 @@ class Simulation:
         consumers = len(self.readers[index])
         mul = sum(isinstance(node.config, BatchNormConfig) for node in stage.chain)
         add = max(0, consumers - 1)
-        if stage.kind is Head.CONV and self.machine.mac is Mac.FXP:
+        if head_of(stage) is Head.CONV and self.machine.mac is Mac.FXP:
             mul += 1
-        if stage.kind is Head.BATCH_NORM:
+        if head_of(stage) is Head.BATCH_NORM:
             mul, add = mul + 1, add + 2
         return 0, 0, mul * out, add * out, out
 
     def _head_operations(self, stage: Stage, phase: Phase, row: int, into: int, out: int):
         k, s, _ = stage.window
-        if stage.kind is Head.CONV:
+        if head_of(stage) is Head.CONV:
             config, size = stage.head.config, stage.head.size
             assert isinstance(config, ConvConfig)
             if phase is FH:
@@ -300,11 +301,11 @@ class Simulation:
                 return out * taps, out, 0, 0, out
             taps = len(self._touching(stage, row)) * math.ceil(size.kw / s) * (size.c_out // config.groups)
             return into * taps, into, 0, 0, into
-        if stage.kind is Head.AVG_POOL:
+        if head_of(stage) is Head.AVG_POOL:
             return (0, 0, into, 0, 0) if phase is BH else (0, 0, 0, into, 0)
-        if stage.kind is Head.BATCH_NORM:
+        if head_of(stage) is Head.BATCH_NORM:
             return 0, 0, 2 * into, 2 * into, 0
-        if stage.kind is Head.MAX_POOL:
+        if head_of(stage) is Head.MAX_POOL:
             return 0, 0, 0, len(self._touching(stage, row)) * math.ceil(k / s) * into, into
         return 0, 0, into * out, into * out, 0
 
@@ -318,16 +319,16 @@ class Simulation:
             elif isinstance(node.config, AddConfig):
                 add += 1
         if self.machine.mac is Mac.FXP:
-            quantized = (t for t, e in self.readers[stage.index] if t.kind is Head.CONV and not e.skip)
+            quantized = (t for t, e in self.readers[stage.index] if head_of(t) is Head.CONV and not e.skip)
             mul += sum(1 for _ in quantized)
         extra = 0
-        if stage.kind is Head.BATCH_NORM:
+        if head_of(stage) is Head.BATCH_NORM:
             mul, add = mul + 1, add + 1
-        elif stage.kind is Head.AVG_POOL:
+        elif head_of(stage) is Head.AVG_POOL:
             mul += 1
-        elif stage.kind is Head.MAX_POOL:
+        elif head_of(stage) is Head.MAX_POOL:
             add += stage.window.kernel**2 - 1
-        elif stage.kind is Head.LINEAR:
+        elif head_of(stage) is Head.LINEAR:
             extra = math.prod(shapes(self.found.flow.network)[stage.head.inputs[0]]) * out
         return 0, 0, mul * out + extra, add * out + extra, out
 
@@ -378,7 +379,7 @@ class Simulation:
                 timing[task] = (time, time + cycles[task])
                 running.append((time + cycles[task], task, unit))
                 moments.add(time + cycles[task])
-                if task[1] is FH and self.parts[task[0]].kind is Head.CONV:
+                if task[1] is FH and head_of(self.parts[task[0]]) is Head.CONV:
                     queue_rows.add((task[0], task[2], task[3]))
         return timing
 
@@ -392,7 +393,7 @@ class Simulation:
         return queues
 
     def _room(self, task: Task, ended: dict[Task, int], queue_rows: set) -> bool:
-        in_queue = task[1] is FH and self.parts[task[0]].kind is Head.CONV
+        in_queue = task[1] is FH and head_of(self.parts[task[0]]) is Head.CONV
         if in_queue and self.found.plan.one_queue and len(queue_rows) >= self.machine.handoff_rows:
             return False
         for ring, number in self.writes[task]:

@@ -20,6 +20,7 @@ from bitrow.pipeline.check import check, order_of, slots_of
 from bitrow.pipeline.command import check_rows
 from bitrow.pipeline.emulator import Emulator, layer_order
 from bitrow.pipeline.policies import layer_by_layer, row_pipelined, row_pipelined_overlap
+from bitrow.pipeline.rings import RingKind
 from bitrow.pipeline.schedule import schedule
 from bitrow.synthetic import synthetic
 from draws import examples
@@ -122,7 +123,7 @@ def test_a_ring_too_small_shows_in_the_bits() -> None:
     assert model.samples is not None
     found = schedule(net)
     slots = slots_of(found)
-    key = next(key for key, size in slots.items() if key[0] == "edge" and size > 2)
+    key = next(ring.name for ring in found.rings if ring.kind is RingKind.INPUT and slots[ring.name] > 2)
     x, dlogits = jnp.asarray(model.samples.images), jnp.asarray(model.samples.dlogits)
     right = Emulator(net, order_of(found), slots=slots)(model.params, x, dlogits)
     wrong = Emulator(net, order_of(found), slots={**slots, key: 1})(model.params, x, dlogits)
@@ -167,7 +168,7 @@ def test_resnet18_whole(size: int, training: bool) -> None:
     found = schedule(zoo.build("resnet18", (size, size, 3)), training=training)
     said = check_rows(found, "resnet18")
     rows = int(said.split()[0].replace(",", ""))
-    stages = [stage for stage in found.flow.stages if stage.kind.value == "conv"]
+    stages = [stage for stage in found.flow.stages if stage.head and isinstance(stage.head.config, ConvConfig)]
     assert rows >= sum(stage.out_shape[0] + stage.in_shape[0] * training for stage in stages)
 
 
@@ -185,7 +186,7 @@ def test_bad_arguments_are_refused() -> None:
         Emulator(net, order)(synthetic(net, 1, 1).params, jnp.zeros((1, 7, 8, 2), jnp.float16))
     with pytest.raises(BitrowError, match=r"x: found float16\[2, 7, 8, 2\], expected float16\[1, 7, 8, 2\]"):
         Emulator(net, order)(synthetic(net, 1, 1).params, jnp.zeros((2, 7, 8, 2), jnp.float16))
-    with pytest.raises(BitrowError, match=r"ring edge 0: found 0 slots, expected 1 or more"):
-        Emulator(net, order, slots={("edge", 0): 0})
+    with pytest.raises(BitrowError, match=r"ring c1.x: found 0 slots, expected 1 or more"):
+        Emulator(net, order, slots={"c1.x": 0})
     with pytest.raises(BitrowError, match=r"order task 0: found FORWARD_CHAIN row 99 of stage 0, expected a task"):
         Emulator(net, order._replace(row=np.full_like(order.row, 99)))

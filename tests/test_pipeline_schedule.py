@@ -13,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bitrow import zoo
+from bitrow.config import ConvConfig
 from bitrow.errors import BitrowError
 from bitrow.pipeline import banks as banking
 from bitrow.pipeline.machine import DEFAULT_MACHINE, Machine, RingRule
@@ -20,7 +21,7 @@ from bitrow.pipeline.occupancy import peak_rows, row_lives
 from bitrow.pipeline.policies import POLICIES, Plan, layer_by_layer, row_pipelined, row_pipelined_overlap
 from bitrow.pipeline.rings import SAVED
 from bitrow.pipeline.schedule import Schedule, schedule, task_ids
-from bitrow.pipeline.stages import Phase, needs
+from bitrow.pipeline.stages import Phase
 from draws import examples
 from network_samples import every_layer
 from pipeline_samples import machines, networks
@@ -72,9 +73,10 @@ def test_every_row_once_and_after_all_it_needs(run):
     found = _schedule(run)
     timing = _timing(found)
     assert len(timing) == len(found) == found.flow.rows * found.images
-    last = found.images - 1
+    last, flow = found.images - 1, found.flow
+    needs = {line[:2]: flow.buffers.needs(flow.stages[line.stage], line.phase) for line in flow.lines}
     for (stage, phase, image, row), (start, _) in timing.items():
-        for need in needs(found.flow.stages, stage, phase, row):
+        for need in (need_of(row) for need_of in needs[stage, phase]):
             other = last if need.whole_batch else image
             delay = found.machine.statistics_latency if need.whole_batch else 0
             delay += found.machine.loss_latency if need.loss else 0
@@ -140,7 +142,7 @@ def test_occupancy_never_above_capacity(run):
 
 def _feeds_queue(found: Schedule, line: int) -> bool:
     place = found.flow.lines[line]
-    return place.phase is Phase.FORWARD_HEAD and found.flow.stages[place.stage].kind.value == "conv"
+    return place.phase is Phase.FORWARD_HEAD and isinstance(found.flow.stages[place.stage].head.config, ConvConfig)
 
 
 @examples(80)

@@ -13,35 +13,32 @@ from bitrow.config import AddConfig, BatchNormConfig, ConvConfig, ReluConfig
 from bitrow.graph import INPUT, ConvSize, Network, Node, consumers, shapes
 from bitrow.pipeline.flow import dataflow
 from bitrow.pipeline.stages import (
-    Head,
     Phase,
     Window,
     gradient_edges,
     gradient_phase,
-    gradient_rows,
-    needs,
     row_count,
     stages,
-    window_rows,
 )
+from bitrow.pipeline.takes import gradient_rows, window_rows
 from network_samples import every_layer
-from pipeline_samples import networks
+from pipeline_samples import Head, head_of, networks
 
 windows = st.builds(Window, st.integers(1, 7), st.integers(1, 4), st.integers(0, 4))
 
 
 def test_resnet8_stages():
     found = stages(zoo.resnet8((16, 16, 3)))
-    assert [stage.kind for stage in found[:3]] == [Head.SOURCE, Head.CONV, Head.CONV]
+    assert [head_of(stage) for stage in found[:3]] == [Head.SOURCE, Head.CONV, Head.CONV]
     assert [node.name for node in found[1].chain] == ["stem_bn", "stem_relu"]
     last = found[3]
     assert [node.name for node in last.chain] == ["s1b1_2_bn", "s1b1_add", "s1b1_relu"]
     assert [(edge.value, edge.skip) for edge in last.edges] == [("s1b1_1_relu", False), ("stem_relu", True)]
-    assert [stage.kind for stage in found[-2:]] == [Head.AVG_POOL, Head.LINEAR]
+    assert [head_of(stage) for stage in found[-2:]] == [Head.AVG_POOL, Head.LINEAR]
 
 
 def test_every_kind_of_head():
-    kinds = [stage.kind for stage in stages(every_layer())]
+    kinds = [head_of(stage) for stage in stages(every_layer())]
     assert kinds == [
         Head.SOURCE, Head.CONV, Head.BATCH_NORM, Head.MAX_POOL, Head.CONV, Head.AVG_POOL, Head.LINEAR
     ]  # fmt: skip
@@ -100,8 +97,8 @@ def test_needs_name_rows_that_exist_and_come_from_before(network):
     flow = dataflow(network, True)
     place = {(line.stage, line.phase): number for number, line in enumerate(flow.lines)}
     for line in flow.lines:
-        for row in range(line.rows):
-            for need in needs(flow.stages, line.stage, line.phase, row):
+        for need_of in flow.buffers.needs(flow.stages[line.stage], line.phase):
+            for need in map(need_of, range(line.rows)):
                 before = place[need.stage, need.phase]
                 assert before < place[line.stage, line.phase]
                 assert 0 <= need.last < flow.lines[before].rows
@@ -117,7 +114,7 @@ def test_row_counts(network):
             Head.CONV: chain,
             Head.BATCH_NORM: chain,
             Head.AVG_POOL: chain * stage.window.kernel,
-        }.get(stage.kind, 0)
+        }.get(head_of(stage), 0)
         assert head == expected
         assert through == (stage.in_shape[0] if stage.head else 0)
 
@@ -158,7 +155,7 @@ def test_gradients_of_any_value_are_summed_last_reader_first(network):
 def test_a_value_added_to_itself_is_read_on_two_edges():
     nodes = (Node("a", ReluConfig(), (INPUT,)), Node("twice", AddConfig(), ("a", "a")))
     found = stages(Network("net", (2, 2, 1), nodes, "twice"))
-    assert [stage.kind for stage in found] == [Head.SOURCE, Head.NONE, Head.NONE]
+    assert [head_of(stage) for stage in found] == [Head.SOURCE, Head.NONE, Head.NONE]
     assert [(e.operand, e.skip) for e in found[2].edges] == [(0, False), (1, True)]
     assert len(gradient_edges(found, 1)) == 2
 

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from bitrow.config.base import LayerConfig, Saved, Shape
+from bitrow.config.rows import FLAG, Ops, Phase, Place, RingKind, RowPlan, elements, kept
 
 
 @dataclass(frozen=True)
@@ -28,3 +30,10 @@ class ReluConfig(LayerConfig):
 
     def not_negative(self, inputs: Sequence[bool]) -> bool:
         return True
+
+    def row_plan(self, place: Place) -> RowPlan:
+        return RowPlan(buffers=(kept("mask", RingKind.RELU, FLAG),))
+
+    def row_ops(self, place: Place, phase: Phase, rows: Any) -> Ops:
+        """A comparison counts as an addition."""
+        return Ops() if phase.backward else Ops(add=(2 if self.six else 1) * elements(place.out))

@@ -1,4 +1,4 @@
-"""What every layer's configuration declares: inputs, size, shape, arrays. A new kind is a subclass (SPEC.md C1).
+"""What every layer's configuration declares: inputs, size, shape, arrays, rows. A new kind is a subclass (SPEC.md C1).
 
 Standard library only. A configuration is hashable and holds everything about a layer but its size and its arrays.
 """
@@ -10,6 +10,7 @@ from collections.abc import Collection, Sequence
 from typing import Any, ClassVar, NamedTuple
 
 from bitrow import typed
+from bitrow.config.rows import Ops, Phase, Place, RowPlan
 from bitrow.errors import BitrowError
 from bitrow.reading.records import Open
 
@@ -58,7 +59,7 @@ class LayerConfig(Open):
 
     def __init_subclass__(cls, **keywords: Any) -> None:
         super().__init_subclass__(**keywords)
-        for name in ("label", "output_shape"):
+        for name in ("label", "output_shape", "row_plan", "row_ops"):
             if getattr(cls, name, None) is getattr(LayerConfig, name, None):
                 raise BitrowError(f"{cls.__name__}: found no {name}, expected one")
 
@@ -92,6 +93,14 @@ class LayerConfig(Open):
     def not_negative(self, inputs: Sequence[bool]) -> bool:
         """Whether no result is below zero, for inputs of which that is known or not."""
         return False
+
+    def row_plan(self, place: Place) -> RowPlan:
+        """How the layer works by rows."""
+        raise NotImplementedError
+
+    def row_ops(self, place: Place, phase: Phase, rows: Any) -> Ops:
+        """Its operations in a row task; of a buffer of several rows, `rows` are read: an int, or an array of ints."""
+        raise NotImplementedError
 
 
 def positive(layer: str, name: str, value: int, least: int) -> None:

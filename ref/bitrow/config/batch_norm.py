@@ -5,8 +5,22 @@ from __future__ import annotations
 import enum
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from bitrow.config.base import ArraySpec, LayerConfig, Saved, Shape
+from bitrow.config.rows import (
+    HALF,
+    SUM,
+    Buffer,
+    Ops,
+    Phase,
+    Place,
+    RingKind,
+    RowPlan,
+    Take,
+    elements,
+    gradient_rows,
+)
 from bitrow.errors import BitrowError
 from bitrow.formats import FP16, FP32, Float, FloatMode
 
@@ -58,3 +72,34 @@ class BatchNormConfig(LayerConfig):
         """Gradients of gamma and beta are the accelerator's (B3), those of a scale the host's."""
         needed = "scale" in trained if self.statistics is Statistics.FROZEN else passes or bool(trained)
         return [Saved("input", 16, 2, operand="scale" in trained)] if needed else []
+
+    def row_plan(self, place: Place) -> RowPlan:
+        """Batch statistics head a stage whose rows are summed, and its gradient's, before the first leaves (B2, B3)."""
+        if self.statistics is Statistics.FROZEN:
+            return RowPlan()
+        y = Buffer("y", RingKind.BATCH, HALF, Phase.FORWARD_CHAIN, tuple((phase, Take.SAME) for phase in Phase))
+        channels, last = place.out[2], Take.LAST
+        statistics = ((Phase.FORWARD_CHAIN, last), (Phase.BACKWARD_HEAD, last))
+        buffers = (
+            *(_sums(name, Phase.FORWARD_HEAD, Phase.FORWARD_CHAIN, channels) for name in ("r1", "r2")),
+            Buffer("statistics", None, SUM, Phase.FORWARD_CHAIN, statistics, words=5 * channels, rows=1),
+            *(_sums(name, Phase.BACKWARD_CHAIN, Phase.BACKWARD_HEAD, channels) for name in ("t1", "t2")),
+            gradient_rows(Take.SAME),
+            Buffer("coefficients", None, SUM, Phase.BACKWARD_HEAD, statistics[1:], words=4 * channels, rows=1),
+        )
+        return RowPlan(head=True, inputs=(y,), buffers=buffers, wide=(Phase.FORWARD_HEAD, Phase.BACKWARD_CHAIN))
+
+    def row_ops(self, place: Place, phase: Phase, rows: Any) -> Ops:
+        """With frozen statistics a product and a sum, and a product back; else also the sums of B2 and B3."""
+        row, frozen = elements(place.out), self.statistics is Statistics.FROZEN
+        match phase:
+            case Phase.FORWARD_CHAIN:
+                return Ops(mul=row, add=row)
+            case Phase.BACKWARD_CHAIN:
+                return Ops(mul=row, add=0 if frozen else 2 * row)
+        return Ops(mul=2 * row, add=2 * row)
+
+
+def _sums(name: str, writer: Phase, reader: Phase, channels: int) -> Buffer:
+    """The sums of each row, which the first row behind the barrier adds up."""
+    return Buffer(name, None, SUM, writer, ((reader, Take.BATCH),), words=channels)

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from bitrow.config.base import LayerConfig, Shape
+from bitrow.config.rows import Ops, Phase, Place, RowPlan
 from bitrow.errors import BitrowError
 
 
@@ -21,3 +23,13 @@ class ConcatConfig(LayerConfig):
         if other[:2] != (h, w):
             raise BitrowError(f"{where}: found maps {inputs[0]} and {other}, expected equal rows and columns")
         return h, w, c + other[2]
+
+    def not_negative(self, inputs: Sequence[bool]) -> bool:
+        return all(inputs)
+
+    def row_plan(self, place: Place) -> RowPlan:
+        """It makes rows of another size, and so begins a chain."""
+        return RowPlan(joins=False)
+
+    def row_ops(self, place: Place, phase: Phase, rows: Any) -> Ops:
+        return Ops()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from bitrow import typed
 from bitrow.config.base import (
@@ -15,6 +16,22 @@ from bitrow.config.base import (
     check_values,
     positive,
     window_size,
+)
+from bitrow.config.rows import (
+    FLAG,
+    HALF,
+    Buffer,
+    Ops,
+    Phase,
+    Place,
+    RingKind,
+    RowPlan,
+    Take,
+    Window,
+    codes,
+    elements,
+    gradient_rows,
+    input_rows,
 )
 from bitrow.errors import BitrowError
 from bitrow.formats import (
@@ -160,3 +177,38 @@ class ConvConfig(LayerConfig):
         mask = [Saved("mask", 1)] if passes else []
         codes = [Saved("codes", self.x_format.stored_bits, operand=True)] if "weight" in trained else []
         return mask + codes
+
+    def row_plan(self, place: Place) -> RowPlan:
+        """Windows of codes, made by the stage before, multiply into rows for the chain; backward the same with dy."""
+        head, chain, back = Phase.FORWARD_HEAD, Phase.FORWARD_CHAIN, Phase.BACKWARD_HEAD
+        fxp = self.gradient is Gradient.FXP
+        x = input_rows(head, Take.WINDOW, codes(self.x_format), self.padding, "x_code")
+        mask = Buffer("mask", RingKind.MASK, FLAG, chain, ((back, Take.SAME),), tap="mask")
+        # Zeros between columns cannot lie in memory, so with a stride there are none beside them either.
+        margin = max(0, place.size.kw - 1 - self.padding) if self.stride == 1 else 0
+        return RowPlan(
+            head=True,
+            window=Window(place.size.kh, self.stride, self.padding),
+            inputs=(x, mask),
+            buffers=(
+                Buffer("deq", RingKind.HANDOFF, HALF, head, ((chain, Take.SAME),), tap="y"),
+                gradient_rows(Take.MEETING, codes(self.dy_format) if fxp else HALF, margin, "dy_code"),
+            ),
+            products=(head, back),
+            coded=(head, back) if fxp else (head,),
+            wide=(back,),
+            weights=codes(self.weight_format),
+        )
+
+    def row_ops(self, place: Place, phase: Phase, rows: Any) -> Ops:
+        size, groups, row = place.size, self.groups, elements(place.out)
+        match phase:
+            case Phase.FORWARD_CHAIN:
+                return Ops(add=int(size.bias) * row)
+            case Phase.BACKWARD_CHAIN:
+                return Ops(mul=int(self.fold) * row, quantize=int(self.gradient is Gradient.FXP) * row)
+            case Phase.FORWARD_HEAD:
+                terms = rows * size.kw * (place.shape[2] // groups)
+            case Phase.BACKWARD_HEAD:
+                row, terms = elements(place.shape), rows * -(-size.kw // self.stride) * (size.c_out // groups)
+        return Ops(macs=row * terms, outputs=row, deq=row)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from typing import Any
 
-from bitrow.config.base import LayerConfig, Shape
+from bitrow.config.base import LayerConfig, Saved, Shape
+from bitrow.config.rows import HALF, Ops, Phase, Place, RingKind, RowPlan, elements, kept
 from bitrow.formats import FloatMode
 
 
@@ -23,3 +25,13 @@ class HardSwishConfig(LayerConfig):
 
     def output_shape(self, where: str, size: None, inputs: Sequence[Shape]) -> Shape:
         return inputs[0]
+
+    def saved(self, trained: Collection[str], passes: bool) -> list[Saved]:
+        return [Saved("input", 16, 2)] if passes else []
+
+    def row_plan(self, place: Place) -> RowPlan:
+        return RowPlan(buffers=(kept("input", RingKind.KEPT, HALF),))
+
+    def row_ops(self, place: Place, phase: Phase, rows: Any) -> Ops:
+        """Two products each way; a sum, and two comparisons, which count as additions."""
+        return Ops(mul=2 * elements(place.out), add=3 * elements(place.out))

@@ -5,9 +5,11 @@ from __future__ import annotations
 import math
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from bitrow import typed
 from bitrow.config.base import ArraySpec, LayerConfig, LayerSize, Saved, Shape, check_values
+from bitrow.config.rows import Ops, Phase, Place, RowPlan, Take, Window, elements, gradient_rows, input_rows
 from bitrow.errors import BitrowError
 from bitrow.formats import FloatMode
 
@@ -61,3 +63,20 @@ class LinearConfig(LayerConfig):
 
     def saved(self, trained: Collection[str], passes: bool) -> list[Saved]:
         return [Saved("input", 16, 2, operand=True)] if "weight" in trained else []
+
+    def row_plan(self, place: Place) -> RowPlan:
+        """One row, computed in the chain's visit from the whole input."""
+        rows = place.shape[0]
+        return RowPlan(
+            head=True,
+            window=Window(rows, rows),
+            inputs=(input_rows(Phase.FORWARD_CHAIN, Take.WINDOW),),
+            buffers=(gradient_rows(Take.POOLED),),
+            wide=(Phase.FORWARD_CHAIN, Phase.BACKWARD_HEAD),
+        )
+
+    def row_ops(self, place: Place, phase: Phase, rows: Any) -> Ops:
+        if phase is Phase.BACKWARD_CHAIN:
+            return Ops()
+        inputs = elements(place.shape) if phase is Phase.BACKWARD_HEAD else math.prod(place.shape)
+        return Ops(mul=inputs * place.size.c_out, add=inputs * place.size.c_out)

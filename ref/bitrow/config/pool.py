@@ -4,8 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from bitrow.config.base import LayerConfig, Saved, Shape, positive, window_size
+from bitrow.config.rows import (
+    SUM,
+    Buffer,
+    Encoding,
+    Ops,
+    Phase,
+    Place,
+    RingKind,
+    RowPlan,
+    Take,
+    Window,
+    elements,
+    gradient_rows,
+    input_rows,
+)
 from bitrow.errors import BitrowError
 from bitrow.formats import FloatMode
 
@@ -49,6 +65,28 @@ class MaxPoolConfig(LayerConfig):
     def not_negative(self, inputs: Sequence[bool]) -> bool:
         return inputs[0]
 
+    def row_plan(self, place: Place) -> RowPlan:
+        """A row is computed in the chain's visit; its windows' winners are kept, whose gradients meet."""
+        bits = max(1, (self.kernel**2 - 1).bit_length())
+        reads = ((Phase.BACKWARD_HEAD, Take.MEETING),)
+        winners = Buffer("index", RingKind.INDEX, Encoding(bits, "uint8"), Phase.FORWARD_CHAIN, reads)
+        return RowPlan(
+            head=True,
+            window=Window(self.kernel, self.stride, self.padding),
+            inputs=(input_rows(Phase.FORWARD_CHAIN, Take.WINDOW, margin=self.padding),),
+            buffers=(gradient_rows(Take.MEETING), winners),
+        )
+
+    def row_ops(self, place: Place, phase: Phase, rows: Any) -> Ops:
+        """A comparison counts as an addition."""
+        match phase:
+            case Phase.FORWARD_CHAIN:
+                return Ops(add=(self.kernel**2 - 1) * elements(place.out))
+            case Phase.BACKWARD_HEAD:
+                row = elements(place.shape)
+                return Ops(add=rows * -(-self.kernel // self.stride) * row, moved=row)
+        return Ops()
+
 
 @dataclass(frozen=True)
 class AvgPoolConfig(LayerConfig):
@@ -77,3 +115,26 @@ class AvgPoolConfig(LayerConfig):
 
     def not_negative(self, inputs: Sequence[bool]) -> bool:
         return inputs[0]
+
+    def row_plan(self, place: Place) -> RowPlan:
+        """Input rows are added to sums as they come; the chain scales the sums."""
+        kernel = self.kernel or place.shape[0]
+        reads = ((Phase.FORWARD_HEAD, Take.RUNNING), (Phase.FORWARD_CHAIN, Take.SAME))
+        sums = Buffer("sum", RingKind.HANDOFF, SUM, Phase.FORWARD_HEAD, reads, per=kernel)
+        return RowPlan(
+            head=True,
+            window=Window(kernel, kernel),
+            inputs=(input_rows(Phase.FORWARD_HEAD, Take.SAME),),
+            buffers=(sums, gradient_rows(Take.POOLED)),
+            wide=(Phase.FORWARD_HEAD,),
+        )
+
+    def row_ops(self, place: Place, phase: Phase, rows: Any) -> Ops:
+        match phase:
+            case Phase.FORWARD_HEAD:
+                return Ops(add=elements(place.shape))
+            case Phase.FORWARD_CHAIN:
+                return Ops(mul=elements(place.out))
+            case Phase.BACKWARD_HEAD:
+                return Ops(mul=elements(place.shape))
+        return Ops()

@@ -10,6 +10,7 @@ from bitrow.config import ReluConfig
 from bitrow.doors import guard
 from bitrow.formats import FP16
 from bitrow.layers.layer import Gradients, Layer, Upstream
+from bitrow.layers.rows import Operands, Rows, RowTask, Written
 from bitrow.layers.twin import FloatLayer, Twin
 from bitrow.ops import fp16
 from bitrow.ops.tap import Tap, no_tap
@@ -66,6 +67,16 @@ def _float(config: ReluConfig, layer: FloatLayer, inputs: list[Array]) -> tuple[
 
 
 TWIN = Twin(_float, moment=lambda config, site: site.moments[0] / 2, gradient=lambda config, site, dy: dy / 2)
-LAYER = Layer(_forward, _backward, twin=TWIN)
+
+
+def _row(config: ReluConfig, task: RowTask, operands: Operands) -> tuple[Array, Written]:
+    return forward(config, operands[0]), (passes(config, operands[0]).astype(jnp.uint8),)
+
+
+def _row_back(config: ReluConfig, task: RowTask, dy: Array) -> Written:
+    return (backward(config, task.take("mask").astype(bool), dy),)
+
+
+LAYER = Layer(_forward, _backward, Rows(_row, _row_back), twin=TWIN)
 
 guard(__name__)

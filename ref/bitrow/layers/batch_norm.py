@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 import math
+from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 import jax
@@ -17,12 +18,14 @@ from jax import Array, lax
 from jaxtyping import Float16, Float32, UInt32
 
 from bitrow.config import BatchNormConfig, Statistics
+from bitrow.config.rows import Place
 from bitrow.doors import guard
 from bitrow.errors import BitrowError
 from bitrow.formats import FP16, FP32, FloatMode
 from bitrow.host import fold_batch_norm, host_fp32
 from bitrow.layers.frozen import zero_cotangent
 from bitrow.layers.layer import Gradients, Layer, Upstream
+from bitrow.layers.rows import Operands, Rows, RowTask, Written
 from bitrow.layers.twin import EPS, Calibration, FloatLayer, Norm, Site, Stats, Twin
 from bitrow.ops import fp16, meshes, reduce, softfloat
 from bitrow.ops.dtypes import Sum
@@ -404,8 +407,95 @@ TWIN = Twin(
     _float, _initialize, lambda params: isinstance(params, Norm), _calibrate, _draw, normalizes=True,
     moment=lambda config, site: 1.0, gradient=lambda config, site, dy: dy / site.moments[0],
 )  # fmt: skip
+
+
+# By rows, the sums of the whole batch are made into coefficients by the first row that comes behind the barrier; their
+# words lie in registers that the other rows reuse.
+
+
+def _row_head(config: BatchNormConfig, task: RowTask) -> Written:
+    y = task.take("y", 1, *task.place.shape[1:])
+    return tuple(softfloat.to_bits(sums, config.accumulator) for sums in row_sums(config, y, y))
+
+
+def _row(config: BatchNormConfig, task: RowTask, operands: Operands) -> tuple[Array, Written]:
+    """B1's row; or B2's second half: a normalised row, and the words of the statistics."""
+    if not _batch(config):
+        return forward_frozen(config, task.ready, operands[0]), ()
+    y = task.take("y", 1, *task.place.shape[1:])
+    kept = task.take("statistics", 5 * task.place.out[2])
+
+    def compute() -> Array:
+        r1, r2 = (softfloat.from_bits(task.whole(name), config.accumulator) for name in ("r1", "r2"))
+        found = statistics(config, task.ready, r1, r2, _row_count(task))
+        return _spread(task, [found.mean, found.r, found.a, *map(softfloat.float16_bits, found[3:])])
+
+    words = lax.cond(task.first, compute, lambda: kept)
+    found = _statistics(words[0])
+    return affine(config, found.a16, found.b16, y), (words,)
+
+
+def _row_back(config: BatchNormConfig, task: RowTask, dy: Array) -> Written:
+    """B1's row; or the row's sums of B3, and dz for what comes behind the barrier."""
+    if not _batch(config):
+        return (backward_frozen(config, task.ready, dy),)
+    shape = (task.lanes, 1, *task.place.out[1:])
+    sums = row_sums(config, dy.reshape(shape), task.take("y").reshape(shape), ("dzy", "t1", "t2"))
+    return *(softfloat.to_bits(one, config.accumulator) for one in sums), dy
+
+
+def _row_gradient(config: BatchNormConfig, task: RowTask) -> Written:
+    """B3's second half: the words of p, q, dgamma and dbeta, and a row of dy."""
+    shape, channels = task.place.out[1:], task.place.out[2]
+    dz, y = (task.take(name, 1, *shape) for name in ("dy", "y"))
+    found = _statistics(task.take("statistics", 5 * channels)[0])
+    kept = task.take("coefficients", 4 * channels)
+
+    def compute() -> Array:
+        t1, t2 = (softfloat.from_bits(task.whole(name), config.accumulator) for name in ("t1", "t2"))
+        made = gradient(config, found, t1, t2, _row_count(task))
+        sums = [softfloat.to_bits(value, config.accumulator) for value in made[2:]]
+        return _spread(task, [*map(softfloat.float16_bits, made[:2]), *sums])
+
+    words = lax.cond(task.first, compute, lambda: kept)
+    p16, q16 = (softfloat.from_bits(v, FP16) for v in words[0].reshape(4, -1)[:2])
+    return words, gradient_rows(config, found.a16, p16, q16, dz, y)
+
+
+def _row_count(task: RowTask) -> int:
+    return task.images * task.lanes * task.place.out[0] * task.place.out[1]
+
+
+def _spread(task: RowTask, vectors: list[Array]) -> Array:
+    """Channel vectors side by side, the same in each lane."""
+    words = jnp.concatenate(vectors)
+    return jnp.broadcast_to(words, (task.lanes, words.size))
+
+
+def _statistics(words: Array) -> BatchStatistics:
+    mean, r, a, a16, b16 = words.reshape(5, -1)
+    return BatchStatistics(mean, r, a, softfloat.bits_float16(a16), softfloat.bits_float16(b16))
+
+
+def _row_params(
+    config: BatchNormConfig, params: FrozenParams | BatchParams, place: Place, training: bool
+) -> FrozenParams | BatchParams:
+    if isinstance(params, BatchParams):
+        return params
+    return FrozenParams(*(jnp.tile(vector, place.out[1]) for vector in params))
+
+
+def _row_trained(config: BatchNormConfig, whole: Mapping[str, Callable[[], Array]]) -> BatchNormGrad | None:
+    if not _batch(config):
+        return None
+    words = whole["coefficients"]()[0, 0].reshape(4, -1)[2:]
+    return BatchNormGrad(*(softfloat.from_bits(v, config.accumulator) for v in words))
+
+
+ROWS = Rows(_row, _row_back, _row_head, _row_gradient, prepare=_row_params, trained=_row_trained)
 LAYER = Layer(
-    _forward, _backward, lambda config: BatchParams if _batch(config) else FrozenParams, _batch, check=_check, twin=TWIN
-)
+    _forward, _backward, ROWS, lambda config: BatchParams if _batch(config) else FrozenParams, _batch, check=_check,
+    twin=TWIN,
+)  # fmt: skip
 
 guard(__name__)

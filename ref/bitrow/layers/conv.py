@@ -14,6 +14,7 @@ from jax import Array, lax
 from jaxtyping import Bool, Float16, Int32, Integer, UInt16
 
 from bitrow.config import ConvConfig, output_size
+from bitrow.config.rows import Place, elements
 from bitrow.doors import guard
 from bitrow.errors import BitrowError
 from bitrow.formats import Gradient, QuantRounding
@@ -29,6 +30,7 @@ from bitrow.host import (
 from bitrow.layers import conv_twin
 from bitrow.layers.frozen import zero_cotangent
 from bitrow.layers.layer import Gradients, Layer, Upstream
+from bitrow.layers.rows import Operands, Rows, RowTask, Written, flat
 from bitrow.layers.twin import Calibration, FloatLayer, Site
 from bitrow.ops import fp16, fxp, lfsr, mac, meshes, reduce
 from bitrow.ops.dtypes import Code
@@ -478,6 +480,64 @@ def _draw(config: ConvConfig, site: Site, deviation: float, draw: Draw) -> ConvP
 
 
 TWIN = replace(conv_twin.TWIN, calibrate=_calibrate, draw=_draw)
-LAYER = Layer(_forward, _backward, lambda config: ConvParams, check=_check, twin=TWIN)
+
+
+class _RowParams(NamedTuple):
+    """Parameters as rows use them: `wide` has those of channels once for each column, kernels are for single rows."""
+
+    params: ConvParams
+    wide: ConvParams
+    forward: mac.Kernel
+    gradient: mac.Kernel | None
+
+
+def _row_params(config: ConvConfig, params: ConvParams, place: Place, training: bool) -> _RowParams:
+    vectors = {"scale": params.scale, "w_scale": params.w_scale, "bias": params.bias}
+    tiled = {name: jnp.tile(v, place.out[1]) for name, v in vectors.items() if v is not None and v.ndim}
+    gradient = gradient_kernel(config, params, row=place.shape[1]) if training else None
+    return _RowParams(params, params._replace(**tiled), forward_kernel(config, params, row=place.out[1]), gradient)
+
+
+def _row_encode(config: ConvConfig, ready: _RowParams, z: Array) -> Written:
+    code, mask = quantize_input(config, ready.params, z)
+    return code, mask.astype(jnp.uint8)
+
+
+def _row_head(config: ConvConfig, task: RowTask) -> Written:
+    slab, ready = task.slab("x", task.place.shape[2]), task.ready
+    acc = accumulate(config, ready.params, ready.forward, slab, ((0, 0, 0), (0, 0, 0)))  # rows bring their padding
+    return (dequantize(config, ready.wide, flat(acc)),)
+
+
+def _row(config: ConvConfig, task: RowTask, operands: Operands) -> tuple[Array, Written]:
+    return task.take("deq"), ()
+
+
+def _row_back(config: ConvConfig, task: RowTask, dy: Array) -> Written:
+    """dy quantized; with stochastic rounding each row from its own place in the tensor (SPEC.md Q3)."""
+    params = task.ready.wide
+    if config.dy_rounding is not QuantRounding.STOCHASTIC or config.gradient is Gradient.FP16:
+        return (prepare_gradient(config, params, dy, 0),)
+    lanes = jnp.arange(task.lanes, dtype=jnp.uint32)
+    image = task.image.astype(jnp.uint32)[:, None] * jnp.uint32(task.lanes) + lanes[None]
+    rows = image * jnp.uint32(task.place.out[0]) + task.row.astype(jnp.uint32)[:, None]
+    start = rows.reshape(-1) * jnp.uint32(elements(task.place.out))
+    return (jax.vmap(lambda dy, start: prepare_gradient(config, params, dy[None], start)[0])(dy, start),)
+
+
+def _row_gradient(config: ConvConfig, task: RowTask) -> Written:
+    params, place = task.ready.params, task.place
+    slab = task.slab("dy", place.out[2])
+    mask = task.take("mask", 1, *place.shape[1:]).astype(bool)
+    kernel_hw = params.weight_code.shape[:2]
+    padding = mac.gradient_padding(place.out[:2], place.shape[:2], kernel_hw, config.stride, config.padding)
+    low, high, dilation = padding[1]
+    margin = (slab.shape[2] - place.out[1]) // 2  # these columns are in the ring
+    columns = (low - margin, high - margin, dilation)
+    return (multiply_gradient(config, params, task.ready.gradient, slab, mask, ((0, 0, 0), columns)),)
+
+
+ROWS = Rows(_row, _row_back, _row_head, _row_gradient, _row_encode, _row_params, pairs=True)
+LAYER = Layer(_forward, _backward, ROWS, lambda config: ConvParams, check=_check, twin=TWIN)
 
 guard(__name__)

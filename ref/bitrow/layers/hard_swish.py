@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import functools
-
-import jax
 import jax.numpy as jnp
 from jax import Array, lax
 from jaxtyping import Float16
@@ -14,6 +11,8 @@ from bitrow.doors import guard
 from bitrow.formats import FP16
 from bitrow.layers import activation
 from bitrow.layers.layer import Gradients, Layer, Upstream
+from bitrow.layers.rows import Operands, Rows, RowTask, Written
+from bitrow.layers.twin import FloatLayer, Twin
 from bitrow.ops import fp16
 from bitrow.ops.tap import Tap, no_tap
 
@@ -54,21 +53,9 @@ def backward(
     return dx
 
 
-@functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
 def apply(config: HardSwishConfig, x: Float16[Array, "*s"]) -> Float16[Array, "*s"]:
     """`forward`, differentiable by `backward`."""
-    return forward(config, x)
-
-
-def _apply_forward(config: HardSwishConfig, x: Array) -> tuple[Array, Array]:
-    return forward(config, x), x
-
-
-def _apply_backward(config: HardSwishConfig, x: Array, dy: Array) -> tuple[Array]:
-    return (backward(config, x, dy),)
-
-
-apply.defvjp(_apply_forward, _apply_backward)
+    return LAYER.apply(config, None, x)
 
 
 def _forward(config: HardSwishConfig, params: None, inputs: list[Array], tap: Tap) -> tuple[Array, Array]:
@@ -79,6 +66,20 @@ def _backward(config: HardSwishConfig, up: Upstream) -> Gradients:
     return Gradients((backward(config, up.saved, up.dy, up.tap),))
 
 
-LAYER = Layer(_forward, _backward)
+def _row(config: HardSwishConfig, task: RowTask, operands: Operands) -> tuple[Array, Written]:
+    return forward(config, operands[0]), (operands[0],)
+
+
+def _row_back(config: HardSwishConfig, task: RowTask, dy: Array) -> Written:
+    return (backward(config, task.take("input"), dy),)
+
+
+def _float(config: HardSwishConfig, layer: FloatLayer, inputs: list[Array]) -> tuple[Array, None]:
+    return inputs[0] * jnp.clip(inputs[0] + 3, 0, 6) / 6, None
+
+
+# Of a normal input, between the quarter that is left of a small one and the half that is left of a large one.
+TWIN = Twin(_float, moment=lambda config, site: site.moments[0] * 0.375, gradient=lambda config, site, dy: dy * 0.375)
+LAYER = Layer(_forward, _backward, Rows(_row, _row_back), twin=TWIN)
 
 guard(__name__)

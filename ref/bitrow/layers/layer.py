@@ -15,6 +15,7 @@ import jax.numpy as jnp
 from jax import Array
 
 from bitrow.layers.frozen import zero_cotangent
+from bitrow.layers.rows import Rows
 from bitrow.layers.twin import Twin
 from bitrow.ops.tap import Tap, no_tap
 
@@ -56,12 +57,13 @@ class Layer:
     `forward` takes the configuration, its parameters, one map f16[n,h,w,c] for each input and a tap, and returns the
     result and what `backward` reads of it. `params` is the type of the parameters under a configuration, None where
     there are none. `trains`: the backward pass forms gradients of parameters, whether or not the input's is wanted.
-    `flat`: the result is f16[n, classes] where it leaves the network. `check` refuses parameters' values that the
-    contract does not allow, beginning with where they are. `twin` is the layer on the host.
+    `flat`: the result is f16[n, classes] where it leaves the network. `rows`: the layer by rows. `check` refuses
+    parameters' values that the contract does not allow, beginning with where they are. `twin` is the layer on the host.
     """
 
     forward: Callable[[Config, Params, list[Array], Tap], tuple[Array, Saved]]
     backward: Callable[[Config, Upstream], Gradients]
+    rows: Rows
     params: Callable[[Config], type | None] = _none
     trains: Callable[[Config], bool] = lambda config: False
     flat: bool = False

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax import Array
+from jax import Array, lax
 from jaxtyping import Float16, Float32
 
 from bitrow.config import LinearConfig
@@ -18,6 +18,7 @@ from bitrow.formats import FP16, FP32
 from bitrow.host import host_fp32, rounded_fp16
 from bitrow.layers.frozen import zero_cotangent
 from bitrow.layers.layer import Gradients, Layer, Upstream
+from bitrow.layers.rows import Operands, Rows, RowTask, Written
 from bitrow.layers.twin import Calibration, FloatLayer, Site, Twin, Weights
 from bitrow.ops import fp16, softfloat
 from bitrow.ops.reduce import fp32_add, tree
@@ -115,6 +116,18 @@ TWIN = Twin(
     moment=lambda config, site: 1.0,
     gradient=lambda config, site, dy: dy * (site.output[2] / math.prod(site.shape)),
 )  # fmt: skip
-LAYER = Layer(_forward, _backward, lambda config: LinearParams, flat=True, twin=TWIN)
+
+
+def _row(config: LinearConfig, task: RowTask, operands: Operands) -> tuple[Array, Written]:
+    return forward(config, task.ready, _rows(task.slab("x", task.place.shape[2])))[:, None, None, :], ()
+
+
+def _row_gradient(config: LinearConfig, task: RowTask) -> Written:
+    dx = backward(config, task.ready, _rows(task.take("dy", *task.place.out)))
+    return (lax.dynamic_slice_in_dim(dx.reshape(task.lanes, *task.place.shape), task.row[0], 1, axis=1),)
+
+
+ROWS = Rows(_row, gradient=_row_gradient)
+LAYER = Layer(_forward, _backward, ROWS, lambda config: LinearParams, flat=True, twin=TWIN)
 
 guard(__name__)

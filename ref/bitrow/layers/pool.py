@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import jax.numpy as jnp
+import numpy as np
 from jax import Array, lax
 from jaxtyping import Bool, Float16, Float32, UInt8, UInt32
 
@@ -13,6 +15,7 @@ from bitrow.doors import guard
 from bitrow.errors import BitrowError
 from bitrow.formats import FP16, FP32
 from bitrow.layers.layer import Gradients, Layer, Upstream
+from bitrow.layers.rows import Operands, Rows, RowTask, Written, settle
 from bitrow.layers.twin import FloatLayer, Site, Twin
 from bitrow.ops import fp16, meshes, softfloat
 from bitrow.ops.mac import forward_padding, pad_spatial, windows
@@ -231,13 +234,47 @@ def _shrink(site: Site) -> float:
     return oh * ow / (h * w)
 
 
-MAX_LAYER = Layer(_max_pass, _max_back, twin=Twin(
-    _max_float, moment=lambda config, site: 2 * site.moments[0],
-    gradient=lambda config, site, dy: dy * _shrink(site),
-))  # fmt: skip
-AVG_LAYER = Layer(_avg_pass, _avg_back, twin=Twin(
-    _avg_float, moment=lambda config, site: site.moments[0] / 3,
-    gradient=lambda config, site, dy: dy * _shrink(site) ** 2,
-))  # fmt: skip
+def _max_row(config: MaxPoolConfig, task: RowTask, operands: Operands) -> tuple[Array, Written]:
+    _, w, c = task.place.shape
+    columns = jnp.asarray(np.pad(np.ones(w, bool), config.padding))
+    present = jnp.stack(task.present("x"))[:, None] & columns[None]
+    y, index = max_rows(config, task.slab("x", c), present)
+    return settle(y, task.zero), (index,)
+
+
+def _max_row_gradient(config: MaxPoolConfig, task: RowTask) -> Written:
+    """Rows come by the windows' order, and so by descending kh."""
+    row, present = (-1, 1, *task.place.out[1:]), [one.reshape(1, 1, 1, 1) for one in task.present("dy")]
+    index, dy = ([one.reshape(row) for one in task.taken(name)] for name in ("index", "dy"))
+    return (max_gradient_rows(config, index[::-1], dy[::-1], present[::-1], task.place.shape[1]),)
+
+
+def _avg_row_head(config: AvgPoolConfig, task: RowTask) -> Written:
+    _, w, c = task.place.shape
+    total = task.take("sum", 1, *task.place.out[1:])
+    added = avg_row_sums(config, task.take("x", 1, w, c), 1, config.kernel or w)[:, :, 0]
+    return (softfloat.float32_bits(fp32_add(softfloat.bits_float32(total), added)),)
+
+
+def _avg_row(config: AvgPoolConfig, task: RowTask, operands: Operands) -> tuple[Array, Written]:
+    return avg_scale(config, task.take("sum"), math.prod(_avg_window(config, task.place.shape))), ()
+
+
+def _avg_row_gradient(config: AvgPoolConfig, task: RowTask) -> Written:
+    kh, kw = _avg_window(config, task.place.shape)
+    dx = avg_gradient_rows(config, task.take("dy", 1, *task.place.out[1:]), kh * kw, kw, task.place.shape[1])
+    return (jnp.where(task.present("dy")[0], dx, jnp.float16(0)),)
+
+
+MAX_LAYER = Layer(
+    _max_pass, _max_back, Rows(_max_row, gradient=_max_row_gradient),
+    twin=Twin(_max_float, moment=lambda config, site: 2 * site.moments[0],
+              gradient=lambda config, site, dy: dy * _shrink(site)),
+)  # fmt: skip
+AVG_LAYER = Layer(
+    _avg_pass, _avg_back, Rows(_avg_row, head=_avg_row_head, gradient=_avg_row_gradient),
+    twin=Twin(_avg_float, moment=lambda config, site: site.moments[0] / 3,
+              gradient=lambda config, site, dy: dy * _shrink(site) ** 2),
+)  # fmt: skip
 
 guard(__name__)

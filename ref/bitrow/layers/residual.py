@@ -11,6 +11,7 @@ from bitrow.config import AddConfig
 from bitrow.doors import guard
 from bitrow.formats import FloatMode
 from bitrow.layers.layer import Gradients, Layer, Upstream
+from bitrow.layers.rows import Operands, Rows, RowTask, Written
 from bitrow.layers.twin import Twin
 from bitrow.ops import fp16
 from bitrow.ops.tap import Tap, no_tap
@@ -51,6 +52,16 @@ def _backward(config: AddConfig, up: Upstream) -> Gradients:
 
 
 TWIN = Twin(lambda config, layer, inputs: (inputs[0] + inputs[1], None), moment=lambda config, site: sum(site.moments))
-LAYER = Layer(_forward, _backward, twin=TWIN)
+
+
+def _row(config: AddConfig, task: RowTask, operands: Operands) -> tuple[Array, Written]:
+    return forward(config, operands[0], operands[1]), ()
+
+
+def _row_back(config: AddConfig, task: RowTask, dy: Array) -> Written:
+    return dy, dy
+
+
+LAYER = Layer(_forward, _backward, Rows(_row, _row_back), twin=TWIN)
 
 guard(__name__)

@@ -14,6 +14,7 @@ from typing import NamedTuple
 import numpy as np
 
 from bitrow.errors import BitrowError
+from bitrow.pipeline.buffers import Access
 from bitrow.pipeline.flow import Flow, Rows
 from bitrow.pipeline.machine import Machine
 from bitrow.pipeline.rings import SAVED, Ring
@@ -50,27 +51,15 @@ def window_clashes(kernel: int, stride: int, slots: int, banks: int, ports: int 
     return tuple(found)
 
 
-class Access(NamedTuple):
-    """Rows of a ring that a line's task touches, int64[rows of the line]: `first`..`last`, none if first > last."""
-
-    ring: Ring
-    line: int
-    first: Rows
-    last: Rows
-    write: bool
-
-
 @functools.lru_cache(maxsize=64)
 def accesses(flow: Flow, rings: tuple[Ring, ...]) -> list[list[Access]]:
     """By line, the rows of banked rings that its tasks read and write."""
-    found: list[list[Access]] = [[] for _ in flow.lines]
-    for ring in rings:
-        if not ring.banked:
-            continue
-        written = np.arange(flow.lines[ring.writer].rows) // ring.per
-        found[ring.writer].append(Access(ring, ring.writer, written, written, True))
-        for reader in ring.readers:
-            found[reader.line].append(Access(ring, reader.line, reader.first, reader.last, False))
+    banked = {ring.name: ring for ring in rings if ring.banked}
+    found = []
+    for line in flow.lines:
+        touched = flow.buffers.accesses(flow.stages[line.stage], line.phase)
+        here = [one._replace(ring=banked[one.ring.key]) for one in touched if one.ring.key in banked]
+        found.append(sorted(here, key=lambda one: one.ring.index))
     return found
 
 
@@ -117,16 +106,14 @@ def touched_banks(
 ) -> np.ndarray:
     """Banks that each task of a line touches, int64[images * rows, accesses]; -1 fills up short windows."""
     columns = []
+    image = np.arange(images)[:, None]
     for access in line_accesses:
-        ring = access.ring
-        place = ring.index
-        widest = int((access.last - access.first).max()) + 1
-        for step in range(max(0, widest)):
-            row = access.first + step
-            everywhere = np.arange(images)[:, None] * ring.rows + row
+        place = access.ring.index
+        for row in access.rows.T:
+            everywhere = image * access.ring.rows + row
             slot = everywhere % slots[place] if slots[place] else everywhere
             bank = layout.home[place] + (layout.offset[place] + slot % layout.span[place]) % layout.banks
-            columns.append(np.where(row <= access.last, bank, -1).reshape(-1))
+            columns.append(np.where(row >= 0, bank, -1).reshape(-1))
     return np.stack(columns, axis=1) if columns else np.zeros((0, 0), np.int64)
 
 

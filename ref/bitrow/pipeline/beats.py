@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 
 from bitrow.pipeline.flow import Column, Flow, Line
-from bitrow.pipeline.stages import Head, Phase
+from bitrow.pipeline.stages import Phase
 
 
 class Beats(NamedTuple):
@@ -66,7 +66,7 @@ def _value_beats(flow: Flow) -> list[int]:
 
 def _line_beat(flow: Flow, line: Line, value_beat: list[int]) -> int:
     stage = flow.stages[line.stage]
-    reads_rows = line.phase is Phase.FORWARD_HEAD and stage.kind is not Head.CONV
+    reads_rows = line.phase is Phase.FORWARD_HEAD and stage.adds_rows
     if reads_rows or line.phase is Phase.BACKWARD_HEAD:
         return value_beat[stage.edges[0].producer]
     return value_beat[line.stage]
@@ -74,9 +74,9 @@ def _line_beat(flow: Flow, line: Line, value_beat: list[int]) -> int:
 
 def _line_span(flow: Flow, line: Line, value_beat: list[int], fused: bool) -> int:
     stage = flow.stages[line.stage]
-    if line.phase is Phase.FORWARD_CHAIN and stage.kind is Head.CONV and fused:
+    if line.phase is Phase.FORWARD_CHAIN and stage.queued and fused:
         return 0
-    if line.phase is Phase.FORWARD_CHAIN and stage.kind is Head.AVG_POOL:
+    if line.phase is Phase.FORWARD_CHAIN and stage.hands_off and stage.adds_rows:
         return value_beat[stage.edges[0].producer]  # it scales a sum that is already there
     return _line_beat(flow, line, value_beat)
 
@@ -94,11 +94,11 @@ def _delay_head(
 ) -> None:
     """Rows wait for a late skip before the head, where they are small, and not behind it."""
     stage = flow.stages[line.stage]
-    if stage.kind not in (Head.CONV, Head.AVG_POOL):
+    if not stage.hands_off:
         return
     head, chain = flow.line(line.stage, Phase.FORWARD_HEAD), flow.line(line.stage, Phase.FORWARD_CHAIN)
     late = max(known) - known[0]
-    if fused and stage.kind is Head.CONV and len(known) > 1:
+    if fused and stage.queued and len(known) > 1:
         # The FP row is ranked with its FXP row, so that one must not start before the skip row is there.
         late = max(0, max(known[1:]) - offset[head])
         offset[chain] = known[0] + late

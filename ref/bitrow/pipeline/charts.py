@@ -27,7 +27,7 @@ _BLUE, _ORANGE, _GREEN, _PINK, _SKY, _YELLOW, _BLACK, _BROWN = COLOURS
 _ARRAYS = {UNIT.FXP: _BLUE, UNIT.FP: _ORANGE, UNIT.LOADER: _GREEN}
 _IDLE = dict(zip(CAUSES, (_BLUE, _GREEN, _PINK, _ORANGE, _BROWN, _SKY, _YELLOW, LIGHT), strict=True))
 _PHASES = dict(zip(Phase, (_BLUE, _SKY, _ORANGE, _YELLOW), strict=True))
-_RINGS = dict(zip(RingKind, (_BLUE, _GREEN, _SKY, _YELLOW, _ORANGE, _PINK, _BLACK, _BROWN, DARK), strict=True))
+_RINGS = dict(zip(RingKind, (_BLUE, _GREEN, _SKY, _YELLOW, _ORANGE, _PINK, _BLACK, _BROWN, DARK, LIGHT), strict=True))
 _BINS = 200
 _DETAIL = 0.02  # of a run, shown larger
 _FINEST = 1 / 1000  # of what is shown: a gap or a task smaller than that could not be seen

@@ -17,12 +17,10 @@ from bitrow import network as whole
 from bitrow.errors import BitrowError
 from bitrow.graph import Network
 from bitrow.parameters import Params
+from bitrow.pipeline.buffers import Key
 from bitrow.pipeline.emulator import Emulator
-from bitrow.pipeline.memory import Key, Order, Store
-from bitrow.pipeline.rings import RingKind
-from bitrow.pipeline.row_regions import Geometry
+from bitrow.pipeline.memory import Order, Store
 from bitrow.pipeline.schedule import Schedule
-from bitrow.pipeline.stages import Head, Phase
 
 
 class Checked(NamedTuple):
@@ -39,24 +37,8 @@ def order_of(schedule: Schedule) -> Order:
 
 
 def slots_of(schedule: Schedule) -> dict[Key, int]:
-    """The sizes of the schedule's rings under the emulator's names."""
-    found: dict[Key, int] = {}
-    for ring, slots in zip(schedule.rings, schedule.slots, strict=True):
-        match ring.kind:
-            case RingKind.INPUT | RingKind.SKIP | RingKind.BATCH:
-                found["edge", ring.edge] = slots
-            case RingKind.HANDOFF:
-                pool = schedule.flow.stages[ring.stage].kind is Head.AVG_POOL
-                found["sums" if pool else "handoff", ring.stage] = slots
-            case RingKind.DY:
-                found["dy", ring.stage] = slots
-            case RingKind.GRADIENT:
-                found["gradient", ring.edge] = slots
-            case RingKind.MASK:
-                found["mask", ring.edge] = slots
-            case RingKind.INDEX:
-                found["index", ring.stage] = slots
-    return {key: slots for key, slots in found.items() if slots}  # an unbounded ring keeps every row
+    """The sizes of the schedule's rings by name; an unbounded ring keeps every row."""
+    return {ring.name: slots for ring, slots in zip(schedule.rings, schedule.slots, strict=True) if slots}
 
 
 def check(schedule: Schedule, params: Params, x: Array, dlogits: Array | None = None) -> Checked:
@@ -86,11 +68,10 @@ def check(schedule: Schedule, params: Params, x: Array, dlogits: Array | None = 
     for (stage, phase), task in emulator.tasks.items():
         tasks = np.flatnonzero((emulator.order.stage == stage) & (emulator.order.phase == int(phase)))
         filled = dict.fromkeys(Store, 0)
-        for access in task.program.writes[0]:
-            region = emulator.layout.regions[access.region]
+        for access in task.program.writes:
+            region, name = emulator.memory.regions[access.ring.key], access.ring.tap
             place = filled[region.store] * steps.size[tasks] + steps.member[tasks]
             filled[region.store] += 1
-            name = _tap_name(emulator.geometry, access.region, phase)
             if name not in taps:
                 continue
             written = np.asarray(result.rows[region.store])[steps.step[tasks], place]
@@ -133,27 +114,6 @@ def _whole_tensor_taps(schedule: Schedule, params: Params, x: Array, dlogits: Ar
 
     taps = jax.jit(run)(dict(params), x, dlogits)
     return {name: np.asarray(value) for name, value in taps.items()}
-
-
-def _tap_name(geometry: Geometry, region: Key, phase: Phase) -> str:
-    """The whole-tensor tap that a written row belongs to; a name of no tap where there is none."""
-    what, index = region
-    edges = {edge.index: edge for stage in geometry.stages for edge in stage.edges}
-    match what:
-        case "logits" | "dx":
-            return what
-        case "edge":
-            reader = geometry.conv_reader(edges[index])
-            return f"{reader.name}/forward/x_code" if reader else f"{edges[index].value}/forward/y"
-        case "mask":
-            return f"{edges[index].node}/forward/mask"
-        case "handoff":
-            return f"{geometry.stages[index].name}/forward/y"
-        case "dy":
-            return f"{geometry.stages[index].name}/backward/dy_code"
-        case "gradient" if phase is Phase.BACKWARD_HEAD:
-            return f"{edges[index].node}/backward/dx"
-    return ""
 
 
 def _compare(emulator: Emulator, name: str, maps: np.ndarray, rows: np.ndarray, tasks: np.ndarray) -> None:

@@ -14,12 +14,11 @@ from typing import NamedTuple
 
 import numpy as np
 
-from bitrow.graph import describe
 from bitrow.pipeline import banks as banking
+from bitrow.pipeline.flow import Flow, Line
 from bitrow.pipeline.machine import Mac, Machine
-from bitrow.pipeline.rings import code_bits, conv_config
 from bitrow.pipeline.schedule import Schedule
-from bitrow.pipeline.stages import Head, Phase, Stage
+from bitrow.pipeline.stages import Phase, Stage
 from bitrow.pipeline.work import is_fxp, line_work, read_passes
 
 PAPER_TFLOPS_PER_WATT = 2.19
@@ -133,13 +132,7 @@ class Cost(NamedTuple):
 
 def wide_adds(stage: Stage, phase: Phase, work_fxp: bool) -> bool:
     """Additions of a task are FP32: sums over rows, windows and inputs, and a convolution's FP16 gradient."""
-    if stage.kind in (Head.AVG_POOL, Head.BATCH_NORM):
-        return phase is Phase.FORWARD_HEAD or (
-            stage.kind is Head.BATCH_NORM and phase is Phase.BACKWARD_CHAIN
-        )
-    if stage.kind is Head.LINEAR:
-        return phase in (Phase.FORWARD_CHAIN, Phase.BACKWARD_HEAD)
-    return stage.kind is Head.CONV and phase is Phase.BACKWARD_HEAD and not work_fxp
+    return phase in stage.plan.wide and not work_fxp
 
 
 def count(found: Schedule) -> Counts:
@@ -161,8 +154,8 @@ def count(found: Schedule) -> Counts:
     for place, by_line in enumerate(banking.accesses(flow, found.rings)):
         again = read_passes(flow, machine, place)
         for access in by_line:
-            rows = np.maximum(access.last - access.first + 1, 0)
-            bank_bits += int((rows * (1 if access.write else again)).sum()) * access.ring.row_bits * images
+            rows = access.many * (1 if access.write else again)
+            bank_bits += int(rows.sum()) * access.ring.row_bits * images
     for ring in found.rings:
         if not ring.banked:
             queue_bits += 2 * ring.rows * ring.row_bits * images
@@ -172,38 +165,28 @@ def count(found: Schedule) -> Counts:
         **total,
         bank_bits=bank_bits,
         queue_bits=queue_bits,
-        weight_bits=_weight_bits(found),
+        weight_bits=sum(weight_bits(flow, line, machine) for line in flow.lines) * images,
         host_bits=host_bits,
     )
 
 
 def weight_memory_bits(found: Schedule) -> int:
     """Bits of all weights: codes of convolutions, FP16 of heads."""
-    return sum(weights * bits for _, weights, bits in _weights(found))
+    return sum(_stage_weight_bits(stage, found.machine) for stage in found.flow.stages)
 
 
-def _weights(found: Schedule) -> list[tuple[int, int, int]]:
-    """(stage, weights, bits of each)."""
-    by_name = {summary.name: summary.weights for summary in describe(found.flow.network)}
-    rows = []
-    for stage in found.flow.stages:
-        if stage.head and by_name.get(stage.head.name):
-            conv = conv_config(stage)
-            fxp = conv is not None and found.machine.mac is Mac.FXP
-            bits = code_bits(conv.weight_format.bits) if conv and fxp else 16
-            rows.append((stage.index, by_name[stage.head.name], bits))
-    return rows
+def _stage_weight_bits(stage: Stage, machine: Machine) -> int:
+    if stage.head is None:
+        return 0
+    place, bits = stage.sites[0].place, stage.plan.weights.word_bits(machine.mac is Mac.FXP)
+    return bits * math.prod(stage.head.config.weight_shape(place.size, place.shape) or (0,))
 
 
-def _weight_bits(found: Schedule) -> int:
-    total = 0
-    for stage, weights, bits in _weights(found):
-        kind = found.flow.stages[stage].kind
-        forward = Phase.FORWARD_HEAD if kind is Head.CONV else Phase.FORWARD_CHAIN
-        lines = (found.flow.line(stage, phase) for phase in (forward, Phase.BACKWARD_HEAD))
-        users = [found.flow.lines[line].rows for line in lines if line >= 0]
-        total += weights * bits * sum(users)
-    return total * found.images
+def weight_bits(flow: Flow, line: Line, machine: Machine) -> int:
+    """Bits of the weights that a line's tasks read in an image: all of them for each row that they multiply."""
+    stage = flow.stages[line.stage]
+    ahead = Phase.FORWARD_HEAD if stage.hands_off else Phase.FORWARD_CHAIN
+    return _stage_weight_bits(stage, machine) * line.rows if line.phase in (ahead, Phase.BACKWARD_HEAD) else 0
 
 
 def sram_pj_per_bit(size_bytes: float) -> Range:

@@ -17,18 +17,17 @@ import numpy as np
 from jax import Array, lax
 from jaxtyping import Float16
 
-from bitrow.config import BatchNormConfig, LinearConfig
 from bitrow.errors import BitrowError
 from bitrow.graph import Network, shapes
+from bitrow.layers.rows import at
+from bitrow.layers.table import layer
 from bitrow.network import BatchNormGrad
-from bitrow.ops import softfloat
 from bitrow.parameters import Params, check_params
-from bitrow.pipeline import row_task
-from bitrow.pipeline.memory import DTYPES, Key, Layout, Order, Region, Store
-from bitrow.pipeline.row_regions import Geometry, add_regions
-from bitrow.pipeline.row_task import Now, Stores, Task, Weights, make_weights
+from bitrow.pipeline.buffers import Buffers, Key
+from bitrow.pipeline.memory import DTYPES, Order, Store, make_memory
+from bitrow.pipeline.row_task import Geometry, Now, Stores, Task, Weights, make_weights, whole
 from bitrow.pipeline.row_tasks import build_tasks
-from bitrow.pipeline.stages import Head, Phase, row_count, stages
+from bitrow.pipeline.stages import Phase, row_count, stages
 from bitrow.pipeline.steps import Columns, make_steps
 
 
@@ -48,7 +47,7 @@ class Emulator:
     """A network's row pipeline for `images` images in sequence, `lanes` of them side by side in each.
 
     Image n of a batch is lane `n % lanes` of image `n // lanes` of the order. `slots` gives the sizes of rings, by
-    ("edge" | "gradient", edge index) and ("handoff" | "dy", stage index); a ring that it lacks keeps every row.
+    their names; a ring that it lacks keeps every row.
     `record` returns every written row, for checks. Compiling depends on the network, not on its rows.
 
     Raises:
@@ -67,20 +66,19 @@ class Emulator:
         record: bool = False,
     ) -> None:
         self.network, self.order, self.record = network, order, record
-        self.geometry = Geometry(network, stages(network), images, lanes, training)
-        self.layout = Layout(images, dict(slots or {}))
-        add_regions(self.geometry, self.layout)
-        self.tasks = build_tasks(self.geometry, self.layout)
+        self.geometry = Geometry(network, Buffers(stages(network), training), images, lanes)
+        self.memory = make_memory(self.geometry.buffers, images, slots or {})
+        self.tasks = build_tasks(self.geometry, self.memory)
         programs = {key: task.program for key, task in self.tasks.items()}
         pairable = {key for key, task in self.tasks.items() if task.pairs}
-        self.steps = make_steps(self.layout, programs, order, pairable)
+        self.steps = make_steps(self.memory, programs, order, pairable)
         self._run = jax.jit(self.program())
         self._weights = jax.jit(functools.partial(make_weights, self.geometry))
 
     @property
     def bytes(self) -> int:
         """Size of the stores."""
-        return self.layout.bytes(self.geometry.lanes)
+        return self.memory.bytes(self.geometry.lanes)
 
     def __call__(
         self,
@@ -122,12 +120,12 @@ class Emulator:
 
 
 def _run(emulator: Emulator, weights: Weights, x: Array, dlogits: Array, table: Array) -> Emulation:
-    geometry, layout, columns = emulator.geometry, emulator.layout, emulator.steps.columns
+    geometry, memory, columns = emulator.geometry, emulator.memory, emulator.steps.columns
 
-    def at(stores: Stores, step: Array, size: int) -> Now:
+    def now(stores: Stores, step: Array, size: int) -> Now:
         return Now(stores, step, columns, size, weights, x, dlogits)
 
-    branches = [_branch(emulator, emulator.tasks[line], size, at) for line, size in emulator.steps.programs]
+    branches = [_branch(emulator, emulator.tasks[line], size, now) for line, size in emulator.steps.programs]
 
     def step(stores: Stores, task: Array) -> tuple[Stores, tuple[Array, ...] | None]:
         written = lax.switch(task[Columns.PROGRAM], branches, stores, task)
@@ -135,43 +133,42 @@ def _run(emulator: Emulator, weights: Weights, x: Array, dlogits: Array, table: 
         for store, rows, places in zip(stores, written, columns.writes, strict=True):
             for place, slot in enumerate(task[places]):
                 # Outside the switch the scan updates its carry in place; inside, every branch would copy it.
-                store = lax.dynamic_update_slice(store, rows[place : place + 1], row_task.at(slot, 0, 0))
+                store = lax.dynamic_update_slice(store, rows[place : place + 1], at(slot, 0, 0))
             out.append(store)
         return tuple(out), (written if emulator.record else None)
 
-    sizes = [(layout.used[store], geometry.lanes, layout.width[store]) for store in Store]
+    sizes = [(memory.used[store], geometry.lanes, memory.width[store]) for store in Store]
     empty = tuple(jnp.zeros(size, DTYPES[store]) for store, size in zip(Store, sizes, strict=True))
     stores, rows = lax.scan(step, empty, table)
-    network = emulator.network
-    logits = _read_maps(emulator, stores, layout.regions["logits", 0], shapes(network)[network.output])
-    if isinstance(network.node(network.output).config, LinearConfig):
+    network, buffers = emulator.network, geometry.buffers
+    logits = whole(memory, stores, buffers.logits.key)
+    if not layer(network.node(network.output).config).flat:
+        logits = logits.reshape(-1, *shapes(network)[network.output])
+    else:
         logits = logits.reshape(logits.shape[0], -1)
     if not geometry.training:
         return Emulation(logits, None, {}, rows)
-    dx = _read_maps(emulator, stores, layout.regions["dx", 0], network.input_shape)
-    return Emulation(logits, dx, _batch_norm_grads(emulator, stores), rows)
+    dx = whole(memory, stores, buffers.dx.key).reshape(-1, *network.input_shape)
+    return Emulation(logits, dx, _trained(emulator, stores), rows)
 
 
 def _branch(
-    emulator: Emulator, task: Task, size: int, at: Callable[[Stores, Array, int], Now]
+    emulator: Emulator, task: Task, size: int, now_at: Callable[[Stores, Array, int], Now]
 ) -> Callable[[Stores, Array], tuple[Array, ...]]:
     """A task's code as a branch of the scan's switch: its rows, by store, as wide as the store."""
-    geometry, layout, columns = emulator.geometry, emulator.layout, emulator.steps.columns
+    geometry, memory, columns = emulator.geometry, emulator.memory, emulator.steps.columns
 
     def run(stores: Stores, step: Array) -> tuple[Array, ...]:
-        now = at(stores, step, size)
-        rows = task.body(now)
-        accesses = task.program.writes[0]
-        assert len(rows) == len(accesses)
+        now = now_at(stores, step, size)
         written = [
-            jnp.zeros((places.stop - places.start, geometry.lanes, layout.width[store]), DTYPES[store])
+            jnp.zeros((places.stop - places.start, geometry.lanes, memory.width[store]), DTYPES[store])
             for store, places in zip(Store, columns.writes, strict=True)
         ]
         filled = dict.fromkeys(Store, 0)
-        for access, row in zip(accesses, rows, strict=True):
-            region = layout.regions[access.region]
+        for access, row in zip(task.program.writes, task.body(now), strict=True):
+            region = memory.regions[access.ring.key]
             # `zero` keeps the compiler from padding the row instead, which takes ten times as long.
-            place = row_task.at(filled[region.store], 0, region.lead + now.zero)
+            place = at(filled[region.store], 0, region.lead + now.zero)
             words = row.reshape(size, geometry.lanes, region.words)
             written[region.store] = lax.dynamic_update_slice(written[region.store], words, place)
             filled[region.store] += size
@@ -180,23 +177,16 @@ def _branch(
     return run
 
 
-def _read_maps(emulator: Emulator, stores: Stores, region: Region, shape: tuple[int, int, int]) -> Array:
-    """A region that keeps every row, as maps `[n, h, w, c]`."""
-    images, lanes = emulator.geometry.images, emulator.geometry.lanes
-    rows = stores[region.store][region.base : region.base + region.slots, :, region.lead : region.lead + region.words]
-    return rows.reshape(images, shape[0], lanes, *shape[1:]).transpose(0, 2, 1, 3, 4).reshape(-1, *shape)
-
-
-def _batch_norm_grads(emulator: Emulator, stores: Stores) -> dict[str, BatchNormGrad]:
+def _trained(emulator: Emulator, stores: Stores) -> dict[str, BatchNormGrad]:
+    """What layers make of their buffers at the end: gradients of parameters."""
     grads = {}
-    for stage in emulator.geometry.stages:
-        if stage.kind is not Head.BATCH_NORM or stage.head is None:
-            continue
-        config, region = stage.head.config, emulator.layout.regions["coefficients", stage.index]
-        assert isinstance(config, BatchNormConfig)
-        words = stores[Store.WORD][region.base, 0, : region.words].reshape(4, -1)[2:]
-        dgamma, dbeta = (softfloat.from_bits(v, config.accumulator) for v in words)
-        grads[stage.head.name] = BatchNormGrad(dgamma, dbeta)
+    for stage in emulator.geometry.buffers.stages:
+        for place, (node, _, _) in enumerate(stage.sites):
+            made, local = layer(node.config).rows.trained, emulator.geometry.buffers.local(stage, place)
+            words = {name: functools.partial(whole, emulator.memory, stores, held.key) for name, held in local.items()}
+            grad = made(node.config, words) if made else None
+            if grad is not None:
+                grads[node.name] = grad
     return grads
 
 

@@ -13,7 +13,8 @@ from typing import NamedTuple
 import numpy as np
 
 from bitrow.graph import Network
-from bitrow.pipeline.stages import Phase, Stage, needs, row_count, stages
+from bitrow.pipeline.buffers import Buffers
+from bitrow.pipeline.stages import Phase, Stage, row_count, stages
 
 Rows = np.ndarray  # int64[rows of a line]
 
@@ -27,7 +28,7 @@ class Line(NamedTuple):
 
 
 class Column(NamedTuple):
-    """One need of every row of a line: rows `first`..`last` of line `line` (see stages.Need)."""
+    """One need of every row of a line: rows `first`..`last` of line `line` (see buffers.Need)."""
 
     line: int
     first: Rows
@@ -45,10 +46,17 @@ class Flow:
     """
 
     network: Network
-    training: bool
-    stages: tuple[Stage, ...]
+    buffers: Buffers
     lines: tuple[Line, ...]
     columns: tuple[tuple[Column, ...], ...]
+
+    @property
+    def training(self) -> bool:
+        return self.buffers.training
+
+    @property
+    def stages(self) -> tuple[Stage, ...]:
+        return self.buffers.stages
 
     def line(self, stage: int, phase: Phase) -> int:
         return self._places.get((stage, phase), -1)
@@ -82,16 +90,15 @@ def dataflow(network: Network, training: bool = True) -> Flow:
                 lines.append(Line(stage.index, phase, row_count(stage, phase)))
     lines = [line for line in lines if line.rows]
     places = {(line.stage, line.phase): place for place, line in enumerate(lines)}
-    columns = tuple(_columns(parts, line, places) for line in lines)
-    return Flow(network, training, parts, tuple(lines), columns)
+    buffers = Buffers(parts, training)
+    columns = tuple(_columns(buffers, line, places) for line in lines)
+    return Flow(network, buffers, tuple(lines), columns)
 
 
-def _columns(
-    parts: tuple[Stage, ...], line: Line, places: dict[tuple[int, Phase], int]
-) -> tuple[Column, ...]:
-    rows = [needs(parts, line.stage, line.phase, row) for row in range(line.rows)]
+def _columns(buffers: Buffers, line: Line, places: dict[tuple[int, Phase], int]) -> tuple[Column, ...]:
     found = []
-    for column in zip(*rows, strict=True):
+    for need_of in buffers.needs(buffers.stages[line.stage], line.phase):
+        column = [need_of(row) for row in range(line.rows)]
         need = column[0]
         first = np.array([row.first for row in column], np.int64)
         last = np.array([row.last for row in column], np.int64)

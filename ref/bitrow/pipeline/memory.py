@@ -16,6 +16,7 @@ from typing import NamedTuple
 import numpy as np
 
 from bitrow.errors import BitrowError
+from bitrow.pipeline.buffers import Access, Buffers, Key
 
 ZERO_SLOT, TRASH_SLOT = 0, 1
 
@@ -30,8 +31,7 @@ class Store(enum.IntEnum):
 
 
 DTYPES = {Store.CODE: np.int8, Store.HALF: np.float16, Store.BYTE: np.uint8, Store.WORD: np.uint32}
-
-Key = tuple[str, int]  # what a region holds, and the edge or stage it belongs to
+_STORES = {np.dtype(dtype).name: store for store, dtype in DTYPES.items()}
 
 
 class Order(NamedTuple):
@@ -63,7 +63,7 @@ class Region:
 
 
 @dataclass
-class Layout:
+class Memory:
     """Regions by key, and the size of the stores. `slots` gives ring sizes; a region it lacks keeps every row."""
 
     images: int
@@ -80,7 +80,7 @@ class Layout:
         """
         slots = min(self.slots.get(key, rows * self.images), rows * self.images)
         if slots < 1:
-            raise BitrowError(f"ring {key[0]} {key[1]}: found {slots} slots, expected 1 or more")
+            raise BitrowError(f"ring {key}: found {slots} slots, expected 1 or more")
         self.regions[key] = Region(store, self.used[store], slots, rows, words, padding, words + 2 * padding)
         self.used[store] += slots
         self.width[store] = max(self.width[store], words + 2 * padding)
@@ -90,15 +90,23 @@ class Layout:
         return sum(self.used[s] * self.width[s] * np.dtype(DTYPES[s]).itemsize for s in Store) * lanes
 
 
-class Access(NamedTuple):
-    """Rows that a task reads or writes: `region`, and the row of it, None for a row of zeros."""
+def make_memory(buffers: Buffers, images: int, slots: Mapping[Key, int]) -> Memory:
+    """A region for every buffer of a network; registers have the same for all images.
 
-    region: Key
-    row: int | None
+    Raises:
+        BitrowError: a ring of no slots.
+    """
+    registers = {held.key: held.buffer.rows for held in buffers.all() if held.buffer.rows}
+    memory = Memory(images, {**slots, **registers})
+    for held in buffers.all():
+        store = _STORES[held.buffer.encoding.dtype]
+        memory.add(held.key, store, held.rows, held.words, held.margin)
+    return memory
 
 
 class Program(NamedTuple):
-    """What one kind of task touches: `reads(row)` and `writes(row)` in the order in which its code takes them."""
+    """What one kind of task touches in each of its `rows`."""
 
-    reads: tuple[tuple[Access, ...], ...]  # by row
-    writes: tuple[tuple[Access, ...], ...]
+    rows: int
+    reads: tuple[Access, ...]
+    writes: tuple[Access, ...]

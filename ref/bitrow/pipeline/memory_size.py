@@ -8,7 +8,6 @@ from bitrow.graph import shapes
 from bitrow.pipeline import banks as banking
 from bitrow.pipeline.rings import SAVED, Ring, RingKind
 from bitrow.pipeline.schedule import Schedule
-from bitrow.pipeline.stages import Head
 
 PER_LAYER = "per-layer ping-pong"
 ONE_PAIR = "one shared ping-pong pair"
@@ -45,7 +44,7 @@ def memory_size(found: Schedule) -> MemorySize:
         bits = ring.row_bits * slots
         if ring.kind in SAVED:
             saved += bits
-        elif not (found.plan.one_queue and _in_queue(found, ring)):
+        elif not (found.plan.one_queue and ring.queued):
             rows += bits
     rows += queue_bits(found)
     if (
@@ -66,12 +65,8 @@ def queue_bits(found: Schedule) -> int:
     """Bits of the one queue from FXP to FP array: its rows, each as long as the longest."""
     if not found.plan.one_queue:
         return 0
-    longest = max((ring.row_bits for ring in found.rings if _in_queue(found, ring)), default=0)
+    longest = max((ring.row_bits for ring in found.rings if ring.queued), default=0)
     return longest * found.machine.handoff_rows
-
-
-def _in_queue(found: Schedule, ring: Ring) -> bool:
-    return ring.kind is RingKind.HANDOFF and found.flow.stages[ring.stage].kind is Head.CONV
 
 
 def _baselines(found: Schedule) -> dict[str, tuple[int, int]]:

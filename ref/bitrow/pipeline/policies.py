@@ -18,7 +18,7 @@ from bitrow.errors import BitrowError
 from bitrow.pipeline.beats import Beats, beats
 from bitrow.pipeline.flow import Flow
 from bitrow.pipeline.machine import Machine
-from bitrow.pipeline.stages import Head, Phase
+from bitrow.pipeline.stages import Phase
 from bitrow.pipeline.work import UNIT, unit_kind
 
 
@@ -140,7 +140,7 @@ def balanced_order(grid: Grid) -> np.ndarray:
         forward = line.phase < Phase.BACKWARD_CHAIN
         step = 2 * line.stage if forward else 2 * (2 * stages - line.stage)
         late = line.phase in (Phase.FORWARD_CHAIN, Phase.BACKWARD_HEAD)
-        if pace.fused and line.phase is Phase.FORWARD_CHAIN and flow.stages[line.stage].kind is Head.CONV:
+        if pace.fused and line.phase is Phase.FORWARD_CHAIN and flow.stages[line.stage].queued:
             early[place] = pace.offset[place] - pace.offset[flow.line(line.stage, Phase.FORWARD_HEAD)]
             late = False  # ranked with its FXP row, behind it by its phase
         depth.append(step + late)

@@ -1,72 +1,51 @@
-"""A row task at run time: what it can read, the weights made ready for rows, and rows as they lie in memory.
+"""A row task at run time: what it can read, and the weights made ready for rows.
 
 A step computes `n` images' rows at once: those of its tasks, one after another, and of every task's lanes.
-Rows go flat from ring to ring, `[n, 1, 1, w*c]`: what is elementwise then runs over one long axis, with its
-channel parameters repeated for each column. On small rows the compiler's code for anything else is ten times slower.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import jax.numpy as jnp
 from jax import Array, lax
 
-from bitrow.config import ConvConfig
-from bitrow.layers import batch_norm, conv
-from bitrow.ops import mac
-from bitrow.pipeline.memory import Key, Layout, Program
-from bitrow.pipeline.row_regions import Geometry
+from bitrow.graph import Network
+from bitrow.layers.rows import at, flat
+from bitrow.layers.table import layer
+from bitrow.pipeline.buffers import Buffers, Key
+from bitrow.pipeline.memory import Memory, Program
 from bitrow.pipeline.steps import Columns
 
 Stores = tuple[Array, ...]  # by Store
+Weights = dict[str, Any]  # what each layer made of its parameters for its rows
 
 
-def at(*places: int | Array) -> tuple[Array, ...]:
-    """Where a slice begins, in the one integer type that JAX asks for, whether or not it is in its 64-bit mode."""
-    return tuple(jnp.asarray(place, jnp.int32) for place in places)
+@dataclass(frozen=True)
+class Geometry:
+    """What the tasks are built for: a network's buffers, images in sequence, lanes beside each other."""
 
+    network: Network
+    buffers: Buffers
+    images: int
+    lanes: int
 
-class Weights(NamedTuple):
-    """A network's parameters as rows use them.
-
-    `params` as they are; `wide`: those of channels, repeated for each column of a row; `forward` and `gradient`:
-    kernels laid out for single rows.
-    """
-
-    params: dict[str, Any]
-    wide: dict[str, Any]
-    forward: dict[str, mac.Kernel]
-    gradient: dict[str, mac.Kernel]
+    @property
+    def training(self) -> bool:
+        return self.buffers.training
 
 
 def make_weights(geometry: Geometry, params: Mapping[str, Any]) -> Weights:
     """Lay the parameters out once, for any number of rows."""
-    forward, gradient = {}, {}
-    for stage in geometry.stages:
-        if stage.head and isinstance(stage.head.config, ConvConfig):
-            name, config = stage.head.name, stage.head.config
-            forward[name] = conv.forward_kernel(config, params[name], row=stage.out_shape[1])
-            if geometry.training:
-                gradient[name] = conv.gradient_kernel(config, params[name], row=stage.in_shape[1])
-    return Weights(dict(params), _wide(geometry, params), forward, gradient)
-
-
-def _wide(geometry: Geometry, params: Mapping[str, Any]) -> dict[str, Any]:
-    found: dict[str, Any] = {}
-    for stage in geometry.stages:
-        columns = stage.out_shape[1]
-        for node in (*([stage.head] if stage.head else []), *stage.chain):
-            match params.get(node.name):
-                case batch_norm.FrozenParams(a, b):
-                    found[node.name] = batch_norm.FrozenParams(jnp.tile(a, columns), jnp.tile(b, columns))
-                case conv.ConvParams() as whole:
-                    vectors = {"scale": whole.scale, "w_scale": whole.w_scale, "bias": whole.bias}
-                    found[node.name] = whole._replace(
-                        **{k: jnp.tile(v, columns) for k, v in vectors.items() if v is not None and v.ndim}
-                    )
-    return found
+    return {
+        site.node.name: layer(site.node.config).rows.prepare(
+            site.node.config, params.get(site.node.name), site.place, geometry.training
+        )
+        for stage in geometry.buffers.stages
+        for site in stage.sites
+    }
 
 
 class Now(NamedTuple):
@@ -95,12 +74,6 @@ class Now(NamedTuple):
         """0, unknown to the compiler."""
         return self.step[Columns.ZERO]
 
-    @property
-    def present(self) -> Array:
-        """Which of the only task's reads are rows, and not rows of zeros."""
-        assert self.size == 1
-        return self.step[self.columns.present] != 0
-
     def host_rows(self, maps: Array) -> Array:
         """The tasks' rows, flat, of what the host gives for all images."""
         rows = [
@@ -110,52 +83,50 @@ class Now(NamedTuple):
         return flat(jnp.concatenate(rows).reshape(-1, 1, *maps.shape[3:]))
 
 
-Body = Callable[[Now], list[Array]]
+class Reads:
+    """The rows that a step's tasks take, by buffer: where its program has them."""
+
+    def __init__(self, now: Now, memory: Memory, program: Program, lanes: int) -> None:
+        self._now, self._memory, self._lanes = now, memory, lanes
+        self._places: dict[Key, range] = {}
+        first = 0
+        for access in program.reads:
+            many = access.rows.shape[1]
+            self._places[access.ring.key] = range(first, first + many)
+            first += many
+
+    def rows(self, key: Key) -> list[Array]:
+        """The rows of a buffer, each flat `[n, 1, 1, words]`, with the zero columns around it."""
+        region, now, size = self._memory.regions[key], self._now, self._now.size
+        store, shape, found = now.stores[region.store], (1, self._lanes, region.span), []
+        for place in self._places[key]:
+            slots = now.step[now.columns.reads][place * size : (place + 1) * size]
+            words = jnp.concatenate([lax.dynamic_slice(store, at(slot, 0, 0), shape) for slot in slots])
+            found.append(words.reshape(size * self._lanes, 1, 1, region.span))
+        return found
+
+    def present(self, key: Key) -> list[Array]:
+        """Which of the only task's rows are there, and not rows of zeros."""
+        assert self._now.size == 1
+        present = self._now.step[self._now.columns.present] != 0
+        return [present[place] for place in self._places[key]]
+
+    def whole(self, key: Key) -> Array:
+        """All words of a buffer, `[images, rows, words]`."""
+        return whole(self._memory, self._now.stores, key)
+
+
+def whole(memory: Memory, stores: Stores, key: Key) -> Array:
+    """A region that keeps every row, `[n, rows, words]`: image n is image n // lanes, lane n % lanes."""
+    region = memory.regions[key]
+    words = stores[region.store][region.base : region.base + region.slots, :, region.lead : region.lead + region.words]
+    images = words.reshape(-1, region.rows, *words.shape[1:]).transpose(0, 2, 1, 3)
+    return images.reshape(-1, region.rows, region.words)
 
 
 class Task(NamedTuple):
     """A program, the code that returns the rows which it writes, and whether two such tasks may share a step."""
 
     program: Program
-    body: Body
+    body: Callable[[Now], list[Array]]
     pairs: bool
-
-
-class Reads:
-    """Takes the tasks' rows one after another, in the order of their program."""
-
-    def __init__(self, now: Now, geometry: Geometry, layout: Layout) -> None:
-        self._now, self._lanes, self._layout, self._place = now, geometry.lanes, layout, 0
-
-    def row(self, key: Key) -> Array:
-        """The next row of the region `key`, flat, with the zero columns around it."""
-        region, size = self._layout.regions[key], self._now.size
-        slots = self._now.step[self._now.columns.reads][self._place * size : (self._place + 1) * size]
-        self._place += 1
-        store, shape = self._now.stores[region.store], (1, self._lanes, region.span)
-        words = jnp.concatenate([lax.dynamic_slice(store, at(slot, 0, 0), shape) for slot in slots])
-        return words.reshape(size * self._lanes, 1, 1, region.span)
-
-    def take(self, key: Key, *shape: int) -> Array:
-        """The next row as `[n, *shape]`."""
-        row = self.row(key)
-        return row.reshape(row.shape[0], *shape)
-
-    def slab(self, key: Key, rows: int, channels: int) -> Array:
-        """The next rows side by side, `[n, rows, columns, channels]`."""
-        return jnp.concatenate([self.take(key, 1, -1, channels) for _ in range(rows)], axis=1)
-
-    def present(self) -> Array:
-        """Whether the next row is there, and not a row of zeros."""
-        return self._now.present[self._place]
-
-
-def flat(row: Array) -> Array:
-    """A row `[n, 1, w, c]` as it lies in memory, `[n, 1, 1, w*c]`."""
-    return row.reshape(row.shape[0], 1, 1, -1)
-
-
-def settle(now: Now, row: Array) -> Array:
-    """The same row, computed once and kept, where the compiler would compute it anew for each of its readers."""
-    room = jnp.zeros((row.shape[0] + 1, *row.shape[1:]), row.dtype)
-    return lax.dynamic_update_slice(room, row, at(now.zero, 0, 0, 0))[: row.shape[0]]

@@ -1,47 +1,155 @@
-"""The row tasks of a network: every stage's four kinds, each a program of accesses and its code."""
+"""The row tasks of a network: every stage's four kinds, each a program of accesses and its code.
+
+The code takes rows to the layers and back to the buffers that they declare, by the same layer functions as whole
+tensors use. Nothing here rounds.
+"""
 
 from __future__ import annotations
 
-from bitrow.pipeline.memory import Layout, Program
-from bitrow.pipeline.row_backward import Backward
-from bitrow.pipeline.row_forward import Forward
-from bitrow.pipeline.row_regions import Geometry
-from bitrow.pipeline.row_task import Reads, Task
-from bitrow.pipeline.stages import Head, Phase, Stage, row_count
+from collections.abc import Iterable, Mapping
 
-# Where two rows may be computed at once: what asks for its own row, or for which rows are there, takes one. Forward
-# passes alone gain by it; with backward passes the program would double in size and be no faster.
-_PAIRING = {
-    Phase.FORWARD_HEAD: (Head.CONV,),
-    Phase.FORWARD_CHAIN: (Head.SOURCE, Head.CONV, Head.NONE),
-}
+from jax import Array
+
+from bitrow.config.rows import Buffer, Phase
+from bitrow.layers import residual
+from bitrow.layers.rows import Rows, RowTask, flat
+from bitrow.layers.table import layer
+from bitrow.pipeline.buffers import Held, Key
+from bitrow.pipeline.memory import Memory, Program
+from bitrow.pipeline.row_task import Geometry, Now, Reads, Task
+from bitrow.pipeline.stages import Site, Stage, gradient_edges, row_count
 
 
-def build_tasks(geometry: Geometry, layout: Layout) -> dict[tuple[int, Phase], Task]:
+def build_tasks(geometry: Geometry, memory: Memory) -> dict[tuple[int, Phase], Task]:
     """The tasks of every stage and phase."""
-    phases = list(Phase) if geometry.training else [Phase.FORWARD_HEAD, Phase.FORWARD_CHAIN]
     return {
-        (stage.index, phase): _task(geometry, layout, stage, phase)
-        for stage in geometry.stages
-        for phase in phases
-        if row_count(stage, phase)
+        (stage.index, phase): _task(geometry, memory, stage, phase)
+        for stage in geometry.buffers.stages
+        for phase in Phase
+        if row_count(stage, phase) and (geometry.training or not phase.backward)
     }
 
 
-def _task(geometry: Geometry, layout: Layout, stage: Stage, phase: Phase) -> Task:
-    forward, backward = Forward(geometry, layout), Backward(geometry, layout)
-    parts = {
-        Phase.FORWARD_HEAD: (forward.head_reads, forward.head_writes, forward.head),
-        Phase.FORWARD_CHAIN: (forward.chain_reads, forward.chain_writes, forward.chain),
-        Phase.BACKWARD_CHAIN: (backward.chain_reads, backward.chain_writes, backward.chain),
-        Phase.BACKWARD_HEAD: (backward.head_reads, backward.head_writes, backward.head),
-    }
-    reads, writes, code = parts[phase]
-    rows = range(row_count(stage, phase))
-    program = Program(
-        tuple(tuple(reads(stage, row)) for row in rows), tuple(tuple(writes(stage, row)) for row in rows)
-    )
-    # Behind a barrier a task reads more than its program says: the sums of all rows.
-    in_order = geometry.training or any(one.barrier for one in geometry.stages)
-    pairs = not in_order and stage.kind in _PAIRING.get(phase, ())
-    return Task(program, lambda now: list(code(stage, now, Reads(now, geometry, layout))), pairs)
+def _task(geometry: Geometry, memory: Memory, stage: Stage, phase: Phase) -> Task:
+    accesses = geometry.buffers.accesses(stage, phase)
+    reads, writes = (tuple(one for one in accesses if one.write is write) for write in (False, True))
+    program = Program(row_count(stage, phase), reads, writes)
+
+    def body(now: Now) -> list[Array]:
+        visit = _Visit(geometry, stage, phase, now, Reads(now, memory, program, geometry.lanes))
+        visit.run()
+        return [visit.written[access.ring.key] for access in writes]
+
+    return Task(program, body, _pairs(geometry, stage, phase))
+
+
+def _pairs(geometry: Geometry, stage: Stage, phase: Phase) -> bool:
+    """Where two rows may be computed at once.
+
+    Forward passes alone gain by it; with backward passes the program would double in size and be no faster. Behind a
+    barrier a task reads more than its program says: the sums of all rows.
+    """
+    in_order = geometry.training or any(one.barrier for one in geometry.buffers.stages)
+    alone = in_order or (stage.head and not _rows(stage.sites[0]).pairs)
+    return not phase.backward and not alone
+
+
+def _rows(site: Site) -> Rows:
+    return layer(site.node.config).rows
+
+
+class _Visit:
+    """A stage's tasks of one step: `written` gathers their rows by buffer."""
+
+    def __init__(self, geometry: Geometry, stage: Stage, phase: Phase, now: Now, reads: Reads) -> None:
+        self.geometry, self.buffers, self.stage, self.phase = geometry, geometry.buffers, stage, phase
+        self.now, self.reads = now, reads
+        self.written: dict[Key, Array] = {}
+        self.edges = {(edge.node, edge.operand): edge.index for edge in stage.edges}
+
+    def run(self) -> None:
+        match self.phase:
+            case Phase.FORWARD_HEAD:
+                self._keep_own(0, self._call("head", 0))
+            case Phase.FORWARD_CHAIN:
+                self._forward()
+            case Phase.BACKWARD_CHAIN:
+                self._backward()
+            case Phase.BACKWARD_HEAD:
+                *own, dx = self._call("gradient", 0)
+                self._keep_own(0, own)
+                self.written[self.buffers.gradient[self.stage.edges[0].index].key] = dx
+
+    def _call(self, name: str, place: int, *rows: Array | list[Array]) -> tuple[Array, ...]:
+        """What one of the layer's `Rows` makes of its buffers and of these rows."""
+        site, local = self.stage.sites[place], self.buffers.local(self.stage, place)
+        now, geometry, reads = self.now, self.geometry, self.reads
+        task = RowTask(
+            now.weights[site.node.name], site.place, geometry.lanes, geometry.images, now.image, now.row, now.zero,
+            taken=lambda name: reads.rows(local[name].key),
+            present=lambda name: reads.present(local[name].key),
+            whole=lambda name: reads.whole(local[name].key),
+        )  # fmt: skip
+        return getattr(_rows(site), name)(site.node.config, task, *rows)
+
+    def _keep(self, declared: Iterable[Buffer], rows: Iterable[Array], held: Mapping[str, Held]) -> None:
+        """Rows as a layer declares their buffers; a forward pass alone lacks those of the backward pass."""
+        for buffer, row in zip(declared, rows, strict=True):
+            if buffer.name in held:
+                self.written[held[buffer.name].key] = row
+
+    def _keep_own(self, place: int, rows: Iterable[Array]) -> None:
+        declared = (buffer for buffer in self.stage.sites[place].plan.buffers if buffer.writer is self.phase)
+        self._keep(declared, rows, self.buffers.local(self.stage, place))
+
+    def _forward(self) -> None:
+        z = self.now.host_rows(self.now.x) if self.stage.source else None
+        for place, site in enumerate(self.stage.sites):
+            operands = [] if site.plan.head else self._operands(site, z)
+            z, kept = self._call("forward", place, operands)
+            self._keep_own(place, kept)
+            z = flat(z)
+        assert z is not None
+        for held in self.buffers.ends[self.stage.index]:
+            self.written[held.key] = z
+        for edge in self.buffers.out_edges[self.stage.index]:
+            reader, inputs = self.buffers.stages[edge.consumer], self.buffers.inputs[edge.index]
+            if edge.skip or reader.head is None:
+                self.written[inputs[0].key] = z
+                continue
+            rows = layer(reader.head.config).rows.encode(reader.head.config, self.now.weights[reader.head.name], z)
+            self._keep(reader.plan.inputs, rows, {held.buffer.name: held for held in inputs})
+
+    def _operands(self, site: Site, z: Array | None) -> list[Array]:
+        """The chain's row so far, and those that come on edges of their own."""
+        found = []
+        for operand in range(len(site.node.inputs)):
+            edge = self.edges.get((site.node.name, operand))
+            row = z if edge is None else self.reads.rows(self.buffers.inputs[edge][0].key)[0]
+            assert row is not None
+            found.append(row)
+        return found
+
+    def _backward(self) -> None:
+        dy = self._output_gradient()
+        for place, site in reversed(list(enumerate(self.stage.sites))):
+            rows = self._call("backward", place, dy)
+            if site.plan.head:
+                self._keep_own(place, rows)
+                continue
+            for operand, row in enumerate(rows):
+                edge = self.edges.get((site.node.name, operand))
+                if edge is None:
+                    dy = row
+                else:
+                    self.written[self.buffers.gradient[edge].key] = row
+        if self.stage.source:
+            self.written[self.buffers.dx.key] = dy
+
+    def _output_gradient(self) -> Array:
+        """The readers' gradients, summed (SPEC.md A5); the host's at the network's end."""
+        edges = gradient_edges(self.buffers.stages, self.stage.index)
+        if not edges:
+            return self.now.host_rows(self.now.dlogits)
+        gradients = [self.reads.rows(self.buffers.gradient[edge.index].key)[0] for edge in edges]
+        return residual.accumulate(gradients, self.geometry.network.mode) if len(edges) > 1 else gradients[0]

@@ -23,8 +23,8 @@ from bitrow.pipeline.engine import UNKNOWN, Blocked, Cause, Job, Timing, Wait, r
 from bitrow.pipeline.flow import Flow, dataflow
 from bitrow.pipeline.machine import DEFAULT_MACHINE, Machine
 from bitrow.pipeline.policies import Grid, Plan, Policy, make_grid, row_pipelined_overlap
-from bitrow.pipeline.rings import Capacity, Ring, RingKind, build_rings, slots
-from bitrow.pipeline.stages import Head, Phase
+from bitrow.pipeline.rings import SAVED, Capacity, Ring, RingKind, build_rings, slots
+from bitrow.pipeline.stages import Phase
 from bitrow.pipeline.work import compute_cycles, lanes_of, line_work, read_passes
 
 MOST_ROWS = 1 << 19  # of all maps of all images: minutes of scheduling
@@ -188,8 +188,7 @@ def _waits(grid: Grid, plan: Plan, rings: tuple[Ring, ...], ring_slots: list[int
                 cause, delay = Cause.LOSS, grid.machine.loss_latency
             found.append(Wait(cause, -1, mine, until, delay))
     for ring in rings:
-        in_queue = ring.kind is RingKind.HANDOFF and grid.flow.stages[ring.stage].kind is Head.CONV
-        if ring_slots[ring.index] and not (in_queue and plan.one_queue):
+        if ring_slots[ring.index] and not (ring.queued and plan.one_queue):
             found.append(_slot_wait(grid, ring, ring_slots[ring.index]))
     if plan.one_queue:
         found.append(_queue_wait(grid, plan))
@@ -207,8 +206,7 @@ def _slot_wait(grid: Grid, ring: Ring, capacity: int) -> Wait:
         here = ring.last_line[row] == line
         until[here] = task_ids(grid, int(line), image[here], ring.last_row[row[here]])
     tasks = task_ids(grid, ring.writer, total // ring.rows, total % ring.rows * ring.per)
-    saved = ring.kind.name in ("MASK", "RELU", "INDEX", "BATCH")
-    cause = Cause.SAVED if saved else Cause.HANDOFF if ring.kind is RingKind.HANDOFF else Cause.RING
+    cause = Cause.SAVED if ring.kind in SAVED else Cause.HANDOFF if ring.kind is RingKind.HANDOFF else Cause.RING
     return Wait(cause, ring.index, tasks, until, 0)
 
 
@@ -217,7 +215,7 @@ def _queue_wait(grid: Grid, plan: Plan) -> Wait:
     flow = grid.flow
     chain = np.full(len(flow.lines), -1)
     for place, line in enumerate(flow.lines):
-        if line.phase is Phase.FORWARD_HEAD and flow.stages[line.stage].kind is Head.CONV:
+        if line.phase is Phase.FORWARD_HEAD and flow.stages[line.stage].queued:
             chain[place] = flow.line(line.stage, Phase.FORWARD_CHAIN)
     order = plan.sequence[chain[grid.line[plan.sequence]] >= 0]
     first = np.array([int(task_ids(grid, place, 0, 0)) for place in range(len(flow.lines))])
@@ -250,7 +248,7 @@ def _durations(
         for access in by_line[place]:
             row_words = -(-access.ring.row_bits // machine.bank_width)
             many = 1 if access.write else again
-            words = np.maximum(words, np.where(access.last >= access.first, row_words * many, 0))
+            words = np.maximum(words, np.where(access.many > 0, row_words * many, 0))
         cycles = compute_cycles(stage, line, work, lanes[line.stage], machine)
         cycles = np.tile(np.maximum(cycles, words), grid.images)
         compute.append(cycles)

@@ -16,7 +16,7 @@ from typing import NamedTuple
 import numpy as np
 
 from bitrow.errors import BitrowError
-from bitrow.pipeline.memory import TRASH_SLOT, ZERO_SLOT, Layout, Order, Program, Store
+from bitrow.pipeline.memory import TRASH_SLOT, ZERO_SLOT, Memory, Order, Program, Store
 from bitrow.pipeline.stages import Phase
 
 Line = tuple[int, Phase]  # the tasks of one phase of one stage
@@ -62,13 +62,13 @@ class Steps:
     size: np.ndarray
 
 
-def make_steps(layout: Layout, programs: Mapping[Line, Program], order: Order, pairable: Collection[Line]) -> Steps:
+def make_steps(memory: Memory, programs: Mapping[Line, Program], order: Order, pairable: Collection[Line]) -> Steps:
     """Resolve every task's accesses to slots, and pair rows of the lines `pairable`.
 
     Raises:
         BitrowError: the order holds a task that the network does not have.
     """
-    lines, touched = _resolve(layout, programs, order)
+    lines, touched = _resolve(memory, programs, order)
     groups = pair(lines, touched, pairable)
     kinds = sorted({(lines[group[0]], len(group)) for group in groups})
     numbers = {kind: number for number, kind in enumerate(kinds)}
@@ -99,21 +99,20 @@ def make_steps(layout: Layout, programs: Mapping[Line, Program], order: Order, p
     return Steps(table, columns, tuple(kinds), step, member, size)
 
 
-def _resolve(layout: Layout, programs: Mapping[Line, Program], order: Order) -> tuple[list[Line], list[Touched]]:
+def _resolve(memory: Memory, programs: Mapping[Line, Program], order: Order) -> tuple[list[Line], list[Touched]]:
     lines, touched = [], []
+    rows_of = {
+        line: [[(memory.regions[one.ring.key], one.rows.tolist()) for one in part] for part in program[1:]]
+        for line, program in programs.items()
+    }
     for task, (stage, phase, image, row) in enumerate(zip(*(column.tolist() for column in order), strict=True)):
         line = (stage, Phase(phase))
-        if line not in programs or row >= len(programs[line].reads):
+        if line not in programs or row >= programs[line].rows:
             raise BitrowError(f"order task {task}: found {line[1].name} row {row} of stage {stage}, expected a task")
         reads: list[tuple[Store, int] | None] = []
-        for access in programs[line].reads[row]:
-            region = layout.regions[access.region]
-            reads.append(None if access.row is None else (region.store, region.slot(image, access.row)))
-        writes = []
-        for access in programs[line].writes[row]:
-            region = layout.regions[access.region]
-            assert access.row is not None
-            writes.append((region.store, region.slot(image, access.row)))
+        for region, rows in rows_of[line][0]:
+            reads += [None if at < 0 else (region.store, region.slot(image, at)) for at in rows[row]]
+        writes = [(region.store, region.slot(image, at)) for region, rows in rows_of[line][1] for at in rows[row]]
         lines.append(line)
         touched.append(Touched(reads, writes))
     return lines, touched

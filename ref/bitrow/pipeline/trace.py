@@ -105,7 +105,7 @@ def _accesses(found: Schedule) -> Iterator[dict[str, object]]:
     by_line = banking.accesses(found.flow, found.rings)
     ports = found.machine.ports
     free = np.zeros((found.layout.total, ports), np.int64)
-    labels = [[access for access in line for _ in range(_width(access))] for line in by_line]
+    labels = [[access for access in line for _ in access.rows.T] for line in by_line]
     touched = [
         banking.touched_banks(line, found.slots, found.layout, found.images).tolist() for line in by_line
     ]
@@ -132,10 +132,6 @@ def _accesses(found: Schedule) -> Iterator[dict[str, object]]:
                 "cat": access.ring.kind.value,
                 **_lane(found, _BANKS, bank * ports + port, start, end),
             }
-
-
-def _width(access: banking.Access) -> int:
-    return max(0, int((access.last - access.first).max()) + 1)
 
 
 def _rings(found: Schedule) -> Iterator[dict[str, object]]:

@@ -8,19 +8,17 @@ skipped, columns of padding are not. Standard library and numpy.
 from __future__ import annotations
 
 import functools
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from typing import NamedTuple
 
 import numpy as np
 
-from bitrow.config import AddConfig, BatchNormConfig, ConvConfig, ReluConfig
+from bitrow.config.rows import Ops, Phase, elements
 from bitrow.errors import BitrowError
-from bitrow.formats import Gradient
-from bitrow.graph import ConvSize, kernel_shape, linear_shape
 from bitrow.pipeline.flow import Flow, Line, Rows
 from bitrow.pipeline.machine import Mac, Machine
-from bitrow.pipeline.rings import conv_config, row_elements
-from bitrow.pipeline.stages import Head, Phase, Stage, gradient_edges
+from bitrow.pipeline.stages import Site, Stage
 
 
 class Unit(NamedTuple):
@@ -51,23 +49,14 @@ class Work:
     moved: Rows
 
 
-def _constant(line: Line, **counts: int) -> Work:
-    return Work(
-        **{field.name: np.full(line.rows, counts.get(field.name, 0), np.int64) for field in fields(Work)}
-    )
-
-
 def is_fxp(stage: Stage, phase: Phase, machine: Machine) -> bool:
     """The task runs on the array of multipliers: a convolution, backward unless its gradient is FP16 (C3)."""
-    conv = conv_config(stage)
-    if conv is None or phase not in (Phase.FORWARD_HEAD, Phase.BACKWARD_HEAD):
-        return False
-    return phase is Phase.FORWARD_HEAD or machine.mac is Mac.FP16 or conv.gradient is Gradient.FXP
+    return phase in stage.plan.products and (machine.mac is Mac.FP16 or phase in stage.plan.coded)
 
 
 def unit_kind(stage: Stage, phase: Phase, machine: Machine) -> str:
     """Which kind of unit runs a task."""
-    if stage.kind is Head.SOURCE and phase is Phase.FORWARD_CHAIN:
+    if stage.source and phase is Phase.FORWARD_CHAIN:
         return UNIT.LOADER
     return UNIT.FXP if is_fxp(stage, phase, machine) else UNIT.FP
 
@@ -75,112 +64,42 @@ def unit_kind(stage: Stage, phase: Phase, machine: Machine) -> str:
 @functools.lru_cache(maxsize=4096)
 def line_work(flow: Flow, line: Line, machine: Machine) -> Work:
     """Operations of a line's rows."""
+    return work_of(flow, line, machine, flow.stages[line.stage].sites)
+
+
+def work_of(flow: Flow, line: Line, machine: Machine, sites: Sequence[Site]) -> Work:
+    """Operations of a line's rows, if only these layers of the stage take part."""
     stage = flow.stages[line.stage]
+    columns = flow.columns[flow.line(line.stage, line.phase)]
+    rows = np.maximum(columns[0].last - columns[0].first + 1, 0) if columns else 0
+    found = []
     if line.phase in (Phase.FORWARD_HEAD, Phase.BACKWARD_HEAD):
-        return _head_work(flow, stage, line, machine)
-    if line.phase is Phase.FORWARD_CHAIN:
-        return _forward_chain_work(flow, stage, line, machine)
-    return _backward_chain_work(flow, stage, line, machine)
-
-
-def _head_work(flow: Flow, stage: Stage, line: Line, machine: Machine) -> Work:
-    back = line.phase is Phase.BACKWARD_HEAD
-    elements = row_elements(stage.in_shape)
-    match stage.kind:
-        case Head.CONV:
-            return _conv_work(flow, stage, line, machine)
-        case Head.AVG_POOL:
-            return _constant(line, mul=elements) if back else _constant(line, add=elements)
-        case Head.BATCH_NORM:
-            return _constant(line, mul=2 * elements, add=2 * elements)
-        case Head.MAX_POOL:
-            column = flow.columns[flow.line(line.stage, line.phase)][0]
-            across = -(-stage.window.kernel // stage.window.stride)
-            meeting = np.maximum(column.last - column.first + 1, 0) * across
-            work = _constant(line, moved=elements)
-            return Work(**{**_as_dict(work), "add": meeting * elements})
-        case Head.LINEAR:
-            assert stage.head is not None
-            _, outputs = linear_shape(flow.network, stage.head)
-            return _constant(line, mul=elements * outputs, add=elements * outputs)
-    raise AssertionError(stage.kind)
-
-
-def _as_dict(work: Work) -> dict[str, Rows]:
-    return {field.name: getattr(work, field.name) for field in fields(Work)}
-
-
-def _conv_work(flow: Flow, stage: Stage, line: Line, machine: Machine) -> Work:
-    node, conv = stage.head, conv_config(stage)
-    assert node is not None and conv is not None
-    _, kw, c_in_group, c_out = kernel_shape(flow.network, node)
-    column = flow.columns[flow.line(line.stage, line.phase)][0]
-    kernel_rows = np.maximum(column.last - column.first + 1, 0)
-    if line.phase is Phase.FORWARD_HEAD:
-        outputs, terms = row_elements(stage.out_shape), kernel_rows * kw * c_in_group
+        sites = sites[:1]
     else:
-        outputs = row_elements(stage.in_shape)
-        terms = kernel_rows * -(-kw // conv.stride) * (c_out // conv.groups)
-    zero = np.zeros(line.rows, np.int64)
-    if not is_fxp(stage, line.phase, machine):
-        return Work(zero, zero, zero, outputs * terms + outputs, outputs * terms, zero)
-    deq = zero + (outputs if machine.mac is Mac.FXP else 0)
-    return Work(outputs * terms, zero + outputs, deq, zero, zero, zero + outputs)
+        found.append(_passing(flow, stage, line.phase))
+    found += [site.node.config.row_ops(site.place, line.phase, rows) for site in sites]
+    total = Ops(*map(sum, zip(*found, strict=True)))
+    return _on_machine(total, line.rows, machine.mac is Mac.FXP, is_fxp(stage, line.phase, machine))
 
 
-def quantized_readers(flow: Flow, stage: Stage, machine: Machine) -> int:
-    """Convolutions whose codes the stage's output rows are quantized to (each has its own scale)."""
-    if machine.mac is Mac.FP16:
-        return 0
-    readers = gradient_edges(flow.stages, stage.index)
-    return sum(flow.stages[e.consumer].kind is Head.CONV and not e.skip for e in readers)
+def _passing(flow: Flow, stage: Stage, phase: Phase) -> Ops:
+    """What a chain's visit does beside its layers: quantizes for readers of codes, or sums the readers' gradients."""
+    row, edges = elements(stage.out_shape), flow.buffers.out_edges[stage.index]
+    if phase.backward:
+        return Ops(add=max(0, len(edges) - 1) * row, moved=row)
+    coded = sum(any(held.buffer.encoding.code for held in flow.buffers.inputs[edge.index]) for edge in edges)
+    return Ops(quantize=coded * row, moved=row)
 
 
-def _chain_counts(stage: Stage) -> tuple[int, int]:
-    """FP multiplications and additions that the chain's layers take for an element, forward."""
-    mul = add = 0
-    for node in stage.chain:
-        match node.config:
-            case BatchNormConfig():
-                mul, add = mul + 1, add + 1
-            case ReluConfig(six=six):
-                add += 2 if six else 1
-            case AddConfig():
-                add += 1
-    return mul, add
-
-
-def _forward_chain_work(flow: Flow, stage: Stage, line: Line, machine: Machine) -> Work:
-    elements = row_elements(stage.out_shape)
-    mul, add = _chain_counts(stage)
-    mul += quantized_readers(flow, stage, machine)
-    extra_mul = extra_add = 0
-    head = stage.head
-    match stage.kind:
-        case Head.CONV if head is not None and isinstance(head.size, ConvSize):
-            add += int(head.size.bias)
-        case Head.BATCH_NORM:
-            mul, add = mul + 1, add + 1
-        case Head.AVG_POOL:
-            mul += 1
-        case Head.MAX_POOL:
-            add += stage.window.kernel**2 - 1
-        case Head.LINEAR if head is not None:
-            inputs, _ = linear_shape(flow.network, head)
-            extra_mul = extra_add = inputs * elements
-    return _constant(line, mul=mul * elements + extra_mul, add=add * elements + extra_add, moved=elements)
-
-
-def _backward_chain_work(flow: Flow, stage: Stage, line: Line, machine: Machine) -> Work:
-    elements = row_elements(stage.out_shape)
-    add = max(0, len(gradient_edges(flow.stages, stage.index)) - 1)
-    mul = sum(isinstance(node.config, BatchNormConfig) for node in stage.chain)
-    conv = conv_config(stage)
-    if isinstance(conv, ConvConfig):
-        mul += int(conv.fold) + int(conv.gradient is Gradient.FXP and machine.mac is Mac.FXP)
-    if stage.kind is Head.BATCH_NORM:
-        mul, add = mul + 1, add + 2  # dz*y, and the two sums
-    return _constant(line, mul=mul * elements, add=add * elements, moved=elements)
+def _on_machine(ops: Ops, rows: int, fxp: bool, multiplied: bool) -> Work:
+    """`fxp`: the machine multiplies codes; `multiplied`: the task runs on its multipliers, else on the FP array."""
+    ops = ops._replace(mul=ops.mul + ops.quantize) if fxp else ops._replace(deq=0)
+    if multiplied:
+        ops = ops._replace(moved=ops.outputs)
+    else:
+        mul, add = ops.mul + ops.macs + ops.outputs, ops.add + ops.macs
+        ops = ops._replace(macs=0, outputs=0, deq=0, mul=mul, add=add)
+    return Work(**{field.name: np.zeros(rows, np.int64) + getattr(ops, field.name) for field in fields(Work)})
 
 
 class Lanes(NamedTuple):

@@ -11,19 +11,16 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field, fields
 
-import numpy as np
-
-from bitrow.config import BatchNormConfig
-from bitrow.formats import Gradient
+from bitrow.config.rows import elements
 from bitrow.graph import INPUT, Node, Shape, describe, shapes
 from bitrow.layers.table import layer
 from bitrow.pipeline import banks as banking
-from bitrow.pipeline.cost import Counts, wide_adds
+from bitrow.pipeline.cost import Counts, weight_bits, wide_adds
 from bitrow.pipeline.flow import Flow, Line, dataflow
-from bitrow.pipeline.machine import Mac, Machine
-from bitrow.pipeline.rings import Ring, RingKind, build_rings, code_bits, conv_config, row_elements
-from bitrow.pipeline.stages import Head, Phase, Stage, gradient_edges
-from bitrow.pipeline.work import is_fxp, line_work, read_passes
+from bitrow.pipeline.machine import Machine
+from bitrow.pipeline.rings import Ring, RingKind, build_rings
+from bitrow.pipeline.stages import Phase, Site, Stage
+from bitrow.pipeline.work import is_fxp, line_work, read_passes, work_of
 from bitrow.transfer.accounting_reach import Branch, Reach
 
 _FORWARD = (Phase.FORWARD_HEAD, Phase.FORWARD_CHAIN)
@@ -95,37 +92,17 @@ def _count_line(passes: Passes, reach: Reach, flow: Flow, line: Line, machine: M
     fxp = is_fxp(stage, line.phase, machine)
     adds = "fp32_add" if wide_adds(stage, line.phase, fxp) else "fp_add"
     if line.phase is Phase.BACKWARD_CHAIN:
-        mul, add = _backward_chain(reach, flow, stage, machine)
-        passes.backward.add(fp_mul=mul * line.rows, **{adds: add * line.rows})
-        return
-    work = line_work(flow, line, machine)
+        work = work_of(flow, line, machine, [site for site in stage.sites if _takes_part(reach, stage, site)])
+    else:
+        work = line_work(flow, line, machine)
     tally = passes.forward if line.phase in _FORWARD else passes.backward
     tally.add(macs=work.macs.sum(), dequantize=work.deq.sum(), fp_mul=work.mul.sum(), **{adds: work.add.sum()})
-    tally.add(weight_bits=_weight_bits(flow, stage, line, machine))
+    tally.add(weight_bits=weight_bits(flow, line, machine))
 
 
-def _backward_chain(reach: Reach, flow: Flow, stage: Stage, machine: Machine) -> tuple[int, int]:
-    """FP multiplications and additions of a row: as the pipeline's, but only as far as the gradient goes."""
-    mul = sum(isinstance(node.config, BatchNormConfig) and reach.passes(node) for node in stage.chain)
-    add = max(0, len(gradient_edges(flow.stages, stage.index)) - 1)
-    conv = conv_config(stage)
-    if conv is not None and stage.head is not None and reach.passes(stage.head):
-        mul += int(conv.fold) + int(conv.gradient is Gradient.FXP and machine.mac is Mac.FXP)
-    if stage.kind is Head.BATCH_NORM:
-        mul, add = mul + 1, add + 2
-    elements = row_elements(stage.out_shape)
-    return mul * elements, add * elements
-
-
-def _weight_bits(flow: Flow, stage: Stage, line: Line, machine: Machine) -> int:
-    """Weights are read once for each row task that multiplies by them."""
-    reads = {Head.CONV: Phase.FORWARD_HEAD, Head.LINEAR: Phase.FORWARD_CHAIN}.get(stage.kind)
-    if stage.head is None or reads is None or line.phase not in (reads, Phase.BACKWARD_HEAD):
-        return 0
-    conv = conv_config(stage)
-    bits = code_bits(conv.weight_format.bits) if conv and machine.mac is Mac.FXP else 16
-    weights = {summary.name: summary.weights for summary in describe(flow.network)}[stage.head.name]
-    return weights * bits * line.rows
+def _takes_part(reach: Reach, stage: Stage, site: Site) -> bool:
+    """The gradient goes through the layer, or the layer sums it up for parameters of its own (SPEC.md B3)."""
+    return reach.passes(site.node) or (stage.barrier and site.plan.head)
 
 
 def _count_rows(passes: Passes, reach: Reach, flow: Flow, rings: tuple[Ring, ...], machine: Machine) -> None:
@@ -138,8 +115,8 @@ def _count_rows(passes: Passes, reach: Reach, flow: Flow, rings: tuple[Ring, ...
         again = read_passes(flow, machine, place)
         for access in by_line:
             if access.ring.index in kept:
-                rows = np.maximum(access.last - access.first + 1, 0)
-                tally.add(bank_bits=int((rows * (1 if access.write else again)).sum()) * access.ring.row_bits)
+                rows = access.many * (1 if access.write else again)
+                tally.add(bank_bits=int(rows.sum()) * access.ring.row_bits)
     for ring in rings:
         if not ring.banked:
             passes.forward.add(queue_bits=2 * ring.rows * ring.row_bits)
@@ -149,10 +126,8 @@ def _kept(reach: Reach, flow: Flow, ring: Ring) -> bool:
     """The ring is written and read at all: what only the backward pass reads goes where that does."""
     stage = flow.stages[ring.stage]
     match ring.kind:
-        case RingKind.MASK | RingKind.DY | RingKind.INDEX:
-            return stage.head is not None and reach.passes(stage.head)
-        case RingKind.RELU:
-            return any(reach.passes(node) for node in stage.chain if ring.name.endswith(f".{node.name}.mask"))
+        case RingKind.MASK | RingKind.DY | RingKind.INDEX | RingKind.RELU | RingKind.KEPT:
+            return reach.passes(flow.network.node(ring.held.node))
         case RingKind.GRADIENT:
             return next(edge.value for edge in stage.edges if edge.index == ring.edge) in reach.values
     return True
@@ -187,7 +162,7 @@ def _count_branch(passes: Passes, reach: Reach, branch: Branch) -> None:
 
 def _saved_read(branch: Branch) -> int:
     """Bits of a branch's ReLU mask, written and read."""
-    return 2 * math.prod(branch.hidden[:1]) * -(-row_elements(branch.hidden) // 8) * 8
+    return 2 * math.prod(branch.hidden[:1]) * -(-elements(branch.hidden) // 8) * 8
 
 
 def _count_ends(passes: Passes, reach: Reach) -> None:
@@ -217,7 +192,7 @@ def _count_host(tally: Tally, reach: Reach, node: Node) -> None:
 
 def map_bits(shape: Shape, bits: int) -> int:
     """Bits of a map whose rows start on a byte (SPEC.md Q5)."""
-    return shape[0] * -(-row_elements(shape) * bits // 8) * 8
+    return shape[0] * -(-elements(shape) * bits // 8) * 8
 
 
 def saved(reach: Reach) -> Iterator[tuple[str, str, int, int]]:

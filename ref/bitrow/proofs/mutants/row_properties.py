@@ -14,7 +14,7 @@ from bitrow.model_file import Model
 from bitrow.pipeline import banks, ring_sizes
 from bitrow.pipeline.flow import dataflow
 from bitrow.pipeline.machine import Machine
-from bitrow.pipeline.memory import Layout, Store
+from bitrow.pipeline.memory import Memory, Store
 from bitrow.pipeline.rings import RingKind, build_rings
 from bitrow.pipeline.schedule import Schedule, schedule
 from bitrow.proofs.mutants.properties import Property
@@ -41,19 +41,20 @@ def _scheduled() -> Schedule:
     return schedule(_network(33), images=_IMAGES)
 
 
-def _layout(found: Schedule) -> Layout:
+def _memory(found: Schedule) -> Memory:
     """A region for every ring, of the schedule's slots; the words of a row do not matter here."""
-    sizes = {("ring", ring.index): found.slots[ring.index] for ring in found.rings if found.slots[ring.index]}
-    layout = Layout(found.images, sizes)
+    sizes = {ring.name: found.slots[ring.index] for ring in found.rings if found.slots[ring.index]}
+    memory = Memory(found.images, sizes)
     for ring in found.rings:
-        layout.add(("ring", ring.index), Store.HALF, ring.rows, 1)
-    return layout
+        memory.add(ring.name, Store.HALF, ring.rows, 1)
+    return memory
 
 
 def reads_find_their_rows() -> str | None:
     """The schedule's tasks in their order: what lies in every slot that one reads is the row that it means."""
     found = _scheduled()
-    regions = [_layout(found).regions["ring", ring.index] for ring in found.rings]
+    memory = _memory(found)
+    regions = [memory.regions[ring.name] for ring in found.rings]
     held: dict[tuple[int, int], tuple[int, int]] = {}
     for line, image, row in zip(found.line.tolist(), found.image.tolist(), found.row.tolist(), strict=True):
         for ring in found.rings:
@@ -114,8 +115,8 @@ def rows_lie_in_the_banks_they_fill() -> str | None:
             if access.write:
                 touched = banks.touched_banks([access], found.slots, found.layout, found.images)
                 for place, bank in enumerate(touched[:, 0].tolist()):
-                    image, row = divmod(place, len(access.first))
-                    slot = (image * access.ring.rows + int(access.first[row])) % found.slots[access.ring.index]
+                    image, row = divmod(place, len(access.rows))
+                    slot = (image * access.ring.rows + int(access.rows[row, 0])) % found.slots[access.ring.index]
                     home = homes.setdefault((access.ring.index, slot), bank)
                     if home != bank:
                         return f"ring {access.ring.name} slot {slot}: found bank {bank}, expected {home} as before"

@@ -17,8 +17,8 @@ def _row(name: str, does: str, clause: str, target: str, old: str, new: str) -> 
 
 ROWS = (
     _row("stale_ring_row", "a reader takes the row that lies before its own in the ring", "C1",
-         f"{_STEPS}_resolve", "(region.store, region.slot(image, access.row)))\n        writes",
-         "(region.store, region.slot(image, max(access.row - 1, 0))))\n        writes"),
+         f"{_STEPS}_resolve", "(region.store, region.slot(image, at)) for at in rows[row]]\n        writes",
+         "(region.store, region.slot(image, max(at - 1, 0))) for at in rows[row]]\n        writes"),
     _row("padding_reads_a_slot", "rows outside the map read the first slot of a ring", "M1",
          f"{_STEPS}make_steps", "table[:, reads] = ZERO_SLOT", "table[:, reads] = TRASH_SLOT + 1"),
     _row("overwritten_before_its_reader", "a row may be written before the last reader of its slot has run", "C1",
