@@ -9,12 +9,24 @@ import numpy as np
 
 from bitrow import network as run
 from bitrow.backend.programs import BATCH, every_layer
-from bitrow.config import AddConfig, BatchNormConfig
+from bitrow.config import (
+    AddConfig,
+    AvgPoolConfig,
+    BatchNormConfig,
+    ConcatConfig,
+    ConvConfig,
+    ConvSize,
+    HardSwishConfig,
+    LinearConfig,
+    LinearSize,
+    ReluConfig,
+)
 from bitrow.formats import FloatMode
 from bitrow.graph import INPUT, Network, Node
 from bitrow.vectors.judge import stepwise
 
-__all__ = ["BATCH", "assert_same_bits", "backward", "branches", "every_layer", "forward", "training_pass"]
+__all__ = ["BATCH", "assert_same_bits", "backward", "branches", "every_layer", "forward", "joined",
+           "training_pass"]  # fmt: skip
 
 
 def forward(network: Network, params: Any, x: Any) -> tuple[Any, Any]:
@@ -52,3 +64,21 @@ def branches(order: tuple[str, ...], mode: FloatMode = FloatMode()) -> Network:
         nodes.append(Node(f"add{position}", AddConfig(), (total, name)))
         total = f"add{position}"
     return Network("branches", (1, 2, 1), tuple(nodes), total, mode)
+
+
+def joined(batch_norm: BatchNormConfig = BatchNormConfig()) -> Network:
+    """Hard swishes, and concatenations of maps of unlike channels, one of them the input."""
+    conv, size = ConvConfig(padding=1), ConvSize(3, 3, 4)
+    return Network("joined", (8, 7, 3), (
+        Node("c1", conv, (INPUT,), size),
+        Node("n1", batch_norm, ("c1",)),
+        Node("h1", HardSwishConfig(), ("n1",)),
+        Node("c2", conv, ("h1",), ConvSize(3, 3, 6)),
+        Node("h2", HardSwishConfig(), ("c2",)),
+        Node("cat1", ConcatConfig(), ("h1", "h2")),
+        Node("r1", ReluConfig(), ("cat1",)),
+        Node("cat2", ConcatConfig(), ("r1", INPUT)),
+        Node("c3", conv, ("cat2",), size),
+        Node("a1", AvgPoolConfig(), ("c3",)),
+        Node("head", LinearConfig(), ("a1",), LinearSize(3)),
+    ), "head")  # fmt: skip

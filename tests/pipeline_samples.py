@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import enum
-from dataclasses import replace
 
 from hypothesis import strategies as st
 
@@ -11,7 +10,9 @@ from bitrow.config import (
     AddConfig,
     AvgPoolConfig,
     BatchNormConfig,
+    ConcatConfig,
     ConvConfig,
+    HardSwishConfig,
     LinearConfig,
     MaxPoolConfig,
     ReluConfig,
@@ -19,7 +20,7 @@ from bitrow.config import (
     output_size,
 )
 from bitrow.errors import BitrowError
-from bitrow.graph import INPUT, ConvSize, LinearSize, Network, Node, shapes
+from bitrow.graph import INPUT, ConvSize, LinearSize, Network, Node
 from bitrow.pipeline.machine import Mac, Machine, RingRule
 from bitrow.pipeline.stages import Stage
 
@@ -53,19 +54,17 @@ class _Growing:
     def add(self, config, *inputs: str, size=None) -> str | None:
         """The new value's name, or None where the layer does not fit."""
         name = f"n{len(self.nodes)}"
-        node = Node(name, config, inputs, size)
-        alone = replace(node, inputs=tuple(INPUT for _ in inputs))
         try:
-            self.shapes[name] = shapes(Network("alone", self.shapes[inputs[0]], (alone,), name))[name]
+            self.shapes[name] = config.output_shape(name, size, [self.shapes[value] for value in inputs])
         except BitrowError:
             return None
-        self.nodes.append(node)
+        self.nodes.append(Node(name, config, inputs, size))
         return name
 
 
 def _layers(draw, x: str, growing: _Growing, barrier: bool) -> str | None:
     h, w, c = growing.shapes[x]
-    kind = draw(st.sampled_from(["conv", "conv", "conv", "bn", "relu", "max", "avg", "add"]))
+    kind = draw(st.sampled_from(["conv", "conv", "conv", "bn", "relu", "max", "avg", "add", "swish", "concat"]))
     if kind == "conv":
         kernel = draw(st.sampled_from([1, 3, 3, 5, 7]))
         padding = draw(st.integers(0, min(3, kernel)))
@@ -86,6 +85,11 @@ def _layers(draw, x: str, growing: _Growing, barrier: bool) -> str | None:
         return growing.add(MaxPoolConfig(kernel, draw(st.integers(1, 3)), kernel // 2), x)
     if kind == "avg":
         return growing.add(AvgPoolConfig(draw(st.sampled_from([None, 2, 3]))), x)
+    if kind == "swish":
+        return growing.add(HardSwishConfig(), x)
+    if kind == "concat":
+        beside = [name for name, shape in growing.shapes.items() if shape[:2] == (h, w)]
+        return growing.add(ConcatConfig(), x, draw(st.sampled_from(beside)))
     same = [name for name, shape in growing.shapes.items() if shape == (h, w, c)]
     return growing.add(AddConfig(), x, draw(st.sampled_from(same)))
 

@@ -19,8 +19,9 @@ from bitrow.layers import activation, batch_norm, conv, linear, pool, residual
 from bitrow.layers.batch_norm import FrozenParams
 from bitrow.ops.tap import prefixed
 from bitrow.synthetic import synthetic
-from bitrow.vectors.judge import stepwise
-from network_samples import BATCH, assert_same_bits, branches, every_layer, forward, training_pass
+from bitrow.vectors import generate
+from bitrow.vectors.judge import networks, stepwise
+from network_samples import BATCH, assert_same_bits, branches, every_layer, forward, joined, training_pass
 
 FROZEN = every_layer(BatchNormConfig())
 NORM = Network("norm", (7, 8, 4), (Node("n", BATCH, (INPUT,)),), "n")
@@ -81,6 +82,18 @@ def test_a_jitted_pass_has_the_eager_bits():
     jitted = jax.jit(run.training_pass, static_argnums=0)
     assert_same_bits(jitted(FROZEN, params, x, dlogits), eager)
     assert np.count_nonzero(eager.dx) > 20
+
+
+def test_activations_and_concatenations_in_a_network():
+    """SPEC.md A6, A7, A5: the whole pass is its layers by the contract; each input of a concatenation gets its part."""
+    model = synthetic(joined(), 3, 1)
+    steps = list(networks.problems(model, "joined", 0, generate.run_problem))  # the last compares the whole network
+    by_name = {problem.name: problem for problem in steps}
+    assert len(steps) == 11 + 9 + 2  # all but the two concatenations go back by an operation; h1 and the input fan out
+    dy = by_name["joined_r1_backward"].operation.oracle(ReluConfig(), by_name["joined_r1_backward"].given)["dx"]
+    given = by_name["joined_h2_backward"].given
+    np.testing.assert_array_equal(given["dy"], dy[..., 4:])
+    assert len(np.unique(given["dy"])) > 20
 
 
 @pytest.mark.parametrize(

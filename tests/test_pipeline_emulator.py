@@ -24,7 +24,7 @@ from bitrow.pipeline.rings import RingKind
 from bitrow.pipeline.schedule import schedule
 from bitrow.synthetic import synthetic
 from draws import examples
-from network_samples import every_layer
+from network_samples import every_layer, joined
 from pipeline_samples import machines, networks
 
 POLICIES = (layer_by_layer, row_pipelined, row_pipelined_overlap)
@@ -88,6 +88,16 @@ def test_batch_statistics_in_rows(images: int) -> None:
     for name, grad in grads.items():
         for ours, theirs in zip(result.grads[name], grad, strict=True):
             assert np.asarray(ours).tobytes() == np.asarray(theirs).tobytes()
+
+
+def test_activations_and_concatenations_in_rows() -> None:
+    """What a hard swish keeps, and rows of a concatenation's size behind and before it (SPEC.md A6, A7)."""
+    net = joined()
+    model = synthetic(net, 5, 2)
+    assert model.samples is not None
+    found = schedule(net, images=2)
+    assert {ring.kind for ring in found.rings} >= {RingKind.KEPT, RingKind.SKIP}
+    assert check(found, model.params, jnp.asarray(model.samples.images), jnp.asarray(model.samples.dlogits)).rows
 
 
 @pytest.mark.parametrize("options", [

@@ -17,12 +17,13 @@ from bitrow.config import (
     AvgPoolConfig,
     BatchNormConfig,
     ConvConfig,
+    HardSwishConfig,
     LinearConfig,
     MaxPoolConfig,
     ReluConfig,
     Statistics,
 )
-from bitrow.contract import batch_norm, conv, elementwise, fixed_point, linear, pool
+from bitrow.contract import batch_norm, conv, elementwise, fixed_point, hard_swish, linear, pool
 from bitrow.contract.units import UNITS
 from bitrow.formats import (
     FP16,
@@ -158,6 +159,8 @@ def _layers(stream: Stream) -> Iterable[Problem]:
     yield Problem("linear_forward", linear.FORWARD, LinearConfig(), {"x": x, "weight": weight, "bias": bias})
     yield Problem("linear_backward", linear.BACKWARD, LinearConfig(),
                   {"dy": moderate(part, (IMAGES, 10)), "weight": weight})  # fmt: skip
+    yield Problem("hard_swish_forward", hard_swish.FORWARD, HardSwishConfig(), {"x": y})
+    yield Problem("hard_swish_backward", hard_swish.BACKWARD, HardSwishConfig(), {"x": y, "dy": moderate(part, MAP)})
 
 
 @functools.cache

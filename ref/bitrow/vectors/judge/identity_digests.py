@@ -44,4 +44,6 @@ DIGESTS = {
     "relu6": "82e442326d93cf010e9a9501d08bee80739165288e1fdcf4d98b6fbf03e5916a",
     "linear_forward": "1bd7000c9a64f93adb416593cb849893ebdce239a5b276afd6ba69a38678bb17",
     "linear_backward": "9741066dfacf6e18bead9d347fd10f88bfd00333c20ec43b6609b5b55d4e89f0",
+    "hard_swish_forward": "2051542b15e1e25f069b4f556eaf2ce37ecdb832c89a1b8814dc03f4ebc35537",
+    "hard_swish_backward": "7ee6b757970de77549b7d11335382dba7691e8720511831296102a615d6a0e4d",
 }
