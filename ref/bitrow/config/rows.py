@@ -171,11 +171,16 @@ class Ops(NamedTuple):
 
 
 class Place(NamedTuple):
-    """Where a layer stands: its size, and the shapes (h, w, c) of its first input and of its result."""
+    """Where a layer stands: its size, and the shapes (h, w, c) of its inputs and of its result."""
 
     size: Any
-    shape: tuple[int, int, int]
+    inputs: tuple[tuple[int, int, int], ...]
     out: tuple[int, int, int]
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Of the first input."""
+        return self.inputs[0]
 
 
 @dataclass(frozen=True)

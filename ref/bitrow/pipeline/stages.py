@@ -130,7 +130,7 @@ def stages(network: Network) -> tuple[Stage, ...]:
 
 
 def _site(node: Node, sizes: dict[str, Shape]) -> Site:
-    place = Place(node.size, sizes[node.inputs[0]], sizes[node.name])
+    place = Place(node.size, tuple(sizes[name] for name in node.inputs), sizes[node.name])
     return Site(node, place, node.config.row_plan(place))
 
 
