@@ -28,8 +28,7 @@ class ConcatConfig(LayerConfig):
         return all(inputs)
 
     def row_plan(self, place: Place) -> RowPlan:
-        """It makes rows of another size, and so begins a chain."""
-        return RowPlan(joins=False)
+        return RowPlan()
 
     def row_ops(self, place: Place, phase: Phase, rows: Any) -> Ops:
         return Ops()

@@ -171,17 +171,21 @@ class Ops(NamedTuple):
 
 
 class Place(NamedTuple):
-    """Where a layer stands: its size, and the shapes (h, w, c) of its first input and of its result."""
+    """Where a layer stands: its size, and the shapes (h, w, c) of its inputs and of its result."""
 
     size: Any
-    shape: tuple[int, int, int]
+    inputs: tuple[tuple[int, int, int], ...]
     out: tuple[int, int, int]
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Of the first input."""
+        return self.inputs[0]
 
 
 @dataclass(frozen=True)
 class RowPlan:
-    """How a layer works by rows. Elementwise layers join a chain, or begin one unless the layer `joins`; a `head`
-    begins a stage, alone on its input.
+    """How a layer works by rows. Elementwise layers join a chain; a `head` begins a stage, alone on its input.
 
     `inputs`: what holds the rows of its input, which the stage before fills; `buffers`: its own. `products`: phases
     that run on the array of multipliers, `coded` those of them whose operands are codes; `wide`: phases whose
@@ -196,7 +200,6 @@ class RowPlan:
     coded: tuple[Phase, ...] = ()
     wide: tuple[Phase, ...] = ()
     weights: Encoding = HALF
-    joins: bool = True
 
 
 def elements(shape: tuple[int, int, int]) -> int:

@@ -9,7 +9,7 @@ from jaxtyping import Float16
 from bitrow.config import ConcatConfig
 from bitrow.doors import guard
 from bitrow.layers.layer import Gradients, Layer, Upstream
-from bitrow.layers.rows import Operands, Rows, RowTask, Written, flat
+from bitrow.layers.rows import Operands, Rows, RowTask, Written
 from bitrow.layers.twin import Site, Twin
 from bitrow.ops.tap import Tap, no_tap
 
@@ -36,12 +36,16 @@ def _columns(row: Array, columns: int) -> Array:
     return row.reshape(row.shape[0], 1, columns, -1)
 
 
+def _flat(row: Array) -> Array:
+    return row.reshape(row.shape[0], 1, 1, -1)
+
+
 def _row(config: ConcatConfig, task: RowTask, operands: Operands) -> tuple[Array, Written]:
-    return flat(jnp.concatenate([_columns(row, task.place.out[1]) for row in operands], axis=-1)), ()
+    return _flat(jnp.concatenate([_columns(row, task.place.out[1]) for row in operands], axis=-1)), ()
 
 
 def _row_back(config: ConcatConfig, task: RowTask, dy: Array) -> Written:
-    return tuple(map(flat, jnp.split(_columns(dy, task.place.out[1]), [task.place.shape[2]], axis=-1)))
+    return tuple(map(_flat, jnp.split(_columns(dy, task.place.out[1]), [task.place.shape[2]], axis=-1)))
 
 
 def _moment(config: ConcatConfig, site: Site) -> float:

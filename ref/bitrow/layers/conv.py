@@ -30,7 +30,7 @@ from bitrow.host import (
 from bitrow.layers import conv_twin
 from bitrow.layers.frozen import zero_cotangent
 from bitrow.layers.layer import Gradients, Layer, Upstream
-from bitrow.layers.rows import Operands, Rows, RowTask, Written, flat
+from bitrow.layers.rows import Operands, Rows, RowTask, Written
 from bitrow.layers.twin import Calibration, FloatLayer, Site
 from bitrow.ops import fp16, fxp, lfsr, mac, meshes, reduce
 from bitrow.ops.dtypes import Code
@@ -506,7 +506,7 @@ def _row_encode(config: ConvConfig, ready: _RowParams, z: Array) -> Written:
 def _row_head(config: ConvConfig, task: RowTask) -> Written:
     slab, ready = task.slab("x", task.place.shape[2]), task.ready
     acc = accumulate(config, ready.params, ready.forward, slab, ((0, 0, 0), (0, 0, 0)))  # rows bring their padding
-    return (dequantize(config, ready.wide, flat(acc)),)
+    return (dequantize(config, ready.wide, acc.reshape(acc.shape[0], 1, 1, -1)),)
 
 
 def _row(config: ConvConfig, task: RowTask, operands: Operands) -> tuple[Array, Written]:

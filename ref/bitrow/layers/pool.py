@@ -15,7 +15,7 @@ from bitrow.doors import guard
 from bitrow.errors import BitrowError
 from bitrow.formats import FP16, FP32
 from bitrow.layers.layer import Gradients, Layer, Upstream
-from bitrow.layers.rows import Operands, Rows, RowTask, Written, settle
+from bitrow.layers.rows import Operands, Rows, RowTask, Written
 from bitrow.layers.twin import FloatLayer, Site, Twin
 from bitrow.ops import fp16, meshes, softfloat
 from bitrow.ops.mac import forward_padding, pad_spatial, windows
@@ -239,7 +239,7 @@ def _max_row(config: MaxPoolConfig, task: RowTask, operands: Operands) -> tuple[
     columns = jnp.asarray(np.pad(np.ones(w, bool), config.padding))
     present = jnp.stack(task.present("x"))[:, None] & columns[None]
     y, index = max_rows(config, task.slab("x", c), present)
-    return settle(y, task.zero), (index,)
+    return task.settle(y), (index,)
 
 
 def _max_row_gradient(config: MaxPoolConfig, task: RowTask) -> Written:

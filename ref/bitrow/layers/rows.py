@@ -50,6 +50,11 @@ class RowTask:
         """The rows of a buffer side by side, `[n, rows, columns, channels]`."""
         return jnp.concatenate([row.reshape(row.shape[0], 1, -1, channels) for row in self.taken(name)], axis=1)
 
+    def settle(self, row: Array) -> Array:
+        """The same row, computed once and kept, where the compiler would compute it anew for each of its readers."""
+        room, nothing = jnp.zeros((row.shape[0] + 1, *row.shape[1:]), row.dtype), jnp.int32(0)
+        return lax.dynamic_update_slice(room, row, (self.zero, nothing, nothing, nothing))[: row.shape[0]]
+
     @property
     def first(self) -> Array:
         """The only task is the batch's first of its kind."""
@@ -92,19 +97,3 @@ class Rows:
     prepare: Callable[[Config, Any, Place, bool], Ready] = _params
     trained: Callable[[Config, Mapping[str, Callable[[], Array]]], Any] | None = None
     pairs: bool = False
-
-
-def flat(row: Array) -> Array:
-    """A row `[n, 1, w, c]` as it lies in memory, `[n, 1, 1, w*c]`."""
-    return row.reshape(row.shape[0], 1, 1, -1)
-
-
-def at(*places: int | Array) -> tuple[Array, ...]:
-    """Where a slice begins, in the one integer type that JAX asks for, whether or not it is in its 64-bit mode."""
-    return tuple(jnp.asarray(place, jnp.int32) for place in places)
-
-
-def settle(row: Array, zero: Array) -> Array:
-    """The same row, computed once and kept, where the compiler would compute it anew for each of its readers."""
-    room = jnp.zeros((row.shape[0] + 1, *row.shape[1:]), row.dtype)
-    return lax.dynamic_update_slice(room, row, at(zero, 0, 0, 0))[: row.shape[0]]

@@ -96,13 +96,13 @@ def _dataflow(network: Network) -> list[str]:
 
 def _whole_tensor_taps(schedule: Schedule, params: Params, x: Array, dlogits: Array | None) -> Mapping[str, np.ndarray]:
     network = schedule.flow.network
-    wanted = tuple(f"/forward/{tap}" for tap in _FORWARD) + tuple(f"/backward/{tap}" for tap in _BACKWARD)
+    wanted = set(_dataflow(network))
 
     def run(params: Params, x: Array, dlogits: Array | None) -> dict[str, Array]:
         taps: dict[str, Array] = {}
 
         def keep(name: str, value: Array) -> None:
-            if name.endswith(wanted):
+            if name in wanted:
                 taps[name] = value
 
         taps["logits"], saved = whole.forward(network, params, x, keep)

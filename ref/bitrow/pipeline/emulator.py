@@ -19,13 +19,12 @@ from jaxtyping import Float16
 
 from bitrow.errors import BitrowError
 from bitrow.graph import Network, shapes
-from bitrow.layers.rows import at
 from bitrow.layers.table import layer
 from bitrow.network import BatchNormGrad
 from bitrow.parameters import Params, check_params
 from bitrow.pipeline.buffers import Buffers, Key
 from bitrow.pipeline.memory import DTYPES, Order, Store, make_memory
-from bitrow.pipeline.row_task import Geometry, Now, Stores, Task, Weights, make_weights, whole
+from bitrow.pipeline.row_task import Geometry, Now, Stores, Task, Weights, at, make_weights, whole
 from bitrow.pipeline.row_tasks import build_tasks
 from bitrow.pipeline.stages import Phase, row_count, stages
 from bitrow.pipeline.steps import Columns, make_steps

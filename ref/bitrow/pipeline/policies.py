@@ -43,8 +43,9 @@ class Plan(NamedTuple):
     """What a policy decides.
 
     `sequence`: all tasks in static order; each unit runs its own in this order. `unit`: each task's. `units`: their
-    names. `whole_maps`: buffers hold maps and not rings of rows. `one_queue`: rows of all stages share the queue from
-    FXP to FP array. `start`, where given, are cycles before which tasks may not start.
+    names, and `kinds` what each is, without the stage that a unit of its own belongs to. `whole_maps`: buffers hold
+    maps and not rings of rows. `one_queue`: rows of all stages share the queue from FXP to FP array. `start`, where
+    given, are cycles before which tasks may not start.
     """
 
     sequence: np.ndarray
@@ -53,6 +54,7 @@ class Plan(NamedTuple):
     whole_maps: bool = False
     one_queue: bool = False
     start: np.ndarray | None = None
+    kinds: tuple[str, ...] = ()
 
 
 Policy = Callable[[Grid], Plan]
@@ -76,20 +78,20 @@ def layer_by_layer(grid: Grid) -> Plan:
     backward = np.array([line.phase >= Phase.BACKWARD_CHAIN for line in grid.flow.lines])[grid.line]
     together = np.zeros_like(grid.image) if grid.flow.barrier else grid.image
     sequence = np.lexsort((grid.row, grid.image, grid.line, backward, together))
-    unit, units = _units(grid, overlap=False, own=False)
-    return Plan(sequence, unit, units, whole_maps=True)
+    unit, units, kinds = _units(grid, overlap=False, own=False)
+    return Plan(sequence, unit, units, whole_maps=True, kinds=kinds)
 
 
 def row_pipelined(grid: Grid) -> Plan:
     """Rows flow through all layers; FXP and FP array take turns."""
-    unit, units = _units(grid, overlap=False, own=not grid.machine.shared)
-    return Plan(balanced_order(grid), unit, units, one_queue=grid.machine.shared)
+    unit, units, kinds = _units(grid, overlap=False, own=not grid.machine.shared)
+    return Plan(balanced_order(grid), unit, units, one_queue=grid.machine.shared, kinds=kinds)
 
 
 def row_pipelined_overlap(grid: Grid) -> Plan:
     """Rows flow through all layers, FXP and FP array on different rows at once: the paper's."""
-    unit, units = _units(grid, overlap=True, own=not grid.machine.shared)
-    return Plan(balanced_order(grid), unit, units, one_queue=grid.machine.shared)
+    unit, units, kinds = _units(grid, overlap=True, own=not grid.machine.shared)
+    return Plan(balanced_order(grid), unit, units, one_queue=grid.machine.shared, kinds=kinds)
 
 
 POLICIES: dict[str, Policy] = {
@@ -108,18 +110,17 @@ def policy_named(name: str) -> Policy:
     return POLICIES[name]
 
 
-def _units(grid: Grid, *, overlap: bool, own: bool) -> tuple[np.ndarray, tuple[str, ...]]:
-    names: list[str] = []
+def _units(grid: Grid, *, overlap: bool, own: bool) -> tuple[np.ndarray, tuple[str, ...], tuple[str, ...]]:
+    """The unit of each task, the units' names, and their kinds."""
+    kinds: dict[str, str] = {}  # by name
     by_line = []
     for line, kind in zip(grid.flow.lines, grid.kinds(), strict=True):
-        name = kind
-        if kind != UNIT.LOADER:
-            name = kind if overlap else "arrays"
-            name = f"{grid.flow.stages[line.stage].name} {name}" if own else name
-        if name not in names:
-            names.append(name)
-        by_line.append(names.index(name))
-    return np.array(by_line)[grid.line], tuple(names)
+        if kind != UNIT.LOADER and not overlap:
+            kind = "arrays"
+        name = f"{grid.flow.stages[line.stage].name} {kind}" if own and kind != UNIT.LOADER else kind
+        kinds.setdefault(name, kind)
+        by_line.append(list(kinds).index(name))
+    return np.array(by_line)[grid.line], tuple(kinds), tuple(kinds.values())
 
 
 def balanced_times(grid: Grid, pace: Beats) -> np.ndarray:

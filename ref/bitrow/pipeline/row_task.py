@@ -13,7 +13,6 @@ import jax.numpy as jnp
 from jax import Array, lax
 
 from bitrow.graph import Network
-from bitrow.layers.rows import at, flat
 from bitrow.layers.table import layer
 from bitrow.pipeline.buffers import Buffers, Key
 from bitrow.pipeline.memory import Memory, Program
@@ -46,6 +45,16 @@ def make_weights(geometry: Geometry, params: Mapping[str, Any]) -> Weights:
         for stage in geometry.buffers.stages
         for site in stage.sites
     }
+
+
+def at(*places: int | Array) -> tuple[Array, ...]:
+    """Where a slice begins, in the one integer type that JAX asks for, whether or not it is in its 64-bit mode."""
+    return tuple(jnp.asarray(place, jnp.int32) for place in places)
+
+
+def flat(row: Array) -> Array:
+    """A row `[n, 1, w, c]` as it lies in memory, `[n, 1, 1, w*c]`."""
+    return row.reshape(row.shape[0], 1, 1, -1)
 
 
 class Now(NamedTuple):

@@ -12,11 +12,11 @@ from jax import Array
 
 from bitrow.config.rows import Buffer, Phase
 from bitrow.layers import residual
-from bitrow.layers.rows import Rows, RowTask, flat
+from bitrow.layers.rows import Rows, RowTask
 from bitrow.layers.table import layer
 from bitrow.pipeline.buffers import Held, Key
 from bitrow.pipeline.memory import Memory, Program
-from bitrow.pipeline.row_task import Geometry, Now, Reads, Task
+from bitrow.pipeline.row_task import Geometry, Now, Reads, Task, flat
 from bitrow.pipeline.stages import Site, Stage, gradient_edges, row_count
 
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import NoReturn
+from typing import NamedTuple, NoReturn
 
 import numpy as np
 
@@ -131,7 +131,8 @@ def schedule(
     if timing.stuck:
         _refuse(grid, rings, waits, timing)
     name = getattr(policy, "__name__", type(policy).__name__)
-    return _sorted_schedule(grid, plan, name, rings, ring_slots, layout, compute, waits, timing, book_banks)
+    setup = _Setup(grid, plan, name, rings, tuple(ring_slots), layout, waits, book_banks)
+    return _sorted_schedule(setup, compute, timing)
 
 
 def _check_rows(network: Network, images: int) -> None:
@@ -284,44 +285,40 @@ def _refuse(grid: Grid, rings: tuple[Ring, ...], waits: tuple[Wait, ...], timing
     raise BitrowError(f"{network}: found an order in which {names} wait for one another")
 
 
-def _sorted_schedule(
-    grid: Grid,
-    plan: Plan,
-    name: str,
-    rings: tuple[Ring, ...],
-    ring_slots: list[int],
-    layout: banking.Layout,
-    compute: np.ndarray,
-    waits: tuple[Wait, ...],
-    timing: Timing,
-    booked: bool,
-) -> Schedule:
-    order = np.lexsort((plan.unit, timing.start))
+class _Setup(NamedTuple):
+    """What a run is made of, by the names that `Schedule` has for it."""
+
+    grid: Grid
+    plan: Plan
+    policy: str
+    rings: tuple[Ring, ...]
+    slots: tuple[int, ...]
+    layout: banking.Layout
+    waits: tuple[Wait, ...]
+    booked: bool
+
+
+def _sorted_schedule(setup: _Setup, compute: np.ndarray, timing: Timing) -> Schedule:
+    grid, unit = setup.grid, setup.plan.unit
+    order = np.lexsort((unit, timing.start))
     place = np.empty_like(order)
     place[order] = np.arange(len(order))
     line = grid.line[order]
     lines = grid.flow.lines
     return Schedule(
+        **setup._asdict(),
         flow=grid.flow,
         machine=grid.machine,
-        policy=name,
         images=grid.images,
-        plan=plan,
-        grid=grid,
-        rings=rings,
-        slots=tuple(ring_slots),
-        layout=layout,
         line=line,
         stage=np.array([place.stage for place in lines])[line],
         phase=np.array([int(place.phase) for place in lines])[line],
         image=grid.image[order],
         row=grid.row[order],
-        unit=plan.unit[order],
+        unit=unit[order],
         start=timing.start[order],
         end=timing.end[order],
         compute=compute[order],
         task_of=place,
-        waits=waits,
         blocked=timing.blocked,
-        booked=booked,
     )

@@ -130,7 +130,7 @@ def stages(network: Network) -> tuple[Stage, ...]:
 
 
 def _site(node: Node, sizes: dict[str, Shape]) -> Site:
-    place = Place(node.size, sizes[node.inputs[0]], sizes[node.name])
+    place = Place(node.size, tuple(sizes[name] for name in node.inputs), sizes[node.name])
     return Site(node, place, node.config.row_plan(place))
 
 
@@ -142,7 +142,7 @@ def _groups(network: Network, sites: dict[str, Site]) -> list[list[Site]]:
     for node in network.nodes:
         latest = max(node.inputs, key=lambda name: position.get(name, -1))
         plan = sites[node.name].plan
-        if plan.joins and not plan.head and len(readers[latest]) == 1 and latest in tail:
+        if not plan.head and len(readers[latest]) == 1 and latest in tail:
             group = tail.pop(latest)
             group.append(sites[node.name])
         else:

@@ -9,7 +9,6 @@ import numpy as np
 from bitrow.pipeline.engine import Cause
 from bitrow.pipeline.schedule import Schedule
 from bitrow.pipeline.stages import Phase
-from bitrow.pipeline.work import UNIT
 
 CAUSES = tuple(value for name, value in vars(Cause).items() if name.isupper())
 
@@ -23,9 +22,8 @@ class Idle(NamedTuple):
 
 
 def unit_kinds(found: Schedule) -> tuple[str, ...]:
-    """The kind of each unit, without the stage that a unit of its own belongs to."""
-    kinds = (*UNIT, "arrays")
-    return tuple(next(kind for kind in kinds if name.endswith(kind)) for name in found.units)
+    """The kind of each unit, without the stage that a unit of its own belongs to; of other policies, its name."""
+    return found.plan.kinds or found.units
 
 
 def idle(found: Schedule) -> Idle:
