@@ -141,8 +141,7 @@ def _groups(network: Network, sites: dict[str, Site]) -> list[list[Site]]:
     groups: list[list[Site]] = []
     for node in network.nodes:
         latest = max(node.inputs, key=lambda name: position.get(name, -1))
-        plan = sites[node.name].plan
-        if not plan.head and len(readers[latest]) == 1 and latest in tail:
+        if not sites[node.name].plan.head and len(readers[latest]) == 1 and latest in tail:
             group = tail.pop(latest)
             group.append(sites[node.name])
         else:
