@@ -8,19 +8,26 @@ from bitrow.contract.operation import Config, Operation
 from bitrow.contract.units import UNITS
 from bitrow.errors import BitrowError
 
-OPERATIONS: tuple[Operation, ...] = (
+OPERATIONS: list[Operation] = []
+NAMES: list[str] = []
+LAYERS: dict[type, list[Operation]] = {}  # the operations of each layer, by its configuration's type
+
+
+def register(*operations: Operation) -> None:
+    """Make operations part of the contract; those that a layer's configuration configures are the layer's own."""
+    for operation in operations:
+        OPERATIONS.append(operation)
+        if operation.name not in NAMES:
+            NAMES.append(operation.name)
+        if issubclass(operation.configured_by, LayerConfig) and operation not in fixed_point.FIXED_POINT:
+            LAYERS.setdefault(operation.configured_by, []).append(operation)
+
+
+register(
     *UNITS.values(), *fixed_point.FIXED_POINT, *conv.CONV, *batch_norm.BATCH_NORM, *elementwise.RELU,
     *elementwise.ADD, elementwise.ACCUMULATE, *pool.MAX_POOL, *pool.AVG_POOL, *linear.LINEAR, *hard_swish.HARD_SWISH,
     *concat.CONCAT,
 )  # fmt: skip
-
-NAMES = tuple(dict.fromkeys(operation.name for operation in OPERATIONS))
-
-# The operations of each layer, by its configuration's type.
-LAYERS: dict[type, list[Operation]] = {}
-for _operation in OPERATIONS:
-    if issubclass(_operation.configured_by, LayerConfig) and _operation not in fixed_point.FIXED_POINT:
-        LAYERS.setdefault(_operation.configured_by, []).append(_operation)
 
 
 def _direction(config: Config, direction: str) -> Operation | None:

@@ -18,11 +18,13 @@ from bitrow.config import (
     ConcatConfig,
     ConvConfig,
     HardSwishConfig,
+    LayerConfig,
     LinearConfig,
     MaxPoolConfig,
     ReluConfig,
     Statistics,
 )
+from bitrow.contract.operations import LAYERS
 from bitrow.errors import BitrowError
 from bitrow.formats import (
     FP16,
@@ -232,7 +234,7 @@ def _layers(mode: FloatMode, label: str) -> Iterator[Entry]:
     yield _entry(f"max_pool_{label}_backward", layer.max_pool, MaxPoolConfig(3, 2, 1, mode), True)
     yield from _pairs(f"avg_pool_{label}", layer.avg_pool, AvgPoolConfig(3, mode))
     yield from _pairs(f"linear_{label}", layer.linear, LinearConfig(mode))
-    yield from _pairs(f"hard_swish_{label}", layer.hard_swish, HardSwishConfig(mode))
+    yield from _plain(f"hard_swish_{label}", HardSwishConfig(mode))
 
 
 def _dequantizers(label: str, mode: FloatMode, width: int = 32) -> Iterator[Entry]:
@@ -286,12 +288,17 @@ def smoke() -> list[Entry]:
     return entries
 
 
+def _plain(name: str, config: LayerConfig) -> Iterator[Entry]:
+    """The operations of a layer of maps alone."""
+    for operation in LAYERS[type(config)]:
+        yield _entry(f"{name}_{operation.name.split('.')[1]}", layer.plain, operation, config)
+
+
 def layers() -> list[Entry]:
     """The layers that `golden/v1` does not have, in small tensors."""
-    entries = [*_pairs("hard_swish", layer.hard_swish, HardSwishConfig())]
-    entries += _pairs("hard_swish_up_flush", layer.hard_swish, HardSwishConfig(FloatMode(Rounding.UP, flush=True)))
-    entries.append(_entry("concat", layer.concat, ConcatConfig()))
-    return entries
+    entries = [*_plain("hard_swish", HardSwishConfig())]
+    entries += _plain("hard_swish_up_flush", HardSwishConfig(FloatMode(Rounding.UP, flush=True)))
+    return [*entries, *_plain("concat", ConcatConfig())]
 
 
 def _selections() -> Iterator[Entry]:

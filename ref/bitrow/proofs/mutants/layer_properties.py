@@ -27,6 +27,7 @@ from bitrow.config import (
     ReluConfig,
     Statistics,
 )
+from bitrow.contract.operations import LAYERS
 from bitrow.formats import (
     FP16,
     FP32,
@@ -437,10 +438,11 @@ def _others() -> list[Problem]:
     found = [
         layer_problems.add(_drawn("add"), "add", AddConfig(), (1, 4, 4, 6)),
         layer_problems.accumulate(_drawn("accumulate"), "accumulate", FloatMode(), 3, (1, 4, 4, 6)),
-        layer_problems.concat(_drawn("concat"), "concat", ConcatConfig()),
     ]
+    for config in (HardSwishConfig(), ConcatConfig()):
+        for operation in LAYERS[type(config)]:
+            found.append(layer_problems.plain(_drawn(operation.name), operation.name, operation, config))
     for backward in (False, True):
-        found.append(layer_problems.hard_swish(_drawn("hard_swish"), "hard_swish", HardSwishConfig(), backward))
         for six in (False, True):
             found.append(layer_problems.relu(_drawn("relu"), "relu", ReluConfig(six), backward, (1, 3, 8, 4)))
         pool = MaxPoolConfig(3, 2, 1)

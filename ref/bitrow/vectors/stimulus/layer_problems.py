@@ -11,8 +11,7 @@ from bitrow.config import (
     AddConfig,
     AvgPoolConfig,
     BatchNormConfig,
-    ConcatConfig,
-    HardSwishConfig,
+    LayerConfig,
     LinearConfig,
     MaxPoolConfig,
     ReluConfig,
@@ -20,9 +19,8 @@ from bitrow.config import (
     output_size,
 )
 from bitrow.contract import batch_norm, elementwise, pool
-from bitrow.contract import concat as contract_concat
-from bitrow.contract import hard_swish as contract_swish
 from bitrow.contract import linear as contract_linear
+from bitrow.contract.operation import Operation
 from bitrow.formats import FP32, FloatMode
 from bitrow.oracle.arrays import Words
 from bitrow.vectors.coverage import exact
@@ -140,27 +138,25 @@ def relu(stream: Stream, name: str, config: ReluConfig, backward: bool, shape=(1
     return Problem(name, elementwise.RELU_BACKWARD if backward else elementwise.RELU_FORWARD, config, given)
 
 
-def hard_swish(stream: Stream, name: str, config: HardSwishConfig, backward: bool, shape=(1, 4, 8, 5)) -> Problem:
-    """3, -3 and their neighbours, every special word; channels of ordinary, tiny, huge and short words."""
-    x = spread(stream, shape, -3, 2)
-    for channel, (low, high) in enumerate(((-14, -12), (13, 15), (-1, 1), (0, 2)), start=1):
-        if channel < shape[3]:
-            x[..., channel] = spread(stream, shape[:3], low, high)
-    x[..., -1] &= 0xFF80  # of few bits, so that roundings tie
-    x = sprinkle(stream, x, np.array([0x4200, 0xC200, 0x41FF, 0xC1FF, 0x4201, 0xC201], np.uint16), 6)
-    x = sprinkle(stream, x, SPECIAL_WORDS, 8)
-    if not backward:
-        return Problem(name, contract_swish.FORWARD, config, {"x": x})
-    dy = sprinkle(stream, spread(stream, shape, -4, 0), SPECIAL_WORDS, 8)
-    dy[..., -1] = spread(stream, shape[:3], -14, 15)
-    return Problem(name, contract_swish.BACKWARD, config, {"x": x, "dy": dy})
+# Where activations change what they do, and the words beside it.
+_EDGES = np.array([0x4200, 0xC200, 0x41FF, 0xC1FF, 0x4201, 0xC201, 0x4600, 0x4601, 0x45FF], np.uint16)
 
 
-def concat(stream: Stream, name: str, config: ConcatConfig, shape=(1, 3, 4, 5), more: int = 2) -> Problem:
-    """Two maps, of `shape` and of `more` channels, with every special word."""
-    shapes = {"x": shape, "other": (*shape[:3], more)}
-    given = {of: sprinkle(stream, spread(stream, size, -3, 3), SPECIAL_WORDS, 3) for of, size in shapes.items()}
-    return Problem(name, contract_concat.FORWARD, config, given)
+def plain(stream: Stream, name: str, operation: Operation, config: LayerConfig, shape=(1, 4, 8, 5)) -> Problem:
+    """A layer of maps alone: edges of activations and special words; channels of any, tiny, huge and short words.
+
+    A second map of other channels, where the operation's axes say so, has two.
+    """
+    given: Words = {}
+    for at, (of, line) in enumerate(operation.inputs.items()):
+        size = shape if line.axes[3] in ("c", operation.program.lines[0].axes[3]) else (*shape[:3], 2)
+        words = spread(stream, size, -3 - at, 2 - 2 * at)
+        for channel, (low, high) in enumerate(((-14, -12), (13, 15), (-1, 1), (0, 2)), start=1):
+            if channel < size[3]:
+                words[..., channel] = spread(stream, size[:3], low, high)
+        words[..., -1] &= 0xFF80  # of few bits, so that roundings tie
+        given[of] = sprinkle(stream, sprinkle(stream, words, _EDGES, 6), SPECIAL_WORDS, 8)
+    return Problem(name, operation, config, given)
 
 
 def add(stream: Stream, name: str, config: AddConfig, shape=(1, 4, 8, 6)) -> Problem:

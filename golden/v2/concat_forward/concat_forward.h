@@ -1,0 +1,29 @@
+/* Constants of the vector case concat_forward; hex file names are relative to its folder. */
+#ifndef BITROW_CONCAT_FORWARD_H
+#define BITROW_CONCAT_FORWARD_H
+#define CONCAT_FORWARD_SCHEMA 1u
+#define CONCAT_FORWARD_SPEC_VERSION 1u
+#define CONCAT_FORWARD_CASE_NAME "concat_forward"
+#define CONCAT_FORWARD_OPERATION "concat.forward"
+#define CONCAT_FORWARD_X_BITS 16u
+#define CONCAT_FORWARD_X_DEPTH 160u
+#define CONCAT_FORWARD_X_DIM_N 1u
+#define CONCAT_FORWARD_X_DIM_H 4u
+#define CONCAT_FORWARD_X_DIM_W 8u
+#define CONCAT_FORWARD_X_DIM_C_X 5u
+#define CONCAT_FORWARD_X_HEX "x.hex"
+#define CONCAT_FORWARD_OTHER_BITS 16u
+#define CONCAT_FORWARD_OTHER_DEPTH 64u
+#define CONCAT_FORWARD_OTHER_DIM_N 1u
+#define CONCAT_FORWARD_OTHER_DIM_H 4u
+#define CONCAT_FORWARD_OTHER_DIM_W 8u
+#define CONCAT_FORWARD_OTHER_DIM_C_OTHER 2u
+#define CONCAT_FORWARD_OTHER_HEX "other.hex"
+#define CONCAT_FORWARD_Y_BITS 16u
+#define CONCAT_FORWARD_Y_DEPTH 224u
+#define CONCAT_FORWARD_Y_DIM_N 1u
+#define CONCAT_FORWARD_Y_DIM_H 4u
+#define CONCAT_FORWARD_Y_DIM_W 8u
+#define CONCAT_FORWARD_Y_DIM_C 7u
+#define CONCAT_FORWARD_Y_HEX "y.hex"
+#endif
