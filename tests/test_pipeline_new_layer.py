@@ -24,7 +24,7 @@ from bitrow.ops import fp16
 def test_layers_of_their_own_run_by_rows() -> None:
     done = subprocess.run([sys.executable, __file__], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    assert done.stdout.split("\n")[0] == "c1.square.input c2.join.skip1 c2.join.skip2"
+    assert done.stdout.split("\n")[0] == "c1.square.input c2.join.skip0 c2.join.skip2"
 
 
 def _declare() -> tuple[type[LayerConfig], type[LayerConfig]]:

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping
 
 from jax import Array
 
+from bitrow.config import LayerConfig
 from bitrow.config.rows import Buffer, Phase
 from bitrow.layers import residual
 from bitrow.layers.rows import Rows, RowTask
@@ -50,12 +51,8 @@ def _pairs(geometry: Geometry, stage: Stage, phase: Phase) -> bool:
     barrier a task reads more than its program says: the sums of all rows.
     """
     in_order = geometry.training or any(one.barrier for one in geometry.buffers.stages)
-    alone = in_order or (stage.head and not _rows(stage.sites[0]).pairs)
+    alone = in_order or (stage.head and not layer(stage.head.config).rows.pairs)
     return not phase.backward and not alone
-
-
-def _rows(site: Site) -> Rows:
-    return layer(site.node.config).rows
 
 
 class _Visit:
@@ -70,27 +67,29 @@ class _Visit:
     def run(self) -> None:
         match self.phase:
             case Phase.FORWARD_HEAD:
-                self._keep_own(0, self._call("head", 0))
+                rows, config, task = self._layer(0)
+                self._keep_own(0, rows.head(config, task))
             case Phase.FORWARD_CHAIN:
                 self._forward()
             case Phase.BACKWARD_CHAIN:
                 self._backward()
             case Phase.BACKWARD_HEAD:
-                *own, dx = self._call("gradient", 0)
+                rows, config, task = self._layer(0)
+                *own, dx = rows.gradient(config, task)
                 self._keep_own(0, own)
                 self.written[self.buffers.gradient[self.stage.edges[0].index].key] = dx
 
-    def _call(self, name: str, place: int, *rows: Array | list[Array]) -> tuple[Array, ...]:
-        """What one of the layer's `Rows` makes of its buffers and of these rows."""
-        site, local = self.stage.sites[place], self.buffers.local(self.stage, place)
-        now, geometry, reads = self.now, self.geometry, self.reads
+    def _layer(self, place: int) -> tuple[Rows, LayerConfig, RowTask]:
+        """A layer of the stage, and the step as it sees it."""
+        node, where, _ = self.stage.sites[place]
+        local, now, reads, geometry = self.buffers.local(self.stage, place), self.now, self.reads, self.geometry
         task = RowTask(
-            now.weights[site.node.name], site.place, geometry.lanes, geometry.images, now.image, now.row, now.zero,
+            now.weights[node.name], where, geometry.lanes, geometry.images, now.image, now.row, now.zero,
             taken=lambda name: reads.rows(local[name].key),
             present=lambda name: reads.present(local[name].key),
             whole=lambda name: reads.whole(local[name].key),
         )  # fmt: skip
-        return getattr(_rows(site), name)(site.node.config, task, *rows)
+        return layer(node.config).rows, node.config, task
 
     def _keep(self, declared: Iterable[Buffer], rows: Iterable[Array], held: Mapping[str, Held]) -> None:
         """Rows as a layer declares their buffers; a forward pass alone lacks those of the backward pass."""
@@ -105,20 +104,30 @@ class _Visit:
     def _forward(self) -> None:
         z = self.now.host_rows(self.now.x) if self.stage.source else None
         for place, site in enumerate(self.stage.sites):
-            operands = [] if site.plan.head else self._operands(site, z)
-            z, kept = self._call("forward", place, operands)
+            rows, config, task = self._layer(place)
+            z, kept = rows.forward(config, task, [] if site.plan.head else self._operands(site, z))
             self._keep_own(place, kept)
             z = flat(z)
         assert z is not None
+        self._keep_end(z)
+        self._send(z)
+
+    def _keep_end(self, row: Array) -> None:
+        """A row that the host takes."""
         for held in self.buffers.ends[self.stage.index]:
-            self.written[held.key] = z
+            if held.buffer.writer is self.phase:
+                self.written[held.key] = row
+
+    def _send(self, z: Array) -> None:
+        """The stage's row to its readers, as each holds it."""
         for edge in self.buffers.out_edges[self.stage.index]:
             reader, inputs = self.buffers.stages[edge.consumer], self.buffers.inputs[edge.index]
             if edge.skip or reader.head is None:
                 self.written[inputs[0].key] = z
                 continue
-            rows = layer(reader.head.config).rows.encode(reader.head.config, self.now.weights[reader.head.name], z)
-            self._keep(reader.plan.inputs, rows, {held.buffer.name: held for held in inputs})
+            config, ready = reader.head.config, self.now.weights[reader.head.name]
+            found = layer(config).rows.encode(config, ready, z)
+            self._keep(reader.plan.inputs, found, {held.buffer.name: held for held in inputs})
 
     def _operands(self, site: Site, z: Array | None) -> list[Array]:
         """The chain's row so far, and those that come on edges of their own."""
@@ -133,18 +142,18 @@ class _Visit:
     def _backward(self) -> None:
         dy = self._output_gradient()
         for place, site in reversed(list(enumerate(self.stage.sites))):
-            rows = self._call("backward", place, dy)
+            rows, config, task = self._layer(place)
+            found = rows.backward(config, task, dy)
             if site.plan.head:
-                self._keep_own(place, rows)
+                self._keep_own(place, found)
                 continue
-            for operand, row in enumerate(rows):
+            for operand, row in enumerate(found):
                 edge = self.edges.get((site.node.name, operand))
                 if edge is None:
                     dy = row
                 else:
                     self.written[self.buffers.gradient[edge].key] = row
-        if self.stage.source:
-            self.written[self.buffers.dx.key] = dy
+        self._keep_end(dy)
 
     def _output_gradient(self) -> Array:
         """The readers' gradients, summed (SPEC.md A5); the host's at the network's end."""
