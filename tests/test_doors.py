@@ -28,7 +28,7 @@ from bitrow.layers.linear import LinearParams
 from bitrow.ops import fxp, lfsr, mac, reduce, softfloat
 from bitrow.oracle import fp16 as scalar
 from bitrow.transfer.augment import Augmentation
-from bitrow.transfer.numerics import Arithmetic, GradientNumerics
+from bitrow.transfer.numerics import GradientNumerics, TrainingNumerics
 
 HALF = jnp.float16
 X = jnp.ones((2, 4, 4, 2), HALF)
@@ -49,7 +49,7 @@ RECORDS = [
     FloatMode(), Fxp(4), Accumulator(), Float(5, 10), ConvConfig(), BatchNormConfig(), ReluConfig(), config.AddConfig(),
     MaxPoolConfig(), AvgPoolConfig(), LinearConfig(), ConvSize(3, 3, 4), LinearSize(3),
     Node("a", ReluConfig(), ("input",)), zoo.resnet8(), GradientNumerics(),
-    Arithmetic(next(iter(typing.get_type_hints(Arithmetic)["numerics"]))), Augmentation(),
+    TrainingNumerics(next(iter(typing.get_type_hints(TrainingNumerics)["numerics"]))), Augmentation(),
 ]  # fmt: skip
 FIELDS = [(record, field.name) for record in RECORDS for field in dataclasses.fields(record) if field.init]
 

@@ -136,7 +136,7 @@ def test_unpack_and_round_return_every_kind_of_word():
         for _ in range(3000):
             word = rng.randrange(1 << fmt.bits)
             number = softfloat.unpack(fmt, word)
-            if number.kind is not softfloat.Kind.NAN:
+            if number.kind is not softfloat.NumberKind.NAN:
                 assert softfloat.round_number(fmt, number) == word
             else:
                 assert softfloat.round_number(fmt, number) == fmt.nan_bits

@@ -137,7 +137,7 @@ def test_fewer_slots_never_help_and_every_rule_runs(network, images, training):
 
 def test_a_ring_with_fewer_slots_than_its_window_is_refused():
     """One slot less than K is a ring in which the window does not fit."""
-    from bitrow.pipeline.engine import Job, Wait, run
+    from bitrow.pipeline.engine import Wait, Workload, run
 
     network = zoo.vgg8((16, 16, 3))
     found = schedule(network, replace(DEFAULT_MACHINE, ring_rule=RingRule.K), book_banks=False)
@@ -146,7 +146,7 @@ def test_a_ring_with_fewer_slots_than_its_window_is_refused():
     short = wait._replace(tasks=wait.tasks - 1)  # every row waits for the row after the one whose slot it takes
     waits = [short if w is wait else w for w in found.waits]
     duration = (found.end - found.start)[found.task_of]
-    job = Job(found.plan.sequence, found.plan.unit, duration, len(found.units), waits, None, [], 0, 0)
+    job = Workload(found.plan.sequence, found.plan.unit, duration, len(found.units), waits, None, [], 0, 0)
     assert isinstance(short, Wait)
     assert run(job).stuck
 

@@ -18,7 +18,7 @@ from bitrow.errors import BitrowError
 from bitrow.pipeline import banks as banking
 from bitrow.pipeline.machine import DEFAULT_MACHINE, Machine, RingRule
 from bitrow.pipeline.occupancy import peak_rows, row_lives
-from bitrow.pipeline.policies import POLICIES, Plan, layer_by_layer, row_pipelined, row_pipelined_overlap
+from bitrow.pipeline.policies import POLICIES, SchedulePlan, layer_by_layer, row_pipelined, row_pipelined_overlap
 from bitrow.pipeline.rings import SAVED
 from bitrow.pipeline.schedule import Schedule, schedule, task_ids
 from bitrow.pipeline.stages import Phase
@@ -255,7 +255,7 @@ def test_refuses_banks_that_are_not_deep_enough_and_says_by_how_much():
 def test_a_policy_may_be_any_function_and_a_bad_order_is_refused():
     def backwards(grid):
         plan = row_pipelined(grid)
-        return Plan(plan.sequence[::-1], plan.unit, plan.units)
+        return SchedulePlan(plan.sequence[::-1], plan.unit, plan.units)
 
     with pytest.raises(BitrowError, match=r"wait for one another|too short for the order"):
         schedule(zoo.resnet8((8, 8, 3)), policy=backwards)

@@ -26,7 +26,7 @@ from bitrow.errors import BitrowError
 from bitrow.formats import FloatMode, Rounding
 from bitrow.oracle import fp16, lfsr, softfloat
 from bitrow.proofs.mutants import all_properties, apply, catalogue, judge, properties, report, rounding_points
-from bitrow.proofs.mutants.mutant import Edit, Family, Mutant
+from bitrow.proofs.mutants.mutant import Edit, FaultFamily, Mutant
 from bitrow.proofs.mutants.word_properties import MODES, rounded, value
 from bitrow.vectors.files import store
 
@@ -68,7 +68,7 @@ def shipped(place: FunctionType | Operation) -> CodeType | str:
 
 
 def fault(target: str, old: str, new: str, name: str = "fault") -> Mutant:
-    return Mutant(name, "does something else", Family.ROUNDING, "F3", (Edit(target, old, new),))
+    return Mutant(name, "does something else", FaultFamily.ROUNDING, "F3", (Edit(target, old, new),))
 
 
 # The catalogue
@@ -80,7 +80,7 @@ def test_the_catalogue_is_large_and_its_names_are_unique() -> None:
     assert len({mutant.does for mutant in catalogue.MUTANTS}) == len(MUTANTS)
     assert len({mutant.edits for mutant in catalogue.MUTANTS}) == len(MUTANTS)
     assert all(re.fullmatch(r"[a-z0-9]+(_[a-z0-9]+)*", name) for name in MUTANTS)
-    for family in Family:
+    for family in FaultFamily:
         assert sum(mutant.family is family for mutant in catalogue.MUTANTS) >= 3, family
 
 
@@ -111,7 +111,7 @@ def test_every_rounding_of_every_line_is_one_mutant() -> None:
 
     The one line of a unit is the arithmetic itself: no program's fault, but one of the functions that every line calls.
     """
-    points = [apply.fault(mutant).texts for mutant in catalogue.MUTANTS if mutant.family is Family.POINTS]
+    points = [apply.fault(mutant).texts for mutant in catalogue.MUTANTS if mutant.family is FaultFamily.POINTS]
     units = set(UNITS.values())
     assert not any(operation in units for texts in points for operation in texts)
     for operation in set(OPERATIONS) - units:
@@ -145,7 +145,7 @@ def test_a_new_operation_brings_its_rounding_points(monkeypatch: pytest.MonkeyPa
     assert found["half_truncated"].edits == (Edit(target, product, f"{product} {cut}"),)
     mean = found["scaled_forward_mean_truncated"]
     assert mean.edits == (Edit(target, f"{total} if twice", f"{total} {cut} if twice"),)
-    assert (mean.does, mean.clause, mean.family) == ("scaled forward mean is truncated", "A2", Family.POINTS)
+    assert (mean.does, mean.clause, mean.family) == ("scaled forward mean is truncated", "A2", FaultFamily.POINTS)
 
 
 def test_no_shipped_function_knows_of_mutants() -> None:
@@ -158,8 +158,8 @@ def test_no_shipped_function_knows_of_mutants() -> None:
 # Applying one
 
 
-@pytest.mark.parametrize("family", [family for family in Family if family is not Family.ROWS], ids=lambda f: f.name)
-def test_leaving_a_mutant_restores_the_oracle_exactly(family: Family, cases: list[judge.Judged]) -> None:
+@pytest.mark.parametrize("family", [f for f in FaultFamily if f is not FaultFamily.ROWS], ids=lambda f: f.name)
+def test_leaving_a_mutant_restores_the_oracle_exactly(family: FaultFamily, cases: list[judge.Judged]) -> None:
     """SPEC.md V5: a drawn mutant of each family changes words; code and words are as before once it is left."""
     mutant = random.Random(family.name).choice([m for m in catalogue.MUTANTS if m.family is family])
     places = {apply.subject(edit.target) for edit in mutant.edits}
@@ -226,7 +226,7 @@ def test_one_mutant_at_a_time() -> None:
         (fault("oracle.fp16:add", "a: int, ", "c: int, "), "found other arguments in oracle.fp16:add"),
         (fault(_ADD, "out y : 16, n h w c = add x", ""), f"found 'out y : 16, n h w c = add x' 0 times in {_ADD}"),
         (fault(_ADD, "out y: 16, n h w c = sub x shortcut", ""), f"0 times in {_ADD}, expected it once"),
-        (Mutant("fault", "does", Family.ROUNDING, "F3", (
+        (Mutant("fault", "does", FaultFamily.ROUNDING, "F3", (
             Edit(_ADD, _SUM, f"{_SUM}\n{_SUM}"), Edit(_ADD, _SUM, ""))), f"2 times in {_ADD}, expected it once"),
         (fault(_ADD, _SUM, "out y = add x shortcut"), "contract line: found 'out y = add x shortcut', expected NAME"),
         (fault(_ADD, _SUM, "out y : 16, n h w c = add x z"), "contract A2 add y: found the operand 'z'"),

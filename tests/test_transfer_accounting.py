@@ -26,7 +26,7 @@ from bitrow.transfer import network_module, policies
 from bitrow.transfer.accounting import account
 from bitrow.transfer.accounting_count import count
 from bitrow.transfer.accounting_reach import all_branches, parameter_shapes, reach
-from bitrow.transfer.numerics import Arithmetic, Numerics
+from bitrow.transfer.numerics import Numerics, TrainingNumerics
 from draws import examples
 from network_samples import every_layer
 from pipeline_samples import machines, networks
@@ -94,7 +94,7 @@ def test_energy_of_a_prompt_is_the_pipelines() -> None:
 def _module(network: Network, trained: list[str]) -> network_module.NetworkModule:
     """With the branches and the prompt of which something is trained."""
     model = synthetic.synthetic(network, seed=3)
-    module = network_module.from_params(model.network, model.params, Arithmetic(Numerics.BIT_ACCURATE))
+    module = network_module.from_params(model.network, model.params, TrainingNumerics(Numerics.BIT_ACCURATE))
     if any(name.startswith("branches/") for name in trained):
         module.add_branches(0)
     if "prompt/delta" in trained:

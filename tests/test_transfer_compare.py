@@ -18,7 +18,7 @@ from bitrow.formats import AccOverflow, Accumulator, Dequantize, Fxp
 from bitrow.layers import conv
 from bitrow.transfer import compare_run
 from bitrow.transfer.compare import Comparison, compare
-from bitrow.transfer.compare_cause import Cause, explain
+from bitrow.transfer.compare_cause import RoundingCause, explain
 from bitrow.transfer.training import Trainer
 from transfer_samples import digits, trainer
 
@@ -62,7 +62,7 @@ def test_the_first_difference_of_general_scales_is_explained():
     assert found.differing > 0 and found.parted is not None and found.digests[0] != found.digests[1]
     assert first.layer in ("stem", "c1") and first.words > 0 and first.why is not None
     assert first.why.words[0] == first.simulated != first.accurate == first.why.words[-1]
-    assert first.why.causes and Cause.NONE not in first.why.causes
+    assert first.why.causes and RoundingCause.NONE not in first.why.causes
     assert first.why.product == first.why.acc * first.why.scale
     counted = dict(first.tally)
     assert "none" not in counted and max(counted.values()) <= min(first.words, 256) <= sum(counted.values())
@@ -124,18 +124,18 @@ def test_each_rounding_is_found():
     assert plain.causes == () and plain.acc == plain.total == 1 and plain.exact == Fraction(1, 8)
 
     host = _element(ConvConfig(), _column(5, 1), [7, 6], 0.262207031250, 0.151733398437500)
-    assert host.acc == 41 and host.causes == (Cause.SCALE,) and host.scale != host.x_scale * host.w_scale
+    assert host.acc == 41 and host.causes == (RoundingCause.SCALE,) and host.scale != host.x_scale * host.w_scale
 
     wide = ConvConfig(x_format=Fxp(8), weight_format=Fxp(8), dequantize=Dequantize.TWO_STEP)
     twice = _element(wide, _column(127, 4), [127, 1], 0.5, 0.625)
-    assert twice.causes == (Cause.TWO_STEP,) and twice.acc > 2048
+    assert twice.causes == (RoundingCause.TWO_STEP,) and twice.acc > 2048
 
     narrow = ConvConfig(accumulator=Accumulator(8, AccOverflow.WRAP))
     wrapped = _element(narrow, _column(7, 7, 7), [7, 7, 7], 0.5, 0.5)
-    assert wrapped.causes == (Cause.REGISTER,) and (wrapped.acc, wrapped.total) == (147 - 256, 147)
+    assert wrapped.causes == (RoundingCause.REGISTER,) and (wrapped.acc, wrapped.total) == (147 - 256, 147)
 
     summed = _element(ConvConfig(), _column(3, -2), [5, 7], 0.5, 0.25, lambda word: word + 1)
-    assert summed.causes == (Cause.SUM,)
+    assert summed.causes == (RoundingCause.SUM,)
 
 
 def test_float32_products_move_a_word():
@@ -150,4 +150,4 @@ def test_float32_products_move_a_word():
         found = _element(ConvConfig(), _column(7), [7], float(left) / 1024, float(right) / 1024)
         causes |= set(found.causes)
         assert found.exact == Fraction(49 * int(left) * int(right), 1 << 20)
-    assert Cause.PRODUCTS in causes and Cause.NONE not in causes
+    assert RoundingCause.PRODUCTS in causes and RoundingCause.NONE not in causes

@@ -12,16 +12,16 @@ from PIL import Image
 
 from bitrow.errors import BitrowError
 from bitrow.figures import save
-from bitrow.transfer.plots import Curve, Point, accuracy_memory, learning_curves
+from bitrow.transfer.plots import LearningCurve, OutcomePoint, accuracy_memory, learning_curves
 
 CURVES = [
-    Curve("head", [[1.5, 0.5, 0.25], [1.25, 0.75, 0.5]], [[0.5, 0.75, 0.875], [0.25, 0.5, 0.625]]),
-    Curve("prompt", [[1.0, 0.5, 0.5]], [[0.25, 0.5, 0.5]]),
+    LearningCurve("head", [[1.5, 0.5, 0.25], [1.25, 0.75, 0.5]], [[0.5, 0.75, 0.875], [0.25, 0.5, 0.625]]),
+    LearningCurve("prompt", [[1.0, 0.5, 0.5]], [[0.25, 0.5, 0.5]]),
 ]
 POINTS = [
-    Point("head", "float32", [0.5, 0.75], 0.125),
-    Point("head", "bit_accurate", [0.5], 0.125),
-    Point("bias", "bit_accurate", [0.25, 0.5, 1.0], 20.0),
+    OutcomePoint("head", "float32", [0.5, 0.75], 0.125),
+    OutcomePoint("head", "bit_accurate", [0.5], 0.125),
+    OutcomePoint("bias", "bit_accurate", [0.25, 0.5, 1.0], 20.0),
 ]
 
 
@@ -70,9 +70,9 @@ def test_pictures_open_and_have_no_date(tmp_path: Path) -> None:
 
 def test_log_scale_only_where_it_helps() -> None:
     assert learning_curves(CURVES).axes[0].get_yscale() == "linear"
-    steep = [Curve("x", [[1.0, 0.001]], [[0.5, 1.0]])]
+    steep = [LearningCurve("x", [[1.0, 0.001]], [[0.5, 1.0]])]
     assert learning_curves(steep).axes[0].get_yscale() == "log"
-    zero = [Curve("x", [[1.0, 0.0]], [[0.5, 1.0]])]
+    zero = [LearningCurve("x", [[1.0, 0.0]], [[0.5, 1.0]])]
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         assert learning_curves(zero).axes[0].get_yscale() == "linear"
@@ -85,9 +85,12 @@ def test_refusals_leave_what_was_there(tmp_path: Path) -> None:
     cases = [
         (lambda: learning_curves([], kept), "found nothing to show"),
         (lambda: accuracy_memory([], kept), "found nothing to show"),
-        (lambda: learning_curves([Curve("x", [[1.0], [1.0, 2.0]], [[0.5]])], kept), "found seeds of [1, 2] values"),
-        (lambda: learning_curves([Curve("x", [[np.nan]], [[0.5]])], kept), "x loss: found infinities or NaNs"),
-        (lambda: accuracy_memory([Point("p", "n", [0.5], 0.0)], kept), "plot p: found memory of 0.0 KiB"),
+        (
+            lambda: learning_curves([LearningCurve("x", [[1.0], [1.0, 2.0]], [[0.5]])], kept),
+            "found seeds of [1, 2] values",
+        ),
+        (lambda: learning_curves([LearningCurve("x", [[np.nan]], [[0.5]])], kept), "x loss: found infinities or NaNs"),
+        (lambda: accuracy_memory([OutcomePoint("p", "n", [0.5], 0.0)], kept), "plot p: found memory of 0.0 KiB"),
         (lambda: learning_curves(CURVES, tmp_path / "a.jpg"), "found suffix '.jpg', expected .svg or .png"),
         (lambda: learning_curves(CURVES, tmp_path / "absent" / "a.svg"), "cannot be written: No such file"),
         (lambda: save(learning_curves(CURVES), tmp_path), "expected .svg or .png"),

@@ -160,8 +160,8 @@ def test_plans_that_are_none(run, out: Path, kind: str) -> None:
     assert contents(out) == before
 
 
-def small_trainer() -> tuple[experiment.Plan, Any, Any]:
-    plan = experiment.Plan(("head",), ("float32",), 1, "small", epochs=3, pretrain_epochs=0, tune_epochs=0)
+def small_trainer() -> tuple[experiment.ExperimentPlan, Any, Any]:
+    plan = experiment.ExperimentPlan(("head",), ("float32",), 1, "small", epochs=3, pretrain_epochs=0, tune_epochs=0)
     loaded = data.load("digits")
     found = experiment.pretrained(plan, experiment.check(plan, loaded), loaded, 0, None)
     return plan, loaded, experiment.make_trainer(plan, loaded, found, "head", "float32", 0)

@@ -28,7 +28,7 @@ from bitrow.formats import FP16, FP32, Fxp, Gradient, QuantRounding
 from bitrow.layers import conv
 from bitrow.oracle import fp16, lfsr
 from bitrow.transfer import modules
-from bitrow.transfer.convolution import ConvPlan, ForwardScales, GradientScales, convolve
+from bitrow.transfer.convolution import BackwardScales, ConvPlan, ForwardScales, convolve
 from bitrow.transfer.network_module import take_apart
 from bitrow.transfer.numerics import Numerics
 from straight_through import HALF, half, rationals, slopes, words
@@ -83,7 +83,7 @@ class Problem:
         """dweight, dbias, dx as the module's convolution gives them."""
         p = self.params
         forward = ForwardScales(jnp.asarray(self.x_scale), p.x_inv_scale, p.w_scale, p.scale)
-        gradient = GradientScales(jnp.asarray(self.dy_scale), p.dy_inv_scale, p.dx_scale, p.seed)
+        gradient = BackwardScales(jnp.asarray(self.dy_scale), p.dy_inv_scale, p.dx_scale, p.seed)
         plan = ConvPlan(self.config, numerics)
 
         @jax.jit

@@ -29,7 +29,7 @@ from bitrow.layers.table import layer
 from bitrow.layers.twin import Calibration, ConvScales, Weights
 from bitrow.parameters import LayerParams, check_params, site_of
 
-Rule = Callable[[np.ndarray, Fxp], float]
+CalibrationRule = Callable[[np.ndarray, Fxp], float]
 
 # A gradient's scale times its weight's is kept at 4 times the least normal FP16 number or more (D3).
 LEAST_GRADIENT_PRODUCT = 2.0**-12
@@ -109,7 +109,7 @@ class Calibrated(NamedTuple):
 
 
 def calibrate(
-    network: Network, model: FloatModel, images: np.ndarray, labels: np.ndarray, rule: Rule = LeastSquares()
+    network: Network, model: FloatModel, images: np.ndarray, labels: np.ndarray, rule: CalibrationRule = LeastSquares()
 ) -> Calibrated:
     """Bit-accurate parameters from `model` and real images f32[n,h,w,c] with labels int[n].
 
@@ -123,7 +123,7 @@ def calibrate(
 
 
 def forward_scales(
-    network: Network, model: FloatModel, images: np.ndarray, rule: Rule = LeastSquares()
+    network: Network, model: FloatModel, images: np.ndarray, rule: CalibrationRule = LeastSquares()
 ) -> dict[str, ConvScales]:
     """Scales, FP16 numbers as f32, of every convolution's weights and its input on images f32[n,h,w,c].
 
@@ -152,7 +152,7 @@ def gradient_scales(
     scales: Mapping[str, ConvScales],
     images: np.ndarray,
     labels: np.ndarray,
-    rule: Rule = LeastSquares(),
+    rule: CalibrationRule = LeastSquares(),
 ) -> GradientScales:
     """Scales of every convolution's output gradient, in a backward pass through simulated quantization.
 
@@ -223,7 +223,9 @@ def make_params(
     return params
 
 
-def _weight_scale(where: str, weight: np.ndarray, fmt: Fxp, per_channel: bool, rule: Rule) -> float | np.ndarray:
+def _weight_scale(
+    where: str, weight: np.ndarray, fmt: Fxp, per_channel: bool, rule: CalibrationRule
+) -> float | np.ndarray:
     if not per_channel:
         return as_scale(_positive(f"{where} w_scale", rule(weight, fmt)))
     found = (rule(weight[..., c], fmt) for c in range(weight.shape[3]))

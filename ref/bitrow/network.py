@@ -26,7 +26,7 @@ from bitrow.layers.table import layer
 from bitrow.ops.tap import Tap, no_tap, prefixed
 from bitrow.parameters import Params, check_params
 
-Saved = dict[str, Any]
+SavedByLayer = dict[str, Any]
 
 
 class TrainingPass(NamedTuple):
@@ -40,7 +40,7 @@ class TrainingPass(NamedTuple):
 
 def forward(
     network: Network, params: Params, x: Float16[Array, "n h w c"], tap: Tap = no_tap
-) -> tuple[Float16[Array, "n ..."], Saved]:
+) -> tuple[Float16[Array, "n ..."], SavedByLayer]:
     """Run the network on x f16[n,h,w,c].
 
     Returns the output (f16[n, classes] of a head, else f16[n,h,w,c]) and, by layer, what its backward pass
@@ -55,7 +55,7 @@ def forward(
     _check_array(network, "x", x, network.input_shape)
     values: dict[str, Array] = {INPUT: x}
     last_reader = {name: node.name for node in network.nodes for name in node.inputs}
-    saved: Saved = {}
+    saved: SavedByLayer = {}
     for node in network.nodes:
         inputs = [values[name] for name in node.inputs]
         layer_tap = prefixed(tap, f"{node.name}/forward/")
@@ -71,7 +71,7 @@ def forward(
 def backward(
     network: Network,
     params: Params,
-    saved: Saved,
+    saved: SavedByLayer,
     dlogits: Float16[Array, "n ..."],
     tap: Tap = no_tap,
     *,
@@ -142,12 +142,12 @@ def apply(network: Network, params: Params, x: Float16[Array, "n h w c"]) -> Flo
     return forward(network, params, x)[0]
 
 
-def _apply_forward(network: Network, params: Params, x: Array) -> tuple[Array, tuple[Params, Saved]]:
+def _apply_forward(network: Network, params: Params, x: Array) -> tuple[Array, tuple[Params, SavedByLayer]]:
     logits, saved = forward(network, params, x)
     return logits, (params, saved)
 
 
-def _apply_backward(network: Network, kept: tuple[Params, Saved], dlogits: Array) -> tuple[Any, Array]:
+def _apply_backward(network: Network, kept: tuple[Params, SavedByLayer], dlogits: Array) -> tuple[Any, Array]:
     params, saved = kept
     dx, grads = backward(network, params, saved, dlogits)
     assert dx is not None

@@ -6,7 +6,6 @@ What the network's runs, the model file and the synthetic networks share.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
 import numpy as np
 
@@ -14,9 +13,8 @@ from bitrow.config import ArraySpec
 from bitrow.errors import BitrowError
 from bitrow.graph import Network, Node, shapes, weight_shape
 from bitrow.layers.table import layer
-from bitrow.layers.twin import Site
+from bitrow.layers.twin import LayerParams, Site
 
-LayerParams = Any  # a NamedTuple of arrays, which the layer's module declares
 Params = Mapping[str, LayerParams]
 
 

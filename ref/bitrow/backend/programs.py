@@ -75,7 +75,7 @@ STEPS = (
 
 
 @dataclass(frozen=True)
-class Program:
+class CheckedProgram:
     """One program: `build` gives the jitted function and its arguments, `words` the result's words by name.
 
     `parts` is False where the batch may not be split over devices.
@@ -216,29 +216,31 @@ def _step_words(found: tuple[Any, dict[str, Any]]) -> Words:
 
 
 @functools.cache
-def programs() -> dict[str, Program]:
+def programs() -> dict[str, CheckedProgram]:
     """All programs by name."""
     found = []
     for name in NETWORKS:
         split = name == "frozen"
-        found.append(Program(f"forward {name}", functools.partial(_forward, name), lambda y: pass_words(y), split))
-        found.append(Program(f"training {name}", functools.partial(_pass, name), lambda y: pass_words(*y), split))
-        found.append(Program(f"rows {name}", functools.partial(_rows, name, True), lambda y: pass_words(*y[:3]), False))
+        forward, training = functools.partial(_forward, name), functools.partial(_pass, name)
+        rows = functools.partial(_rows, name, True)
+        found.append(CheckedProgram(f"forward {name}", forward, lambda y: pass_words(y), split))
+        found.append(CheckedProgram(f"training {name}", training, lambda y: pass_words(*y), split))
+        found.append(CheckedProgram(f"rows {name}", rows, lambda y: pass_words(*y[:3]), False))
     rows_forward = functools.partial(_rows, "frozen", False)
-    found.append(Program("rows forward", rows_forward, lambda y: pass_words(y.logits), False))
+    found.append(CheckedProgram("rows forward", rows_forward, lambda y: pass_words(y.logits), False))
     for policy, arithmetic in STEPS:
         name = f"step {policy} {arithmetic}"
-        found.append(Program(name, functools.partial(_step, policy, arithmetic), _step_words))
+        found.append(CheckedProgram(name, functools.partial(_step, policy, arithmetic), _step_words))
     return {program.name: program for program in found}
 
 
-def run(program: Program) -> Words:
+def run(program: CheckedProgram) -> Words:
     """The program's words as this process computes them."""
     function, arguments = program.build()
     return program.words(function(*arguments))
 
 
-def run_and_read(program: Program) -> tuple[Words, list[compiled.Violation]]:
+def run_and_read(program: CheckedProgram) -> tuple[Words, list[compiled.Violation]]:
     """The program's words, and what in the very code that gave them may give others elsewhere."""
     function, arguments = program.build()
     executable, found = compiled.read(program.name, function, arguments)

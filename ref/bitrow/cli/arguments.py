@@ -33,7 +33,7 @@ def _check_whole(
         kind.fail(f"{value!r} is not a whole number of up to 19 digits.", param, ctx)
 
 
-class Number(click.FloatRange):
+class FiniteNumber(click.FloatRange):
     """A finite number."""
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
@@ -42,7 +42,7 @@ class Number(click.FloatRange):
         return super().convert(value, param, ctx)
 
 
-class Place(click.Path):
+class PathArgument(click.Path):
     """A path, as `pathlib.Path`."""
 
     def __init__(self) -> None:

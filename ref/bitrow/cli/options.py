@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from bitrow.cli.arguments import Integer, Place, Whole
+from bitrow.cli.arguments import Integer, PathArgument, Whole
 from bitrow.cli.sections import OUTPUT, Decorated, option
 
-PLACE = Place()
+PLACE = PathArgument()
 TIMES, TIMES_OR_NONE = Whole(1, 10_000), Whole(0, 10_000)  # epochs, seeds, processes: more is a slip
 MACHINE, RUN, WORKLOAD = "Machine", "Run", "Workload"
 

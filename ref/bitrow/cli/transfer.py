@@ -9,7 +9,7 @@ import click
 
 from bitrow import jax_switches
 from bitrow.cli import needs, options
-from bitrow.cli.arguments import Integer, Number
+from bitrow.cli.arguments import FiniteNumber, Integer
 from bitrow.cli.options import PLACE, RUN, TIMES, TIMES_OR_NONE
 from bitrow.cli.sections import OUTPUT, Command, option
 from bitrow.leave import DIFFERS
@@ -24,7 +24,7 @@ _DATA, _NETWORK, _GRID, _TRAINING, _PROCESSES = "Data", "Network", "Grid", "Trai
 @option("--input-size", section=_DATA, type=Integer(), metavar="N", help="Resize every image to N x N x 3.")
 @option("--limit", section=_DATA, type=Integer(), metavar="N", help="At most N images of each class.")
 @option("--network", section=_NETWORK, default="resnet8", show_default=True, metavar="NAME", help="A named network.")
-@option("--width", section=_NETWORK, type=Number(0, WIDEST, min_open=True), default=0.5, show_default=True,
+@option("--width", section=_NETWORK, type=FiniteNumber(0, WIDEST, min_open=True), default=0.5, show_default=True,
         metavar="X", help="Of the network's channels.")  # fmt: skip
 @option("--model", "model_file", section=_NETWORK, type=PLACE, metavar="FILE",
         help="A float32 model in place of pretraining.")  # fmt: skip
@@ -45,7 +45,7 @@ _DATA, _NETWORK, _GRID, _TRAINING, _PROCESSES = "Data", "Network", "Grid", "Trai
         help="A power of two.")  # fmt: skip
 @option("--power-of-two", section=_TRAINING, is_flag=True, help="Scales that are powers of two only.")
 @option("--jobs", section=RUN, type=TIMES, metavar="N", show_default="one for each processor", help="Runs at a time.")
-@option("--checkpoint-seconds", section=RUN, type=Number(0), metavar="N", show_default="15",
+@option("--checkpoint-seconds", section=RUN, type=FiniteNumber(0), metavar="N", show_default="15",
         help="Least time between checkpoints.")  # fmt: skip
 @option("--resume", section=RUN, is_flag=True, help="Continue the results in --out.")
 @option("--coordinator", section=_PROCESSES, metavar="HOST:PORT",

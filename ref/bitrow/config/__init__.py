@@ -4,7 +4,7 @@ A module a layer; `base` says what each declares. Standard library only.
 """
 
 from bitrow.config.activation import ReluConfig
-from bitrow.config.base import ArraySpec, LayerConfig, LayerSize, Saved, Shape, output_size
+from bitrow.config.base import ArraySpec, LayerConfig, LayerSize, SavedMap, Shape, output_size
 from bitrow.config.batch_norm import BatchNormConfig, Statistics
 from bitrow.config.concat import ConcatConfig
 from bitrow.config.conv import ConvConfig, ConvSize, KernelShape
@@ -29,7 +29,7 @@ __all__ = [
     "LinearSize",
     "MaxPoolConfig",
     "ReluConfig",
-    "Saved",
+    "SavedMap",
     "Shape",
     "Statistics",
     "output_size",

@@ -6,7 +6,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from bitrow.config.base import LayerConfig, Saved, Shape
+from bitrow.config.base import LayerConfig, SavedMap, Shape
 from bitrow.config.rows import FLAG, Ops, Phase, Place, RingKind, RowPlan, elements, kept
 
 
@@ -25,8 +25,8 @@ class ReluConfig(LayerConfig):
     def output_shape(self, where: str, size: None, inputs: Sequence[Shape]) -> Shape:
         return inputs[0]
 
-    def saved(self, trained: Collection[str], passes: bool) -> list[Saved]:
-        return [Saved("mask", 1)] if passes else []
+    def saved(self, trained: Collection[str], passes: bool) -> list[SavedMap]:
+        return [SavedMap("mask", 1)] if passes else []
 
     def not_negative(self, inputs: Sequence[bool]) -> bool:
         return True

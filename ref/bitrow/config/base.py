@@ -28,7 +28,7 @@ class ArraySpec(NamedTuple):
     shape: tuple[int, ...]
 
 
-class Saved(NamedTuple):
+class SavedMap(NamedTuple):
     """A map that one image keeps for the backward pass, of the layer's first input, or of its result.
 
     `bits` of an element on the accelerator, `bytes` in a JAX program. `operand`: the host multiplies the gradients of
@@ -86,7 +86,7 @@ class LayerConfig(Open):
         """Shapes of the float32 masters that training may change, by name."""
         return {}
 
-    def saved(self, trained: Collection[str], passes: bool) -> list[Saved]:
+    def saved(self, trained: Collection[str], passes: bool) -> list[SavedMap]:
         """What is kept where masters are trained, and where the gradient `passes` on to the first input."""
         return []
 

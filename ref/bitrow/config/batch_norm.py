@@ -7,7 +7,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from bitrow.config.base import ArraySpec, LayerConfig, Saved, Shape
+from bitrow.config.base import ArraySpec, LayerConfig, SavedMap, Shape
 from bitrow.config.rows import (
     HALF,
     SUM,
@@ -68,10 +68,10 @@ class BatchNormConfig(LayerConfig):
         frozen = self.statistics is Statistics.FROZEN
         return dict.fromkeys(("scale", "shift") if frozen else ("gamma", "beta"), (channels,))
 
-    def saved(self, trained: Collection[str], passes: bool) -> list[Saved]:
+    def saved(self, trained: Collection[str], passes: bool) -> list[SavedMap]:
         """Gradients of gamma and beta are the accelerator's (B3), those of a scale the host's."""
         needed = "scale" in trained if self.statistics is Statistics.FROZEN else passes or bool(trained)
-        return [Saved("input", 16, 2, operand="scale" in trained)] if needed else []
+        return [SavedMap("input", 16, 2, operand="scale" in trained)] if needed else []
 
     def row_plan(self, place: Place) -> RowPlan:
         """Batch statistics head a stage whose rows are summed, and its gradient's, before the first leaves (B2, B3)."""

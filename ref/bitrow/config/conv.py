@@ -11,7 +11,7 @@ from bitrow.config.base import (
     ArraySpec,
     LayerConfig,
     LayerSize,
-    Saved,
+    SavedMap,
     Shape,
     check_values,
     positive,
@@ -173,9 +173,9 @@ class ConvConfig(LayerConfig):
     def masters(self, size: ConvSize, shape: Shape, channels: int) -> dict[str, tuple[int, ...]]:
         return {"weight": self.weight_shape(size, shape)} | ({"bias": (channels,)} if size.bias else {})
 
-    def saved(self, trained: Collection[str], passes: bool) -> list[Saved]:
-        mask = [Saved("mask", 1)] if passes else []
-        codes = [Saved("codes", self.x_format.stored_bits, operand=True)] if "weight" in trained else []
+    def saved(self, trained: Collection[str], passes: bool) -> list[SavedMap]:
+        mask = [SavedMap("mask", 1)] if passes else []
+        codes = [SavedMap("codes", self.x_format.stored_bits, operand=True)] if "weight" in trained else []
         return mask + codes
 
     def row_plan(self, place: Place) -> RowPlan:

@@ -6,7 +6,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from bitrow.config.base import LayerConfig, Saved, Shape
+from bitrow.config.base import LayerConfig, SavedMap, Shape
 from bitrow.config.rows import HALF, Ops, Phase, Place, RingKind, RowPlan, elements, kept
 from bitrow.formats import FloatMode
 
@@ -26,8 +26,8 @@ class HardSwishConfig(LayerConfig):
     def output_shape(self, where: str, size: None, inputs: Sequence[Shape]) -> Shape:
         return inputs[0]
 
-    def saved(self, trained: Collection[str], passes: bool) -> list[Saved]:
-        return [Saved("input", 16, 2)] if passes else []
+    def saved(self, trained: Collection[str], passes: bool) -> list[SavedMap]:
+        return [SavedMap("input", 16, 2)] if passes else []
 
     def row_plan(self, place: Place) -> RowPlan:
         return RowPlan(buffers=(kept("input", RingKind.KEPT, HALF),))

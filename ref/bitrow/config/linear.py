@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from bitrow import typed
-from bitrow.config.base import ArraySpec, LayerConfig, LayerSize, Saved, Shape, check_values
+from bitrow.config.base import ArraySpec, LayerConfig, LayerSize, SavedMap, Shape, check_values
 from bitrow.config.rows import Ops, Phase, Place, RowPlan, Take, Window, elements, gradient_rows, input_rows
 from bitrow.errors import BitrowError
 from bitrow.formats import FloatMode
@@ -61,8 +61,8 @@ class LinearConfig(LayerConfig):
     def masters(self, size: LinearSize, shape: Shape, channels: int) -> dict[str, tuple[int, ...]]:
         return {"weight": self.weight_shape(size, shape), "bias": (channels,)}
 
-    def saved(self, trained: Collection[str], passes: bool) -> list[Saved]:
-        return [Saved("input", 16, 2, operand=True)] if "weight" in trained else []
+    def saved(self, trained: Collection[str], passes: bool) -> list[SavedMap]:
+        return [SavedMap("input", 16, 2, operand=True)] if "weight" in trained else []
 
     def row_plan(self, place: Place) -> RowPlan:
         """One row, computed in the chain's visit from the whole input."""

@@ -6,16 +6,16 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from bitrow.config.base import LayerConfig, Saved, Shape, positive, window_size
+from bitrow.config.base import LayerConfig, SavedMap, Shape, positive, window_size
 from bitrow.config.rows import (
     SUM,
     Buffer,
-    Encoding,
     Ops,
     Phase,
     Place,
     RingKind,
     RowPlan,
+    RowWord,
     Take,
     Window,
     elements,
@@ -58,9 +58,9 @@ class MaxPoolConfig(LayerConfig):
         kernel = (self.kernel, self.kernel)
         return (*window_size(where, inputs[0], kernel, self.stride, self.padding), inputs[0][2])
 
-    def saved(self, trained: Collection[str], passes: bool) -> list[Saved]:
+    def saved(self, trained: Collection[str], passes: bool) -> list[SavedMap]:
         places = max(1, (self.kernel**2 - 1).bit_length())
-        return [Saved("winners", places, of_result=True)] if passes else []
+        return [SavedMap("winners", places, of_result=True)] if passes else []
 
     def not_negative(self, inputs: Sequence[bool]) -> bool:
         return inputs[0]
@@ -69,7 +69,7 @@ class MaxPoolConfig(LayerConfig):
         """A row is computed in the chain's visit; its windows' winners are kept, whose gradients meet."""
         bits = max(1, (self.kernel**2 - 1).bit_length())
         reads = ((Phase.BACKWARD_HEAD, Take.MEETING),)
-        winners = Buffer("index", RingKind.INDEX, Encoding(bits, "uint8"), Phase.FORWARD_CHAIN, reads)
+        winners = Buffer("index", RingKind.INDEX, RowWord(bits, "uint8"), Phase.FORWARD_CHAIN, reads)
         return RowPlan(
             head=True,
             window=Window(self.kernel, self.stride, self.padding),

@@ -80,7 +80,7 @@ class RingKind(enum.Enum):
 SAVED = frozenset((RingKind.MASK, RingKind.RELU, RingKind.INDEX, RingKind.BATCH, RingKind.KEPT))
 
 
-class Encoding(NamedTuple):
+class RowWord(NamedTuple):
     """A word of a row: its `bits` in a machine's memory, its `dtype` in the emulator's; `code` of an FXP format."""
 
     bits: int
@@ -96,14 +96,14 @@ class Encoding(NamedTuple):
         return -(-words * self.word_bits(fxp) // 8) * 8
 
 
-HALF = Encoding(16, "float16")
-SUM = Encoding(32, "uint32")  # the words of sums in an accumulator's format
-FLAG = Encoding(1, "uint8")
+HALF = RowWord(16, "float16")
+SUM = RowWord(32, "uint32")  # the words of sums in an accumulator's format
+FLAG = RowWord(1, "uint8")
 
 
-def codes(fmt: Fxp) -> Encoding:
+def codes(fmt: Fxp) -> RowWord:
     """Codes of up to 4 bits share a byte, others have one (SPEC.md Q5)."""
-    return Encoding(4 if fmt.bits <= 4 else 8, "int8" if fmt.signed else "uint8", True)
+    return RowWord(4 if fmt.bits <= 4 else 8, "int8" if fmt.signed else "uint8", True)
 
 
 @dataclass(frozen=True)
@@ -117,7 +117,7 @@ class Buffer:
 
     name: str
     kind: RingKind | None
-    encoding: Encoding
+    encoding: RowWord
     writer: Phase
     reads: tuple[tuple[Phase, Take], ...]
     words: int | None = None
@@ -136,19 +136,19 @@ class Buffer:
         return self.writer.backward or all(phase.backward for phase, _ in self.reads)
 
 
-def input_rows(phase: Phase, take: Take, encoding: Encoding = HALF, margin: int = 0, tap: str = "") -> Buffer:
+def input_rows(phase: Phase, take: Take, encoding: RowWord = HALF, margin: int = 0, tap: str = "") -> Buffer:
     """The rows that feed a layer, one ring for each of its readers."""
     reads = ((phase, take),)
     return Buffer("x", RingKind.INPUT, encoding, Phase.FORWARD_CHAIN, reads, margin=margin, tap=tap)
 
 
-def gradient_rows(take: Take, encoding: Encoding = HALF, margin: int = 0, tap: str = "") -> Buffer:
+def gradient_rows(take: Take, encoding: RowWord = HALF, margin: int = 0, tap: str = "") -> Buffer:
     """The output gradient's rows on their way from the chain to the head."""
     reads = ((Phase.BACKWARD_HEAD, take),)
     return Buffer("dy", RingKind.DY, encoding, Phase.BACKWARD_CHAIN, reads, margin=margin, tap=tap)
 
 
-def kept(name: str, kind: RingKind, encoding: Encoding) -> Buffer:
+def kept(name: str, kind: RingKind, encoding: RowWord) -> Buffer:
     """What an elementwise layer keeps of a row for the backward pass."""
     return Buffer(name, kind, encoding, Phase.FORWARD_CHAIN, ((Phase.BACKWARD_CHAIN, Take.SAME),))
 
@@ -199,7 +199,7 @@ class RowPlan:
     products: tuple[Phase, ...] = ()
     coded: tuple[Phase, ...] = ()
     wide: tuple[Phase, ...] = ()
-    weights: Encoding = HALF
+    weights: RowWord = HALF
 
 
 def elements(shape: tuple[int, int, int]) -> int:

@@ -14,7 +14,7 @@ from bitrow.contract.encoding import code_format, float_format
 from bitrow.contract.program import Line
 from bitrow.formats import FP16, FP32, Float, FloatMode, Rounding
 from bitrow.oracle import fp16, fp32, fxp, softfloat
-from bitrow.oracle.softfloat import NEAREST, Kind, Number
+from bitrow.oracle.softfloat import NEAREST, Number, NumberKind
 
 Scalar = Callable[..., int]
 
@@ -57,7 +57,7 @@ EXACT = {"product": "mul", "widen": "convert"}
 
 
 def negated(x: Number) -> Number:
-    return x._replace(sign=1 - x.sign) if x.kind is not Kind.NAN else x
+    return x._replace(sign=1 - x.sign) if x.kind is not NumberKind.NAN else x
 
 
 def mode_of(config: Any) -> FloatMode:
@@ -108,9 +108,9 @@ def rounded(line: Line, formats: list[str], config: Any) -> Scalar:
 def positive_part(fmt: Float, word: int) -> int:
     """`word` if greater than 0, NaN if NaN, else +0; no flush (B2's var)."""
     number = softfloat.unpack(fmt, word)
-    if number.kind is Kind.NAN:
+    if number.kind is NumberKind.NAN:
         return fmt.nan_bits
-    if number.sign or (number.kind is Kind.FINITE and not number.significand):
+    if number.sign or (number.kind is NumberKind.FINITE and not number.significand):
         return 0
     return word
 

@@ -14,7 +14,7 @@ from bitrow.errors import BitrowError
 from bitrow.formats import FP16, Float
 from bitrow.oracle import fp32, softfloat
 from bitrow.oracle.arrays import Words
-from bitrow.oracle.softfloat import Kind
+from bitrow.oracle.softfloat import NumberKind
 
 _BINARY64 = Float(11, 52)
 _ROWS = "tree over w of adjacent pairs padded with +0, then rows one after another, n outer, h inner"
@@ -161,7 +161,7 @@ def fold(
     columns = zip(gamma.tolist(), beta.tolist(), mean.tolist(), var.tolist(), strict=True)
     folded = [_fold_channel(g, offset, mu, v, int(eps)) for g, offset, mu, v in columns]
     for channel, words in enumerate(folded):
-        if any(softfloat.unpack(FP16, word).kind is not Kind.FINITE for word in words):
+        if any(softfloat.unpack(FP16, word).kind is not NumberKind.FINITE for word in words):
             found = ", ".join(f"{word:04x}" for word in words)
             raise BitrowError(f"{layer}: found a, b = {found} in channel {channel}, expected a finite fold")
     return {

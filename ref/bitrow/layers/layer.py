@@ -15,12 +15,10 @@ import jax.numpy as jnp
 from jax import Array
 
 from bitrow.layers.frozen import zero_cotangent
-from bitrow.layers.rows import Rows
-from bitrow.layers.twin import Twin
+from bitrow.layers.rows import Config, Rows
+from bitrow.layers.twin import LayerParams, Twin
 from bitrow.ops.tap import Tap, no_tap
 
-Config = Any
-Params = Any
 Saved = Any
 
 
@@ -31,7 +29,7 @@ class Upstream(NamedTuple):
     input, `first_image` the place of the first image in the whole batch (SPEC.md Q3).
     """
 
-    params: Params
+    params: LayerParams
     saved: Saved
     dy: Array
     shape: tuple[int, int, int]
@@ -61,26 +59,26 @@ class Layer:
     parameters' values that the contract does not allow, beginning with where they are. `twin` is the layer on the host.
     """
 
-    forward: Callable[[Config, Params, list[Array], Tap], tuple[Array, Saved]]
+    forward: Callable[[Config, LayerParams, list[Array], Tap], tuple[Array, Saved]]
     backward: Callable[[Config, Upstream], Gradients]
     rows: Rows
     params: Callable[[Config], type | None] = _none
     trains: Callable[[Config], bool] = lambda config: False
     flat: bool = False
-    check: Callable[[str, Config, Params], None] = lambda where, config, params: None
+    check: Callable[[str, Config, LayerParams], None] = lambda where, config, params: None
     twin: Twin = Twin()
 
-    def apply(self, config: Config, params: Params, *inputs: Array) -> Array:
+    def apply(self, config: Config, params: LayerParams, *inputs: Array) -> Array:
         """The result of `forward`, differentiable in its inputs by `backward`; the parameters are frozen."""
         return _apply(self, config, params, *inputs)
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(0, 1))
-def _apply(layer: Layer, config: Config, params: Params, *inputs: Array) -> Array:
+def _apply(layer: Layer, config: Config, params: LayerParams, *inputs: Array) -> Array:
     return layer.forward(config, params, list(inputs), no_tap)[0]
 
 
-def _apply_forward(layer: Layer, config: Config, params: Params, *inputs: Array) -> tuple[Array, Any]:
+def _apply_forward(layer: Layer, config: Config, params: LayerParams, *inputs: Array) -> tuple[Array, Any]:
     y, saved = layer.forward(config, params, list(inputs), no_tap)
     return y, (params, saved, jnp.zeros((0, *inputs[0].shape[1:])))  # residuals must be arrays: a shape, no elements
 

@@ -16,12 +16,12 @@ from jaxtyping import Float32
 
 from bitrow.config import LayerConfig, Shape
 from bitrow.errors import BitrowError
+from bitrow.layers.rows import Config
 from bitrow.splitmix import Draw
 
 EPS = 2.0**-10  # about the usual 1e-3, and exact in FP16
 
-Config = Any
-Params = Any
+LayerParams = Any  # a NamedTuple of arrays, which the layer's module declares
 
 
 class Weights(NamedTuple):
@@ -94,7 +94,7 @@ def _no_forward(config: LayerConfig, layer: FloatLayer, inputs: list[Array]) -> 
     raise BitrowError(f"{config.label}: found no float32 twin, expected one")
 
 
-def _no_params(config: LayerConfig, *given: Any) -> Params:
+def _no_params(config: LayerConfig, *given: Any) -> LayerParams:
     raise BitrowError(f"{config.label}: found no way to its parameters, expected one")
 
 
@@ -112,9 +112,9 @@ class Twin:
 
     forward: Callable[[Config, FloatLayer, list[Array]], tuple[Array, Any]] = _no_forward
     initialize: Callable[[Config, Site, np.random.Generator], FloatLayer] = lambda config, site, rng: FloatLayer()
-    fits: Callable[[Params], bool] = lambda params: True
-    calibrate: Callable[[Config, Site, FloatLayer, Calibration], Params] = _no_params
-    draw: Callable[[Config, Site, float, Draw], Params] = _no_params
+    fits: Callable[[LayerParams], bool] = lambda params: True
+    calibrate: Callable[[Config, Site, FloatLayer, Calibration], LayerParams] = _no_params
+    draw: Callable[[Config, Site, float, Draw], LayerParams] = _no_params
     normalizes: bool = False
     moment: Callable[[Config, Site], float] = lambda config, site: site.moments[0]
     gradient: Callable[[Config, Site, float], float] = lambda config, site, dy: dy

@@ -16,7 +16,7 @@ from bitrow.ops.dtypes import Sum
 from bitrow.ops.softfloat import bits_float32, float32_bits, is_nan
 from bitrow.ops.tap import Tap, no_tap
 
-Add = Callable[[Array, Array], Array]
+Adder = Callable[[Array, Array], Array]
 _UNROLLED = 8  # terms of a running sum that need no loop
 
 
@@ -34,7 +34,7 @@ def canonical_fp32(x: Float32[Array, "*s"]) -> Float32[Array, "*s"]:
     return bits_float32(jnp.where(is_nan(word, FP32), jnp.uint32(FP32.nan_bits), word))
 
 
-def adder(fmt: Float, mode: FloatMode) -> Add:
+def adder(fmt: Float, mode: FloatMode) -> Adder:
     """Addition in the accumulator format: float32 arrays for FP32, float16 arrays for FP16 under `mode`."""
     if fmt == FP16:
         return lambda a, b: fp16.add(a, b, mode)
@@ -46,7 +46,7 @@ def opaque(zeros: Array) -> Array:
     return lax.optimization_barrier(zeros)
 
 
-def tree(x: Sum[Array, "..."], axis: int, add: Add, tap: Tap = no_tap, name: str = "sum") -> Array:
+def tree(x: Sum[Array, "..."], axis: int, add: Adder, tap: Tap = no_tap, name: str = "sum") -> Array:
     """Pairwise tree over `axis`, padded with +0 to a power of two; the axis is dropped (SPEC.md B2).
 
     Taps NAME_level1, NAME_level2, ... keep the halved axis in place (SPEC.md T2).
@@ -67,7 +67,7 @@ def tree(x: Sum[Array, "..."], axis: int, add: Add, tap: Tap = no_tap, name: str
     return lax.squeeze(x, (axis,))
 
 
-def running(rows: Sum[Array, "rows ..."], add: Add, tap: Tap = no_tap, name: str = "sum") -> Array:
+def running(rows: Sum[Array, "rows ..."], add: Adder, tap: Tap = no_tap, name: str = "sum") -> Array:
     """Sum over the first axis, one after another from +0 (SPEC.md B2). Taps NAME_running, all running values."""
     if tap is no_tap and rows.shape[0] <= _UNROLLED:
         total = jnp.broadcast_to(opaque(jnp.zeros((), rows.dtype)), rows.shape[1:])

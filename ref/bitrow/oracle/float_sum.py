@@ -6,13 +6,13 @@ from collections.abc import Sequence
 
 from bitrow.formats import FP32, FloatMode
 from bitrow.oracle import fp16, fp32, softfloat
-from bitrow.oracle.softfloat import Kind
+from bitrow.oracle.softfloat import NumberKind
 
 
 def running_sum(words: Sequence[int | None], codes: Sequence[int], mode: FloatMode) -> list[int]:
     """FP32 sum of FP16 words times codes after each term, from +0; None terms are skipped (C3, F9)."""
     numbers = [None if word is None else fp16.read(word, mode) for word in words]
-    if any(number is not None and number.kind is not Kind.FINITE for number in numbers):
+    if any(number is not None and number.kind is not NumberKind.FINITE for number in numbers):
         return _special_sum(words, codes, mode)
     total, bits, result = 0, 0, []
     for number, code in zip(numbers, codes, strict=True):

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Sequence
 from bitrow.errors import BitrowError
 from bitrow.formats import AccOverflow, Accumulator, Fxp
 from bitrow.oracle import fp16
-from bitrow.oracle.softfloat import Kind, Number
+from bitrow.oracle.softfloat import Number, NumberKind
 
 
 def _clip(value: int, low: int, high: int) -> int:
@@ -34,9 +34,9 @@ def _rint(x: Number) -> int:
 @functools.lru_cache(maxsize=1 << 17)
 def _code_and_mask(t: int, low: int, high: int) -> tuple[int, int]:
     number = fp16.read(t)
-    if number.kind is Kind.NAN:
+    if number.kind is NumberKind.NAN:
         return _clip(0, low, high), 0
-    if number.kind is Kind.INFINITE:
+    if number.kind is NumberKind.INFINITE:
         return (low if number.sign else high), 0
     nearest = _rint(number)
     return _clip(nearest, low, high), int(low <= nearest <= high)
@@ -55,7 +55,7 @@ def mask(t: int, fmt: Fxp) -> int:
 def drawn_code(t: int, word: int, fmt: Fxp) -> int:
     """The code of FP16 `t` by adding a 16-bit word before the floor (Q3)."""
     number = fp16.read(t)
-    if number.kind is not Kind.FINITE:
+    if number.kind is not NumberKind.FINITE:
         return code(t, fmt)
     # An FP16 number is a multiple of 2^-24, and word / 65536 is one, too.
     scaled = number.significand << (number.exponent + 24)

@@ -20,7 +20,7 @@ NEAREST = FloatMode()
 _GUARD_BITS = 3  # beyond the significand: half an ulp, and two places so that a sticky bit stays below it
 
 
-class Kind(enum.Enum):
+class NumberKind(enum.Enum):
     """What a bit pattern stands for."""
 
     FINITE = "finite"
@@ -31,13 +31,13 @@ class Kind(enum.Enum):
 class Number(NamedTuple):
     """`(-1)^sign * significand * 2^exponent`, exactly; for an infinity only `sign` counts."""
 
-    kind: Kind
+    kind: NumberKind
     sign: int
     significand: int = 0
     exponent: int = 0
 
 
-NAN = Number(Kind.NAN, 0)
+NAN = Number(NumberKind.NAN, 0)
 
 
 class _Limits(NamedTuple):
@@ -61,17 +61,17 @@ def unpack(fmt: Float, bits: int, flush: bool = False) -> Number:
     sign = int(bits & limits.sign != 0)
     magnitude = bits & (limits.sign - 1)
     if magnitude >= limits.infinity:
-        return Number(Kind.INFINITE, sign) if magnitude == limits.infinity else NAN
+        return Number(NumberKind.INFINITE, sign) if magnitude == limits.infinity else NAN
     field = magnitude >> limits.fraction
     if not field:
-        return Number(Kind.FINITE, sign, 0 if flush else magnitude, limits.least)
+        return Number(NumberKind.FINITE, sign, 0 if flush else magnitude, limits.least)
     hidden = 1 << limits.fraction
-    return Number(Kind.FINITE, sign, magnitude & (hidden - 1) | hidden, limits.least + field - 1)
+    return Number(NumberKind.FINITE, sign, magnitude & (hidden - 1) | hidden, limits.least + field - 1)
 
 
 def integer(value: int) -> Number:
     """An integer as a number; 0 is +0."""
-    return Number(Kind.FINITE, int(value < 0), abs(value), 0)
+    return Number(NumberKind.FINITE, int(value < 0), abs(value), 0)
 
 
 def exact(number: Number) -> Fraction:
@@ -80,7 +80,7 @@ def exact(number: Number) -> Fraction:
     Raises:
         ValueError: an infinity or a NaN.
     """
-    if number.kind is not Kind.FINITE:
+    if number.kind is not NumberKind.FINITE:
         raise ValueError(f"exact value: found {number.kind.value}, expected a finite number")
     value = Fraction(number.significand) * Fraction(2) ** number.exponent
     return -value if number.sign else value
@@ -158,21 +158,21 @@ def _infinity(fmt: Float, sign: int) -> int:
 
 def round_number(fmt: Float, x: Number, mode: FloatMode = NEAREST) -> int:
     """A conversion: `x` rounded once to `fmt` (F4, F10)."""
-    if x.kind is Kind.NAN:
+    if x.kind is NumberKind.NAN:
         return fmt.nan_bits
-    if x.kind is Kind.INFINITE:
+    if x.kind is NumberKind.INFINITE:
         return _infinity(fmt, x.sign)
     return round_to(fmt, x.sign, x.significand, x.exponent, mode)
 
 
 def add(fmt: Float, x: Number, y: Number, mode: FloatMode = NEAREST) -> int:
     """`x + y` rounded once to `fmt` (F2, F3, F4)."""
-    if x.kind is not Kind.FINITE or y.kind is not Kind.FINITE:
-        if x.kind is Kind.NAN or y.kind is Kind.NAN:
+    if x.kind is not NumberKind.FINITE or y.kind is not NumberKind.FINITE:
+        if x.kind is NumberKind.NAN or y.kind is NumberKind.NAN:
             return fmt.nan_bits
         if x.kind is y.kind and x.sign != y.sign:
             return fmt.nan_bits
-        return _infinity(fmt, x.sign if x.kind is Kind.INFINITE else y.sign)
+        return _infinity(fmt, x.sign if x.kind is NumberKind.INFINITE else y.sign)
     exponent = min(x.exponent, y.exponent)
     total = x.significand << (x.exponent - exponent)
     other = y.significand << (y.exponent - exponent)
@@ -187,14 +187,14 @@ def add(fmt: Float, x: Number, y: Number, mode: FloatMode = NEAREST) -> int:
 
 def exact_product(x: Number, y: Number) -> Number:
     """`x * y`, not rounded; infinity times zero is NaN (F4)."""
-    if x.kind is Kind.NAN or y.kind is Kind.NAN:
+    if x.kind is NumberKind.NAN or y.kind is NumberKind.NAN:
         return NAN
-    if x.kind is Kind.FINITE and y.kind is Kind.FINITE:
-        return Number(Kind.FINITE, x.sign ^ y.sign, x.significand * y.significand, x.exponent + y.exponent)
-    finite = x if x.kind is Kind.FINITE else y
-    if finite.kind is Kind.FINITE and not finite.significand:
+    if x.kind is NumberKind.FINITE and y.kind is NumberKind.FINITE:
+        return Number(NumberKind.FINITE, x.sign ^ y.sign, x.significand * y.significand, x.exponent + y.exponent)
+    finite = x if x.kind is NumberKind.FINITE else y
+    if finite.kind is NumberKind.FINITE and not finite.significand:
         return NAN
-    return Number(Kind.INFINITE, x.sign ^ y.sign)
+    return Number(NumberKind.INFINITE, x.sign ^ y.sign)
 
 
 def mul(fmt: Float, x: Number, y: Number, mode: FloatMode = NEAREST) -> int:
@@ -210,11 +210,11 @@ def fma(fmt: Float, x: Number, y: Number, z: Number, mode: FloatMode = NEAREST) 
 def div(fmt: Float, x: Number, y: Number, mode: FloatMode = NEAREST) -> int:
     """`x / y` rounded once to `fmt`; finite nonzero over zero is an infinity in every mode (F4, F6)."""
     sign = x.sign ^ y.sign
-    if x.kind is Kind.NAN or y.kind is Kind.NAN:
+    if x.kind is NumberKind.NAN or y.kind is NumberKind.NAN:
         return fmt.nan_bits
-    if x.kind is Kind.INFINITE:
-        return fmt.nan_bits if y.kind is Kind.INFINITE else _infinity(fmt, sign)
-    if y.kind is Kind.INFINITE:
+    if x.kind is NumberKind.INFINITE:
+        return fmt.nan_bits if y.kind is NumberKind.INFINITE else _infinity(fmt, sign)
+    if y.kind is NumberKind.INFINITE:
         return round_to(fmt, sign, 0, 0, mode)
     if not y.significand:
         return _infinity(fmt, sign) if x.significand else fmt.nan_bits
@@ -226,9 +226,9 @@ def div(fmt: Float, x: Number, y: Number, mode: FloatMode = NEAREST) -> int:
 
 def sqrt(fmt: Float, x: Number, mode: FloatMode = NEAREST) -> int:
     """The square root of `x` rounded once to `fmt`; -0 gives -0, a negative number NaN (F4)."""
-    if x.kind is Kind.NAN or (x.sign and (x.kind is Kind.INFINITE or x.significand)):
+    if x.kind is NumberKind.NAN or (x.sign and (x.kind is NumberKind.INFINITE or x.significand)):
         return fmt.nan_bits
-    if x.kind is Kind.INFINITE:
+    if x.kind is NumberKind.INFINITE:
         return _infinity(fmt, 0)
     if not x.significand:
         return round_to(fmt, x.sign, 0, 0, mode)

@@ -15,7 +15,7 @@ from bitrow.errors import BitrowError
 from bitrow.graph import Network
 from bitrow.pipeline.cost import Range
 from bitrow.pipeline.machine import DEFAULT_MACHINE, Mac, Machine
-from bitrow.pipeline.policies import Policy, layer_by_layer, row_pipelined_overlap
+from bitrow.pipeline.policies import SchedulePolicy, layer_by_layer, row_pipelined_overlap
 from bitrow.pipeline.report import KB, report
 from bitrow.pipeline.schedule import schedule
 from bitrow.pipeline.work import UNIT
@@ -27,7 +27,7 @@ BANKS = (8, 12, 16, 24, 32, 48, 64)
 
 
 @dataclass(frozen=True)
-class Point:
+class AblationPoint:
     """One run: which experiment (`study`) and setting, and its figures.
 
     `fxp_busy`, `fp_busy`: share of all cycles; `bank_slowdown`: cycles over those of the same machine with ports
@@ -57,7 +57,7 @@ def techniques(
     machine: Machine = DEFAULT_MACHINE,
     images: int = 2,
     input_size: int | None = None,
-) -> Iterator[Point]:
+) -> Iterator[AblationPoint]:
     """All eight combinations for each network: statistics, multipliers, pipeline.
 
     Every combination keeps as many images in flight as the batch has, which batch statistics need.
@@ -74,7 +74,7 @@ def sweep_input_size(
     machine: Machine = DEFAULT_MACHINE,
     images: int = 2,
     sizes: Sequence[int] = SIZES,
-) -> Iterator[Point]:
+) -> Iterator[AblationPoint]:
     """The paper's design over the side of square inputs."""
     _known(networks)
     for name, size in product(networks, sizes):
@@ -87,7 +87,7 @@ def sweep_lanes(
     images: int = 2,
     lanes: Sequence[int] = LANES,
     input_size: int | None = None,
-) -> Iterator[Point]:
+) -> Iterator[AblationPoint]:
     """The paper's design over the number of FXP lanes, all else the same."""
     _known(networks)
     for name, many in product(networks, lanes):
@@ -101,7 +101,7 @@ def sweep_banks(
     images: int = 2,
     banks: Sequence[int] = BANKS,
     input_size: int | None = None,
-) -> Iterator[Point]:
+) -> Iterator[AblationPoint]:
     """The paper's design over the number of banks, all else the same."""
     _known(networks)
     for name, many in product(networks, banks):
@@ -125,15 +125,15 @@ def _point(
     study: str,
     network: Network,
     machine: Machine,
-    policy: Policy | None,
+    policy: SchedulePolicy | None,
     images: int,
     statistics: Statistics = Statistics.FROZEN,
-) -> Point:
+) -> AblationPoint:
     policy = policy or row_pipelined_overlap
     run = schedule(network, machine, policy, images)
     free = schedule(network, machine, policy, images, book_banks=False)
     found = report(run, compare=False)
-    return Point(
+    return AblationPoint(
         study=study,
         network=network.name,
         input_size=network.input_shape[0],
@@ -153,12 +153,12 @@ def _point(
     )
 
 
-def as_rows(points: Sequence[Point]) -> list[dict[str, object]]:
+def as_rows(points: Sequence[AblationPoint]) -> list[dict[str, object]]:
     """Points as plain values, for JSON and CSV."""
     return [asdict(point) for point in points]
 
 
-COLUMNS: tuple[tuple[str, Callable[[Point], str]], ...] = (
+COLUMNS: tuple[tuple[str, Callable[[AblationPoint], str]], ...] = (
     ("study", lambda p: p.study),
     ("network", lambda p: f"{p.network} {p.input_size}"),
     ("batch norm", lambda p: p.batch_norm),
@@ -177,7 +177,7 @@ COLUMNS: tuple[tuple[str, Callable[[Point], str]], ...] = (
 )
 
 
-def markdown(points: Sequence[Point]) -> str:
+def markdown(points: Sequence[AblationPoint]) -> str:
     """Points as a Markdown table."""
     lines = ["| " + " | ".join(name for name, _ in COLUMNS) + " |", "|" + "---|" * len(COLUMNS)]
     lines += ["| " + " | ".join(text(point) for _, text in COLUMNS) + " |" for point in points]

@@ -7,12 +7,12 @@ from typing import Any
 
 from bitrow import figures
 from bitrow.figures import COLOURS
-from bitrow.pipeline.ablate import COLUMNS, Point
+from bitrow.pipeline.ablate import COLUMNS, AblationPoint
 from bitrow.pipeline.charts import WIDTH
 from bitrow.pipeline.html import render
 
 
-def page(points: Sequence[Point]) -> str:
+def page(points: Sequence[AblationPoint]) -> str:
     """Charts and table as one HTML page that needs nothing else.
 
     Raises:
@@ -33,7 +33,7 @@ def page(points: Sequence[Point]) -> str:
     return render("ablations.html", drawn, title=title, studies=studies, header=header, rows=rows)
 
 
-def _technique_charts(points: Sequence[Point]) -> dict[str, Any]:
+def _technique_charts(points: Sequence[AblationPoint]) -> dict[str, Any]:
     """A figure for each network: bars for each combination."""
     return {
         name: _technique_chart([point for point in points if point.network == name])
@@ -41,7 +41,7 @@ def _technique_charts(points: Sequence[Point]) -> dict[str, Any]:
     }
 
 
-def _technique_chart(points: Sequence[Point]) -> Any:
+def _technique_chart(points: Sequence[AblationPoint]) -> Any:
     labels = [f"{p.pipeline}, {p.batch_norm} statistics" for p in points]
     places = {label: place for place, label in enumerate(dict.fromkeys(labels))}
     kinds = list(dict.fromkeys(p.arithmetic for p in points))
@@ -68,7 +68,7 @@ def _technique_chart(points: Sequence[Point]) -> Any:
     return figure
 
 
-def _sweep_chart(study: str, points: Sequence[Point]) -> Any:
+def _sweep_chart(study: str, points: Sequence[AblationPoint]) -> Any:
     field = {"input size": "input_size", "lanes": "fxp_lanes", "banks": "banks"}[study]
     names = list(dict.fromkeys(point.network for point in points))
     settings = sorted({getattr(point, field) for point in points})

@@ -15,7 +15,7 @@ import numpy as np
 
 from bitrow.errors import BitrowError
 from bitrow.pipeline.buffers import Access
-from bitrow.pipeline.flow import Flow, Rows
+from bitrow.pipeline.flow import Flow, LineRows
 from bitrow.pipeline.machine import Machine
 from bitrow.pipeline.rings import SAVED, Ring
 
@@ -23,7 +23,7 @@ SAVED_SPAN = 4
 BALANCE = 0.02
 
 
-class Clash(NamedTuple):
+class RingClash(NamedTuple):
     """Two rows of one ring that a single bank must serve in the same cycles: when, and which bank."""
 
     bank: int
@@ -31,7 +31,7 @@ class Clash(NamedTuple):
     rows: tuple[int, ...]
 
 
-def window_clashes(kernel: int, stride: int, slots: int, banks: int, ports: int = 1) -> tuple[Clash, ...]:
+def window_clashes(kernel: int, stride: int, slots: int, banks: int, ports: int = 1) -> tuple[RingClash, ...]:
     """Clashes of a ring while output row i is made from rows iS to iS+K-1 and the S rows after them arrive.
 
     Empty is a proof: the mapping repeats after `slots` output rows, and all of them are looked at. `slots` 0 is an
@@ -47,7 +47,7 @@ def window_clashes(kernel: int, stride: int, slots: int, banks: int, ports: int 
         for bank in np.unique(where):
             rows = live[where == bank]
             if len(rows) > ports:
-                found.append(Clash(int(bank), i, tuple(rows.tolist())))
+                found.append(RingClash(int(bank), i, tuple(rows.tolist())))
     return tuple(found)
 
 
@@ -117,7 +117,7 @@ def touched_banks(
     return np.stack(columns, axis=1) if columns else np.zeros((0, 0), np.int64)
 
 
-def most_on_a_bank(touched: np.ndarray) -> Rows:
+def most_on_a_bank(touched: np.ndarray) -> LineRows:
     """The largest number of a task's accesses that fall on one bank, at least 1."""
     if touched.shape[1] < 2:
         return np.ones(len(touched), np.int64)

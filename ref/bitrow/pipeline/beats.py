@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from bitrow.pipeline.flow import Column, Flow, Line
+from bitrow.pipeline.flow import Flow, NeedColumn, TaskLine
 from bitrow.pipeline.stages import Phase
 
 
@@ -64,7 +64,7 @@ def _value_beats(flow: Flow) -> list[int]:
     return found
 
 
-def _line_beat(flow: Flow, line: Line, value_beat: list[int]) -> int:
+def _line_beat(flow: Flow, line: TaskLine, value_beat: list[int]) -> int:
     stage = flow.stages[line.stage]
     reads_rows = line.phase is Phase.FORWARD_HEAD and stage.adds_rows
     if reads_rows or line.phase is Phase.BACKWARD_HEAD:
@@ -72,7 +72,7 @@ def _line_beat(flow: Flow, line: Line, value_beat: list[int]) -> int:
     return value_beat[line.stage]
 
 
-def _line_span(flow: Flow, line: Line, value_beat: list[int], fused: bool) -> int:
+def _line_span(flow: Flow, line: TaskLine, value_beat: list[int], fused: bool) -> int:
     stage = flow.stages[line.stage]
     if line.phase is Phase.FORWARD_CHAIN and stage.queued and fused:
         return 0
@@ -81,7 +81,7 @@ def _line_span(flow: Flow, line: Line, value_beat: list[int], fused: bool) -> in
     return _line_beat(flow, line, value_beat)
 
 
-def _ready(column: Column, beat: int, offset: list[int], beats_of: list[int], span: list[int]) -> int:
+def _ready(column: NeedColumn, beat: int, offset: list[int], beats_of: list[int], span: list[int]) -> int:
     """Offset from which no row of a line is earlier than the rows that this column needs."""
     place = column.line
     rows = np.arange(len(column.last))
@@ -90,7 +90,7 @@ def _ready(column: Column, beat: int, offset: list[int], beats_of: list[int], sp
 
 
 def _delay_head(
-    flow: Flow, line: Line, known: list[int], offset: list[int], span: list[int], fused: bool
+    flow: Flow, line: TaskLine, known: list[int], offset: list[int], span: list[int], fused: bool
 ) -> None:
     """Rows wait for a late skip before the head, where they are small, and not behind it."""
     stage = flow.stages[line.stage]

@@ -14,10 +14,10 @@ import numpy as np
 
 from bitrow.config.rows import HALF, Buffer, Phase, RingKind, Take, Window, elements
 from bitrow.graph import Shape
-from bitrow.pipeline.stages import Edge, Site, Stage, gradient_edges, gradient_phase, row_count
-from bitrow.pipeline.takes import SPANS, Rows, taken
+from bitrow.pipeline.stages import Edge, Stage, StageLayer, gradient_edges, gradient_phase, row_count
+from bitrow.pipeline.takes import SPANS, TakenRows, taken
 
-Key = str  # a buffer's name in the network, and its ring's in reports
+BufferKey = str  # a buffer's name in the network, and its ring's in reports
 
 SKIP = Buffer("skip", RingKind.SKIP, HALF, Phase.FORWARD_CHAIN, ((Phase.FORWARD_CHAIN, Take.SAME),))
 LOGITS = Buffer("logits", None, HALF, Phase.FORWARD_CHAIN, ())
@@ -32,7 +32,7 @@ class Held:
     between `margin` zeros; `rows` of them make an image's map. `tap`: the tap of whole tensors that has its rows.
     """
 
-    key: Key
+    key: BufferKey
     buffer: Buffer
     stage: Stage
     node: str
@@ -169,7 +169,7 @@ class Buffers:
         shape, writer = self.stages[edge.producer].out_shape, (stage.index, phase)
         return Held(f"{stage.name}.{name}", buffer, stage, edge.node, writer, edge.producer, shape, edge.index, tap)
 
-    def _declared(self, stage: Stage, place: int, site: Site) -> Iterator[Held]:
+    def _declared(self, stage: Stage, place: int, site: StageLayer) -> Iterator[Held]:
         head = place == 0 and stage.head is not None
         for buffer in site.plan.buffers:
             if self._used(buffer):
@@ -246,7 +246,7 @@ class Buffers:
         return list(found.values())
 
 
-def _access(held: Held, rows: list[Rows], write: bool) -> Access:
+def _access(held: Held, rows: list[TakenRows], write: bool) -> Access:
     found = [[-1 if row is None else row for row in one] for one in rows]
     return Access(held, np.array(found, np.int64), write)
 

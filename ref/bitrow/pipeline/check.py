@@ -17,7 +17,7 @@ from bitrow import network as whole
 from bitrow.errors import BitrowError
 from bitrow.graph import Network
 from bitrow.parameters import Params
-from bitrow.pipeline.buffers import Key
+from bitrow.pipeline.buffers import BufferKey
 from bitrow.pipeline.emulator import Emulator
 from bitrow.pipeline.memory import Order, Store
 from bitrow.pipeline.schedule import Schedule
@@ -36,7 +36,7 @@ def order_of(schedule: Schedule) -> Order:
     return Order(*(np.asarray(column, np.int32) for column in columns))
 
 
-def slots_of(schedule: Schedule) -> dict[Key, int]:
+def slots_of(schedule: Schedule) -> dict[BufferKey, int]:
     """The sizes of the schedule's rings by name; an unbounded ring keeps every row."""
     return {ring.name: slots for ring, slots in zip(schedule.rings, schedule.slots, strict=True) if slots}
 

@@ -151,8 +151,8 @@ def ablate(
     csv_file: Path | None = None,
     html_file: Path | None = None,
     console: Console | None = None,
-    progress: Callable[[ablations.Point], None] | None = None,
-) -> list[ablations.Point]:
+    progress: Callable[[ablations.AblationPoint], None] | None = None,
+) -> list[ablations.AblationPoint]:
     """`bitrow ablate`: run the studies, print the table, write the files; `progress` sees each run.
 
     Raises:
@@ -161,7 +161,7 @@ def ablate(
     if html_file is not None:
         check_installed()
     built = load_machine(machine) if machine else DEFAULT_MACHINE
-    points: list[ablations.Point] = []
+    points: list[ablations.AblationPoint] = []
     for study in studies:
         for point in _study(study, networks, built, images):
             points.append(point)
@@ -176,7 +176,7 @@ def ablate(
     return points
 
 
-def _study(study: str, networks: Sequence[str], machine: Machine, images: int) -> Iterable[ablations.Point]:
+def _study(study: str, networks: Sequence[str], machine: Machine, images: int) -> Iterable[ablations.AblationPoint]:
     match study:
         case "techniques":
             return ablations.techniques(networks, machine, images)
@@ -189,12 +189,12 @@ def _study(study: str, networks: Sequence[str], machine: Machine, images: int) -
     raise BitrowError(f"study: found {study!r}, expected one of {', '.join(STUDIES)}")
 
 
-def _ablation_table(points: Sequence[ablations.Point]) -> Table:
+def _ablation_table(points: Sequence[ablations.AblationPoint]) -> Table:
     columns = [Column(name, name not in ("study", "network")) for name, _ in ablations.COLUMNS]
     return terminal.table("Ablations", columns, ([text(point) for _, text in ablations.COLUMNS] for point in points))
 
 
-def _write_points(points: Sequence[ablations.Point], path: Path) -> None:
+def _write_points(points: Sequence[ablations.AblationPoint], path: Path) -> None:
     rows = []
     for row in ablations.as_rows(points):
         flat: dict[str, object] = {}

@@ -15,7 +15,7 @@ from typing import NamedTuple
 import numpy as np
 
 from bitrow.pipeline import banks as banking
-from bitrow.pipeline.flow import Flow, Line
+from bitrow.pipeline.flow import Flow, TaskLine
 from bitrow.pipeline.machine import Mac, Machine
 from bitrow.pipeline.schedule import Schedule
 from bitrow.pipeline.stages import Phase, Stage
@@ -182,7 +182,7 @@ def _stage_weight_bits(stage: Stage, machine: Machine) -> int:
     return bits * math.prod(stage.head.config.weight_shape(place.size, place.shape) or (0,))
 
 
-def weight_bits(flow: Flow, line: Line, machine: Machine) -> int:
+def weight_bits(flow: Flow, line: TaskLine, machine: Machine) -> int:
     """Bits of the weights that a line's tasks read in an image: all of them for each row that they multiply."""
     stage = flow.stages[line.stage]
     ahead = Phase.FORWARD_HEAD if stage.hands_off else Phase.FORWARD_CHAIN

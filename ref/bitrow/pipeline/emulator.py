@@ -22,9 +22,9 @@ from bitrow.graph import Network, shapes
 from bitrow.layers.table import layer
 from bitrow.network import BatchNormGrad
 from bitrow.parameters import Params, check_params
-from bitrow.pipeline.buffers import Buffers, Key
+from bitrow.pipeline.buffers import BufferKey, Buffers
 from bitrow.pipeline.memory import DTYPES, Order, Store, make_memory
-from bitrow.pipeline.row_task import Geometry, Now, Stores, Task, Weights, at, make_weights, whole
+from bitrow.pipeline.row_task import Geometry, Now, ReadyWeights, RunnableTask, Stores, at, make_weights, whole
 from bitrow.pipeline.row_tasks import build_tasks
 from bitrow.pipeline.stages import Phase, row_count, stages
 from bitrow.pipeline.steps import Columns, make_steps
@@ -60,7 +60,7 @@ class Emulator:
         *,
         images: int = 1,
         lanes: int = 1,
-        slots: Mapping[Key, int] | None = None,
+        slots: Mapping[BufferKey, int] | None = None,
         training: bool = True,
         record: bool = False,
     ) -> None:
@@ -118,7 +118,7 @@ class Emulator:
         return x.reshape(*lead, *self.network.input_shape), dlogits.reshape(*lead, *out)
 
 
-def _run(emulator: Emulator, weights: Weights, x: Array, dlogits: Array, table: Array) -> Emulation:
+def _run(emulator: Emulator, weights: ReadyWeights, x: Array, dlogits: Array, table: Array) -> Emulation:
     geometry, memory, columns = emulator.geometry, emulator.memory, emulator.steps.columns
 
     def now(stores: Stores, step: Array, size: int) -> Now:
@@ -152,7 +152,7 @@ def _run(emulator: Emulator, weights: Weights, x: Array, dlogits: Array, table: 
 
 
 def _branch(
-    emulator: Emulator, task: Task, size: int, now_at: Callable[[Stores, Array, int], Now]
+    emulator: Emulator, task: RunnableTask, size: int, now_at: Callable[[Stores, Array, int], Now]
 ) -> Callable[[Stores, Array], tuple[Array, ...]]:
     """A task's code as a branch of the scan's switch: its rows, by store, as wide as the store."""
     geometry, memory, columns = emulator.geometry, emulator.memory, emulator.steps.columns

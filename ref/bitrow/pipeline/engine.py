@@ -18,7 +18,7 @@ import numpy as np
 UNKNOWN = 1 << 62
 
 
-class Cause:
+class StallCause:
     """Why a unit stood still, in the order in which waiting is charged."""
 
     DATA = "rows not there yet"
@@ -62,7 +62,7 @@ def uncollected() -> Iterator[None]:
             gc.enable()
 
 
-class Job(NamedTuple):
+class Workload(NamedTuple):
     """What the engine runs.
 
     `sequence`: tasks in static order; `unit`, `duration` (cycles, from 1): of each task; `units`: how many. `waits`:
@@ -90,7 +90,7 @@ class Timing(NamedTuple):
     stuck: tuple[int, ...]
 
 
-def run(job: Job) -> Timing:
+def run(job: Workload) -> Timing:
     """Time every task; of several that could start in one cycle, the unit listed first goes first."""
     # One long loop, with ports written out: it runs once for every task, and calls would double its time.
     waits, events, end = _wait_lists(job)
@@ -158,7 +158,7 @@ def run(job: Job) -> Timing:
     return Timing(np.array(start), np.array(end[:count]), tuple(blocked), stuck)
 
 
-def _wait_lists(job: Job) -> tuple[list[list[int]], dict[int, list[tuple[int, int]]], list[int]]:
+def _wait_lists(job: Workload) -> tuple[list[list[int]], dict[int, list[tuple[int, int]]], list[int]]:
     """For each task the tasks or events whose ends it waits for; the events, by the task that they follow with a
     delay; and all ends, known so far as they are a task's own earliest start.
     """
@@ -190,7 +190,7 @@ def _wait_lists(job: Job) -> tuple[list[list[int]], dict[int, list[tuple[int, in
 class _ManyPorts:
     """Banks with several ports: for each bank the cycles at which its ports get free, in order."""
 
-    def __init__(self, job: Job) -> None:
+    def __init__(self, job: Workload) -> None:
         ports = job.ports
         self.free = [[0] * ports for _ in range(job.banks)]
         self.wanted = [[(bank, min(row.count(bank), ports)) for bank in dict.fromkeys(row)] for row in job.touched]

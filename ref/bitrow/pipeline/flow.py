@@ -16,10 +16,10 @@ from bitrow.graph import Network
 from bitrow.pipeline.buffers import Buffers
 from bitrow.pipeline.stages import Phase, Stage, row_count, stages
 
-Rows = np.ndarray  # int64[rows of a line]
+LineRows = np.ndarray  # int64[rows of a line]
 
 
-class Line(NamedTuple):
+class TaskLine(NamedTuple):
     """The tasks of one phase of one stage: `rows` in each image."""
 
     stage: int
@@ -27,12 +27,12 @@ class Line(NamedTuple):
     rows: int
 
 
-class Column(NamedTuple):
+class NeedColumn(NamedTuple):
     """One need of every row of a line: rows `first`..`last` of line `line` (see buffers.Need)."""
 
     line: int
-    first: Rows
-    last: Rows
+    first: LineRows
+    last: LineRows
     edge: int
     whole_batch: bool
     loss: bool
@@ -47,8 +47,8 @@ class Flow:
 
     network: Network
     buffers: Buffers
-    lines: tuple[Line, ...]
-    columns: tuple[tuple[Column, ...], ...]
+    lines: tuple[TaskLine, ...]
+    columns: tuple[tuple[NeedColumn, ...], ...]
 
     @property
     def training(self) -> bool:
@@ -80,14 +80,14 @@ class Flow:
 def dataflow(network: Network, training: bool = True) -> Flow:
     """The row tasks of a network, forward, and with `training` backward."""
     parts = stages(network)
-    lines: list[Line] = []
+    lines: list[TaskLine] = []
     for stage in parts:
         for phase in (Phase.FORWARD_HEAD, Phase.FORWARD_CHAIN):
-            lines.append(Line(stage.index, phase, row_count(stage, phase)))
+            lines.append(TaskLine(stage.index, phase, row_count(stage, phase)))
     if training:
         for stage in reversed(parts):
             for phase in (Phase.BACKWARD_CHAIN, Phase.BACKWARD_HEAD):
-                lines.append(Line(stage.index, phase, row_count(stage, phase)))
+                lines.append(TaskLine(stage.index, phase, row_count(stage, phase)))
     lines = [line for line in lines if line.rows]
     places = {(line.stage, line.phase): place for place, line in enumerate(lines)}
     buffers = Buffers(parts, training)
@@ -95,7 +95,7 @@ def dataflow(network: Network, training: bool = True) -> Flow:
     return Flow(network, buffers, tuple(lines), columns)
 
 
-def _columns(buffers: Buffers, line: Line, places: dict[tuple[int, Phase], int]) -> tuple[Column, ...]:
+def _columns(buffers: Buffers, line: TaskLine, places: dict[tuple[int, Phase], int]) -> tuple[NeedColumn, ...]:
     found = []
     for need_of in buffers.needs(buffers.stages[line.stage], line.phase):
         column = [need_of(row) for row in range(line.rows)]
@@ -103,5 +103,5 @@ def _columns(buffers: Buffers, line: Line, places: dict[tuple[int, Phase], int])
         first = np.array([row.first for row in column], np.int64)
         last = np.array([row.last for row in column], np.int64)
         place = places[need.stage, need.phase]
-        found.append(Column(place, first, last, need.edge, need.whole_batch, need.loss))
+        found.append(NeedColumn(place, first, last, need.edge, need.whole_batch, need.loss))
     return tuple(found)

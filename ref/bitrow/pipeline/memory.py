@@ -16,7 +16,7 @@ from typing import NamedTuple
 import numpy as np
 
 from bitrow.errors import BitrowError
-from bitrow.pipeline.buffers import Access, Buffers, Key
+from bitrow.pipeline.buffers import Access, BufferKey, Buffers
 
 ZERO_SLOT, TRASH_SLOT = 0, 1
 
@@ -67,12 +67,12 @@ class Memory:
     """Regions by key, and the size of the stores. `slots` gives ring sizes; a region it lacks keeps every row."""
 
     images: int
-    slots: Mapping[Key, int]
-    regions: dict[Key, Region] = field(default_factory=dict)
+    slots: Mapping[BufferKey, int]
+    regions: dict[BufferKey, Region] = field(default_factory=dict)
     used: dict[Store, int] = field(default_factory=lambda: dict.fromkeys(Store, 2))
     width: dict[Store, int] = field(default_factory=lambda: dict.fromkeys(Store, 1))
 
-    def add(self, key: Key, store: Store, rows: int, words: int, padding: int = 0) -> None:
+    def add(self, key: BufferKey, store: Store, rows: int, words: int, padding: int = 0) -> None:
         """A region of rows of `words` words, between `padding` words of zeros on either side.
 
         Raises:
@@ -90,7 +90,7 @@ class Memory:
         return sum(self.used[s] * self.width[s] * np.dtype(DTYPES[s]).itemsize for s in Store) * lanes
 
 
-def make_memory(buffers: Buffers, images: int, slots: Mapping[Key, int]) -> Memory:
+def make_memory(buffers: Buffers, images: int, slots: Mapping[BufferKey, int]) -> Memory:
     """A region for every buffer of a network; registers have the same for all images.
 
     Raises:
@@ -104,7 +104,7 @@ def make_memory(buffers: Buffers, images: int, slots: Mapping[Key, int]) -> Memo
     return memory
 
 
-class Program(NamedTuple):
+class TaskProgram(NamedTuple):
     """What one kind of task touches in each of its `rows`."""
 
     rows: int

@@ -31,14 +31,14 @@ def row_lives(found: Schedule, ring: Ring) -> Lives:
     return Lives(born, dies)
 
 
-class Curve(NamedTuple):
+class OccupancyCurve(NamedTuple):
     """A count over time: `value[k]` from `time[k]` until `time[k + 1]`."""
 
     time: np.ndarray
     value: np.ndarray
 
 
-def curve(born: np.ndarray, dies: np.ndarray, weight: np.ndarray | int = 1) -> Curve:
+def curve(born: np.ndarray, dies: np.ndarray, weight: np.ndarray | int = 1) -> OccupancyCurve:
     """How much lives at each time; what dies in a cycle makes room for what is born in it."""
     weight = np.broadcast_to(np.asarray(weight), born.shape)
     time = np.concatenate([dies, born])
@@ -46,7 +46,7 @@ def curve(born: np.ndarray, dies: np.ndarray, weight: np.ndarray | int = 1) -> C
     order = np.argsort(time, kind="stable")
     time, value = time[order], np.cumsum(change[order])
     last = np.append(time[1:] != time[:-1], True) if len(time) else np.zeros(0, bool)
-    return Curve(time[last], value[last])
+    return OccupancyCurve(time[last], value[last])
 
 
 def peak(born: np.ndarray, dies: np.ndarray, weight: np.ndarray | int = 1) -> int:

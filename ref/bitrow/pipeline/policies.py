@@ -1,8 +1,8 @@
 """Scheduling policies: the static order of row tasks, and which unit runs each.
 
-A policy is a function from a `Grid` of tasks to a `Plan`; `schedule` takes any. The row-pipelined ones order tasks as
-the balanced pipeline (beats.py) would start them, later stages first at the same beat. Then every row's needs, and
-every reader that must free a slot, come earlier in the order, so no order can deadlock rings of K slots or more.
+A policy is a function from a `Grid` of tasks to a `SchedulePlan`; `schedule` takes any. The row-pipelined ones order
+tasks as the balanced pipeline (beats.py) would start them, later stages first at the same beat. Then every row's needs,
+and every reader that must free a slot, come earlier in the order, so no order can deadlock rings of K slots or more.
 Standard library and numpy.
 """
 
@@ -39,7 +39,7 @@ class Grid:
         return [unit_kind(parts[line.stage], line.phase, self.machine) for line in self.flow.lines]
 
 
-class Plan(NamedTuple):
+class SchedulePlan(NamedTuple):
     """What a policy decides.
 
     `sequence`: all tasks in static order; each unit runs its own in this order. `unit`: each task's. `units`: their
@@ -57,7 +57,7 @@ class Plan(NamedTuple):
     kinds: tuple[str, ...] = ()
 
 
-Policy = Callable[[Grid], Plan]
+SchedulePolicy = Callable[[Grid], SchedulePlan]
 
 
 def make_grid(flow: Flow, machine: Machine, images: int) -> Grid:
@@ -70,7 +70,7 @@ def make_grid(flow: Flow, machine: Machine, images: int) -> Grid:
     return Grid(flow, machine, images, line, image, row)
 
 
-def layer_by_layer(grid: Grid) -> Plan:
+def layer_by_layer(grid: Grid) -> SchedulePlan:
     """The baseline: a layer's convolution over the whole map, then its chain; one unit works at a time.
 
     Images follow one another through the whole network; behind a barrier all go through each layer together.
@@ -79,27 +79,27 @@ def layer_by_layer(grid: Grid) -> Plan:
     together = np.zeros_like(grid.image) if grid.flow.barrier else grid.image
     sequence = np.lexsort((grid.row, grid.image, grid.line, backward, together))
     unit, units, kinds = _units(grid, overlap=False, own=False)
-    return Plan(sequence, unit, units, whole_maps=True, kinds=kinds)
+    return SchedulePlan(sequence, unit, units, whole_maps=True, kinds=kinds)
 
 
-def row_pipelined(grid: Grid) -> Plan:
+def row_pipelined(grid: Grid) -> SchedulePlan:
     """Rows flow through all layers; FXP and FP array take turns."""
     unit, units, kinds = _units(grid, overlap=False, own=not grid.machine.shared)
-    return Plan(balanced_order(grid), unit, units, one_queue=grid.machine.shared, kinds=kinds)
+    return SchedulePlan(balanced_order(grid), unit, units, one_queue=grid.machine.shared, kinds=kinds)
 
 
-def row_pipelined_overlap(grid: Grid) -> Plan:
+def row_pipelined_overlap(grid: Grid) -> SchedulePlan:
     """Rows flow through all layers, FXP and FP array on different rows at once: the paper's."""
     unit, units, kinds = _units(grid, overlap=True, own=not grid.machine.shared)
-    return Plan(balanced_order(grid), unit, units, one_queue=grid.machine.shared, kinds=kinds)
+    return SchedulePlan(balanced_order(grid), unit, units, one_queue=grid.machine.shared, kinds=kinds)
 
 
-POLICIES: dict[str, Policy] = {
+POLICIES: dict[str, SchedulePolicy] = {
     policy.__name__: policy for policy in (layer_by_layer, row_pipelined, row_pipelined_overlap)
 }
 
 
-def policy_named(name: str) -> Policy:
+def policy_named(name: str) -> SchedulePolicy:
     """One of the three policies.
 
     Raises:

@@ -17,7 +17,7 @@ from bitrow.graph import Network
 from bitrow.pipeline.beats import beats
 from bitrow.pipeline.machine import DEFAULT_MACHINE, Machine, RingRule
 from bitrow.pipeline.occupancy import peak_rows
-from bitrow.pipeline.policies import Grid, Plan, balanced_times
+from bitrow.pipeline.policies import Grid, SchedulePlan, balanced_times
 from bitrow.pipeline.rings import SAVED, Ring, RingKind
 from bitrow.pipeline.schedule import Schedule, ring_capacities, schedule
 
@@ -30,13 +30,13 @@ class RingSize(NamedTuple):
     found: int
 
 
-def balanced_units(grid: Grid) -> Plan:
+def balanced_units(grid: Grid) -> SchedulePlan:
     """The policy of the balanced pipeline: a unit for each kind of task of each stage, rows in order."""
     names = tuple(f"{grid.flow.stages[line.stage].name} {line.phase.name}" for line in grid.flow.lines)
-    return Plan(np.arange(len(grid.line)), grid.line, names)
+    return SchedulePlan(np.arange(len(grid.line)), grid.line, names)
 
 
-def _timetable(grid: Grid) -> Plan:
+def _timetable(grid: Grid) -> SchedulePlan:
     return balanced_units(grid)._replace(start=balanced_times(grid, beats(grid.flow, grid.images)))
 
 

@@ -18,19 +18,19 @@ import numpy as np
 from bitrow.config.rows import SAVED, RingKind, Take, Window
 from bitrow.pipeline.beats import Beats
 from bitrow.pipeline.buffers import Held
-from bitrow.pipeline.flow import Flow, Rows
+from bitrow.pipeline.flow import Flow, LineRows
 from bitrow.pipeline.machine import Mac, Machine, RingRule
 from bitrow.pipeline.takes import SPANS
 
-__all__ = ["SAVED", "Capacity", "Reader", "Ring", "RingKind", "build_rings", "lag", "slots"]
+__all__ = ["SAVED", "Capacity", "Ring", "RingKind", "RingReader", "build_rings", "lag", "slots"]
 
 
-class Reader(NamedTuple):
+class RingReader(NamedTuple):
     """A line that reads ring rows `first`..`last` at each of its rows."""
 
     line: int
-    first: Rows
-    last: Rows
+    first: LineRows
+    last: LineRows
 
 
 class Pattern(NamedTuple):
@@ -75,12 +75,12 @@ class Ring:
     held: Held
     kind: RingKind
     writer: int
-    readers: tuple[Reader, ...]
+    readers: tuple[RingReader, ...]
     rows: int
     row_bits: int
     pattern: Pattern
-    last_line: Rows
-    last_row: Rows
+    last_line: LineRows
+    last_row: LineRows
 
     @property
     def name(self) -> str:
@@ -117,7 +117,7 @@ class Ring:
         return self.kind is not RingKind.HANDOFF
 
 
-def _last_readers(readers: list[Reader], rows: int) -> tuple[Rows, Rows]:
+def _last_readers(readers: list[RingReader], rows: int) -> tuple[LineRows, LineRows]:
     """Rows leave a ring in order: one that no window reads leaves with the window before it."""
     line, row = np.full(rows, -1), np.zeros(rows, np.int64)
     for reader in readers:  # later lines read later: the last one that reads a row frees it
@@ -148,7 +148,7 @@ def _ring(index: int, held: Held, kind: RingKind, flow: Flow, fxp: bool) -> Ring
         line = flow.line(held.reader, phase)
         if line >= 0 and take in SPANS:
             spans = [SPANS[take](held.window, row, rows) for row in range(flow.lines[line].rows)]
-            readers.append(Reader(line, *np.array(spans, np.int64).T))
+            readers.append(RingReader(line, *np.array(spans, np.int64).T))
             if take in _PATTERNS and kind not in SAVED:  # what is saved has whole maps
                 pattern = _PATTERNS[take](held.window)
     row_bits = held.buffer.encoding.row_bits(held.words, fxp)

@@ -14,12 +14,12 @@ from jax import Array, lax
 
 from bitrow.graph import Network
 from bitrow.layers.table import layer
-from bitrow.pipeline.buffers import Buffers, Key
-from bitrow.pipeline.memory import Memory, Program
+from bitrow.pipeline.buffers import BufferKey, Buffers
+from bitrow.pipeline.memory import Memory, TaskProgram
 from bitrow.pipeline.steps import Columns
 
 Stores = tuple[Array, ...]  # by Store
-Weights = dict[str, Any]  # what each layer made of its parameters for its rows
+ReadyWeights = dict[str, Any]  # what each layer made of its parameters for its rows
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ class Geometry:
         return self.buffers.training
 
 
-def make_weights(geometry: Geometry, params: Mapping[str, Any]) -> Weights:
+def make_weights(geometry: Geometry, params: Mapping[str, Any]) -> ReadyWeights:
     """Lay the parameters out once, for any number of rows."""
     return {
         site.node.name: layer(site.node.config).rows.prepare(
@@ -64,7 +64,7 @@ class Now(NamedTuple):
     step: Array
     columns: Columns
     size: int
-    weights: Weights
+    weights: ReadyWeights
     x: Array  # [images, lanes, h, w, c]
     dlogits: Array  # [images, lanes, oh, ow, c]
 
@@ -95,16 +95,16 @@ class Now(NamedTuple):
 class Reads:
     """The rows that a step's tasks take, by buffer: where its program has them."""
 
-    def __init__(self, now: Now, memory: Memory, program: Program, lanes: int) -> None:
+    def __init__(self, now: Now, memory: Memory, program: TaskProgram, lanes: int) -> None:
         self._now, self._memory, self._lanes = now, memory, lanes
-        self._places: dict[Key, range] = {}
+        self._places: dict[BufferKey, range] = {}
         first = 0
         for access in program.reads:
             many = access.rows.shape[1]
             self._places[access.ring.key] = range(first, first + many)
             first += many
 
-    def rows(self, key: Key) -> list[Array]:
+    def rows(self, key: BufferKey) -> list[Array]:
         """The rows of a buffer, each flat `[n, 1, 1, words]`, with the zero columns around it."""
         region, now, size = self._memory.regions[key], self._now, self._now.size
         store, shape, found = now.stores[region.store], (1, self._lanes, region.span), []
@@ -114,18 +114,18 @@ class Reads:
             found.append(words.reshape(size * self._lanes, 1, 1, region.span))
         return found
 
-    def present(self, key: Key) -> list[Array]:
+    def present(self, key: BufferKey) -> list[Array]:
         """Which of the only task's rows are there, and not rows of zeros."""
         assert self._now.size == 1
         present = self._now.step[self._now.columns.present] != 0
         return [present[place] for place in self._places[key]]
 
-    def whole(self, key: Key) -> Array:
+    def whole(self, key: BufferKey) -> Array:
         """All words of a buffer, `[images, rows, words]`."""
         return whole(self._memory, self._now.stores, key)
 
 
-def whole(memory: Memory, stores: Stores, key: Key) -> Array:
+def whole(memory: Memory, stores: Stores, key: BufferKey) -> Array:
     """A region that keeps every row, `[n, rows, words]`: image n is image n // lanes, lane n % lanes."""
     region = memory.regions[key]
     words = stores[region.store][region.base : region.base + region.slots, :, region.lead : region.lead + region.words]
@@ -133,9 +133,9 @@ def whole(memory: Memory, stores: Stores, key: Key) -> Array:
     return images.reshape(-1, region.rows, region.words)
 
 
-class Task(NamedTuple):
+class RunnableTask(NamedTuple):
     """A program, the code that returns the rows which it writes, and whether two such tasks may share a step."""
 
-    program: Program
+    program: TaskProgram
     body: Callable[[Now], list[Array]]
     pairs: bool

@@ -15,13 +15,13 @@ from bitrow.config.rows import Buffer, Phase
 from bitrow.layers import residual
 from bitrow.layers.rows import Rows, RowTask
 from bitrow.layers.table import layer
-from bitrow.pipeline.buffers import Held, Key
-from bitrow.pipeline.memory import Memory, Program
-from bitrow.pipeline.row_task import Geometry, Now, Reads, Task, flat
-from bitrow.pipeline.stages import Site, Stage, gradient_edges, row_count
+from bitrow.pipeline.buffers import BufferKey, Held
+from bitrow.pipeline.memory import Memory, TaskProgram
+from bitrow.pipeline.row_task import Geometry, Now, Reads, RunnableTask, flat
+from bitrow.pipeline.stages import Stage, StageLayer, gradient_edges, row_count
 
 
-def build_tasks(geometry: Geometry, memory: Memory) -> dict[tuple[int, Phase], Task]:
+def build_tasks(geometry: Geometry, memory: Memory) -> dict[tuple[int, Phase], RunnableTask]:
     """The tasks of every stage and phase."""
     return {
         (stage.index, phase): _task(geometry, memory, stage, phase)
@@ -31,17 +31,17 @@ def build_tasks(geometry: Geometry, memory: Memory) -> dict[tuple[int, Phase], T
     }
 
 
-def _task(geometry: Geometry, memory: Memory, stage: Stage, phase: Phase) -> Task:
+def _task(geometry: Geometry, memory: Memory, stage: Stage, phase: Phase) -> RunnableTask:
     accesses = geometry.buffers.accesses(stage, phase)
     reads, writes = (tuple(one for one in accesses if one.write is write) for write in (False, True))
-    program = Program(row_count(stage, phase), reads, writes)
+    program = TaskProgram(row_count(stage, phase), reads, writes)
 
     def body(now: Now) -> list[Array]:
         visit = _Visit(geometry, stage, phase, now, Reads(now, memory, program, geometry.lanes))
         visit.run()
         return [visit.written[access.ring.key] for access in writes]
 
-    return Task(program, body, _pairs(geometry, stage, phase))
+    return RunnableTask(program, body, _pairs(geometry, stage, phase))
 
 
 def _pairs(geometry: Geometry, stage: Stage, phase: Phase) -> bool:
@@ -61,7 +61,7 @@ class _Visit:
     def __init__(self, geometry: Geometry, stage: Stage, phase: Phase, now: Now, reads: Reads) -> None:
         self.geometry, self.buffers, self.stage, self.phase = geometry, geometry.buffers, stage, phase
         self.now, self.reads = now, reads
-        self.written: dict[Key, Array] = {}
+        self.written: dict[BufferKey, Array] = {}
         self.edges = {(edge.node, edge.operand): edge.index for edge in stage.edges}
 
     def run(self) -> None:
@@ -129,7 +129,7 @@ class _Visit:
             found = layer(config).rows.encode(config, ready, z)
             self._keep(reader.plan.inputs, found, {held.buffer.name: held for held in inputs})
 
-    def _operands(self, site: Site, z: Array | None) -> list[Array]:
+    def _operands(self, site: StageLayer, z: Array | None) -> list[Array]:
         """The chain's row so far, and those that come on edges of their own."""
         found = []
         for operand in range(len(site.node.inputs)):

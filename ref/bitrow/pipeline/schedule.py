@@ -19,10 +19,10 @@ from bitrow.errors import BitrowError
 from bitrow.graph import Network, shapes
 from bitrow.pipeline import banks as banking
 from bitrow.pipeline.beats import beats
-from bitrow.pipeline.engine import UNKNOWN, Blocked, Cause, Job, Timing, Wait, run, uncollected
+from bitrow.pipeline.engine import UNKNOWN, Blocked, StallCause, Timing, Wait, Workload, run, uncollected
 from bitrow.pipeline.flow import Flow, dataflow
 from bitrow.pipeline.machine import DEFAULT_MACHINE, Machine
-from bitrow.pipeline.policies import Grid, Plan, Policy, make_grid, row_pipelined_overlap
+from bitrow.pipeline.policies import Grid, SchedulePlan, SchedulePolicy, make_grid, row_pipelined_overlap
 from bitrow.pipeline.rings import SAVED, Capacity, Ring, RingKind, build_rings, slots
 from bitrow.pipeline.stages import Phase
 from bitrow.pipeline.work import compute_cycles, lanes_of, line_work, read_passes
@@ -45,7 +45,7 @@ class Schedule:
     machine: Machine
     policy: str
     images: int
-    plan: Plan
+    plan: SchedulePlan
     grid: Grid
     rings: tuple[Ring, ...]
     slots: tuple[int, ...]
@@ -80,7 +80,7 @@ class Schedule:
 def schedule(
     network: Network,
     machine: Machine = DEFAULT_MACHINE,
-    policy: Policy = row_pipelined_overlap,
+    policy: SchedulePolicy = row_pipelined_overlap,
     images: int = 1,
     *,
     training: bool = True,
@@ -126,7 +126,7 @@ def schedule(
     with uncollected():
         lists = _bank_lists(touched) if ports else []
         units = len(plan.units)
-        job = Job(plan.sequence, plan.unit, duration, units, waits, plan.start, lists, layout.total, ports)
+        job = Workload(plan.sequence, plan.unit, duration, units, waits, plan.start, lists, layout.total, ports)
         timing = run(job)
     if timing.stuck:
         _refuse(grid, rings, waits, timing)
@@ -145,7 +145,9 @@ def _check_rows(network: Network, images: int) -> None:
 
 
 @functools.lru_cache(maxsize=64)
-def allocate(network: Network, machine: Machine, policy: Policy, images: int, training: bool) -> tuple[int, ...]:
+def allocate(
+    network: Network, machine: Machine, policy: SchedulePolicy, images: int, training: bool
+) -> tuple[int, ...]:
     """Bank offsets of all rings, chosen from what runs at the same time when banks have ports enough."""
     ideal = schedule(network, machine, policy, images, training=training, book_banks=False)
     lines = len(ideal.flow.lines)
@@ -157,7 +159,7 @@ def allocate(network: Network, machine: Machine, policy: Policy, images: int, tr
     return banking.best_offsets(ideal.rings, ideal.slots, touches.T @ overlap @ touches, ideal.layout, ideal.cycles)
 
 
-def ring_capacities(grid: Grid, plan: Plan, rings: tuple[Ring, ...]) -> list[int]:
+def ring_capacities(grid: Grid, plan: SchedulePlan, rings: tuple[Ring, ...]) -> list[int]:
     """Slots of every ring under a plan; 0 is unbounded."""
     machine, flow = grid.machine, grid.flow
     if plan.whole_maps:
@@ -174,7 +176,7 @@ def task_ids(grid: Grid, line: int, image: np.ndarray | int, row: np.ndarray | i
     return np.asarray(base + np.asarray(image) * grid.flow.lines[line].rows + row)
 
 
-def _waits(grid: Grid, plan: Plan, rings: tuple[Ring, ...], ring_slots: list[int]) -> tuple[Wait, ...]:
+def _waits(grid: Grid, plan: SchedulePlan, rings: tuple[Ring, ...], ring_slots: list[int]) -> tuple[Wait, ...]:
     found: list[Wait] = []
     images = np.arange(grid.images)[:, None]
     for place, line in enumerate(grid.flow.lines):
@@ -182,11 +184,11 @@ def _waits(grid: Grid, plan: Plan, rings: tuple[Ring, ...], ring_slots: list[int
         for column in grid.flow.columns[place]:
             image = np.full_like(images, grid.images - 1) if column.whole_batch else images
             until = task_ids(grid, column.line, image, column.last).reshape(-1)
-            cause, delay = Cause.DATA, 0
+            cause, delay = StallCause.DATA, 0
             if column.whole_batch:
-                cause, delay = Cause.BARRIER, grid.machine.statistics_latency
+                cause, delay = StallCause.BARRIER, grid.machine.statistics_latency
             if column.loss:
-                cause, delay = Cause.LOSS, grid.machine.loss_latency
+                cause, delay = StallCause.LOSS, grid.machine.loss_latency
             found.append(Wait(cause, -1, mine, until, delay))
     for ring in rings:
         if ring_slots[ring.index] and not (ring.queued and plan.one_queue):
@@ -207,11 +209,12 @@ def _slot_wait(grid: Grid, ring: Ring, capacity: int) -> Wait:
         here = ring.last_line[row] == line
         until[here] = task_ids(grid, int(line), image[here], ring.last_row[row[here]])
     tasks = task_ids(grid, ring.writer, total // ring.rows, total % ring.rows * ring.per)
-    cause = Cause.SAVED if ring.kind in SAVED else Cause.HANDOFF if ring.kind is RingKind.HANDOFF else Cause.RING
+    other = StallCause.HANDOFF if ring.kind is RingKind.HANDOFF else StallCause.RING
+    cause = StallCause.SAVED if ring.kind in SAVED else other
     return Wait(cause, ring.index, tasks, until, 0)
 
 
-def _queue_wait(grid: Grid, plan: Plan) -> Wait:
+def _queue_wait(grid: Grid, plan: SchedulePlan) -> Wait:
     """One queue from FXP to FP array: an FXP row waits until the row that came `handoff_rows` before it has left."""
     flow = grid.flow
     chain = np.full(len(flow.lines), -1)
@@ -222,7 +225,7 @@ def _queue_wait(grid: Grid, plan: Plan) -> Wait:
     first = np.array([int(task_ids(grid, place, 0, 0)) for place in range(len(flow.lines))])
     partner = order - first[grid.line[order]] + first[chain[grid.line[order]]]
     depth = grid.machine.handoff_rows
-    return Wait(Cause.HANDOFF, -1, order[depth:], partner[:-depth], 0)
+    return Wait(StallCause.HANDOFF, -1, order[depth:], partner[:-depth], 0)
 
 
 def _touched(grid: Grid, rings: tuple[Ring, ...], ring_slots: list[int], layout: banking.Layout) -> list[np.ndarray]:
@@ -289,7 +292,7 @@ class _Setup(NamedTuple):
     """What a run is made of, by the names that `Schedule` has for it."""
 
     grid: Grid
-    plan: Plan
+    plan: SchedulePlan
     policy: str
     rings: tuple[Ring, ...]
     slots: tuple[int, ...]

@@ -14,7 +14,7 @@ from typing import NamedTuple
 from bitrow.config.rows import Phase, Place, RingKind, RowPlan, Take, Window
 from bitrow.graph import INPUT, Network, Node, Shape, consumers, shapes
 
-__all__ = ["Edge", "Phase", "Site", "Stage", "Window", "gradient_edges", "gradient_phase", "row_count", "stages"]
+__all__ = ["Edge", "Phase", "Stage", "StageLayer", "Window", "gradient_edges", "gradient_phase", "row_count", "stages"]
 
 NO_HEAD = RowPlan()
 
@@ -38,7 +38,7 @@ class Edge:
     skip: bool
 
 
-class Site(NamedTuple):
+class StageLayer(NamedTuple):
     """A layer in a stage: what it is, where it stands, how it works by rows."""
 
     node: Node
@@ -58,7 +58,7 @@ class Stage:
     index: int
     head: Node | None
     chain: tuple[Node, ...]
-    sites: tuple[Site, ...]  # of head and chain
+    sites: tuple[StageLayer, ...]  # of head and chain
     output: str
     in_shape: Shape
     out_shape: Shape
@@ -129,16 +129,16 @@ def stages(network: Network) -> tuple[Stage, ...]:
     return tuple(found)
 
 
-def _site(node: Node, sizes: dict[str, Shape]) -> Site:
+def _site(node: Node, sizes: dict[str, Shape]) -> StageLayer:
     place = Place(node.size, tuple(sizes[name] for name in node.inputs), sizes[node.name])
-    return Site(node, place, node.config.row_plan(place))
+    return StageLayer(node, place, node.config.row_plan(place))
 
 
-def _groups(network: Network, sites: dict[str, Site]) -> list[list[Site]]:
+def _groups(network: Network, sites: dict[str, StageLayer]) -> list[list[StageLayer]]:
     readers = consumers(network)
     position = {node.name: place for place, node in enumerate(network.nodes)}
-    tail: dict[str, list[Site]] = {}  # the group that ends in a value
-    groups: list[list[Site]] = []
+    tail: dict[str, list[StageLayer]] = {}  # the group that ends in a value
+    groups: list[list[StageLayer]] = []
     for node in network.nodes:
         latest = max(node.inputs, key=lambda name: position.get(name, -1))
         if not sites[node.name].plan.head and len(readers[latest]) == 1 and latest in tail:
@@ -151,7 +151,7 @@ def _groups(network: Network, sites: dict[str, Site]) -> list[list[Site]]:
     return groups
 
 
-def _edges(group: list[Site], maker: dict[str, int], position: dict[str, int], first: int) -> tuple[Edge, ...]:
+def _edges(group: list[StageLayer], maker: dict[str, int], position: dict[str, int], first: int) -> tuple[Edge, ...]:
     found: list[Edge] = []
     inside = {site.node.name for site in group}
     index = maker[group[-1].node.name]

@@ -6,11 +6,11 @@ from typing import NamedTuple
 
 import numpy as np
 
-from bitrow.pipeline.engine import Cause
+from bitrow.pipeline.engine import StallCause
 from bitrow.pipeline.schedule import Schedule
 from bitrow.pipeline.stages import Phase
 
-CAUSES = tuple(value for name, value in vars(Cause).items() if name.isupper())
+CAUSES = tuple(value for name, value in vars(StallCause).items() if name.isupper())
 
 
 class Idle(NamedTuple):
@@ -29,7 +29,7 @@ def unit_kinds(found: Schedule) -> tuple[str, ...]:
 def idle(found: Schedule) -> Idle:
     """Every idle cycle between a unit's first possible and its last task, by cause.
 
-    Causes are charged one after another, in `Cause`'s order: each has what it adds to those before it. What then
+    Causes are charged one after another, in `StallCause`'s order: each has what it adds to those before it. What then
     remains is a bank's doing.
     """
     until = {cause: np.zeros(len(found), np.int64) for cause in CAUSES}
@@ -39,9 +39,9 @@ def idle(found: Schedule) -> Idle:
     before = _previous_end(found)
     places, causes, cycles = [], [], []
     for number, cause in enumerate(CAUSES):
-        limit = found.start if cause == Cause.BANK else np.minimum(until[cause], found.start)
+        limit = found.start if cause == StallCause.BANK else np.minimum(until[cause], found.start)
         waited = np.maximum(limit - before, 0)
-        if cause == Cause.DONE:
+        if cause == StallCause.DONE:
             continue
         places.append(np.flatnonzero(waited))
         causes.append(np.full(len(places[-1]), number))
@@ -59,7 +59,7 @@ def _previous_end(found: Schedule) -> np.ndarray:
 
 
 def stall_table(found: Schedule) -> dict[str, dict[str, int]]:
-    """Idle cycles by kind of unit and cause; `Cause.DONE` counts from a unit's last task to the end."""
+    """Idle cycles by kind of unit and cause; `StallCause.DONE` counts from a unit's last task to the end."""
     kinds = unit_kinds(found)
     table = {kind: dict.fromkeys(CAUSES, 0) for kind in dict.fromkeys(kinds)}
     gaps = idle(found)
@@ -68,11 +68,11 @@ def stall_table(found: Schedule) -> dict[str, dict[str, int]]:
         for number, cause in enumerate(CAUSES):
             table[kind][cause] += int(gaps.cycles[mine & (gaps.cause == number)].sum())
         last = found.end[found.unit == unit].max(initial=0)
-        table[kind][Cause.DONE] += found.cycles - int(last)
+        table[kind][StallCause.DONE] += found.cycles - int(last)
     return table
 
 
-class Clash(NamedTuple):
+class BankConflict(NamedTuple):
     """A task that a bank made wait: where, and from when to when."""
 
     bank: int
@@ -97,7 +97,7 @@ class Conflicts(NamedTuple):
     by_bank: dict[int, int]
     own_cycles: int
     proved: bool
-    first: Clash | None
+    first: BankConflict | None
 
     def __str__(self) -> str:
         if self.proved:
@@ -117,7 +117,7 @@ def conflicts(found: Schedule) -> Conflicts:
     return Conflicts(tasks, sum(by_bank.values()), dict(sorted(by_bank.items())), own, proved, _first(found))
 
 
-def _first(found: Schedule) -> Clash | None:
+def _first(found: Schedule) -> BankConflict | None:
     if not found.blocked:
         return None
     block = min(found.blocked, key=lambda one: (one.since, one.task))
@@ -125,7 +125,7 @@ def _first(found: Schedule) -> Clash | None:
     stage = found.flow.stages[int(found.stage[place])].name
     phase = Phase(int(found.phase[place])).name.lower()
     where = int(found.image[place]), int(found.row[place])
-    return Clash(block.bank, block.since, block.until, stage, phase, *where)
+    return BankConflict(block.bank, block.since, block.until, stage, phase, *where)
 
 
 def utilization(found: Schedule, kind: str, bins: int = 1) -> np.ndarray:

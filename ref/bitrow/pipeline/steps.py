@@ -16,10 +16,10 @@ from typing import NamedTuple
 import numpy as np
 
 from bitrow.errors import BitrowError
-from bitrow.pipeline.memory import TRASH_SLOT, ZERO_SLOT, Memory, Order, Program, Store
+from bitrow.pipeline.memory import TRASH_SLOT, ZERO_SLOT, Memory, Order, Store, TaskProgram
 from bitrow.pipeline.stages import Phase
 
-Line = tuple[int, Phase]  # the tasks of one phase of one stage
+StagePhase = tuple[int, Phase]  # the tasks of one phase of one stage
 MOST = 2  # tasks in a step
 
 
@@ -56,13 +56,15 @@ class Steps:
 
     table: np.ndarray
     columns: Columns
-    programs: tuple[tuple[Line, int], ...]
+    programs: tuple[tuple[StagePhase, int], ...]
     step: np.ndarray
     member: np.ndarray
     size: np.ndarray
 
 
-def make_steps(memory: Memory, programs: Mapping[Line, Program], order: Order, pairable: Collection[Line]) -> Steps:
+def make_steps(
+    memory: Memory, programs: Mapping[StagePhase, TaskProgram], order: Order, pairable: Collection[StagePhase]
+) -> Steps:
     """Resolve every task's accesses to slots, and pair rows of the lines `pairable`.
 
     Raises:
@@ -99,7 +101,9 @@ def make_steps(memory: Memory, programs: Mapping[Line, Program], order: Order, p
     return Steps(table, columns, tuple(kinds), step, member, size)
 
 
-def _resolve(memory: Memory, programs: Mapping[Line, Program], order: Order) -> tuple[list[Line], list[Touched]]:
+def _resolve(
+    memory: Memory, programs: Mapping[StagePhase, TaskProgram], order: Order
+) -> tuple[list[StagePhase], list[Touched]]:
     lines, touched = [], []
     rows_of = {
         line: [[(memory.regions[one.ring.key], one.rows.tolist()) for one in part] for part in program[1:]]
@@ -118,18 +122,20 @@ def _resolve(memory: Memory, programs: Mapping[Line, Program], order: Order) -> 
     return lines, touched
 
 
-def pair(lines: Sequence[Line], touched: Sequence[Touched], pairable: Collection[Line]) -> list[tuple[int, ...]]:
+def pair(
+    lines: Sequence[StagePhase], touched: Sequence[Touched], pairable: Collection[StagePhase]
+) -> list[tuple[int, ...]]:
     """Tasks by step, in a sequence in which every slot sees its reads and writes as in the order.
 
     Takes pairs as long as there are any, then tasks of lines that have none to wait for, and only then a half. Two
     tasks of a line that write one slot do so in the same place of their programs, so that the later one's row stays.
     """
     before = _before(touched)
-    queues: dict[Line, list[int]] = {}
+    queues: dict[StagePhase, list[int]] = {}
     for task in reversed(range(len(lines))):
         queues.setdefault(lines[task], []).append(task)
     done = bytearray(len(lines))
-    blocked_by: dict[Line, int] = {}  # a task that the line's next pair waits for
+    blocked_by: dict[StagePhase, int] = {}  # a task that the line's next pair waits for
 
     def waits_for(task: int, partner: int = -1) -> int:
         """A task that must be done before, -1 for none."""

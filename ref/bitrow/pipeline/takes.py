@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from bitrow.config.rows import Take, Window
 
-Rows = tuple[int | None, ...]
+TakenRows = tuple[int | None, ...]
 
 
 def window_rows(window: Window, row: int, in_rows: int) -> tuple[int, int]:
@@ -38,7 +38,7 @@ SPANS: dict[Take, Callable[[Window, int, int], tuple[int, int]]] = {
 }
 
 
-def taken(take: Take, window: Window, row: int, rows: int) -> Rows:
+def taken(take: Take, window: Window, row: int, rows: int) -> TakenRows:
     """The rows that the task of `row` takes of a buffer of `rows`, as many for each task; None is a row of zeros."""
     kernel, stride, padding = window
 

@@ -16,9 +16,9 @@ import numpy as np
 
 from bitrow.config.rows import Ops, Phase, elements
 from bitrow.errors import BitrowError
-from bitrow.pipeline.flow import Flow, Line, Rows
+from bitrow.pipeline.flow import Flow, LineRows, TaskLine
 from bitrow.pipeline.machine import Mac, Machine
-from bitrow.pipeline.stages import Site, Stage
+from bitrow.pipeline.stages import Stage, StageLayer
 
 
 class Unit(NamedTuple):
@@ -41,12 +41,12 @@ class Work:
     that only pass.
     """
 
-    macs: Rows
-    outputs: Rows
-    deq: Rows
-    mul: Rows
-    add: Rows
-    moved: Rows
+    macs: LineRows
+    outputs: LineRows
+    deq: LineRows
+    mul: LineRows
+    add: LineRows
+    moved: LineRows
 
 
 def is_fxp(stage: Stage, phase: Phase, machine: Machine) -> bool:
@@ -62,12 +62,12 @@ def unit_kind(stage: Stage, phase: Phase, machine: Machine) -> str:
 
 
 @functools.lru_cache(maxsize=4096)
-def line_work(flow: Flow, line: Line, machine: Machine) -> Work:
+def line_work(flow: Flow, line: TaskLine, machine: Machine) -> Work:
     """Operations of a line's rows."""
     return work_of(flow, line, machine, flow.stages[line.stage].sites)
 
 
-def work_of(flow: Flow, line: Line, machine: Machine, sites: Sequence[Site]) -> Work:
+def work_of(flow: Flow, line: TaskLine, machine: Machine, sites: Sequence[StageLayer]) -> Work:
     """Operations of a line's rows, if only these layers of the stage take part."""
     stage = flow.stages[line.stage]
     columns = flow.columns[flow.line(line.stage, line.phase)]
@@ -157,11 +157,11 @@ def _divide(loads: list[int], lanes: int, where: str) -> list[int]:
     return [max(1, share) for share in shares]
 
 
-def _cycles(count: Rows | int, lanes: int) -> Rows:
+def _cycles(count: LineRows | int, lanes: int) -> LineRows:
     return -(-np.asarray(count) // lanes)
 
 
-def compute_cycles(stage: Stage, line: Line, work: Work, lanes: Lanes, machine: Machine) -> Rows:
+def compute_cycles(stage: Stage, line: TaskLine, work: Work, lanes: Lanes, machine: Machine) -> LineRows:
     """Cycles of each row of a line on its lanes, memory apart: the busiest lanes' and the pipeline's latency.
 
     An FXP lane keeps one accumulator, so a row takes whole passes of as many outputs as there are lanes.
@@ -178,7 +178,7 @@ def compute_cycles(stage: Stage, line: Line, work: Work, lanes: Lanes, machine: 
     return np.maximum(np.maximum(busiest, _cycles(work.moved, lanes.add)), 1) + machine.fp_latency
 
 
-def read_passes(flow: Flow, machine: Machine, place: int) -> Rows:
+def read_passes(flow: Flow, machine: Machine, place: int) -> LineRows:
     """Times that the rows of line `place` go over their input: an FXP array's passes, else once."""
     line = flow.lines[place]
     work = line_work(flow, line, machine)

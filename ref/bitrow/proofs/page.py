@@ -7,7 +7,7 @@ from typing import Any
 
 from bitrow.proofs.markdown import section
 
-Row = Mapping[str, Any]
+PageRow = Mapping[str, Any]
 
 _PAGE = """# Claims
 
@@ -21,18 +21,18 @@ a solver's queries range over, or how many cases were tried.{digests}
 _DIGESTS = "\nA digest is over the digests of a claim's chunks, each over all its words: equal digests, equal results."
 
 
-def verdict(row: Row) -> str:
+def verdict(row: PageRow) -> str:
     """A claim's verdict, with what a search found."""
     return "; ".join([row["verdict"], *row["notes"]])
 
 
-def _claims(rows: Sequence[Row]) -> Iterator[tuple[str, ...]]:
+def _claims(rows: Sequence[PageRow]) -> Iterator[tuple[str, ...]]:
     for row in rows:
         yield (row["claim"], " ".join(row["clauses"]) or "-", row["statement"], row["method"], row["domain"],
                f"{row['cases']:,}", verdict(row), f"{row['seconds']:,.1f}")  # fmt: skip
 
 
-def _methods(rows: Sequence[Row]) -> Iterator[tuple[str, ...]]:
+def _methods(rows: Sequence[PageRow]) -> Iterator[tuple[str, ...]]:
     for method in dict.fromkeys(row["method"] for row in rows):
         mine = [row for row in rows if row["method"] == method]
         cases, seconds = (sum(row[key] for row in mine) for key in ("cases", "seconds"))

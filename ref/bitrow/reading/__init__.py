@@ -19,25 +19,25 @@ VARIABLE = "BITROW_READ_LIMIT"
 MIB = 1 << 20
 
 
-class Kind(NamedTuple):
+class FileKind(NamedTuple):
     """A kind of file: what it is called where something else is found, and the most bytes of it."""
 
     expected: str
     most: int
 
 
-MACHINE = Kind("a TOML file", MIB // 16)
-JSON = Kind("a JSON file", 8 * MIB)
-RECORDS = Kind("a file of records", 8 * MIB)
-STATE = Kind("a result file of bitrow prove", 8 * MIB)
-SOURCE = Kind("a source file", 8 * MIB)
-SYSTEM = Kind("a file of the system", 8 * MIB)
-LISTING = Kind("a listing of XLA", 256 * MIB)
-MODEL = Kind("a model file", 256 * MIB)
-HEX = Kind("a file of hex words", 64 * MIB)
-IMAGE = Kind("an image", 64 * MIB)
-ARCHIVE = Kind("a zip or npz file", 4096 * MIB)
-IDX = Kind("an IDX file", 4096 * MIB)
+MACHINE = FileKind("a TOML file", MIB // 16)
+JSON = FileKind("a JSON file", 8 * MIB)
+RECORDS = FileKind("a file of records", 8 * MIB)
+STATE = FileKind("a result file of bitrow prove", 8 * MIB)
+SOURCE = FileKind("a source file", 8 * MIB)
+SYSTEM = FileKind("a file of the system", 8 * MIB)
+LISTING = FileKind("a listing of XLA", 256 * MIB)
+MODEL = FileKind("a model file", 256 * MIB)
+HEX = FileKind("a file of hex words", 64 * MIB)
+IMAGE = FileKind("an image", 64 * MIB)
+ARCHIVE = FileKind("a zip or npz file", 4096 * MIB)
+IDX = FileKind("an IDX file", 4096 * MIB)
 FOLDED = 256 * MIB  # what a compressed file may always unfold to
 RATIO = 100  # times its own size that it may unfold to beyond that
 
@@ -81,7 +81,9 @@ def check_unfolded(size: int, stored: int, where: str) -> None:
 
 
 @contextlib.contextmanager
-def opened(path: str | Path, kind: Kind, where: str | None = None, most: int | None = None) -> Iterator[BufferedReader]:
+def opened(
+    path: str | Path, kind: FileKind, where: str | None = None, most: int | None = None
+) -> Iterator[BufferedReader]:
     """A regular file of at most `most` bytes (by default the kind's), open to read; `where` names it in errors.
 
     Nothing is waited for: a pipe, a device, a folder is refused at once, also behind a link.
@@ -107,7 +109,7 @@ def opened(path: str | Path, kind: Kind, where: str | None = None, most: int | N
         raise BitrowError(f"{where}: cannot be read: {error.strerror or error}") from None
 
 
-def _check_regular(status: os.stat_result, kind: Kind, where: str) -> None:
+def _check_regular(status: os.stat_result, kind: FileKind, where: str) -> None:
     if not stat.S_ISREG(status.st_mode):
         found = _KINDS.get(stat.S_IFMT(status.st_mode), "no regular file")
         raise BitrowError(f"{where}: found {found}, expected {kind.expected}")
@@ -118,7 +120,7 @@ def size_of(stream: IO[bytes]) -> int:
     return os.fstat(stream.fileno()).st_size
 
 
-def read_bytes(path: str | Path, kind: Kind, where: str | None = None) -> bytes:
+def read_bytes(path: str | Path, kind: FileKind, where: str | None = None) -> bytes:
     """A whole file. Raises: BitrowError as `opened`."""
     with opened(path, kind, where) as stream:
         room = max(size_of(stream), MIB)  # what the system makes up as it is read has no size
@@ -127,7 +129,7 @@ def read_bytes(path: str | Path, kind: Kind, where: str | None = None) -> bytes:
         return content
 
 
-def read_text(path: str | Path, kind: Kind, where: str | None = None) -> str:
+def read_text(path: str | Path, kind: FileKind, where: str | None = None) -> str:
     """A whole file of UTF-8 text, without the mark that some editors put before it.
 
     Raises:

@@ -15,7 +15,7 @@ from typing import IO, Any, BinaryIO, NamedTuple, cast
 import numpy as np
 
 from bitrow.errors import BitrowError
-from bitrow.reading import MIB, Kind, allowed, check_unfolded, opened, size_of
+from bitrow.reading import MIB, FileKind, allowed, check_unfolded, opened, size_of
 
 # whatever zipfile raises on bad bytes
 BROKEN = (zipfile.BadZipFile, zlib.error, struct.error, EOFError, OSError, RuntimeError, ValueError, OverflowError)
@@ -80,7 +80,7 @@ class Zip(NamedTuple):
 
 
 @contextlib.contextmanager
-def opened_zip(path: Path, kind: Kind, where: str, expected: str, most: int | None = None) -> Iterator[Zip]:
+def opened_zip(path: Path, kind: FileKind, where: str, expected: str, most: int | None = None) -> Iterator[Zip]:
     """A zip. Raises: BitrowError as `opened`; not a zip, or a directory of more than 16 MiB."""
     with opened(path, kind, where, most) as stream:
         try:

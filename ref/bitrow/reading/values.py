@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from bitrow.errors import BitrowError
-from bitrow.reading import JSON, MACHINE, Kind, read_bytes, read_text
+from bitrow.reading import JSON, MACHINE, FileKind, read_bytes, read_text
 
 DEPTH = 64
 DIGITS = 40  # characters of a number
@@ -95,7 +95,7 @@ def parse_json(text: str | bytes, where: str, expected: str = "JSON", *, constan
         raise BitrowError(f"{where}: found no JSON ({str(error)[:80]}), expected {expected}") from None
 
 
-def read_json(path: str | Path, where: str | None = None, kind: Kind = JSON, *, constants: bool = False) -> Any:
+def read_json(path: str | Path, where: str | None = None, kind: FileKind = JSON, *, constants: bool = False) -> Any:
     """The value in a JSON file. Raises: BitrowError as `read_bytes` and `parse_json`."""
     name = str(path) if where is None else where
     return parse_json(read_bytes(path, kind, name), name, kind.expected, constants=constants)

@@ -18,13 +18,13 @@ from bitrow.pipeline.cost import ENERGY_PJ, Range, energy_items
 from bitrow.pipeline.machine import DEFAULT_MACHINE, Machine
 from bitrow.pipeline.memory_size import memory_size
 from bitrow.pipeline.schedule import schedule
-from bitrow.transfer.accounting_count import Tally, count, saved
+from bitrow.transfer.accounting_count import ImageCounts, count, saved
 from bitrow.transfer.accounting_reach import reach
 
 _KIB = 8192  # bits
 
 
-class Saved(NamedTuple):
+class SavedMemory(NamedTuple):
     """What a layer or branch keeps for the backward pass of one image: packed `bits`, and `bytes` of a JAX program."""
 
     layer: str
@@ -45,7 +45,7 @@ class Accounting:
     """
 
     policy: str
-    saved: tuple[Saved, ...]
+    saved: tuple[SavedMemory, ...]
     trainable: int
     macs_forward: int
     macs_backward: int
@@ -112,7 +112,7 @@ def account(
     sent = passes.forward.gradient_bits + passes.backward.gradient_bits
     return Accounting(
         policy=policy,
-        saved=tuple(Saved(*item) for item in saved(found)),
+        saved=tuple(SavedMemory(*item) for item in saved(found)),
         trainable=found.count,
         macs_forward=passes.forward.macs,
         macs_backward=passes.backward.macs,
@@ -126,11 +126,11 @@ def account(
     )
 
 
-def _operations(tally: Tally) -> int:
+def _operations(tally: ImageCounts) -> int:
     return tally.counts.flops - 2 * tally.macs
 
 
-def _energy(tally: Tally, machine: Machine, bank_bytes: float) -> Range:
+def _energy(tally: ImageCounts, machine: Machine, bank_bytes: float) -> Range:
     items = energy_items(machine, tally.counts, bank_bytes)
     return Range(sum(item.cost.low for item in items) * 1e-6, sum(item.cost.high for item in items) * 1e-6)
 

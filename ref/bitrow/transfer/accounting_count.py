@@ -16,10 +16,10 @@ from bitrow.graph import INPUT, Node, Shape, describe, shapes
 from bitrow.layers.table import layer
 from bitrow.pipeline import banks as banking
 from bitrow.pipeline.cost import Counts, weight_bits, wide_adds
-from bitrow.pipeline.flow import Flow, Line, dataflow
+from bitrow.pipeline.flow import Flow, TaskLine, dataflow
 from bitrow.pipeline.machine import Machine
 from bitrow.pipeline.rings import Ring, RingKind, build_rings
-from bitrow.pipeline.stages import Phase, Site, Stage
+from bitrow.pipeline.stages import Phase, Stage, StageLayer
 from bitrow.pipeline.work import is_fxp, line_work, read_passes, work_of
 from bitrow.transfer.accounting_reach import Branch, Reach
 
@@ -27,7 +27,7 @@ _FORWARD = (Phase.FORWARD_HEAD, Phase.FORWARD_CHAIN)
 
 
 @dataclass
-class Tally:
+class ImageCounts:
     """Counts of one image, as `pipeline.cost.Counts`, and what the host does: products, and bits it is sent."""
 
     macs: int = 0
@@ -56,13 +56,13 @@ class Tally:
 class Passes:
     """Tallies of the two passes of one image."""
 
-    forward: Tally
-    backward: Tally
+    forward: ImageCounts
+    backward: ImageCounts
 
 
 def count(reach: Reach, machine: Machine) -> Passes:
     """Everything that one image takes."""
-    passes = Passes(Tally(), Tally())
+    passes = Passes(ImageCounts(), ImageCounts())
     flow = dataflow(reach.network, True)
     rings = build_rings(flow, machine)
     for line in flow.lines:
@@ -76,7 +76,7 @@ def count(reach: Reach, machine: Machine) -> Passes:
     return passes
 
 
-def _runs(reach: Reach, flow: Flow, line: Line) -> bool:
+def _runs(reach: Reach, flow: Flow, line: TaskLine) -> bool:
     stage = flow.stages[line.stage]
     if line.phase in _FORWARD:
         return True
@@ -85,7 +85,7 @@ def _runs(reach: Reach, flow: Flow, line: Line) -> bool:
     return stage.head is not None and reach.passes(stage.head)
 
 
-def _count_line(passes: Passes, reach: Reach, flow: Flow, line: Line, machine: Machine) -> None:
+def _count_line(passes: Passes, reach: Reach, flow: Flow, line: TaskLine, machine: Machine) -> None:
     if not _runs(reach, flow, line):
         return
     stage = flow.stages[line.stage]
@@ -100,7 +100,7 @@ def _count_line(passes: Passes, reach: Reach, flow: Flow, line: Line, machine: M
     tally.add(weight_bits=weight_bits(flow, line, machine))
 
 
-def _takes_part(reach: Reach, stage: Stage, site: Site) -> bool:
+def _takes_part(reach: Reach, stage: Stage, site: StageLayer) -> bool:
     """The gradient goes through the layer, or the layer sums it up for parameters of its own (SPEC.md B3)."""
     return reach.passes(site.node) or (stage.barrier and site.plan.head)
 
@@ -173,7 +173,7 @@ def _count_ends(passes: Passes, reach: Reach) -> None:
         passes.backward.add(host_bits=16 * elements)
 
 
-def _count_host(tally: Tally, reach: Reach, node: Node) -> None:
+def _count_host(tally: ImageCounts, reach: Reach, node: Node) -> None:
     """Products of the host's weight gradients, and the bits of the two maps that each is made of.
 
     What a layer's backward pass trains is not among them: those gradients are the accelerator's (SPEC.md B3).

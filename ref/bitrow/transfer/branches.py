@@ -19,19 +19,19 @@ from bitrow.graph import INPUT, Network, Shape, consumers, convolutions, shapes
 from bitrow.layers import residual
 from bitrow.layers.table import layer
 from bitrow.transfer import ordered
-from bitrow.transfer.modules import Layer, Pool, Relu
+from bitrow.transfer.modules import LayerModule, Pool, Relu
 
 LEAST_RANK = 4
 
 
-class Place(NamedTuple):
+class Block(NamedTuple):
     """A block: the value that enters it and the one that leaves it, where a branch goes beside it."""
 
     start: str
     end: str
 
 
-def blocks(network: Network) -> list[Place]:
+def blocks(network: Network) -> list[Block]:
     """The network's blocks in order, but for the one at the input.
 
     A block begins and ends at values through which everything passes, holds at least one convolution, and ends
@@ -50,7 +50,7 @@ def blocks(network: Network) -> list[Place]:
             end = after[1]
         done = order[end]
         if start != INPUT:
-            found.append(Place(start, end))
+            found.append(Block(start, end))
     return found
 
 
@@ -68,7 +68,7 @@ def _cuts(network: Network) -> list[str]:
     return cuts
 
 
-class LiteResidual(Layer):
+class LiteResidual(LayerModule):
     """A branch: 2x2 average pool, pointwise to `rank` channels, ReLU, pointwise to c_out, repeated to the block's size.
 
     It begins as zero: its second weights are. `rank` is a quarter of the input's channels, at least 4.
@@ -108,7 +108,7 @@ def _repeat(x: Array, size: tuple[int, int]) -> Array:
     return jnp.pad(x, ((0, 0), (0, rows % h), (0, columns % w), (0, 0)))
 
 
-class Prompt(Layer):
+class Prompt(LayerModule):
     """A trainable perturbation of the input, the same for every image, added by `fp16_add`; it begins as zero."""
 
     def __init__(self, shape: Shape) -> None:

@@ -36,7 +36,7 @@ FLOAT_SCHEMA, STATE_SCHEMA = "bitrow-float-model", "bitrow-transfer-state"
 _OVERHEAD = 1 << 16  # bytes of a checkpoint beside its arrays, generously
 
 
-class Found(NamedTuple):
+class Checkpoint(NamedTuple):
     """A checkpoint: epochs done, the state after them, their metrics."""
 
     epochs: int
@@ -107,7 +107,7 @@ class Checkpoints:
         finally:
             room.unlink(missing_ok=True)
 
-    def latest(self, like: State) -> Found | None:
+    def latest(self, like: State) -> Checkpoint | None:
         """The last complete checkpoint, None where there is none. `like` has the state's structure.
 
         Of several processes the first one reads it, and every one has it.
@@ -116,7 +116,7 @@ class Checkpoints:
             BitrowError: a checkpoint that cannot be read, of another run, or of arrays of other names, dtypes
                 or shapes.
         """
-        found: list[Found] = []
+        found: list[Checkpoint] = []
 
         def read() -> tuple[int, list[dict[str, Any]]] | None:
             last = self._latest(like)
@@ -128,9 +128,9 @@ class Checkpoints:
         told = processes.agree(read)
         if told is None:
             return None
-        return Found(told[0], _shared(found[0].state if found else like), told[1])
+        return Checkpoint(told[0], _shared(found[0].state if found else like), told[1])
 
-    def _latest(self, like: State) -> Found | None:
+    def _latest(self, like: State) -> Checkpoint | None:
         if not self.folder.is_dir():
             return None
         args = self._orbax.args
@@ -147,7 +147,7 @@ class Checkpoints:
             raise
         except Exception as error:
             raise BitrowError(f"{self.folder}: checkpoint cannot be read: {_reason(error)}") from None
-        return Found(notes["epochs"], _fill(str(self.folder), like, found.state), notes["rows"])
+        return Checkpoint(notes["epochs"], _fill(str(self.folder), like, found.state), notes["rows"])
 
     def _check(self, notes: dict[str, Any]) -> None:
         identity = notes["identity"]

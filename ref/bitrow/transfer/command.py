@@ -13,7 +13,7 @@ from bitrow.errors import BitrowError
 from bitrow.progress import bar
 from bitrow.terminal import Column
 from bitrow.transfer import compare_run, data, processes
-from bitrow.transfer.experiment import CHECKPOINT_SECONDS, Cell, Plan, run
+from bitrow.transfer.experiment import CHECKPOINT_SECONDS, Cell, ExperimentPlan, run
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -37,7 +37,7 @@ def transfer(
     ready: Callable[[], object] = lambda: None,
     **options: object,
 ) -> list[Cell]:
-    """`bitrow transfer`: run the grid that `options` (the fields of `Plan`) describe, print the table, write the files.
+    """`bitrow transfer`: run the grid that `options` (fields of `ExperimentPlan`) describe, print and write results.
 
     `jobs`: runs at a time, by default one for each processor. `checkpoint_seconds`: the least time between two
     checkpoints of a run. `coordinator`, `process_count` and `process`: as `processes.join`; every process runs the
@@ -49,7 +49,7 @@ def transfer(
     if resume and out is None:
         raise BitrowError("--resume: found no --out, expected the folder of the results to continue")
     processes.join(coordinator, process_count, process)
-    plan = Plan(**options)  # type: ignore[arg-type]
+    plan = ExperimentPlan(**options)  # type: ignore[arg-type]
     begun = time.monotonic()
     loaded = _load(spec, input_size, limit)
     total = len(plan.policies) * len(plan.numerics) * plan.seeds
@@ -96,7 +96,7 @@ def compare(
     for name, value in refused.items():
         if value is not None:
             raise BitrowError(f"--compare: found --{name}, expected it without")
-    plan = Plan(**options)  # type: ignore[arg-type]
+    plan = ExperimentPlan(**options)  # type: ignore[arg-type]
     total = len(plan.policies) * plan.seeds * len(compare_run.gradients(plan))
     loaded = _load(spec, input_size, limit)
     with bar("compare", total, quiet) as advance:

@@ -24,10 +24,10 @@ from bitrow.formats import Dequantize
 from bitrow.graph import Network, convolutions
 from bitrow.transfer.augment import augment
 from bitrow.transfer.checkpoint import arrays, digest
-from bitrow.transfer.compare_cause import Cause, Explanation, explain
+from bitrow.transfer.compare_cause import Explanation, RoundingCause, explain
 from bitrow.transfer.modules import Conv
 from bitrow.transfer.network_module import NetworkModule, Parts
-from bitrow.transfer.training import Program, State, Trainer
+from bitrow.transfer.training import EpochProgram, State, Trainer
 
 Maps = dict[str, np.ndarray]
 EXPLAINED = 256  # words whose causes are counted
@@ -165,7 +165,7 @@ def _observed(trainer: Trainer, state: State, epoch: int, index: np.ndarray) -> 
 
 
 @functools.partial(jax.jit, static_argnums=0)
-def _observe(program: Program, state: State, fixed: Any, x: Array, index: Array, seed: Array) -> dict[str, Array]:
+def _observe(program: EpochProgram, state: State, fixed: Any, x: Array, index: Array, seed: Array) -> dict[str, Array]:
     probes, constants = fixed
     how = program.recipe.augmentation
     if how is not None:
@@ -189,7 +189,7 @@ def _difference(
     logits = int((here[output] != there[output]).sum())
     why = [_explained(module, layer, here, there, place) for place in places[:EXPLAINED]]
     causes = Counter(cause for one in why if one is not None for cause in one.causes)
-    tally = tuple((cause.name.lower(), causes[cause]) for cause in Cause if causes[cause])
+    tally = tuple((cause.name.lower(), causes[cause]) for cause in RoundingCause if causes[cause])
     image, *element = places[0]
     simulated, accurate = (int(maps[layer][places[0]]) for maps in (there, here))
     return Difference(

@@ -22,7 +22,7 @@ from bitrow.layers.conv import ConvParams
 from bitrow.oracle import fp16, fp32, fxp, softfloat
 
 
-class Cause(enum.Enum):
+class RoundingCause(enum.Enum):
     """A rounding that moves an element to another word, in order from the simulated word to the bit-accurate one."""
 
     SUM = "float32 rounded the running sum of the scaled products (E3)"
@@ -38,7 +38,7 @@ class Explanation:
     """One element's arithmetic, exact, and what moved it.
 
     `acc` is the register, `total` the exact sum of the codes' products, `terms` how many of them are not zero.
-    `simulated` to `accurate` are the element's FP16 words after undoing each rounding of `Cause` in turn.
+    `simulated` to `accurate` are the element's FP16 words after undoing each rounding of `RoundingCause` in turn.
     """
 
     acc: int
@@ -48,7 +48,7 @@ class Explanation:
     w_scale: Fraction
     scale: Fraction
     words: tuple[int, ...]
-    causes: tuple[Cause, ...]
+    causes: tuple[RoundingCause, ...]
 
     @property
     def exact(self) -> Fraction:
@@ -108,10 +108,12 @@ def explain(
     words = (
         simulated, word(rounded), word(total * sx * sw), word(total * scale), word(acc * scale), finish(deq),
     )  # fmt: skip
-    order = (Cause.SUM, Cause.PRODUCTS, Cause.SCALE, Cause.REGISTER, Cause.TWO_STEP)
+    order = (
+        RoundingCause.SUM, RoundingCause.PRODUCTS, RoundingCause.SCALE, RoundingCause.REGISTER, RoundingCause.TWO_STEP,
+    )  # fmt: skip
     causes = [cause for cause, a, b in zip(order, words, words[1:], strict=False) if a != b]
     if words[-1] != accurate:
-        causes.append(Cause.NONE)
+        causes.append(RoundingCause.NONE)
     terms = sum(map(bool, products))
     return Explanation(acc, total, terms, sx, sw, scale, words, tuple(causes))
 

@@ -13,7 +13,7 @@ from bitrow.files import write_json
 from bitrow.transfer import checkpoint
 from bitrow.transfer.compare import Comparison, compare
 from bitrow.transfer.data import Transfer
-from bitrow.transfer.experiment import Plan, check, make_trainer, pretrained
+from bitrow.transfer.experiment import ExperimentPlan, check, make_trainer, pretrained
 from bitrow.transfer.numerics import Numerics, parse
 
 FILE = "compare.json"
@@ -29,7 +29,7 @@ class Compared(NamedTuple):
 
 
 def run(
-    plan: Plan, data: Transfer, out: Path | None, advance: Callable[[str], None],
+    plan: ExperimentPlan, data: Transfer, out: Path | None, advance: Callable[[str], None],
     ready: Callable[[], object] = lambda: None,
 ) -> list[Compared]:  # fmt: skip
     """Compare the numerics over the plan's epochs; with `out`, write what was found to `compare.json` there.
@@ -46,7 +46,7 @@ def run(
     return results
 
 
-def gradients(plan: Plan) -> list[str]:
+def gradients(plan: ExperimentPlan) -> list[str]:
     """The gradient numerics that the plan's names name, each once.
 
     Raises:
@@ -60,7 +60,7 @@ def gradients(plan: Plan) -> list[str]:
 
 
 def _each(
-    plan: Plan, data: Transfer, advance: Callable[[str], None], ready: Callable[[], object]
+    plan: ExperimentPlan, data: Transfer, advance: Callable[[str], None], ready: Callable[[], object]
 ) -> Iterator[Compared]:
     names = gradients(plan)
     network = check(plan, data, devices=1)

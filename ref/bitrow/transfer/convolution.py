@@ -55,7 +55,7 @@ class ForwardScales(NamedTuple):
     scale: Float16[Array, "..."]
 
 
-class GradientScales(NamedTuple):
+class BackwardScales(NamedTuple):
     """Scales of the backward pass, and the seed of its stochastic rounding; they change between steps only."""
 
     dy_scale: Float16[Array, ""]
@@ -84,7 +84,7 @@ def weight_codes(
 
 
 def conv_params(
-    config: ConvConfig, weight: Array, bias: Array | None, forward: ForwardScales, gradient: GradientScales
+    config: ConvConfig, weight: Array, bias: Array | None, forward: ForwardScales, gradient: BackwardScales
 ) -> ConvParams:
     """The layer's parameters as `layers.conv` reads them."""
     return ConvParams(
@@ -105,7 +105,7 @@ def convolve(
     weight: Float32[Array, "kh kw c_in c_out"],
     bias: Float32[Array, " c_out"] | None,
     forward: ForwardScales,
-    gradient: GradientScales,
+    gradient: BackwardScales,
     probe: Float32[Array, ""],
     x: Float16[Array, "n h w c_in"],
 ) -> Float16[Array, "n oh ow c_out"]:
@@ -143,7 +143,7 @@ class _Saved(NamedTuple):
     weight: Any
     bias: Any
     forward: ForwardScales
-    gradient: GradientScales
+    gradient: BackwardScales
     mask: Bool[Array, "n h w c"] | None  # where the input needs a gradient
     code: Int8[Array, "n h w c"] | None  # where the weights do
     shape: Array  # no elements: the input's rows and columns

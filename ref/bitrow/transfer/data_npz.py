@@ -23,7 +23,7 @@ _PAIRS: tuple[tuple[str, ...], ...] = (
 _CLASSES = "classes"
 
 
-class _Set(NamedTuple):
+class _Archive(NamedTuple):
     path: Path
     arrays: dict[str, np.ndarray]
 
@@ -39,7 +39,7 @@ def read_npz(path: Path) -> Raw:
             shape or type, channels that come first, numbers beyond float32, labels below 0, counts that differ, more
             than 4 GiB, or more than a hundred times what is stored.
     """
-    found = _Set(path, _arrays(path))
+    found = _Archive(path, _arrays(path))
     for names in _PAIRS:
         if names[0] in found.arrays and names[1] in found.arrays:
             break
@@ -85,7 +85,7 @@ def _array(path: Path, archive: Zip, info: zipfile.ZipInfo) -> np.ndarray:
         return read_npy(stream, npy_header(stream, where), where)
 
 
-def _pair(found: _Set, images: str, labels: str) -> tuple[np.ndarray, np.ndarray]:
+def _pair(found: _Archive, images: str, labels: str) -> tuple[np.ndarray, np.ndarray]:
     x, y = found.arrays[images], found.arrays[labels]
     if x.ndim not in (3, 4) or not (x.dtype == np.uint8 or x.dtype.kind == "f") or x.size == 0:
         raise BitrowError(
@@ -117,7 +117,7 @@ def _check_finite(where: str, x: np.ndarray) -> None:
         raise BitrowError(f"{where}: found {largest:.3g}, expected numbers within float32")
 
 
-def _named(found: _Set, labels: np.ndarray) -> tuple[tuple[str, ...], np.ndarray]:
+def _named(found: _Archive, labels: np.ndarray) -> tuple[tuple[str, ...], np.ndarray]:
     names = found.arrays.get(_CLASSES)
     if names is None or labels.dtype.kind == "U":
         return names_of(labels)

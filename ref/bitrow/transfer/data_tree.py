@@ -28,7 +28,7 @@ _TRAIN, _TEST = ("train", "training"), ("test", "testing", "val", "valid", "vali
 _MAX_DEPTH = 6
 _MAX_FILES = 1_000_000
 
-Parts = tuple[str, ...]
+PathParts = tuple[str, ...]
 
 
 class _Stored(NamedTuple):
@@ -42,15 +42,15 @@ class _Tree(NamedTuple):
     """Files by their path below the root, and folders."""
 
     root: str
-    files: dict[Parts, _Stored]
-    folders: set[Parts]
+    files: dict[PathParts, _Stored]
+    folders: set[PathParts]
 
 
 class _Layout(NamedTuple):
     """Class names, and of each image its path, class and whether it is held out (None: the data does not say)."""
 
     classes: tuple[str, ...]
-    images: list[tuple[Parts, int, bool]]
+    images: list[tuple[PathParts, int, bool]]
     has_test: bool
 
 
@@ -60,8 +60,8 @@ def read_folder(path: Path, input_shape: Size | None, choice: Choice) -> Raw:
     Raises:
         BitrowError: naming the file: as `data.load`.
     """
-    files: dict[Parts, _Stored] = {}
-    folders: set[Parts] = set()
+    files: dict[PathParts, _Stored] = {}
+    folders: set[PathParts] = set()
     for parts, entry in _walk(path, ()):
         if entry.is_dir():
             folders.add(parts)
@@ -82,7 +82,7 @@ def read_zip(path: Path, input_shape: Size | None, choice: Choice) -> Raw:
         return _read(_zip_tree(path, archive), input_shape, choice)
 
 
-def _walk(folder: Path, parts: Parts) -> Iterator[tuple[Parts, os.DirEntry[str]]]:
+def _walk(folder: Path, parts: PathParts) -> Iterator[tuple[PathParts, os.DirEntry[str]]]:
     try:
         with os.scandir(folder) as entries:
             found = sorted(entries, key=lambda entry: entry.name)
@@ -113,8 +113,8 @@ def _check_count(root: str, count: int) -> None:
 
 
 def _zip_tree(path: Path, archive: Zip) -> _Tree:
-    files: dict[Parts, _Stored] = {}
-    folders: set[Parts] = set()
+    files: dict[PathParts, _Stored] = {}
+    folders: set[PathParts] = set()
     _check_count(str(path), len(archive.entries))
     archive.check_unfolded(archive.entries)
     for info in archive.entries:
@@ -160,7 +160,7 @@ def _layout(tree: _Tree) -> _Layout:
     images = sorted(parts for parts in tree.files if os.path.splitext(parts[-1])[1].lower() in _SUFFIXES)
     if not images:
         raise BitrowError(f"data {tree.root}: found no images, expected folders CLASS/IMAGE")
-    prefix: Parts = ()
+    prefix: PathParts = ()
     splits = _TRAIN + _TEST
     while (depth := len(prefix)) + 3 <= min(map(len, images)):
         first = {parts[depth] for parts in images}
@@ -178,7 +178,7 @@ def _layout(tree: _Tree) -> _Layout:
     return _labelled(tree, images, above, has_split)
 
 
-def _check_class_folders(tree: _Tree, prefix: Parts, depth: int, images: list[Parts]) -> None:
+def _check_class_folders(tree: _Tree, prefix: PathParts, depth: int, images: list[PathParts]) -> None:
     full = {parts[:-1] for parts in images}
     splits = {parts[:-1] for parts in full}
     for folder in sorted(tree.folders):
@@ -199,7 +199,7 @@ def _check_class_folders(tree: _Tree, prefix: Parts, depth: int, images: list[Pa
             )
 
 
-def _labelled(tree: _Tree, images: list[Parts], above: int, has_split: bool) -> _Layout:
+def _labelled(tree: _Tree, images: list[PathParts], above: int, has_split: bool) -> _Layout:
     held_out = {parts[above] for parts in images} & set(_TEST) if has_split else set()
     # with several held-out parts the test part is the one to report on; the others are left alone
     test = next((name for name in _TEST if name in held_out), None)

@@ -40,7 +40,7 @@ PLAN = "plan.json"
 
 
 @dataclass(frozen=True)
-class Plan:
+class ExperimentPlan:
     """What to run. `width` scales the network's channels; `power_of_two` chooses such scales only.
 
     `model_file`: a float32 safetensors model of the source task in place of pretraining.
@@ -106,11 +106,11 @@ class Cell(NamedTuple):
         return statistics.stdev(self.accuracy) if len(self.accuracy) > 1 else 0.0
 
 
-Advance = Callable[[str], None]
+RunDone = Callable[[str], None]
 
 
 def run(
-    plan: Plan, data: Transfer, out: Path | None, resume: bool, advance: Advance, jobs: int = 1,
+    plan: ExperimentPlan, data: Transfer, out: Path | None, resume: bool, advance: RunDone, jobs: int = 1,
     every: float = CHECKPOINT_SECONDS, ready: Callable[[], object] = lambda: None,
 ) -> list[Cell]:  # fmt: skip
     """Run the grid; `advance` is called with a run's name after it. Without `out` nothing is written.
@@ -152,8 +152,9 @@ class _Grid:
     """The runs of a plan, and what they share."""
 
     def __init__(
-        self, plan: Plan, data: Transfer, out: Path | None, identity: dict[str, Any], advance: Advance, every: float
-    ) -> None:
+        self, plan: ExperimentPlan, data: Transfer, out: Path | None, identity: dict[str, Any], advance: RunDone,
+        every: float,
+    ) -> None:  # fmt: skip
         self.plan, self.data, self.out, self.identity, self.advance = plan, data, out, identity, advance
         self.every = every
         self.network = check(plan, data)
@@ -197,7 +198,7 @@ class _Grid:
         return done
 
 
-def check(plan: Plan, data: Transfer, devices: int | None = None) -> Network:
+def check(plan: ExperimentPlan, data: Transfer, devices: int | None = None) -> Network:
     """The network that the plan trains on the source task; every value of the plan is tried on it.
 
     Raises:
@@ -219,7 +220,7 @@ def check(plan: Plan, data: Transfer, devices: int | None = None) -> Network:
 
 
 def make_trainer(
-    plan: Plan, data: Transfer, found: pretrain.Pretrained, policy: str, numerics: str, seed: int,
+    plan: ExperimentPlan, data: Transfer, found: pretrain.Pretrained, policy: str, numerics: str, seed: int,
     devices: list[jax.Device] | None = None,
 ) -> Trainer:  # fmt: skip
     """The trainer of one run of a plan, of the network that `found` is."""
@@ -230,7 +231,7 @@ def make_trainer(
     return Trainer(module, chosen, plan.recipe(policy, seed, loss_scale, how), data.target.train, devices)
 
 
-def _identity(plan: Plan, data: Transfer) -> dict[str, Any]:
+def _identity(plan: ExperimentPlan, data: Transfer) -> dict[str, Any]:
     """What two runs must share to be one: the plan but for its lists, and the data's bits."""
     total = hashlib.sha256()
     for task in (data.source, data.target):
@@ -270,7 +271,7 @@ def _open(out: Path, identity: dict[str, Any], resume: bool, held: contextlib.Ex
 
 
 def pretrained(
-    plan: Plan, network: Network, data: Transfer, seed: int, model: float_model.FloatModel | None
+    plan: ExperimentPlan, network: Network, data: Transfer, seed: int, model: float_model.FloatModel | None
 ) -> pretrain.Pretrained:
     """The network that a seed's runs begin with, trained from `model` if there is one."""
     how = usual(data.input_shape)
@@ -328,13 +329,12 @@ def _write(out: Path, identity: dict[str, Any], cells: list[Cell]) -> None:
 
 
 def _plot(out: Path, cells: list[Cell]) -> None:
-    from bitrow.transfer.plots import Curve, Point, accuracy_memory, learning_curves
+    from bitrow.transfer.plots import LearningCurve, OutcomePoint, accuracy_memory, learning_curves
 
     curves = []
     for cell in cells:
         loss, right = ([[row[key] for row in run.rows] for run in cell.runs] for key in ("loss", "test_accuracy"))
-        curves.append(Curve(f"{cell.policy} {cell.numerics}", loss, right))
+        curves.append(LearningCurve(f"{cell.policy} {cell.numerics}", loss, right))
     learning_curves(curves, out / "learning_curves.svg")
-    accuracy_memory(
-        [Point(c.policy, c.numerics, c.accuracy, c.cost["saved_kib"]) for c in cells], out / "accuracy_memory.svg"
-    )
+    points = [OutcomePoint(c.policy, c.numerics, c.accuracy, c.cost["saved_kib"]) for c in cells]
+    accuracy_memory(points, out / "accuracy_memory.svg")

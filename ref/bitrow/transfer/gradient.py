@@ -16,13 +16,13 @@ from bitrow.config import ConvConfig
 from bitrow.formats import SCALE_MAX, SCALE_MIN, Fxp, Gradient
 from bitrow.host import FP16_MIN_NORMAL
 from bitrow.ops import fp16, lfsr
-from bitrow.transfer.convolution import GradientScales
+from bitrow.transfer.convolution import BackwardScales
 from bitrow.transfer.numerics import Scaling
 
 HISTORY = 16  # steps whose largest magnitudes a delayed scale looks back on
 
 
-class Rule(NamedTuple):
+class ScaleUpdate(NamedTuple):
     """How one convolution's scales change; static. `elements` of its output gradient in one step."""
 
     config: ConvConfig
@@ -32,8 +32,9 @@ class Rule(NamedTuple):
 
 
 def advance(
-    rule: Rule, scales: GradientScales, w_scale: Array, history: Float32[Array, "steps"], largest: Float32[Array, ""]
-) -> tuple[GradientScales, Float32[Array, "steps"]]:
+    rule: ScaleUpdate, scales: BackwardScales, w_scale: Array, history: Float32[Array, "steps"],
+    largest: Float32[Array, ""],
+) -> tuple[BackwardScales, Float32[Array, "steps"]]:  # fmt: skip
     """The scales and history for the next step, after one that saw `largest`.
 
     A delayed scale is the history's largest magnitude over the format's, rounded once to FP16, or up to a power
@@ -51,7 +52,7 @@ def advance(
     known = (jnp.max(history) > 0) & jnp.isfinite(jnp.max(history))
     dy_scale = jnp.where(known, wanted, scales.dy_scale)
     dx_scale = dy_scale if folded else fp16.mul(dy_scale, w_scale)
-    return GradientScales(dy_scale, fp16.div(jnp.float16(1), dy_scale), dx_scale, seed), history
+    return BackwardScales(dy_scale, fp16.div(jnp.float16(1), dy_scale), dx_scale, seed), history
 
 
 def _wanted(largest: Array, fmt: Fxp, power_of_two: bool) -> Array:

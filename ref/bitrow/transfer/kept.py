@@ -119,7 +119,7 @@ def check_state(where: str, state: State, trainer: Trainer, epochs: int) -> None
             raise BitrowError(f"{where}: found a state after {int(array)} steps, expected {steps}, of {epochs} epochs")
 
 
-def check_checkpoint(where: str, before: checkpoint.Found, state: State, trainer: Trainer, data: Transfer) -> None:
+def check_checkpoint(where: str, before: checkpoint.Checkpoint, state: State, trainer: Trainer, data: Transfer) -> None:
     """Refuse a checkpoint whose last figures are not its state's, or whose epochs cannot be. Raises: BitrowError."""
     epochs = trainer.program.recipe.epochs
     if type(before.epochs) is not int or not 1 <= before.epochs <= epochs:

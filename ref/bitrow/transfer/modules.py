@@ -32,7 +32,7 @@ from bitrow.layers.twin import EPS, FloatLayer
 from bitrow.ops import fp16
 from bitrow.parameters import LayerParams
 from bitrow.transfer import ordered
-from bitrow.transfer.convolution import ConvPlan, ForwardScales, GradientScales, conv_params, convolve, weight_codes
+from bitrow.transfer.convolution import BackwardScales, ConvPlan, ForwardScales, conv_params, convolve, weight_codes
 from bitrow.transfer.numerics import Numerics, Scaling
 
 
@@ -41,14 +41,14 @@ class Probe(nnx.Variable):
 
 
 class GradientState(nnx.Variable):
-    """A convolution's GradientScales, which may change between steps."""
+    """A convolution's BackwardScales, which may change between steps."""
 
 
-class Constant(nnx.Variable):
+class CalibrationConstant(nnx.Variable):
     """What calibration chose and training does not change."""
 
 
-class Layer(nnx.Module):
+class LayerModule(nnx.Module):
     """What every layer has: the numerics that it runs in."""
 
     def __init__(self, numerics: Numerics = Numerics.BIT_ACCURATE) -> None:
@@ -64,7 +64,7 @@ class Layer(nnx.Module):
         return None
 
 
-class Conv(Layer):
+class Conv(LayerModule):
     """A convolution (SPEC.md C), from the layer's parameters and optionally the float32 weights behind them.
 
     `weight` f32[kh,kw,c_in/groups,c_out] defaults to `w_scale * weight_code`, `bias` f32[c_out] to the layer's.
@@ -98,10 +98,10 @@ class Conv(Layer):
         self.weight = nnx.Param(weight)
         self.bias = None if bias is None else nnx.Param(bias)
         scale = jnp.float16(x_scale if x_scale is not None else input_scale(params))
-        self.scales = Constant(ForwardScales(scale, params.x_inv_scale, params.w_scale, params.scale))
+        self.scales = CalibrationConstant(ForwardScales(scale, params.x_inv_scale, params.w_scale, params.scale))
         dy_scale = gradient_scale(params, config)
         self.gradient = GradientState(
-            GradientScales(jnp.float16(dy_scale), params.dy_inv_scale, params.dx_scale, params.seed)
+            BackwardScales(jnp.float16(dy_scale), params.dy_inv_scale, params.dx_scale, params.seed)
         )
         self.probe = Probe(jnp.zeros((), jnp.float32))
 
@@ -154,7 +154,7 @@ def gradient_scale(params: ConvParams, config: ConvConfig) -> float:
     return input_scale(params._replace(x_inv_scale=params.dy_inv_scale, scale=params.dx_scale))
 
 
-class FrozenBatchNorm(Layer):
+class FrozenBatchNorm(LayerModule):
     """Batch norm with frozen statistics, folded (SPEC.md B1): z = a*y + b with masters `scale` and `shift`.
 
     The masters round to FP16's a and b. Trained ones are the host's, its gradients sums in float32.
@@ -201,7 +201,7 @@ def _normalize_backward(config: BatchNormConfig, saved: Any, dz: Array) -> tuple
 _normalize.defvjp(_normalize_forward, _normalize_backward, symbolic_zeros=True)
 
 
-class BatchNorm(Layer):
+class BatchNorm(LayerModule):
     """Batch norm with the batch's own statistics (SPEC.md B2, B3): gamma and beta train, on the accelerator's sums."""
 
     def __init__(self, config: BatchNormConfig, gamma: Array, beta: Array, eps: float = EPS) -> None:
@@ -222,13 +222,13 @@ class BatchNorm(Layer):
         return BatchParams(self.gamma.get_value(), self.beta.get_value(), jnp.float32(self.eps))
 
 
-class Plain(Layer):
+class UntrainedLayer(LayerModule):
     """A layer of any kind that trains nothing: `params` and what its float twin runs on are constants."""
 
     def __init__(self, config: LayerConfig, params: LayerParams = None, floats: FloatLayer = FloatLayer()) -> None:
         super().__init__()
         self.config = config
-        self.constants = None if params is None else Constant((params, floats))
+        self.constants = None if params is None else CalibrationConstant((params, floats))
 
     def __call__(self, *inputs: Array) -> Array:
         """The result of a map for each input."""
@@ -241,25 +241,25 @@ class Plain(Layer):
         return None if self.constants is None else self.constants.get_value()[0]
 
 
-class Relu(Plain):
+class Relu(UntrainedLayer):
     """ReLU or ReLU6 (SPEC.md A1)."""
 
     def __init__(self, config: ReluConfig = ReluConfig()) -> None:
         super().__init__(config)
 
 
-class Add(Plain):
+class Add(UntrainedLayer):
     """Residual add (SPEC.md A2)."""
 
     def __init__(self, config: AddConfig = AddConfig()) -> None:
         super().__init__(config)
 
 
-class Pool(Plain):
+class Pool(UntrainedLayer):
     """Max or average pool (SPEC.md A2, A3)."""
 
 
-class Head(Layer):
+class Head(LayerModule):
     """Classifier head (SPEC.md A4), its weight gradient the host's: pairwise trees over the batch.
 
     `weight` f32[in, classes], whose FP16 roundings the head multiplies by, and `bias` f32[classes].
@@ -301,13 +301,15 @@ def _classify_backward(config: LinearConfig, saved: Any, dy: Array) -> tuple[Arr
 _classify.defvjp(_classify_forward, _classify_backward)
 
 
-class ResidualBlock(Layer):
+class ResidualBlock(LayerModule):
     """relu(main(x) + shortcut(x)): `main` and `shortcut` are chains of layers; an empty shortcut is x itself.
 
     The gradient of x is the sum of both chains', the shortcut's first (SPEC.md A5).
     """
 
-    def __init__(self, main: Sequence[Layer], shortcut: Sequence[Layer] = (), mode: FloatMode = FloatMode()) -> None:
+    def __init__(
+        self, main: Sequence[LayerModule], shortcut: Sequence[LayerModule] = (), mode: FloatMode = FloatMode()
+    ) -> None:
         super().__init__()
         self.mode = mode
         self.main, self.shortcut = nnx.List(list(main)), nnx.List(list(shortcut))
@@ -324,6 +326,15 @@ class ResidualBlock(Layer):
 
 
 __all__ = [
-    "Add", "BatchNorm", "Conv", "FrozenBatchNorm", "Head", "Layer", "Plain", "Pool", "Relu", "ResidualBlock",
+    "Add",
+    "BatchNorm",
+    "Conv",
+    "FrozenBatchNorm",
+    "Head",
+    "LayerModule",
+    "Pool",
+    "Relu",
+    "ResidualBlock",
     "Statistics",
+    "UntrainedLayer",
 ]  # fmt: skip

@@ -18,7 +18,7 @@ from jax import Array
 from bitrow import host
 from bitrow.config import AddConfig
 from bitrow.errors import BitrowError
-from bitrow.float_model import FloatModel
+from bitrow.float_model import FloatModel, Observe
 from bitrow.graph import INPUT, Network, consumers, shapes
 from bitrow.layers import residual
 from bitrow.layers.batch_norm import BatchParams, FrozenParams
@@ -29,32 +29,30 @@ from bitrow.layers.twin import EPS, ConvScales, FloatLayer
 from bitrow.ops import fp16
 from bitrow.parameters import LayerParams, Params, check_params
 from bitrow.transfer import ordered
-from bitrow.transfer.branches import LiteResidual, Place, Prompt, blocks
+from bitrow.transfer.branches import Block, LiteResidual, Prompt, blocks
 from bitrow.transfer.modules import (
     BatchNorm,
-    Constant,
+    CalibrationConstant,
     Conv,
     FrozenBatchNorm,
     GradientState,
     Head,
-    Layer,
-    Plain,
+    LayerModule,
     Probe,
+    UntrainedLayer,
 )
-from bitrow.transfer.numerics import Arithmetic, Numerics, Scaling, with_gradient
-
-Observe = Callable[[str, Array], None]
+from bitrow.transfer.numerics import Numerics, Scaling, TrainingNumerics, with_gradient
 
 
-class NetworkModule(Layer):
+class NetworkModule(LayerModule):
     """The network's layers by name, called in its order."""
 
-    def __init__(self, network: Network, layers: Mapping[str, Layer]) -> None:
+    def __init__(self, network: Network, layers: Mapping[str, LayerModule]) -> None:
         super().__init__()
         self.network = network
         self.layers = nnx.Dict(dict(layers))
         self.branches: nnx.Dict[Any] = nnx.Dict({})
-        self.places: tuple[Place, ...] = ()
+        self.places: tuple[Block, ...] = ()
         self.prompt: Prompt | None = nnx.data(None)
 
     def __call__(self, x: Array, observe: Observe = lambda name, value: None) -> Array:
@@ -101,7 +99,7 @@ def _as_half(x: Array) -> Array:
 class _Values:
     """Values under way to their readers, each reader's its own copy (SPEC.md A5)."""
 
-    def __init__(self, network: Network, places: tuple[Place, ...], in_float: bool, observe: Observe) -> None:
+    def __init__(self, network: Network, places: tuple[Block, ...], in_float: bool, observe: Observe) -> None:
         self._network, self._in_float, self._observe = network, in_float, observe
         self._readers = {name: len(readers) for name, readers in consumers(network).items()}
         self._readers[network.output] = 1
@@ -125,7 +123,7 @@ class Parts(NamedTuple):
     """A module taken apart: its structure, which is static, and its arrays by name ("layers/stem_conv/weight").
 
     `params` are the float32 masters, `probes` the zeros of `modules.Probe`, `gradient` the convolutions'
-    GradientScales by layer, `constants` their ForwardScales.
+    BackwardScales by layer, `constants` their ForwardScales.
     """
 
     structure: Any
@@ -149,7 +147,7 @@ def _in_order(values: Mapping[str, Any], names: tuple[str, ...]) -> list[Any]:
 
 def take_apart(module: nnx.Module) -> Parts:
     """The module's structure and arrays; `Parts.join` puts them together again, in or out of a program."""
-    graph, *states = nnx.split(module, nnx.Param, Probe, GradientState, Constant)
+    graph, *states = nnx.split(module, nnx.Param, Probe, GradientState, CalibrationConstant)
     found, trees = [], []
     for state in states:
         flat = {"/".join(map(str, path)): variable.get_value() for path, variable in nnx.to_flat_state(state)}
@@ -161,7 +159,7 @@ def take_apart(module: nnx.Module) -> Parts:
 def from_params(
     network: Network,
     params: Params,
-    arithmetic: Arithmetic,
+    arithmetic: TrainingNumerics,
     model: FloatModel | None = None,
     scales: Mapping[str, ConvScales] | None = None,
 ) -> NetworkModule:
@@ -187,7 +185,7 @@ def from_params(
     return module
 
 
-def _check_gradient(network: Network, arithmetic: Arithmetic) -> None:
+def _check_gradient(network: Network, arithmetic: TrainingNumerics) -> None:
     if arithmetic.numerics is not Numerics.FLOAT32 and with_gradient(network, arithmetic.gradient) != network:
         raise BitrowError(
             f"{network.name}: found convolutions with another gradient, expected {arithmetic.gradient.name}"
@@ -237,7 +235,7 @@ def _head(given: _Given) -> Head:
 
 
 # By the type of the parameters; any other layer's are constants.
-_TRAINED: dict[type, Callable[[_Given], Layer]] = {
+_TRAINED: dict[type, Callable[[_Given], LayerModule]] = {
     ConvParams: _conv,
     FrozenParams: _frozen,
     BatchParams: lambda given: BatchNorm(given.config, given.params.gamma, given.params.beta, float(given.params.eps)),
@@ -245,8 +243,8 @@ _TRAINED: dict[type, Callable[[_Given], Layer]] = {
 }
 
 
-def _plain(given: _Given) -> Plain:
-    return Plain(given.config, given.params, given.floats)
+def _plain(given: _Given) -> UntrainedLayer:
+    return UntrainedLayer(given.config, given.params, given.floats)
 
 
 def _odd(value: np.ndarray) -> np.ndarray:

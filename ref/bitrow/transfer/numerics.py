@@ -76,7 +76,7 @@ class GradientNumerics:
 
 
 @dataclass(frozen=True)
-class Arithmetic:
+class TrainingNumerics:
     """The numerics of a run: its passes and, unless they are float32, its gradients.
 
     Raises:
@@ -107,7 +107,7 @@ SWEEP = (
 )  # fmt: skip
 
 
-def parse(name: str) -> Arithmetic:
+def parse(name: str) -> TrainingNumerics:
     """The arithmetic called `name`; what is left out is FXP4, nearest, static.
 
     Raises:
@@ -128,7 +128,7 @@ def parse(name: str) -> Arithmetic:
         else:
             known = ", ".join([*_FORMATS, *_ROUNDINGS, *_SCALINGS])
             raise BitrowError(f"numerics {name!r}: found {word!r}, expected once each of {known}")
-    return Arithmetic(kinds[first], replace(GradientNumerics(), **found))  # type: ignore[arg-type]
+    return TrainingNumerics(kinds[first], replace(GradientNumerics(), **found))  # type: ignore[arg-type]
 
 
 def with_gradient(network: Network, gradient: GradientNumerics) -> Network:

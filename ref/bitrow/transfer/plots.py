@@ -18,7 +18,7 @@ _DASHES = ("-", "--", "-.", ":")
 
 
 @dataclass(frozen=True)
-class Curve:
+class LearningCurve:
     """One experiment over its epochs: `loss` and `accuracy` (0 to 1), for each seed a value for each epoch."""
 
     name: str
@@ -27,7 +27,7 @@ class Curve:
 
 
 @dataclass(frozen=True)
-class Point:
+class OutcomePoint:
     """One experiment's outcome: accuracy (0 to 1) of each seed, and KiB kept for the backward pass of an image."""
 
     policy: str
@@ -36,7 +36,7 @@ class Point:
     memory_kib: float
 
 
-def learning_curves(curves: Sequence[Curve], path: str | Path | None = None, title: str = "") -> Any:
+def learning_curves(curves: Sequence[LearningCurve], path: str | Path | None = None, title: str = "") -> Any:
     """Loss and accuracy by epoch: the mean of the seeds as a line, from the least to the greatest as a band.
 
     Returns the matplotlib Figure; `path` (.svg or .png) also writes it, whole or not at all.
@@ -66,7 +66,7 @@ def learning_curves(curves: Sequence[Curve], path: str | Path | None = None, tit
     return _saved(figure, path)
 
 
-def accuracy_memory(points: Sequence[Point], path: str | Path | None = None, title: str = "") -> Any:
+def accuracy_memory(points: Sequence[OutcomePoint], path: str | Path | None = None, title: str = "") -> Any:
     """Accuracy against memory kept for the backward pass: a colour for each policy, a mark for each numerics.
 
     Marks are means, bars go from the worst seed to the best; numerics of a policy stand side by side. Returns the

@@ -25,7 +25,7 @@ from bitrow.transfer import network_module
 from bitrow.transfer.augment import Augmentation, augment
 from bitrow.transfer.data import Images, Task
 from bitrow.transfer.network_module import NetworkModule
-from bitrow.transfer.numerics import Arithmetic, Numerics, with_gradient
+from bitrow.transfer.numerics import Numerics, TrainingNumerics, with_gradient
 
 CALIBRATION = 256  # images that scales are chosen on
 
@@ -114,7 +114,7 @@ def pretrain(
     seed: int,
     first: Fit,
     tuning: Fit,
-    rule: calibrate.Rule = LeastSquares(),
+    rule: calibrate.CalibrationRule = LeastSquares(),
     model: FloatModel | None = None,
 ) -> Pretrained:
     """Train on the source task in float32 (or take `model`), choose scales, tune through simulated quantization."""
@@ -138,7 +138,7 @@ def new_head(network: Network, classes: int) -> Network:
     return replace(network, nodes=nodes)
 
 
-class Ready(NamedTuple):
+class ReadyModule(NamedTuple):
     """A module for the target task, and the loss scale that its gradients' scales assume."""
 
     module: NetworkModule
@@ -146,8 +146,9 @@ class Ready(NamedTuple):
 
 
 def ready(
-    found: Pretrained, target: Task, arithmetic: Arithmetic, seed: int, rule: calibrate.Rule = LeastSquares()
-) -> Ready:
+    found: Pretrained, target: Task, arithmetic: TrainingNumerics, seed: int,
+    rule: calibrate.CalibrationRule = LeastSquares(),
+) -> ReadyModule:  # fmt: skip
     """The pretrained network with a new head, drawn from `seed`, in `arithmetic`.
 
     Float32 has the masters of the float32 model; the others those tuned through quantization, and gradient
@@ -170,7 +171,7 @@ def ready(
     if in_float:
         scales = calibrate.forward_scales(network, model, target.train.x[:CALIBRATION], rule)
     params = calibrate.make_params(network, model, scales, dy_scale)
-    return Ready(network_module.from_params(network, params, arithmetic, model, scales), loss_scale)
+    return ReadyModule(network_module.from_params(network, params, arithmetic, model, scales), loss_scale)
 
 
 def _with_head(network: Network, model: FloatModel, seed: int) -> FloatModel:

@@ -27,7 +27,7 @@ from bitrow.graph import convolutions, shapes
 from bitrow.transfer import gradient, ordered, policies
 from bitrow.transfer.accounting_reach import reach
 from bitrow.transfer.augment import Augmentation, augment
-from bitrow.transfer.convolution import GradientScales
+from bitrow.transfer.convolution import BackwardScales
 from bitrow.transfer.data import Images
 from bitrow.transfer.modules import Conv
 from bitrow.transfer.network_module import NetworkModule, Parts, take_apart
@@ -39,7 +39,7 @@ class State(NamedTuple):
 
     params: dict[str, Array]
     optimizer: Any
-    gradient: dict[str, GradientScales]
+    gradient: dict[str, BackwardScales]
     history: dict[str, Array]
 
 
@@ -78,12 +78,12 @@ class Recipe:
 
 
 @dataclass(frozen=True)
-class Program:
+class EpochProgram:
     """Everything static of a compiled epoch."""
 
     structure: Any
     trained: frozenset[str]
-    rules: tuple[tuple[str, gradient.Rule], ...]
+    rules: tuple[tuple[str, gradient.ScaleUpdate], ...]
     recipe: Recipe
     steps: int
     in_float: bool
@@ -139,7 +139,7 @@ class Trainer:
         sizes = shapes(network)
         used = reach(network, names)
         rules = tuple(
-            (f"layers/{conv.name}/gradient", gradient.Rule(
+            (f"layers/{conv.name}/gradient", gradient.ScaleUpdate(
                 conv.config, _scaling(module, conv.name) if conv.input in used.values else Scaling.STATIC,
                 recipe.batch * int(np.prod(sizes[conv.name])), recipe.power_of_two,
             ))
@@ -147,7 +147,7 @@ class Trainer:
         )  # fmt: skip
         self.recipe = recipe
         shared = replace(recipe, seed=0, loss_scale=1.0)  # runs that differ in these share their compiled program
-        self.program = Program(
+        self.program = EpochProgram(
             self.parts.structure, names, rules, shared, len(images.y) // recipe.batch, module.in_float, self.mesh
         )
 
@@ -225,13 +225,13 @@ def _scaling(module: NetworkModule, name: str) -> Scaling:
     return layer.scaling
 
 
-def _partitioned(program: Program, params: Mapping[str, Array]) -> optax.GradientTransformation:
+def _partitioned(program: EpochProgram, params: Mapping[str, Array]) -> optax.GradientTransformation:
     return policies.frozen_but(program.optimizer, policies.labels(params, program.trained))
 
 
 @functools.partial(jax.jit, static_argnums=0)
 def _epoch(
-    program: Program, state: State, fixed: Any, x: Array, y: Array, order: Array, numbers: Any
+    program: EpochProgram, state: State, fixed: Any, x: Array, y: Array, order: Array, numbers: Any
 ) -> tuple[State, Metrics]:
     def run(state: State, fixed: Any, x: Array, y: Array, order: Array, numbers: Any) -> tuple[State, Metrics]:
         def step(state: State, index: Array) -> tuple[State, Metrics]:
@@ -249,7 +249,7 @@ def _epoch(
     )
 
 
-def _forward(program: Program, state: State, fixed: Any, x: Array) -> tuple[Array, Any]:
+def _forward(program: EpochProgram, state: State, fixed: Any, x: Array) -> tuple[Array, Any]:
     """Logits, and what pulls their gradient back to the trained parameters and the watched probes."""
     probes, constants = fixed
     trained = {name: value for name, value in state.params.items() if name in program.trained}
@@ -264,7 +264,9 @@ def _forward(program: Program, state: State, fixed: Any, x: Array) -> tuple[Arra
 
 
 @functools.partial(jax.jit, static_argnums=0)
-def _gradients(program: Program, state: State, fixed: Any, x: Array, dlogits: Array) -> tuple[Array, dict[str, Array]]:
+def _gradients(
+    program: EpochProgram, state: State, fixed: Any, x: Array, dlogits: Array
+) -> tuple[Array, dict[str, Array]]:
     def run(state: State, fixed: Any, x: Array, dlogits: Array) -> tuple[Array, dict[str, Array]]:
         logits, pull = _forward(program, state, fixed, x)
         return logits, _over_devices(program, pull(dlogits)[0])
@@ -275,7 +277,7 @@ def _gradients(program: Program, state: State, fixed: Any, x: Array, dlogits: Ar
     )
 
 
-def _step(program: Program, state: State, fixed: Any, x: Array, y: Array, scales: Array) -> tuple[State, Metrics]:
+def _step(program: EpochProgram, state: State, fixed: Any, x: Array, y: Array, scales: Array) -> tuple[State, Metrics]:
     constants = fixed[1]
     logits, pull = _forward(program, state, fixed, x)
     with jax.named_scope(HOST):
@@ -291,7 +293,7 @@ def _step(program: Program, state: State, fixed: Any, x: Array, y: Array, scales
     return _update(program, state, constants, grads, largest), metrics
 
 
-def _loss(program: Program, logits: Array, y: Array, loss_scale: Array) -> tuple[Array, Array, Array]:
+def _loss(program: EpochProgram, logits: Array, y: Array, loss_scale: Array) -> tuple[Array, Array, Array]:
     """Summed cross-entropy, images that are right, and the gradient of the logits: the host's work (SPEC.md A4)."""
     wide = logits.astype(jnp.float32)
     shifted = wide - jnp.max(wide, axis=1, keepdims=True)
@@ -307,7 +309,7 @@ def _loss(program: Program, logits: Array, y: Array, loss_scale: Array) -> tuple
     return ordered.tree_sum(loss, (0,)), ordered.tree_sum(right, (0,)), dlogits
 
 
-def _over_devices(program: Program, values: Any) -> Any:
+def _over_devices(program: EpochProgram, values: Any) -> Any:
     """Sums over the devices, by the upper levels of the batch's pairwise tree."""
     if program.mesh.size == 1:
         return values
@@ -315,7 +317,7 @@ def _over_devices(program: Program, values: Any) -> Any:
 
 
 def _update(
-    program: Program, state: State, constants: Any, grads: dict[str, Array], largest: dict[str, Array]
+    program: EpochProgram, state: State, constants: Any, grads: dict[str, Array], largest: dict[str, Array]
 ) -> State:
     every = {name: grads.get(name, jnp.zeros_like(value)) for name, value in state.params.items()}
     with jax.named_scope(HOST):

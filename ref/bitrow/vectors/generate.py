@@ -35,7 +35,7 @@ AHEAD = 2  # cases computed side by side
 
 
 @dataclass(frozen=True)
-class Row:
+class SummaryRow:
     """A line of the summary: what one case holds and what it took."""
 
     case: str
@@ -49,7 +49,7 @@ class Row:
 
 
 @dataclass(frozen=True)
-class Mismatch:
+class JudgeMismatch:
     """A word that a judge sees differently: `tap` of `case` at `element` (row-major index tuple)."""
 
     case: str
@@ -67,7 +67,7 @@ class Generated:
     """What `generate` made: where, the summary's rows, the set's coverage, and what `store` wrote."""
 
     path: Path
-    rows: tuple[Row, ...]
+    rows: tuple[SummaryRow, ...]
     coverage: Mapping[str, Any]
     summary: store.SetSummary
 
@@ -133,13 +133,13 @@ def describe_rows(rows: list[tuple[int, int]] | None) -> str:
     return f"rows (n, h) {listed}{more} of the result, and what they read"
 
 
-def _first_difference(case: str, tap: str, judged: Mapping[str, np.ndarray], digits: int) -> Mismatch | None:
+def _first_difference(case: str, tap: str, judged: Mapping[str, np.ndarray], digits: int) -> JudgeMismatch | None:
     """The first element in row-major order on which the judges' words differ."""
     first = next(iter(judged.values()))
     for other in judged.values():
         if other.shape != first.shape or other.dtype != first.dtype:
             found = {name: f"{words.dtype}{list(words.shape)}" for name, words in judged.items()}
-            return Mismatch(case, tap, (), found)
+            return JudgeMismatch(case, tap, (), found)
     wrong = np.zeros(first.shape, bool)
     for other in judged.values():
         wrong |= other != first
@@ -149,12 +149,12 @@ def _first_difference(case: str, tap: str, judged: Mapping[str, np.ndarray], dig
     element = np.unravel_index(flat, first.shape)
     mask = (1 << 4 * digits) - 1
     words = {name: f"{int(w.reshape(-1)[flat]) & mask:0{digits}x}" for name, w in judged.items()}
-    return Mismatch(case, tap, tuple(int(i) for i in element), words)
+    return JudgeMismatch(case, tap, tuple(int(i) for i in element), words)
 
 
 def _difference(
     problem: Problem, tap: str, oracle: np.ndarray, rows: list | None, whole: Mapping[str, np.ndarray]
-) -> Mismatch | None:
+) -> JudgeMismatch | None:
     """The first element of a tap on which the judges differ; the oracle has its rows only, if `rows`."""
     digits = problem.operation.encoding(tap, problem.config).hex_digits
     if rows is None:
@@ -174,7 +174,7 @@ def _difference(
     return found or _first_difference(problem.name, tap, whole, digits)
 
 
-def compare(problem: Problem, oracle: Words, rows: list | None, judged: Mapping[str, Words]) -> list[Mismatch]:
+def compare(problem: Problem, oracle: Words, rows: list | None, judged: Mapping[str, Words]) -> list[JudgeMismatch]:
     """Every tap on which the judges differ, its first element, in the order of the case's tensors.
 
     `oracle` holds the chosen rows where `rows` is not None; each of `judged` holds whole tensors.
@@ -183,7 +183,7 @@ def compare(problem: Problem, oracle: Words, rows: list | None, judged: Mapping[
     for tap in problem.operation.ordered(set(oracle).union(*judged.values())):
         missing = [who for who, words in {"oracle": oracle, **judged}.items() if tap not in words]
         if missing:
-            found.append(Mismatch(problem.name, tap, (), dict.fromkeys(missing, "no such tap")))
+            found.append(JudgeMismatch(problem.name, tap, (), dict.fromkeys(missing, "no such tap")))
             continue
         whole = {who: words[tap] for who, words in judged.items()}
         difference = _difference(problem, tap, oracle[tap], rows, whole)
@@ -221,7 +221,7 @@ def compute(problem: Problem) -> Case:
     )
 
 
-def recompute(case: Case) -> list[Mismatch]:
+def recompute(case: Case) -> list[JudgeMismatch]:
     """Recompute every tap and output of a loaded case by the oracle and by the compiled kernels.
 
     Returns:
@@ -245,10 +245,10 @@ def versions() -> dict[str, str]:
     return {name: metadata.version(name) for name in ("jax", "jaxlib", "numpy")}
 
 
-Progress = Callable[[Row], None]
+Progress = Callable[[SummaryRow], None]
 
 
-def _ignore(row: Row) -> None:
+def _ignore(row: SummaryRow) -> None:
     """The progress callback of a caller that wants none."""
 
 
@@ -273,12 +273,12 @@ def _in_order(problems: Iterable[Problem]) -> Iterator[tuple[Case, float]]:
 
 
 def _computed(
-    problems: Iterable[Problem], seen: coverage.SetCoverage, rows: list[Row], progress: Progress
+    problems: Iterable[Problem], seen: coverage.SetCoverage, rows: list[SummaryRow], progress: Progress
 ) -> Iterator[Case]:
     for case, seconds in _in_order(problems):
         seen.add(case)
         words = sum(np.asarray(tensor.data).size for tensor in case.tensors)
-        row = Row(
+        row = SummaryRow(
             case.name, case.operation.name, len(case.tensors), words, len(case.bins), len(case.clauses),
             case.rows_checked, seconds,
         )  # fmt: skip
@@ -305,7 +305,7 @@ def generate(
         BitrowError: the judges disagree (nothing is written), or `out` cannot be written.
     """
     seen = coverage.SetCoverage()
-    rows: list[Row] = []
+    rows: list[SummaryRow] = []
     extra: dict[str, Any] = {"suite": suite, "seed": seed, "versions": versions(), "coverage": {}}
 
     def cases() -> Iterator[Case]:

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 NETWORK = "network."
 _MODELS = Path(__file__).parent.parent / "models"
 
-Run = Callable[[Problem], Words]
+RunOperation = Callable[[Problem], Words]
 
 class Step(NamedTuple):
     """One problem of a pass and the words of all its taps and outputs."""
@@ -46,7 +46,7 @@ class Pass:
     """A training pass under way: walk `forward`, then `backward`; `run` computes each problem as it comes
     up."""
 
-    def __init__(self, model: Model, prefix: str, run: Run, whole: bool = True) -> None:
+    def __init__(self, model: Model, prefix: str, run: RunOperation, whole: bool = True) -> None:
         self.model, self.network = model, model.network
         self.prefix, self._run, self._whole = prefix, run, whole
         self.logits = np.zeros(0, np.uint16)

@@ -13,12 +13,12 @@ from bitrow.formats import FP16, FloatMode
 from bitrow.proofs.claim import Counterexample, Outcome
 from bitrow.vectors.files.decode import value_text
 
-Key = tuple[int, ...]
+SimplicityKey = tuple[int, ...]
 Shown = tuple[tuple[str, str, str], ...]
 
 
 @functools.cache
-def simplicity(word: int) -> Key:
+def simplicity(word: int) -> SimplicityKey:
     """Orders FP16 words: finite first, then few significant bits, small exponent, positive, small word."""
     magnitude = word & 0x7FFF
     field = magnitude >> FP16.fraction_bits
@@ -35,7 +35,7 @@ def simplest_words() -> np.ndarray:
     return np.array(sorted(range(1 << 16), key=simplicity), np.uint16)
 
 
-def tuple_key(words: Sequence[int]) -> Key:
+def tuple_key(words: Sequence[int]) -> SimplicityKey:
     """Orders operand tuples by the sums of what makes each word complicated, then by the first operand, and so on."""
     keys = [simplicity(word) for word in words]
     return (*(sum(key[i] for key in keys) for i in range(4)), *(part for key in keys for part in key))

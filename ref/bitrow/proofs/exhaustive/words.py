@@ -44,7 +44,7 @@ class Unary:
     dtype: type
     operand: Encoding
     judge: Callable[[np.ndarray], Expected]
-    key: Callable[[int], finding.Key]
+    key: Callable[[int], finding.SimplicityKey]
     simple: Callable[[], Iterable[np.ndarray]]
     result: Encoding = FP16_WORD
 
@@ -132,7 +132,7 @@ def _to_float(words: np.ndarray) -> Expected:
     return expected
 
 
-def _float_key(word: int) -> finding.Key:
+def _float_key(word: int) -> finding.SimplicityKey:
     """Orders FP32 words as `finding.simplicity` does FP16's."""
     magnitude = word & 0x7FFFFFFF
     length = len(f"{magnitude & 0x7FFFFF | 0x800000:b}".rstrip("0"))

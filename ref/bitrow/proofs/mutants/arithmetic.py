@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bitrow.proofs.mutants.mutant import Edit, Family, Mutant
+from bitrow.proofs.mutants.mutant import Edit, FaultFamily, Mutant
 
 _SOFT = "oracle.softfloat:"
 _AWAY, _ROUND, _OVER = f"{_SOFT}_rounds_away", f"{_SOFT}round_to", f"{_SOFT}_overflowed"
@@ -11,11 +11,11 @@ _ROUNDED = "contract.arithmetic:rounded"
 
 
 def _rounding(name: str, does: str, clause: str, target: str, old: str, new: str) -> Mutant:
-    return Mutant(name, does, Family.ROUNDING, clause, (Edit(target, old, new),))
+    return Mutant(name, does, FaultFamily.ROUNDING, clause, (Edit(target, old, new),))
 
 
 def _special(name: str, does: str, clause: str, target: str, old: str, new: str, *more: Edit) -> Mutant:
-    return Mutant(name, does, Family.SPECIAL, clause, (Edit(target, old, new), *more))
+    return Mutant(name, does, FaultFamily.SPECIAL, clause, (Edit(target, old, new), *more))
 
 
 DIRECTIONS = (

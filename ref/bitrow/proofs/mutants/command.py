@@ -51,7 +51,7 @@ def mutants(
     return not found.survivors
 
 
-def _print(found: report.Report, console: Console | None) -> None:
+def _print(found: report.MutantReport, console: Console | None) -> None:
     console = console or terminal.console()
     for title, header, rows in report.TABLES:
         terminal.put_table(_table(title, header, [row for row in rows(found) if title != "Cases" or row[2]]), console)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from bitrow.proofs.mutants.mutant import Edit, Family, Mutant, neighbours
+from bitrow.proofs.mutants.mutant import Edit, FaultFamily, Mutant, neighbours
 
 _GATHER, _WINDOWS, _BACKWARD = "oracle.gather:", "contract.windows:", "contract.conv:BACKWARD"
 
 
 def _forward(name: str, does: str, clause: str, target: str, old: str, new: str) -> Mutant:
-    return Mutant(name, does, Family.CONVOLUTION, clause, (Edit(target, old, new),))
+    return Mutant(name, does, FaultFamily.CONVOLUTION, clause, (Edit(target, old, new),))
 
 
 WINDOWS = (
@@ -35,7 +35,7 @@ _SUM = (("1", "folded and float"), ("w_scale", "not folded and float"))  # the s
 
 
 def _gradient(name: str, does: str, clause: str, *edits: Edit) -> Mutant:
-    return Mutant(name, does, Family.GRADIENT, clause, edits)
+    return Mutant(name, does, FaultFamily.GRADIENT, clause, edits)
 
 
 def _one(name: str, does: str, clause: str, target: str, old: str, new: str) -> Mutant:
@@ -83,7 +83,7 @@ GRADIENTS = (
 
 
 def _order(name: str, does: str, clause: str, *edits: Edit) -> Mutant:
-    return Mutant(name, does, Family.REDUCTION, clause, edits)
+    return Mutant(name, does, FaultFamily.REDUCTION, clause, edits)
 
 
 _CONSUMERS = "contract.sums:_partial_sums"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bitrow.proofs.mutants.mutant import Edit, Family, Mutant, neighbours
+from bitrow.proofs.mutants.mutant import Edit, FaultFamily, Mutant, neighbours
 
 _FXP, _SETTLED = "oracle.fxp:", "contract.arithmetic:settled"
 _CODE, _STOCHASTIC = f"{_FXP}_code_and_mask", f"{_FXP}drawn_code"
@@ -11,12 +11,12 @@ _DEQUANTIZE, _FORWARD, _BACKWARD = "contract.fixed_point:DEQUANTIZE", "contract.
 _CODES = "functools.partial(function, fmt=code_format(_quantizer(line), config))"
 
 
-def _one(family: Family, name: str, does: str, clause: str, target: str, old: str, new: str) -> Mutant:
+def _one(family: FaultFamily, name: str, does: str, clause: str, target: str, old: str, new: str) -> Mutant:
     return Mutant(name, does, family, clause, (Edit(target, old, new),))
 
 
 def _quantizer(*fault: str) -> Mutant:
-    return _one(Family.QUANTIZER, *fault)
+    return _one(FaultFamily.QUANTIZER, *fault)
 
 
 def _range(name: str, does: str, clause: str, low: str, high: str) -> Mutant:
@@ -54,7 +54,7 @@ QUANTIZERS = (
         "quantizer_truncates", "codes are truncated", "Q1",
         f"{_FXP}_rint", "        magnitude += 2 * rest > unit or (2 * rest == unit and magnitude & 1)\n", "",
     ),
-    Mutant("quantizer_skips_t", "codes round the exact product, not t", Family.QUANTIZER, "Q1", _EXACT),
+    Mutant("quantizer_skips_t", "codes round the exact product, not t", FaultFamily.QUANTIZER, "Q1", _EXACT),
     _range("codes_as_if_narrow", "the smallest code is never given", "F7", " + fmt.signed", ""),
     _range("narrow_codes_full", "a narrow quantizer gives the code below its smallest", "F7", " - fmt.narrow", ""),
     _range("largest_code_missing", "the largest code is never given", "Q1", "", " - 1"),
@@ -86,7 +86,7 @@ QUANTIZERS = (
 
 
 def _drawn(*fault: str) -> Mutant:
-    return _one(Family.STOCHASTIC, *fault)
+    return _one(FaultFamily.STOCHASTIC, *fault)
 
 
 STOCHASTIC = (
@@ -110,7 +110,7 @@ STOCHASTIC = (
            "(-(scaled + (word << 8) >> 24) << 24) if number.sign else scaled + (word << 8)"),
     _drawn("stochastic_narrow", "the smallest code is never drawn", "Q3",
            _STOCHASTIC, "total >> 24, fmt.min", "total >> 24, fmt.min + fmt.signed"),
-    Mutant("mask_of_drawn_code", "the mask is that of the drawn code", Family.STOCHASTIC, "Q4", (
+    Mutant("mask_of_drawn_code", "the mask is that of the drawn code", FaultFamily.STOCHASTIC, "Q4", (
         Edit(_DRAWN, "out mask : mask, n h w c = inside t", "out mask : mask, n h w c = inside t words"),
         Edit(_SETTLED, f"return {_CODES}",
              "fmt, wide = code_format(_quantizer(line), config), type(config.accumulator)(32)\n"
@@ -122,17 +122,17 @@ STOCHASTIC = (
 )  # fmt: skip
 
 MEMORY = (
-    _one(Family.MEMORY, "nibbles_swapped", "the element of lower index lies in the high nibble", "Q5",
+    _one(FaultFamily.MEMORY, "nibbles_swapped", "the element of lower index lies in the high nibble", "Q5",
          f"{_FXP}pack", "low | high << 4", "high | low << 4"),
-    _one(Family.MEMORY, "short_codes_not_extended", "a nibble holds a short code without its sign extended", "Q5",
+    _one(FaultFamily.MEMORY, "short_codes_not_extended", "a nibble holds a short code without its sign extended", "Q5",
          f"{_FXP}pack", "code & 0xF for", "code & ((1 << fmt.bits) - 1) for"),
-    _one(Family.MEMORY, "spare_nibble_filled", "the last high nibble of an odd row is not 0", "Q5",
+    _one(FaultFamily.MEMORY, "spare_nibble_filled", "the last high nibble of an odd row is not 0", "Q5",
          f"{_FXP}pack", "[0] * (len(codes) % 2)", "[15] * (len(codes) % 2)"),
 )  # fmt: skip
 
 
 def _accumulator(*fault: str) -> Mutant:
-    return _one(Family.ACCUMULATOR, *fault)
+    return _one(FaultFamily.ACCUMULATOR, *fault)
 
 
 ACCUMULATORS = (
@@ -165,7 +165,7 @@ _DEQUANTIZERS = (
 
 
 def _dequantizer(name: str, does: str, clause: str, *edits: Edit) -> Mutant:
-    return Mutant(name, does, Family.DEQUANTIZER, clause, edits)
+    return Mutant(name, does, FaultFamily.DEQUANTIZER, clause, edits)
 
 
 def _everywhere(old: str, *new: str) -> tuple[Edit, ...]:

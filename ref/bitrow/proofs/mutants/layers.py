@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from bitrow.proofs.mutants.mutant import Edit, Family, Mutant, neighbours
+from bitrow.proofs.mutants.mutant import Edit, FaultFamily, Mutant, neighbours
 
 _FROZEN, _FORWARD = "contract.batch_norm:FORWARD_FROZEN", "contract.batch_norm:FORWARD_BATCH"
 _BACKWARD, _WORDS = "contract.batch_norm:BACKWARD_BATCH", "contract.arithmetic:"
 
 
 def _norm(name: str, does: str, clause: str, *edits: Edit) -> Mutant:
-    return Mutant(name, does, Family.BATCH_NORM, clause, edits)
+    return Mutant(name, does, FaultFamily.BATCH_NORM, clause, edits)
 
 
 def _step(name: str, does: str, clause: str, target: str, old: str, *new: str) -> Mutant:
@@ -73,7 +73,7 @@ _INVERSE, _PRODUCTS = "let inv_n : {} = reciprocal", "let products : 32, n i o =
 
 
 def _layer(name: str, does: str, clause: str, *edits: Edit) -> Mutant:
-    return Mutant(name, does, Family.LAYERS, clause, edits)
+    return Mutant(name, does, FaultFamily.LAYERS, clause, edits)
 
 
 def _one(name: str, does: str, clause: str, target: str, old: str, *new: str) -> Mutant:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 
-class Family(enum.Enum):
+class FaultFamily(enum.Enum):
     """The part of the machine that a fault is in."""
 
     ROUNDING = "rounding"
@@ -46,14 +46,14 @@ class Mutant:
 
     name: str
     does: str
-    family: Family
+    family: FaultFamily
     clause: str
     edits: tuple[Edit, ...]
 
     @property
     def datapath(self) -> bool:
         """It changes words that a vector set holds; a fault of the row pipeline changes when and where rows lie."""
-        return self.family is not Family.ROWS
+        return self.family is not FaultFamily.ROWS
 
 
 def neighbours(program: str, tensor: str) -> Edit:

@@ -10,13 +10,13 @@ from typing import Any, NamedTuple
 from bitrow.proofs.markdown import section
 from bitrow.proofs.mutants import all_properties, judge, properties
 from bitrow.proofs.mutants.judge import Judged, Kill
-from bitrow.proofs.mutants.mutant import Family, Mutant
+from bitrow.proofs.mutants.mutant import FaultFamily, Mutant
 from bitrow.proofs.mutants.properties import Broken, Property
 
 SCHEMA = "bitrow-mutants-report-1"
 
 
-class Finding(NamedTuple):
+class MutantResult(NamedTuple):
     """One mutant: the cases that find it, in the set's order, of how many that could, and the properties it breaks."""
 
     mutant: Mutant
@@ -31,13 +31,13 @@ class Finding(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Report:
+class MutantReport:
     """A run of the catalogue over a set, and over all properties."""
 
     sets: str
     cases: tuple[Judged, ...]
     properties: tuple[Property, ...]
-    findings: tuple[Finding, ...]
+    findings: tuple[MutantResult, ...]
 
     @property
     def survivors(self) -> list[str]:
@@ -66,7 +66,7 @@ def run(
     folders: Sequence[Path],
     mutants: Sequence[Mutant],
     advance: Callable[[str], object] = lambda name: None,
-) -> Report:
+) -> MutantReport:
     """Judge mutants by every case of the sets and every property; `advance` is called with each mutant's name.
 
     Raises:
@@ -78,9 +78,9 @@ def run(
     for mutant in mutants:
         kills = tuple(judge.kills(mutant, cases))
         broken = tuple(properties.broken(mutant, sound))
-        findings.append(Finding(mutant, kills, len(judge.reachable(mutant, cases)), broken))
+        findings.append(MutantResult(mutant, kills, len(judge.reachable(mutant, cases)), broken))
         advance(mutant.name)
-    return Report(" and ".join(map(str, folders)), cases, tuple(one.property for one in sound), tuple(findings))
+    return MutantReport(" and ".join(map(str, folders)), cases, tuple(one.property for one in sound), tuple(findings))
 
 
 def word(value: int) -> str:
@@ -97,7 +97,7 @@ def where(kill: Kill) -> str:
     return f"{kill.case} {kill.tap}[{kill.element}]: {word(kill.found)}, not {word(kill.expected)}"
 
 
-def _finding_json(finding: Finding) -> dict[str, Any]:
+def _finding_json(finding: MutantResult) -> dict[str, Any]:
     mutant = finding.mutant
     return {
         "name": mutant.name,
@@ -113,7 +113,7 @@ def _finding_json(finding: Finding) -> dict[str, Any]:
     }
 
 
-def to_json(report: Report) -> dict[str, Any]:
+def to_json(report: MutantReport) -> dict[str, Any]:
     """The report as JSON values."""
     return {
         "schema": SCHEMA,
@@ -131,7 +131,7 @@ def to_json(report: Report) -> dict[str, Any]:
     }
 
 
-def summary(report: Report) -> str:
+def summary(report: MutantReport) -> str:
     """One line: how many were found, and by what."""
     datapath = [finding for finding in report.findings if finding.mutant.datapath]
     by_set = sum(bool(finding.kills) for finding in datapath)
@@ -142,15 +142,15 @@ def summary(report: Report) -> str:
     )
 
 
-def _families(report: Report) -> Iterator[tuple[str, ...]]:
-    for family in Family:
+def _families(report: MutantReport) -> Iterator[tuple[str, ...]]:
+    for family in FaultFamily:
         mine = [finding for finding in report.findings if finding.mutant.family is family]
         if mine:
             by_set = sum(bool(f.kills) for f in mine) if mine[0].mutant.datapath else "-"
             yield family.value, str(len(mine)), str(by_set), str(sum(bool(f.broken) for f in mine))
 
 
-def _mutants(report: Report) -> Iterator[tuple[str, ...]]:
+def _mutants(report: MutantReport) -> Iterator[tuple[str, ...]]:
     for finding in report.findings:
         mutant, kills = finding.mutant, finding.kills
         if mutant.datapath:
@@ -163,17 +163,17 @@ def _mutants(report: Report) -> Iterator[tuple[str, ...]]:
         yield mutant.name, mutant.clause, mutant.does, cases, first, breaks
 
 
-def _cases(report: Report) -> Iterator[tuple[str, ...]]:
+def _cases(report: MutantReport) -> Iterator[tuple[str, ...]]:
     for case in report.cases:
         yield case.name, str(len(report.found_by(case.name))), ", ".join(report.alone(case.name))
 
 
-def _properties(report: Report) -> Iterator[tuple[str, ...]]:
+def _properties(report: MutantReport) -> Iterator[tuple[str, ...]]:
     for one in report.properties:
         yield one.name, one.clause, one.says, str(len(report.breaking(one.name)))
 
 
-TABLES: tuple[tuple[str, tuple[str, ...], Callable[[Report], Iterable[tuple[str, ...]]]], ...] = (
+TABLES: tuple[tuple[str, tuple[str, ...], Callable[[MutantReport], Iterable[tuple[str, ...]]]], ...] = (
     ("Families", ("family", "mutants", "found by the sets", "by properties"), _families),
     ("Mutants", ("mutant", "clause", "the faulty machine", "cases", "first find", "property"), _mutants),
     ("Cases", ("case", "finds", "what it alone finds"), _cases),
@@ -200,7 +200,7 @@ properties must find them.
 """
 
 
-def markdown(report: Report, command: str) -> str:
+def markdown(report: MutantReport, command: str) -> str:
     """The report as a page for the docs, with the command that makes it."""
     lines = [_PAGE.format(summary=summary(report), command=command)]
     for title, header, rows in TABLES:

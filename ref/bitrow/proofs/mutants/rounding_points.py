@@ -16,7 +16,7 @@ from bitrow.contract.arithmetic import ROUNDED
 from bitrow.contract.operation import Operation
 from bitrow.contract.program import Line
 from bitrow.proofs.mutants.apply import rows
-from bitrow.proofs.mutants.mutant import Edit, Family, Mutant
+from bitrow.proofs.mutants.mutant import Edit, FaultFamily, Mutant
 
 # What rounds as its line says; `won` and `float_macs` round in functions of their own.
 ROUNDS = (*ROUNDED, "tree", "running", "partial_sums", "reciprocal")
@@ -30,7 +30,7 @@ class At(NamedTuple):
     conditions: tuple[tuple[str, bool], ...] = ()
 
 
-class Point(NamedTuple):
+class RoundingPoint(NamedTuple):
     """What one mutant truncates, by name, clause, and in words where the name does not say it."""
 
     name: str
@@ -58,36 +58,38 @@ def _dequantizers(line: str, *conditions: tuple[str, bool]) -> tuple[At, ...]:
 
 # Points of several lines, and of lines that say less by their names than these do.
 POINTS = (
-    Point("t", "Q1", "", (At(f"{_FIXED}QUANTIZE", "t"), At(f"{_CONV}FORWARD", "t"),
+    RoundingPoint("t", "Q1", "", (At(f"{_FIXED}QUANTIZE", "t"), At(f"{_CONV}FORWARD", "t"),
                           At(f"{_CONV}BACKWARD", "dy_t", (("drawn", False),)))),
-    Point("drawn_t", "Q3", "t of drawn codes", (At(f"{_FIXED}QUANTIZE_STOCHASTIC", "t"),
+    RoundingPoint("drawn_t", "Q3", "t of drawn codes", (At(f"{_FIXED}QUANTIZE_STOCHASTIC", "t"),
                                                 At(f"{_CONV}BACKWARD", "dy_t", (("drawn", True),)))),
-    Point("deq", "D1", "deq of a fused dequantizer", _dequantizers("deq", _FUSED)),
-    Point("acc_fp16", "D2", "", _dequantizers("acc_fp16")),
-    Point("two_step_deq", "D2", "deq of a two_step dequantizer", _dequantizers("deq", _TWO_STEP)),
-    Point("biased_y", "D3", "the sum of deq and bias", (At(f"{_CONV}FORWARD", "y"),)),
-    Point("scaled_dx_sum", "C3", "dx_deq of an FP16 gradient", (At(f"{_CONV}BACKWARD", "dx_deq", (("float", True),)),)),
-    Point("ay", "B1", "", _norms("ay", False)),
-    Point("z", "B1", "", _norms("z", False)),
-    Point("fused_z", "B1", "z under fma", _norms("z", True)),
-    Point("frozen_dy", "B1", "dy of a frozen batch norm", (At(f"{_NORM}BACKWARD_FROZEN", "dy"),)),
-    Point("product", "B2", "yy or dzy of FP16 statistics", (At(f"{_NORM}FORWARD_BATCH", "yy"),
+    RoundingPoint("deq", "D1", "deq of a fused dequantizer", _dequantizers("deq", _FUSED)),
+    RoundingPoint("acc_fp16", "D2", "", _dequantizers("acc_fp16")),
+    RoundingPoint("two_step_deq", "D2", "deq of a two_step dequantizer", _dequantizers("deq", _TWO_STEP)),
+    RoundingPoint("biased_y", "D3", "the sum of deq and bias", (At(f"{_CONV}FORWARD", "y"),)),
+    RoundingPoint(
+        "scaled_dx_sum", "C3", "dx_deq of an FP16 gradient", (At(f"{_CONV}BACKWARD", "dx_deq", (("float", True),)),)
+    ),
+    RoundingPoint("ay", "B1", "", _norms("ay", False)),
+    RoundingPoint("z", "B1", "", _norms("z", False)),
+    RoundingPoint("fused_z", "B1", "z under fma", _norms("z", True)),
+    RoundingPoint("frozen_dy", "B1", "dy of a frozen batch norm", (At(f"{_NORM}BACKWARD_FROZEN", "dy"),)),
+    RoundingPoint("product", "B2", "yy or dzy of FP16 statistics", (At(f"{_NORM}FORWARD_BATCH", "yy"),
                                                             At(f"{_NORM}BACKWARD_BATCH", "dzy"))),
-    Point("m", "B2", "", (At(f"{_NORM}FORWARD_BATCH", "m"), At(f"{_NORM}BACKWARD_BATCH", "m"))),
-    Point("batch_dy", "B3", "dy of batch statistics", (At(f"{_NORM}BACKWARD_BATCH", "dy"),)),
-    Point("added", "A2", "the residual sum", (At(f"{_LAYERS}ADD_FORWARD", "y"),)),
-    Point("accumulated", "A5", "the sum of a value's gradients", (At(f"{_LAYERS}ACCUMULATE", "sum_"),)),
-    Point("inv_n", "A3", "", (At(f"{_POOL}AVG_FORWARD", "inv_n"), At(f"{_POOL}AVG_BACKWARD", "inv_n"))),
-    Point("average", "A3", "y of an average", (At(f"{_POOL}AVG_FORWARD", "y"),)),
-    Point("average_dx", "A3", "dx of an average", (At(f"{_POOL}AVG_BACKWARD", "scaled"),)),
-    Point("head_y", "A4", "the head's y", (At(f"{_HEAD}FORWARD", "y"),)),
-    Point("head_dx", "A4", "the head's dx", (At(f"{_HEAD}BACKWARD", "dx"),)),
+    RoundingPoint("m", "B2", "", (At(f"{_NORM}FORWARD_BATCH", "m"), At(f"{_NORM}BACKWARD_BATCH", "m"))),
+    RoundingPoint("batch_dy", "B3", "dy of batch statistics", (At(f"{_NORM}BACKWARD_BATCH", "dy"),)),
+    RoundingPoint("added", "A2", "the residual sum", (At(f"{_LAYERS}ADD_FORWARD", "y"),)),
+    RoundingPoint("accumulated", "A5", "the sum of a value's gradients", (At(f"{_LAYERS}ACCUMULATE", "sum_"),)),
+    RoundingPoint("inv_n", "A3", "", (At(f"{_POOL}AVG_FORWARD", "inv_n"), At(f"{_POOL}AVG_BACKWARD", "inv_n"))),
+    RoundingPoint("average", "A3", "y of an average", (At(f"{_POOL}AVG_FORWARD", "y"),)),
+    RoundingPoint("average_dx", "A3", "dx of an average", (At(f"{_POOL}AVG_BACKWARD", "scaled"),)),
+    RoundingPoint("head_y", "A4", "the head's y", (At(f"{_HEAD}FORWARD", "y"),)),
+    RoundingPoint("head_dx", "A4", "the head's dx", (At(f"{_HEAD}BACKWARD", "dx"),)),
 )  # fmt: skip
 
 # Points of every line of an operation, wherever it is.
 SUMS = {
-    "tree": Point("tree", "B2", "each sum of a tree"),
-    "running": Point("running", "B2", "each running sum over rows"),
+    "tree": RoundingPoint("tree", "B2", "each sum of a tree"),
+    "running": RoundingPoint("running", "B2", "each running sum over rows"),
 }
 
 
@@ -101,7 +103,7 @@ def targets() -> dict[str, Operation]:
     return {named[operation]: operation for operation in operations.OPERATIONS if operation in named}
 
 
-def _named(target: str, line: Line) -> Iterator[tuple[Point, tuple[tuple[str, bool], ...]]]:
+def _named(target: str, line: Line) -> Iterator[tuple[RoundingPoint, tuple[tuple[str, bool], ...]]]:
     """The points of a line by the tables above, each with the conditions that the line does not have itself."""
     if line.op in SUMS:
         yield SUMS[line.op], ()
@@ -123,14 +125,14 @@ def _truncated(text: str, conditions: tuple[tuple[str, bool], ...]) -> str:
     return f"{head} rounding toward_zero" + (f" if {guard}" if guard else "")
 
 
-def _mutant(point: Point, edits: list[Edit]) -> Mutant:
+def _mutant(point: RoundingPoint, edits: list[Edit]) -> Mutant:
     does = f"{point.what or point.name.replace('_', ' ')} is truncated"
-    return Mutant(f"{point.name}_truncated", does, Family.POINTS, point.clause, tuple(edits))
+    return Mutant(f"{point.name}_truncated", does, FaultFamily.POINTS, point.clause, tuple(edits))
 
 
 def derived() -> tuple[Mutant, ...]:
     """A mutant for every point that is a line, or several, in the order of the contract."""
-    found: dict[Point, list[Edit]] = {}
+    found: dict[RoundingPoint, list[Edit]] = {}
     owners = {point.name: "" for point in (*POINTS, *SUMS.values())}
     for target, operation in targets().items():
         program = operation.program
@@ -140,16 +142,16 @@ def derived() -> tuple[Mutant, ...]:
             name = line.name
             if owners.setdefault(name, target) != target:  # an earlier operation has a line of this name
                 name = f"{operation.name.replace('.', '_')}_{name}"
-            for point, conditions in list(_named(target, line)) or [(Point(name, program.name.split()[0]), ())]:
+            for point, conditions in list(_named(target, line)) or [(RoundingPoint(name, program.name.split()[0]), ())]:
                 found.setdefault(point, []).append(Edit(target, text, _truncated(text, conditions)))
     return tuple(_mutant(point, edits) for point, edits in found.items())
 
 
 _CUT = "FloatMode(type({0}.rounding).TOWARD_ZERO, {0}.overflow, {0}.flush)"
 FUNCTIONS = (
-    _mutant(Point("pooled_dx", "A2", "the gradient of a shared winner"),
+    _mutant(RoundingPoint("pooled_dx", "A2", "the gradient of a shared winner"),
             [Edit("contract.windows:_gathered", "total, dy, mode)", f"total, dy, {_CUT.format('mode')})")]),
-    _mutant(Point("dx_sum", "C3", "the running sum of an FP16 gradient"),
+    _mutant(RoundingPoint("dx_sum", "C3", "the running sum of an FP16 gradient"),
             [Edit("oracle.float_sum:_fp32_of_units", "magnitude, -24)",
                   f"magnitude, -24, {_CUT.format('softfloat.NEAREST')})")]),
 )  # fmt: skip

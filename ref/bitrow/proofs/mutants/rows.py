@@ -5,14 +5,14 @@ They change no formula of the datapath, so no vector of it can find them: the pi
 
 from __future__ import annotations
 
-from bitrow.proofs.mutants.mutant import Edit, Family, Mutant
+from bitrow.proofs.mutants.mutant import Edit, FaultFamily, Mutant
 
 _MEMORY, _RINGS, _BANKS = "pipeline.memory:", "pipeline.rings:", "pipeline.banks:"
 _STEPS = "pipeline.steps:"
 
 
 def _row(name: str, does: str, clause: str, target: str, old: str, new: str) -> Mutant:
-    return Mutant(name, does, Family.ROWS, clause, (Edit(target, old, new),))
+    return Mutant(name, does, FaultFamily.ROWS, clause, (Edit(target, old, new),))
 
 
 ROWS = (

@@ -16,7 +16,7 @@ from bitrow.proofs.mutants.properties import Property
 from bitrow.vectors.problem import Problem
 
 Call = tuple[Callable[..., object], tuple, object]  # a function, its arguments, what it must return
-Run = tuple[Problem, Words]  # an operation and what is given to it, and the words that it must give
+OperationRun = tuple[Problem, Words]  # an operation and what is given to it, and the words that it must give
 
 
 class Element(NamedTuple):
@@ -32,7 +32,7 @@ class Element(NamedTuple):
 class Domain(NamedTuple):
     """What a property looks at."""
 
-    runs: list[Run]
+    runs: list[OperationRun]
     calls: list[Call]
 
 
@@ -46,7 +46,7 @@ def failing(calls: list[Call]) -> str | None:
     return None
 
 
-def differing(runs: Iterable[Run]) -> str | None:
+def differing(runs: Iterable[OperationRun]) -> str | None:
     """The first word that an operation does not give as it must, with the elements of inputs of its tensor's shape."""
     for problem, expected in runs:
         results = problem.operation.oracle(problem.config, problem.given)
@@ -60,7 +60,7 @@ def differing(runs: Iterable[Run]) -> str | None:
     return None
 
 
-def runs_of(elements: Iterable[Element]) -> list[Run]:
+def runs_of(elements: Iterable[Element]) -> list[OperationRun]:
     """Elements of one operation, configuration and parameters as one run."""
     groups: dict[tuple, list[Element]] = {}
     for one in elements:
@@ -68,7 +68,7 @@ def runs_of(elements: Iterable[Element]) -> list[Run]:
     return [_run_of(group) for group in groups.values()]
 
 
-def _run_of(group: list[Element]) -> Run:
+def _run_of(group: list[Element]) -> OperationRun:
     operation, config, _, results, parameters = group[0]
 
     def array(name: str, words: list[int]) -> np.ndarray:

@@ -18,7 +18,7 @@ from bitrow.ops import mac
 from bitrow.oracle import fxp as oracle
 from bitrow.proofs.claim import Counterexample, Outcome
 from bitrow.proofs.solver import explain
-from bitrow.proofs.solver.query import Query, Words, computed, smallest, value_of
+from bitrow.proofs.solver.query import Query, QueryWords, computed, smallest, value_of
 
 LARGEST_PRODUCT = 255 * 128  # of two codes of at most 8 bits, one of them unsigned
 
@@ -55,7 +55,7 @@ def wrap(bits: int, reduce: Callable[..., Any] = mac.wrap) -> Query:
     same = z3.And(*(whole.term == other.term for other in others))
     total = a.term + b.term + c.term
 
-    def tell(words: Words) -> Counterexample:
+    def tell(words: QueryWords) -> Counterexample:
         terms = [np.int32(words[name]) for name in ("a", "b", "c")]
         found, expected = computed(at_the_end, *terms), oracle.wrap(sum(map(int, terms)), bits)
         operands = tuple(explain.integer(name, words[name]) for name in ("a", "b", "c"))
@@ -87,7 +87,7 @@ def saturate(bits: int, add: Callable[..., Any] = mac.saturating_add) -> Query:
     low, high = z3.BitVecVal(accumulator.min, 64), z3.BitVecVal(accumulator.max, 64)
     clamped = z3.If(exact < low, low, z3.If(exact > high, high, exact))
 
-    def tell(words: Words) -> Counterexample:
+    def tell(words: QueryWords) -> Counterexample:
         given = words["acc"], words["product"]
         result = computed(add, *map(np.int32, given), accumulator)
         expected = max(accumulator.min, min(accumulator.max, sum(given)))

@@ -19,7 +19,7 @@ from bitrow.proofs import scalar
 from bitrow.proofs.claim import Counterexample, Outcome
 from bitrow.proofs.solver import explain, ieee
 from bitrow.proofs.solver.products import HALF_BITS, PRODUCT_BITS, Products, half_ranges, product_range, widened
-from bitrow.proofs.solver.query import Query, Words, answer, computed
+from bitrow.proofs.solver.query import Query, QueryWords, answer, computed
 
 NORMAL_SCALES = 30 << FP16.fraction_bits  # D3's: positive and normal
 
@@ -43,7 +43,7 @@ def mul(mode: FloatMode) -> Query:
     exponent = z3.SignExt(4, x.exponent.term) + z3.SignExt(4, y.exponent.term) - 2 * FP16.fraction_bits
     value = _special_product(first, second, ieee.exact(sign, product, exponent))
 
-    def tell(words: Words) -> Counterexample:
+    def tell(words: QueryWords) -> Counterexample:
         result = computed(softfloat.mul, np.uint32(words["a"]), np.uint32(words["b"]), FP16, mode)
         numbers = [oracle.unpack(FP16, words[name], mode.flush) for name in ("a", "b")]
         operands = tuple(explain.operand(name, words[name]) for name in ("a", "b"))
@@ -92,7 +92,7 @@ def _normalised(acc: Word) -> tuple[Any, Any, Any]:
     return sign, magnitude << zeros, zeros
 
 
-def _operand_texts(words: Words) -> tuple[explain.Operand, ...]:
+def _operand_texts(words: QueryWords) -> tuple[explain.OperandText, ...]:
     return explain.integer("acc", words["acc"]), explain.operand("scale", words["scale"])
 
 
@@ -109,7 +109,7 @@ def fused(mode: FloatMode) -> Query:
     exponent = z3.SignExt(4, y.exponent.term) - FP16.fraction_bits - z3.ZeroExt(4, zeros)
     value = ieee.exact(sign, whole, exponent)
 
-    def tell(words: Words) -> Counterexample:
+    def tell(words: QueryWords) -> Counterexample:
         result = computed(softfloat.mul_integer, np.int32(words["acc"]), np.uint32(words["scale"]), FP16, mode)
         expected = scalar.dequantized(words["acc"], words["scale"], Dequantize.FUSED, mode)
         return explain.confirmed(_operand_texts(words), result, expected)
@@ -132,7 +132,7 @@ def _both(acc: Array, scale: Array, mode: FloatMode) -> tuple[Array, Array]:
 def _agreement(acc: Word, scale: Word, mode: FloatMode, given: list[Any], points: int, parts: Smt) -> Query:
     two_step, one_step = lower(_both, parts, acc, scale, mode)
 
-    def tell(words: Words) -> Counterexample:
+    def tell(words: QueryWords) -> Counterexample:
         two_step, fused = (
             scalar.dequantized(words["acc"], words["scale"], method, mode)
             for method in (Dequantize.TWO_STEP, Dequantize.FUSED)

@@ -8,20 +8,20 @@ from bitrow.formats import FP16, Float
 from bitrow.proofs.claim import Counterexample
 from bitrow.vectors.files.decode import value_text
 
-Operand = tuple[str, str, str]
+OperandText = tuple[str, str, str]
 
 
 def _encoding(fmt: Float) -> Encoding:
     return FP16_WORD if fmt == FP16 else FP32_WORD
 
 
-def operand(name: str, word: int, fmt: Float = FP16) -> Operand:
+def operand(name: str, word: int, fmt: Float = FP16) -> OperandText:
     """A floating-point operand of a counterexample."""
     encoding = _encoding(fmt)
     return name, f"0x{word:0{encoding.hex_digits}x}", value_text(word, encoding)
 
 
-def integer(name: str, value: int, bits: int = 32) -> Operand:
+def integer(name: str, value: int, bits: int = 32) -> OperandText:
     """An integer operand of a counterexample."""
     return name, f"0x{value & ((1 << bits) - 1):0{-(-bits // 4)}x}", str(value)
 
@@ -32,7 +32,7 @@ def text(word: int, fmt: Float = FP16) -> str:
     return f"{shown} ({meaning})"
 
 
-def confirmed(operands: tuple[Operand, ...], found: int, expected: int, fmt: Float = FP16) -> Counterexample:
+def confirmed(operands: tuple[OperandText, ...], found: int, expected: int, fmt: Float = FP16) -> Counterexample:
     """A counterexample whose expected word the oracle computed.
 
     Raises:

@@ -18,7 +18,7 @@ from bitrow.ops import lfsr
 from bitrow.oracle import lfsr as oracle
 from bitrow.proofs.claim import Counterexample, Outcome
 from bitrow.proofs.solver import explain
-from bitrow.proofs.solver.query import Query, Words, computed
+from bitrow.proofs.solver.query import Query, QueryWords, computed
 
 STATES = 1 << 16
 PRIMES = (3, 5, 17, 257)  # of 65,535: a shorter period divides 65,535 / p for one of them
@@ -37,7 +37,7 @@ def step(function: Callable[..., Any] = lfsr.step) -> Query:
     odd = z3.Extract(0, 0, state.term) == 1
     stepped = z3.LShR(state.term, 1) ^ z3.If(odd, z3.BitVecVal(LFSR_TAPS, 16), z3.BitVecVal(0, 16))
 
-    def tell(words: Words) -> Counterexample:
+    def tell(words: QueryWords) -> Counterexample:
         return _counterexample(words["state"], 1, computed(function, np.uint16(words["state"])))
 
     return Query({"state": state}, [], lower(function, Smt(), state).term != stepped, STATES, tell)
@@ -63,7 +63,7 @@ def jump() -> Query:
         taken = z3.Extract(k, k, steps.term) == 1
         expected = Word(z3.If(taken, applied.term, expected.term), state.dtype)
 
-    def tell(words: Words) -> Counterexample:
+    def tell(words: QueryWords) -> Counterexample:
         found = computed(lfsr.jump, np.uint16(words["state"]), np.uint32(words["steps"]))
         return _counterexample(words["state"], words["steps"], found)
 

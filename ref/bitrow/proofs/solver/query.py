@@ -16,7 +16,7 @@ from bitrow.proofs.claim import Counterexample, Outcome
 
 TIMEOUT_S = 300
 
-Words = Mapping[str, int]
+QueryWords = Mapping[str, int]
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ class Query:
     given: Sequence[Any]
     violation: Any
     points: int
-    explain: Callable[[Words], Counterexample]
+    explain: Callable[[QueryWords], Counterexample]
 
 
 def value_of(model: Any, word: Word) -> int:

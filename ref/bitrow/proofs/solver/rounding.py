@@ -20,7 +20,7 @@ from bitrow.ops import softfloat
 from bitrow.oracle import softfloat as oracle
 from bitrow.proofs.claim import Counterexample
 from bitrow.proofs.solver import explain, ieee
-from bitrow.proofs.solver.query import Query, Words, computed
+from bitrow.proofs.solver.query import Query, QueryWords, computed
 
 WIDE = 62  # bits of the exact significands whose tail a sticky bit stands for
 
@@ -29,10 +29,10 @@ def _sign_bit(sign: Word) -> Any:
     return z3.Extract(0, 0, sign.term)
 
 
-def _explained(fmt: Float, mode: FloatMode, lead: int) -> Callable[[Words], Counterexample]:
+def _explained(fmt: Float, mode: FloatMode, lead: int) -> Callable[[QueryWords], Counterexample]:
     """Decode (sign, exponent, significand) with the significand's leading one at bit `lead`."""
 
-    def tell(words: Words) -> Counterexample:
+    def tell(words: QueryWords) -> Counterexample:
         sign, exponent, significand = words["sign"], words["exponent"], words["significand"]
         below = lead - softfloat.ROUND
         short = significand >> below | (significand & ((1 << below) - 1) != 0)
@@ -92,7 +92,7 @@ def shift() -> Query:
     moved = z3.LShR(z3.Concat(value.term, z3.BitVecVal(0, 64)), near)
     lost = z3.If(z3.Extract(63, 0, moved) != 0, z3.BitVecVal(1, 32), z3.BitVecVal(0, 32))
 
-    def tell(words: Words) -> Counterexample:
+    def tell(words: QueryWords) -> Counterexample:
         result = computed(softfloat.shift_right_sticky, np.uint32(words["value"]), np.uint32(words["amount"]))
         whole, rest = divmod(words["value"], 1 << min(words["amount"], 64))
         operands = (explain.integer("value", words["value"]), explain.integer("amount", words["amount"]))
@@ -114,7 +114,7 @@ def convert(source: Float, target: Float, mode: FloatMode) -> Query:
     flush = mode.flush and source == FP16
     value = ieee.number(given.term, source, flush)
 
-    def tell(words: Words) -> Counterexample:
+    def tell(words: QueryWords) -> Counterexample:
         result = computed(softfloat.convert, np.uint32(words["word"]), source, target, mode)
         expected = oracle.round_number(target, oracle.unpack(source, words["word"], flush), mode)
         return explain.confirmed((explain.operand("word", words["word"], source),), result, expected, target)
@@ -135,7 +135,7 @@ def from_int32(mode: FloatMode) -> Query:
     sign = z3.Extract(31, 31, value.term)
     magnitude = z3.If(sign == 1, -value.term, value.term)
 
-    def tell(words: Words) -> Counterexample:
+    def tell(words: QueryWords) -> Counterexample:
         result = computed(softfloat.from_int32, np.int32(words["value"]), FP16, mode)
         expected = oracle.round_number(FP16, oracle.integer(words["value"]), mode)
         return explain.confirmed((explain.integer("value", words["value"]),), result, expected)

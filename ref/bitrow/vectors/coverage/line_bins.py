@@ -30,9 +30,8 @@ from bitrow.vectors.coverage.bins import BINS, REACHABLE, Masks
 from bitrow.vectors.coverage.exact import Exact
 from bitrow.vectors.coverage.step_bins import LAYER_BINS, decode, layer_step
 
-Words = Mapping[str, np.ndarray]
 Operand = np.ndarray | Exact
-Found = Iterator[Masks]
+FoundMasks = Iterator[Masks]
 
 _INPUT = frozenset(name for name in BINS if name.startswith("input_"))
 _RELU = frozenset(name for name in BINS if name.startswith("relu_"))
@@ -49,7 +48,7 @@ class Measured:
 
     operation: Operation
     config: Any
-    words: Words
+    words: Mapping[str, np.ndarray]
     known: dict[str, Operand] = field(default_factory=dict)
 
     @property
@@ -85,7 +84,7 @@ def _format_of(operation: Operation, name: str) -> str:
     return constant(name).format if is_number(name) else operation.program.named(name).format
 
 
-def _rounded(case: Measured, line: Line, *operands: Operand) -> Found:
+def _rounded(case: Measured, line: Line, *operands: Operand) -> FoundMasks:
     fmt, source = arithmetic.rounder(line, case.config).fmt, _format_of(case.operation, line.operands[0])
     step = step_bins.rounded if _is_unit(case.operation) else layer_step
     yield step(_kind(line, source), list(operands), fmt, case.mode)
@@ -97,7 +96,7 @@ def _rounded(case: Measured, line: Line, *operands: Operand) -> Found:
             yield {"wide_product": bins.wide_products(acc, np.asarray(operands[1]))}
 
 
-def _widen(case: Measured, line: Line, x: np.ndarray) -> Found:
+def _widen(case: Measured, line: Line, x: np.ndarray) -> FoundMasks:
     if _is_unit(case.operation):
         yield from _rounded(case, line, x)
         return
@@ -105,7 +104,7 @@ def _widen(case: Measured, line: Line, x: np.ndarray) -> Found:
     yield step_bins.flushed_inputs(x, case.mode)
 
 
-def _product(case: Measured, line: Line, a: Operand, b: Operand) -> Found:
+def _product(case: Measured, line: Line, a: Operand, b: Operand) -> FoundMasks:
     factors = []
     for name, operand in zip(line.operands, (a, b), strict=True):
         axes = case.operation.program.named(name).axes
@@ -115,7 +114,7 @@ def _product(case: Measured, line: Line, a: Operand, b: Operand) -> Found:
     yield {}
 
 
-def _tree(case: Measured, line: Line, source: Operand) -> Found:
+def _tree(case: Measured, line: Line, source: Operand) -> FoundMasks:
     fmt = arithmetic.rounder(line, case.config).fmt
     at = next(i for i, axis in enumerate(line.axes) if axis.endswith(LEVEL))
     yield from step_bins.tree(case.words, line.name.removesuffix(LEVEL), source, at, fmt, case.mode)
@@ -124,7 +123,7 @@ def _tree(case: Measured, line: Line, source: Operand) -> Found:
     case.known[line.name] = Exact(*(np.take(part, 0, axis=at) for part in root))
 
 
-def _running(case: Measured, line: Line, root: Exact) -> Found:
+def _running(case: Measured, line: Line, root: Exact) -> FoundMasks:
     fmt, axes = arithmetic.rounder(line, case.config).fmt, case.operation.line(line.operands[0]).axes
     left = [axis for axis in axes if not axis.endswith(LEVEL)]
     if "row" in line.axes:
@@ -135,23 +134,23 @@ def _running(case: Measured, line: Line, root: Exact) -> Found:
     yield step_bins.running(case.words[line.name], terms, fmt, case.mode)
 
 
-def _partial_sums(case: Measured, line: Line, dys: np.ndarray) -> Found:
+def _partial_sums(case: Measured, line: Line, dys: np.ndarray) -> FoundMasks:
     totals = np.stack([dys[0], *(case.words[f"{line.name}{k}"] for k in range(1, len(dys) - 1))])
     yield layer_step("add", [totals, dys[1:]], FP16, case.mode)
 
 
-def _reciprocal(case: Measured, line: Line) -> Found:
+def _reciprocal(case: Measured, line: Line) -> FoundMasks:
     fmt = arithmetic.rounder(line, case.config).fmt
     words = Arithmetic(fmt).reciprocal(case.operation.count(case.config, case.words))
     case.known[line.name] = np.asarray(words, np.uint16 if fmt == FP16 else np.uint32)
     yield {}
 
 
-def _quantize(case: Measured, line: Line, t: np.ndarray, noise: np.ndarray | None = None) -> Found:
+def _quantize(case: Measured, line: Line, t: np.ndarray, noise: np.ndarray | None = None) -> FoundMasks:
     yield bins.quantizer_bins(t, code_format(line.format, case.config), noise)
 
 
-def _macs(case: Measured, line: Line, code: np.ndarray, weight: np.ndarray) -> Found:
+def _macs(case: Measured, line: Line, code: np.ndarray, weight: np.ndarray) -> FoundMasks:
     config, forward = case.config, "oh" in line.axes
     kh, kw, c_in_group, c_out = weight.shape
     terms = kh * kw * (c_in_group if forward else c_out // config.groups)
@@ -167,14 +166,14 @@ def _macs(case: Measured, line: Line, code: np.ndarray, weight: np.ndarray) -> F
     yield {"padding": np.array(config.padding > 0)}
 
 
-def _float_macs(case: Measured, line: Line, dy: np.ndarray, weight: np.ndarray) -> Found:
+def _float_macs(case: Measured, line: Line, dy: np.ndarray, weight: np.ndarray) -> FoundMasks:
     fmt = arithmetic.rounder(line, case.config).fmt
     terms = geometry.gradient_terms(case.config, dy, weight, case.hw)
     yield step_bins.running(case.words[line.name], terms, fmt, case.mode)
     yield {"padding": np.array(case.config.padding > 0)}
 
 
-def _windows(case: Measured, line: Line, x: Exact) -> Found:
+def _windows(case: Measured, line: Line, x: Exact) -> FoundMasks:
     kh, kw = case.operation.window(case.config, case.words)
     n, h, w, c = x.sig.shape
     oh, ow = h // kh, w // kw
@@ -183,13 +182,13 @@ def _windows(case: Measured, line: Line, x: Exact) -> Found:
     yield {"left_out": np.array(oh * kh != h or ow * kw != w)}
 
 
-def _spread(case: Measured, line: Line, dy: np.ndarray) -> Found:
+def _spread(case: Measured, line: Line, dy: np.ndarray) -> FoundMasks:
     kh, kw = case.operation.window(case.config, case.words)
     covered = (case.words["dy"].shape[1] * kh, case.words["dy"].shape[2] * kw) == case.operation.map_size(case.words)
     yield {"left_out": np.array(not covered)}
 
 
-def _maximum(case: Measured, line: Line, words: np.ndarray) -> Found:
+def _maximum(case: Measured, line: Line, words: np.ndarray) -> FoundMasks:
     x = geometry.pool_windows(case.config, words)
     value = exact.decode(x.words, FP16)
     key = np.where(value.nan, 1 << 17, np.where(value.negative, -1, 1) * (x.words & 0x7FFF).astype(np.int64))
@@ -204,7 +203,7 @@ def _maximum(case: Measured, line: Line, words: np.ndarray) -> Found:
     }
 
 
-def _won(case: Measured, line: Line, dys: np.ndarray, index: np.ndarray) -> Found:
+def _won(case: Measured, line: Line, dys: np.ndarray, index: np.ndarray) -> FoundMasks:
     """The sums are followed window by window, each rounded as the oracle rounds."""
     hw = case.operation.map_size(case.words)
     shape = (dys.shape[0], *hw, dys.shape[3])
@@ -218,7 +217,7 @@ def _won(case: Measured, line: Line, dys: np.ndarray, index: np.ndarray) -> Foun
     yield {"pool_shared_winner": wins > 1}
 
 
-def _relu(case: Measured, line: Line, words: np.ndarray) -> Found:
+def _relu(case: Measured, line: Line, words: np.ndarray) -> FoundMasks:
     x, six = exact.decode(words, FP16), line.op.endswith("6")
     yield {
         "relu_negative": x.negative & ~x.nan & ~x.zero,
@@ -230,18 +229,18 @@ def _relu(case: Measured, line: Line, words: np.ndarray) -> Found:
         yield {"relu_six_above": (words > 0x4600) & (words <= 0x7C00), "relu_six_equal": words == 0x4600}
 
 
-def _passes(case: Measured, line: Line, words: np.ndarray) -> Found:
+def _passes(case: Measured, line: Line, words: np.ndarray) -> FoundMasks:
     yield bins.input_bins(words)  # the input that the forward pass kept is stimulus here, too
     yield from _relu(case, line, words)
 
 
-def _ramp(case: Measured, line: Line, slope: np.ndarray, words: np.ndarray) -> Found:
+def _ramp(case: Measured, line: Line, slope: np.ndarray, words: np.ndarray) -> FoundMasks:
     magnitude, negative = words & 0x7FFF, words > 0x8000
     far = (magnitude > 0x4200) & (magnitude <= 0x7C00)
     yield {"ramp_low": far & negative, "ramp_high": far & ~negative, "ramp_edge": magnitude == 0x4200}
 
 
-def _pack(case: Measured, line: Line, code: np.ndarray) -> Found:
+def _pack(case: Measured, line: Line, code: np.ndarray) -> FoundMasks:
     odd, narrow = bool(code.shape[2] * code.shape[3] % 2), case.config.bits <= 4
     yield {
         "pack_odd_row": np.array(odd and narrow),
@@ -251,7 +250,7 @@ def _pack(case: Measured, line: Line, code: np.ndarray) -> Found:
     }
 
 
-def _stream(case: Measured, line: Line, seed: np.ndarray, start: np.ndarray, count: np.ndarray) -> Found:
+def _stream(case: Measured, line: Line, seed: np.ndarray, start: np.ndarray, count: np.ndarray) -> FoundMasks:
     first = start.astype(np.int64)
     yield {
         "lfsr_first": first == 0,
@@ -260,14 +259,14 @@ def _stream(case: Measured, line: Line, seed: np.ndarray, start: np.ndarray, cou
     }
 
 
-def _none(case: Measured, line: Line, *operands: Operand) -> Found:
+def _none(case: Measured, line: Line, *operands: Operand) -> FoundMasks:
     yield {}
 
 
 class Reports(NamedTuple):
     """What an operation of a line reports: the masks of a case, and the bins that they can hit."""
 
-    masks: Callable[..., Found]
+    masks: Callable[..., FoundMasks]
     bins: frozenset[str] = frozenset()
 
 
@@ -302,7 +301,7 @@ if missing := interpreter.KNOWN ^ REPORTS.keys():
     raise BitrowError(f"coverage: found {', '.join(sorted(missing))} in one of contract and REPORTS, expected both")
 
 
-def masks(operation: Operation, config: Any, words: Words) -> Found:
+def masks(operation: Operation, config: Any, words: Mapping[str, np.ndarray]) -> FoundMasks:
     """Every bin of a case, as masks over its elements: `words` are those of all its tensors."""
     for name, line in operation.inputs.items():
         if line.format == "16" and not line.saved:

@@ -14,8 +14,6 @@ from bitrow.vectors.coverage import bins, exact
 from bitrow.vectors.coverage.bins import Masks
 from bitrow.vectors.coverage.exact import Exact
 
-Words = Mapping[str, np.ndarray]
-
 # What a step inside a layer reports: the corners that its own stimulus can steer.
 LAYER_BINS = frozenset(
     (
@@ -72,7 +70,7 @@ def layer_step(kind: str, operands: list[np.ndarray | Exact], fmt: Float, mode: 
     return {name: mask for name, mask in rounded(kind, operands, fmt, mode).items() if name in LAYER_BINS}
 
 
-def levels(words: Words, name: str) -> list[np.ndarray]:
+def levels(words: Mapping[str, np.ndarray], name: str) -> list[np.ndarray]:
     """The taps NAME_level1, NAME_level2, ... in order."""
     found: list[np.ndarray] = []
     while f"{name}_level{len(found) + 1}" in words:
@@ -80,7 +78,9 @@ def levels(words: Words, name: str) -> list[np.ndarray]:
     return found
 
 
-def tree(words: Words, name: str, source: np.ndarray | Exact, axis: int, fmt: Float, mode: FloatMode):
+def tree(
+    words: Mapping[str, np.ndarray], name: str, source: np.ndarray | Exact, axis: int, fmt: Float, mode: FloatMode
+):
     """Bins of a pairwise tree over `axis`, from its tapped levels (SPEC.md B2, T2)."""
     width = (source.sig if isinstance(source, Exact) else source).shape[axis]
     yield {

@@ -22,7 +22,7 @@ from bitrow.formats import (
 )
 from bitrow.oracle import fp16, softfloat
 from bitrow.oracle.arrays import map_words
-from bitrow.oracle.softfloat import Kind
+from bitrow.oracle.softfloat import NumberKind
 from bitrow.vectors.diagnose.misread import swap_nibbles
 from bitrow.vectors.diagnose.rounding_points import mode_variants
 from bitrow.vectors.diagnose.scene import Guess, Scene, mode_of, with_mode
@@ -229,9 +229,9 @@ def order_guesses(scene: Scene) -> Iterator[Guess]:
 
 def _other_code(t: int, fmt: Fxp, how: str) -> int:
     number = softfloat.unpack(FP16, t)
-    if number.kind is Kind.NAN:
+    if number.kind is NumberKind.NAN:
         return 0
-    if number.kind is Kind.INFINITE:
+    if number.kind is NumberKind.INFINITE:
         return fmt.min if number.sign else fmt.max
     exact = softfloat.exact(number)
     rounded = {

@@ -49,7 +49,7 @@ class Defect:
     unfused: bool = False
 
 
-class Flow:
+class DefectModel:
     """Recomputes steps at the elements of a scene, one of them with a defect."""
 
     def __init__(self, scene: Scene) -> None:
@@ -178,36 +178,36 @@ def mode_variants(mode: FloatMode) -> Iterator[tuple[str, FloatMode]]:
         yield "overflow to infinity instead of the largest number", replace(mode, overflow=Overflow.INFINITY)
 
 
-def step_guesses(flow: Flow, name: str) -> Iterator[Guess]:
+def step_guesses(model: DefectModel, name: str) -> Iterator[Guess]:
     """The guesses that change only the rounding point `name`."""
-    step, fmt = flow.steps[name], flow.format_of(name)
+    step, fmt = model.steps[name], model.format_of(name)
     if step.op in _SETTLED:
         return
-    for text, mode in mode_variants(flow.mode if fmt == FP16 else NEAREST):
+    for text, mode in mode_variants(model.mode if fmt == FP16 else NEAREST):
         defect = Defect(name, mode=mode)
-        yield Guess(f"{text} in {name}", functools.partial(flow.predict, defect))
+        yield Guess(f"{text} in {name}", functools.partial(model.predict, defect))
     for operand in step.operands if step.op in ("add", "sub") else ():
-        if operand in flow.steps and flow.steps[operand].op in ("mul", "negmul"):
+        if operand in model.steps and model.steps[operand].op in ("mul", "negmul"):
             defect = Defect(name, fused=operand)
             text = f"a fused multiply-add: {operand} not rounded before {name}"
-            yield Guess(text, functools.partial(flow.predict, defect))
+            yield Guess(text, functools.partial(model.predict, defect))
     if step.op == "fma":
         defect = Defect(name, unfused=True)
         yield Guess(
-            f"a multiply and an add, two roundings, in {name}", functools.partial(flow.predict, defect)
+            f"a multiply and an add, two roundings, in {name}", functools.partial(model.predict, defect)
         )
 
 
 def local_guesses(scene: Scene) -> Iterator[Guess]:
     """Guesses that change the rounding of the scene's own tap."""
-    flow = Flow(scene)
-    if scene.tap in flow.steps:
-        yield from step_guesses(flow, scene.tap)
+    model = DefectModel(scene)
+    if scene.tap in model.steps:
+        yield from step_guesses(model, scene.tap)
 
 
 def upstream_guesses(scene: Scene) -> Iterator[Guess]:
     """Guesses that change one rounding point before the scene's tap and no other; nearest first."""
-    flow = Flow(scene)
-    for name in reversed(list(flow.steps)):
-        if name != scene.tap and flow.downstream(name, scene.tap):
-            yield from step_guesses(flow, name)
+    model = DefectModel(scene)
+    for name in reversed(list(model.steps)):
+        if name != scene.tap and model.downstream(name, scene.tap):
+            yield from step_guesses(model, name)

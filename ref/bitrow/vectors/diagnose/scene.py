@@ -5,13 +5,14 @@ Standard library, numpy and the scalar oracle only.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
 from bitrow.formats import FloatMode
+from bitrow.oracle.arrays import Words
 from bitrow.vectors.case import Case, Tensor
 from bitrow.vectors.files.dump import Dump
 from bitrow.vectors.files.hexfile import file_words
@@ -25,7 +26,6 @@ _WHOLE_LIMIT = 20_000  # elements of an operation that the oracle can only compu
 _ROW_ELEMENTS = 8_000
 _ROW_PRODUCTS = 1_000_000
 
-Words = Mapping[str, np.ndarray]
 
 
 @dataclass(frozen=True)

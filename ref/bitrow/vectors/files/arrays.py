@@ -74,7 +74,7 @@ class Writer:
                 member.write(flat[start : start + step].tobytes())
 
 
-class Reader:
+class ArrayReader:
     """Reads members of a `case.npz` of `words` words, one array at a time; a context manager.
 
     Raises:
@@ -87,7 +87,7 @@ class Reader:
         most = ARCHIVE.most // 64 + _WORD_BYTES * words
         self._zip = self._open.enter_context(archives.opened_zip(path, ARCHIVE, where, "a zip of arrays", most))
 
-    def __enter__(self) -> Reader:
+    def __enter__(self) -> ArrayReader:
         return self
 
     def __exit__(self, *_: object) -> None:

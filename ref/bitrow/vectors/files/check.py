@@ -120,7 +120,7 @@ class _Checker:
         ports = self.trial(f"{name}/{CASE_JSON}", lambda: shapes.check_ports(case))
         fitting = ports and self.trial(f"{name}/{CASE_JSON}", lambda: shapes.check_shapes(case))
         words: dict[str, int] = {}
-        readers: list[arrays.Reader] = []
+        readers: list[arrays.ArrayReader] = []
         self.trial(f"{name}/{ARRAYS}", lambda: readers.append(self._open_arrays(case)))
         parameters: dict[str, np.ndarray] = {}
         for tensor in case.tensors:
@@ -133,9 +133,9 @@ class _Checker:
         if fitting and all(t.name in parameters for t in case.tensors if t.name in certificates.PARAMETERS):
             self.certificates[name] = certificates.certificate(name, case.operation, case.config, parameters)
 
-    def _open_arrays(self, case: CaseEntry) -> arrays.Reader:
+    def _open_arrays(self, case: CaseEntry) -> arrays.ArrayReader:
         where = f"{case.name}/{ARRAYS}"
-        reader = arrays.Reader(self.folder / case.name / ARRAYS, where, case.words)
+        reader = arrays.ArrayReader(self.folder / case.name / ARRAYS, where, case.words)
         names = [tensor.name for tensor in case.tensors]
         if reader.names() != names:
             odd = next((name for name in reader.names() if name not in names), "another order or number")
@@ -143,7 +143,7 @@ class _Checker:
         return reader
 
     def _check_tensor(
-        self, case: CaseEntry, tensor: TensorEntry, readers: list[arrays.Reader], words: dict[str, int]
+        self, case: CaseEntry, tensor: TensorEntry, readers: list[arrays.ArrayReader], words: dict[str, int]
     ) -> np.ndarray | None:
         """Check both files of a tensor; its values, flat, where its hex file can be read."""
         file, where = f"{case.name}/{schema.tensor_file(tensor.name)}", f"{case.name}/{ARRAYS}"
@@ -172,7 +172,7 @@ class _Checker:
 
     def _same(
         self,
-        readers: list[arrays.Reader],
+        readers: list[arrays.ArrayReader],
         tensor: TensorEntry,
         where: str,
         file: str,

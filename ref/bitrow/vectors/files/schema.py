@@ -36,7 +36,7 @@ _CLAUSE = re.compile(r"[A-Z][0-9]+")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _MAX_ELEMENTS = 1 << 31
 
-Config = configs.LayerConfig | FloatMode | Fxp  # what may configure an operation
+OperationConfig = configs.LayerConfig | FloatMode | Fxp  # what may configure an operation
 
 
 def check_name(name: object, what: str) -> str:
@@ -75,7 +75,7 @@ def decode_config(value: Any, where: str) -> Any:
     Raises:
         BitrowError: naming `where` and the field: an unknown type, field or value.
     """
-    return records.read(Config, value, where, join=".")
+    return records.read(OperationConfig, value, where, join=".")
 
 
 def _expanded(value: Any, depth: int) -> str:
@@ -340,7 +340,7 @@ class CaseRecord(records.Plain):
     spec_version: int
     name: str
     operation: str
-    config: Config
+    config: OperationConfig
     overflow: dict[str, str]
     nan: str
     order: str

@@ -23,7 +23,7 @@ from bitrow.vectors import operations
 from bitrow.vectors.files.decode import FloatWord, word_text
 from bitrow.vectors.files.schema import CaseEntry, TensorEntry
 
-Shape = tuple[int, ...]
+TensorShape = tuple[int, ...]
 _OF_X = ("t", "x_code", "mask")
 _OF_Y = ("acc", "acc_fp16", "deq", "y")
 _OF_DY = ("dy_folded", "dy_words", "dy_t", "dy_code")
@@ -43,7 +43,7 @@ class Shapes:
     def __contains__(self, name: str) -> bool:
         return name in self.tensors
 
-    def of(self, name: str, rank: int) -> Shape:
+    def of(self, name: str, rank: int) -> TensorShape:
         """The shape of `name`, which must exist with `rank` axes."""
         if name not in self.tensors:
             raise BitrowError(
@@ -54,7 +54,7 @@ class Shapes:
             raise BitrowError(f"{self.case.name}/{name}: found shape {list(shape)}, expected {rank} axes")
         return shape
 
-    def same(self, names: tuple[str, ...], *expected: Shape) -> None:
+    def same(self, names: tuple[str, ...], *expected: TensorShape) -> None:
         """Each of `names` that exists has one of the `expected` shapes."""
         for name in names:
             if name in self.tensors and self.tensors[name].shape not in expected:

@@ -288,7 +288,7 @@ def read_case(path: Path, name: str) -> Case:
     """
     entry = schema.read_case_json(path, name)
     where = f"{name}/{ARRAYS}"
-    with arrays.Reader(path / name / ARRAYS, where, entry.words) as reader:
+    with arrays.ArrayReader(path / name / ARRAYS, where, entry.words) as reader:
         tensors = tuple(
             Tensor(t.name, t.role, t.encoding, t.layout, reader.read(t.name, t.encoding.dtype, t.shape))
             for t in entry.tensors

@@ -27,7 +27,7 @@ from bitrow.vectors.judge import networks
 from bitrow.vectors.network_pass import WholePass
 
 Arrays = dict[str, Any]
-Kernel = Callable[[Any, Arrays, Tap], dict[str, Array]]  # returns the outputs
+JudgedKernel = Callable[[Any, Arrays, Tap], dict[str, Array]]  # returns the outputs
 
 
 def compute(operation: Operation, config: Any, arrays: Mapping[str, Any], tapped: bool = True) -> dict[str, Array]:
@@ -45,7 +45,7 @@ def compute(operation: Operation, config: Any, arrays: Mapping[str, Any], tapped
     return taps | outputs
 
 
-def kernel(operation: Operation) -> Kernel:
+def kernel(operation: Operation) -> JudgedKernel:
     """The kernel of an operation: its row of `KERNELS`, or its layer's own passes."""
     return KERNELS[operation] if operation in KERNELS else functools.partial(_of_layer, operation)
 
@@ -70,7 +70,7 @@ def _ready(value: Any) -> Any:
     return value if isinstance(value, tuple) else jnp.asarray(value)
 
 
-def _unit(function: Callable[..., Array], names: str) -> Kernel:
+def _unit(function: Callable[..., Array], names: str) -> JudgedKernel:
     def run(config: FloatMode, arrays: Arrays, tap: Tap) -> Arrays:
         return {"y": function(*(arrays[name] for name in names.split()), config)}
 
@@ -189,7 +189,7 @@ def _linear_backward(config: Any, arrays: Arrays, tap: Tap) -> Arrays:
     return {"dx": linear.backward(config, params, arrays["dy"], tap)}
 
 
-def registered(kernels: Mapping[Operation, Kernel]) -> Mapping[Operation, Kernel]:
+def registered(kernels: Mapping[Operation, JudgedKernel]) -> Mapping[Operation, JudgedKernel]:
     """The table, if every operation of the contract has its kernel in it, or is its layer's own passes.
 
     Raises:

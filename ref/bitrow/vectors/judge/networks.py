@@ -17,7 +17,7 @@ from bitrow.model_file import Model
 from bitrow.ops.tap import no_tap
 from bitrow.vectors import network_pass
 from bitrow.vectors.bit_views import to_words
-from bitrow.vectors.network_pass import NETWORK, Pass, Run
+from bitrow.vectors.network_pass import NETWORK, Pass, RunOperation
 from bitrow.vectors.problem import Problem
 
 
@@ -54,7 +54,7 @@ compiled_pass = jax.jit(whole_pass, static_argnums=0)
 
 
 def problems(
-    model: Model, prefix: str, image: int, run: Run, whole: bool = True, compare: bool = True
+    model: Model, prefix: str, image: int, run: RunOperation, whole: bool = True, compare: bool = True
 ) -> Iterator[Problem]:
     """Every layer's problems of one sample's training pass, forward then backward; last, `compare` runs it
     whole.

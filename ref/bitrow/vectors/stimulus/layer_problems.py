@@ -29,7 +29,7 @@ from bitrow.vectors.stimulus import aim
 from bitrow.vectors.stimulus.problems import pair_words
 from bitrow.vectors.stimulus.stream import FINITE_WORDS, SPECIAL_WORDS, Stream, spread, sprinkle
 
-Shape = tuple[int, int, int, int]
+MapShape = tuple[int, int, int, int]
 
 
 def norm_frozen(
