@@ -1,12 +1,14 @@
-"""What a user gets: a wheel that holds its data and runs elsewhere, and a README whose example runs."""
+"""What a user gets: a wheel that holds its data and runs elsewhere, a README that runs, names of one meaning."""
 
 from __future__ import annotations
 
+import ast
 import os
 import re
 import subprocess
 import sys
 import zipfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -63,3 +65,25 @@ def test_readme_example_runs(tmp_path: Path) -> None:
     lines = run(sys.executable, "-c", match.group(1), cwd=tmp_path).splitlines()
     assert lines[0].startswith("1.0") and lines[1].startswith("1.001")
     assert re.fullmatch(r"\[(\d)\] \[\1\] \d+ taps", lines[2])
+
+
+def types(tree: ast.Module) -> Iterator[str]:
+    """Classes of a module, and names in capitals and small letters that it gives to types."""
+    for node in tree.body:
+        if isinstance(node, ast.ClassDef):
+            yield node.name
+        for target in node.targets if isinstance(node, ast.Assign) else ():
+            if isinstance(target, ast.Name) and re.match("[A-Z].*[a-z]", target.id):
+                yield target.id
+
+
+def test_a_name_of_a_type_has_one_meaning() -> None:
+    """No two modules name classes, or aliases of types, alike; `Config` is any configuration, in both rooms."""
+    places: dict[str, list[str]] = {}
+    for path in sorted((ROOT / "ref/bitrow").rglob("*.py")):
+        for name in types(ast.parse(path.read_text(encoding="utf-8"))):
+            places.setdefault(name, []).append(str(path.relative_to(ROOT / "ref")))
+    assert "bitrow/layers/layer.py" in places["Layer"]
+    assert {name: where for name, where in places.items() if len(where) > 1} == {
+        "Config": ["bitrow/contract/operation.py", "bitrow/layers/rows.py"]
+    }
