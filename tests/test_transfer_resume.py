@@ -190,6 +190,23 @@ def test_forged_checkpoints_are_refused(tmp_path: Path) -> None:
         saved.clear()
 
 
+def test_a_checkpoint_is_read_within_bounds(tmp_path: Path) -> None:
+    """Nothing is waited for, and no file made to fill memory is read."""
+    saved = checkpoint.Checkpoints(tmp_path / "c", {"seed": 0})
+    like = small_trainer()[2].start()
+    saved.save(1, like, [])
+    assert saved.latest(like) is not None
+    pipe, large = tmp_path / "c" / "1" / "pipe", tmp_path / "c" / "1" / "large"
+    os.mkfifo(pipe)
+    with pytest.raises(BitrowError, match="pipe: found a pipe, expected a checkpoint's file"):
+        saved.latest(like)
+    pipe.unlink()
+    with large.open("wb") as file:
+        file.truncate(1 << 40)
+    with pytest.raises(BitrowError, match=r"c: found 1,099,\d{3},\d{3},\d{3} bytes, expected at most 268,"):
+        saved.latest(like)
+
+
 LATE = {
     "batch": (("--batch", "3"), "batch: found 3, expected a power of two"),
     "large batch": (("--batch", "1024"), "expected at least a batch of 1024"),

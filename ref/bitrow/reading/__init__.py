@@ -11,7 +11,7 @@ import stat
 from collections.abc import Iterator
 from io import BufferedReader
 from pathlib import Path
-from typing import IO, NamedTuple
+from typing import IO, NamedTuple, NoReturn
 
 from bitrow.errors import BitrowError
 
@@ -33,6 +33,7 @@ STATE = FileKind("a result file of bitrow prove", 8 * MIB)
 SOURCE = FileKind("a source file", 8 * MIB)
 SYSTEM = FileKind("a file of the system", 8 * MIB)
 LISTING = FileKind("a listing of XLA", 256 * MIB)
+CHECKPOINT = FileKind("a checkpoint's file", 256 * MIB)
 MODEL = FileKind("a model file", 256 * MIB)
 HEX = FileKind("a file of hex words", 64 * MIB)
 IMAGE = FileKind("an image", 64 * MIB)
@@ -113,6 +114,27 @@ def _check_regular(status: os.stat_result, kind: FileKind, where: str) -> None:
     if not stat.S_ISREG(status.st_mode):
         found = _KINDS.get(stat.S_IFMT(status.st_mode), "no regular file")
         raise BitrowError(f"{where}: found {found}, expected {kind.expected}")
+
+
+def check_tree(folder: Path, kind: FileKind, most: int) -> None:
+    """Refuse a folder for a library to read that holds other things than folders and regular files, or too much.
+
+    Raises:
+        BitrowError: naming the first such entry, or the folder whose files have more than `most` bytes.
+    """
+    total = 0
+    for here, folders, files in os.walk(folder, onerror=lambda error: _raise(error)):
+        for name in (*folders, *files):
+            path = Path(here, name)
+            status = path.lstat()
+            if not stat.S_ISDIR(status.st_mode):
+                _check_regular(status, kind, str(path))
+                total += status.st_size
+    check_size(total, most, str(folder))
+
+
+def _raise(error: OSError) -> NoReturn:
+    raise BitrowError(f"{error.filename}: cannot be read: {error.strerror or error}") from None
 
 
 def size_of(stream: IO[bytes]) -> int:

@@ -27,6 +27,7 @@ from bitrow.extras import extra
 from bitrow.files import write_bytes
 from bitrow.float_model import FloatModel, initialize
 from bitrow.graph import Network
+from bitrow.reading import CHECKPOINT, check_tree
 from bitrow.reading.tensors import read_tensors
 from bitrow.reading.values import parse_json
 from bitrow.transfer import processes
@@ -134,6 +135,8 @@ class Checkpoints:
         if not self.folder.is_dir():
             return None
         args = self._orbax.args
+        held = sum(array.nbytes for array in arrays(like).values())
+        check_tree(self.folder, CHECKPOINT, CHECKPOINT.most + 4 * held)  # two may lie there, each with its overhead
         try:
             with self._manager() as manager:
                 step = manager.latest_step()
