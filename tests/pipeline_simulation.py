@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, field
 
-from bitrow.config import AddConfig, BatchNormConfig, ConvConfig, ReluConfig
+from bitrow.config import AddConfig, BatchNormConfig, ConvConfig, HardSwishConfig, ReluConfig
 from bitrow.graph import shapes
 from bitrow.pipeline.machine import Mac
 from bitrow.pipeline.rings import RingKind
@@ -46,6 +46,7 @@ class Simulation:
         self.found, self.machine, self.images = found, found.machine, found.images
         self.parts = found.flow.stages
         self.training = found.flow.training
+        self.sizes = shapes(found.flow.network)
         self.readers = {
             s.index: [(t, e) for t in self.parts for e in t.edges if e.producer == s.index] for s in self.parts
         }
@@ -55,6 +56,10 @@ class Simulation:
         self.writes: dict[Task, list[tuple[int, int]]] = {task: [] for task in self.tasks}
         for ring in found.rings:
             self._fill(ring, self.buffers[ring.index])
+
+    def _row(self, name: str) -> int:
+        """Elements of a row of a layer's result."""
+        return self.sizes[name][1] * self.sizes[name][2]
 
     # What tasks there are, and what they wait for.
 
@@ -144,7 +149,8 @@ class Simulation:
     def _row_bits(self, ring) -> int:
         stage = self.parts[ring.stage]
         into = stage.in_shape if ring.edge < 0 else self.parts[self._edge(ring).producer].out_shape
-        here = stage.out_shape[1] * stage.out_shape[2]
+        kept = ring.kind in (RingKind.RELU, RingKind.KEPT)
+        here = self._row(ring.held.node if kept or not stage.head else stage.head.name) if ring.edge < 0 else 0
         there = into[1] * into[2]
         fxp = self.machine.mac is Mac.FXP and head_of(stage) is Head.CONV
         bits, count = {
@@ -156,6 +162,7 @@ class Simulation:
             RingKind.HANDOFF: (32 if head_of(stage) is Head.AVG_POOL else 16, here),
             RingKind.DY: (4 if fxp else 16, here),
             RingKind.RELU: (1, here),
+            RingKind.KEPT: (16, here),
             RingKind.INDEX: (max(1, math.ceil(math.log2(stage.window.kernel**2))), here),
         }[ring.kind]
         return math.ceil(bits * count / 8) * 8
@@ -192,7 +199,7 @@ class Simulation:
             return {(index, FC, image, row)}
         if kind is RingKind.GRADIENT:
             return {(edge.producer, BC, image, row)}
-        if kind is RingKind.RELU:
+        if kind in (RingKind.RELU, RingKind.KEPT):
             return {(index, BC, image, row)}
         if kind is RingKind.MASK:
             return {(index, BH, image, row)}
@@ -278,18 +285,21 @@ class Simulation:
         stage = self.parts[index]
         into = stage.in_shape[1] * stage.in_shape[2]
         out = stage.out_shape[1] * stage.out_shape[2]
+        head = self._row(stage.head.name) if stage.head else 0
         if phase in (FH, BH):
-            return self._head_operations(stage, phase, row, into, out)
+            return self._head_operations(stage, phase, row, into, head)
         if phase is FC:
-            return self._chain_operations(stage, into, out)
-        consumers = len(self.readers[index])
-        mul = sum(isinstance(node.config, BatchNormConfig) for node in stage.chain)
-        add = max(0, consumers - 1)
+            return self._chain_operations(stage, into, head)
+        mul, add = 0, max(0, len(self.readers[index]) - 1) * out
+        for node in stage.chain:
+            here = self._row(node.name)
+            mul += {BatchNormConfig: 1, HardSwishConfig: 2}.get(type(node.config), 0) * here
+            add += {HardSwishConfig: 3}.get(type(node.config), 0) * here
         if head_of(stage) is Head.CONV and self.machine.mac is Mac.FXP:
-            mul += 1
+            mul += head
         if head_of(stage) is Head.BATCH_NORM:
-            mul, add = mul + 1, add + 2
-        return 0, 0, mul * out, add * out, out
+            mul, add = mul + head, add + 2 * head
+        return 0, 0, mul, add, out
 
     def _head_operations(self, stage: Stage, phase: Phase, row: int, into: int, out: int):
         k, s, _ = stage.window
@@ -309,28 +319,33 @@ class Simulation:
             return 0, 0, 0, len(self._touching(stage, row)) * math.ceil(k / s) * into, into
         return 0, 0, into * out, into * out, 0
 
-    def _chain_operations(self, stage: Stage, into: int, out: int):
+    def _chain_operations(self, stage: Stage, into: int, head: int):
         mul = add = 0
+        out = stage.out_shape[1] * stage.out_shape[2]
         for node in stage.chain:
-            if isinstance(node.config, BatchNormConfig):
-                mul, add = mul + 1, add + 1
-            elif isinstance(node.config, ReluConfig):
-                add += 2 if node.config.six else 1
-            elif isinstance(node.config, AddConfig):
-                add += 1
+            here = self._row(node.name)
+            match node.config:
+                case BatchNormConfig():
+                    mul, add = mul + here, add + here
+                case ReluConfig(six=six):
+                    add += (2 if six else 1) * here
+                case AddConfig():
+                    add += here
+                case HardSwishConfig():
+                    mul, add = mul + 2 * here, add + 3 * here
         if self.machine.mac is Mac.FXP:
             quantized = (t for t, e in self.readers[stage.index] if head_of(t) is Head.CONV and not e.skip)
-            mul += sum(1 for _ in quantized)
-        extra = 0
+            mul += sum(out for _ in quantized)
         if head_of(stage) is Head.BATCH_NORM:
-            mul, add = mul + 1, add + 1
+            mul, add = mul + head, add + head
         elif head_of(stage) is Head.AVG_POOL:
-            mul += 1
+            mul += head
         elif head_of(stage) is Head.MAX_POOL:
-            add += stage.window.kernel**2 - 1
+            add += (stage.window.kernel**2 - 1) * head
         elif head_of(stage) is Head.LINEAR:
-            extra = math.prod(shapes(self.found.flow.network)[stage.head.inputs[0]]) * out
-        return 0, 0, mul * out + extra, add * out + extra, out
+            products = math.prod(self.sizes[stage.head.inputs[0]]) * head
+            mul, add = mul + products, add + products
+        return 0, 0, mul, add, out
 
     # Ports, and the run.
 

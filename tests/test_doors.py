@@ -149,11 +149,8 @@ FUNCTIONS = [
     if module not in ("tap", "dtypes") and (module, name) not in HOST
 ] + [("network", name, getattr(network, name)) for name in ("forward", "backward", "training_pass", "apply")]
 SAMPLES = {
-    int: 3, bool: False, str: "name", ConvConfig: ConvConfig(), FloatMode: FloatMode(), Fxp: Fxp(4), Float: FP16,
-    Accumulator: Accumulator(), BatchNormConfig: BatchNormConfig(), ReluConfig: ReluConfig(),
-    config.AddConfig: config.AddConfig(), MaxPoolConfig: MaxPoolConfig(), AvgPoolConfig: AvgPoolConfig(),
-    LinearConfig: LinearConfig(), formats.Dequantize: formats.Dequantize.FUSED, Rounding: Rounding.UP,
-    Network: zoo.resnet8(),
+    int: 3, bool: False, str: "name", FloatMode: FloatMode(), Fxp: Fxp(4), Float: FP16, Accumulator: Accumulator(),
+    formats.Dequantize: formats.Dequantize.FUSED, Rounding: Rounding.UP, Network: zoo.resnet8(),
 }  # fmt: skip
 
 
@@ -169,6 +166,8 @@ def sample(slot):
         return [array(hint, dtypes(hint)[0])]
     if hint in SAMPLES:
         return SAMPLES[hint]
+    if isinstance(hint, type) and issubclass(hint, config.LayerConfig):
+        return hint()
     return sample_of(slot.hint)
 
 

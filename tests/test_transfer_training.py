@@ -19,7 +19,7 @@ from bitrow.transfer import checkpoint, convolution, experiment, network_module,
 from bitrow.transfer.data import Images, Task, Transfer
 from bitrow.transfer.numerics import Numerics
 from bitrow.transfer.training import Recipe, Trainer
-from network_samples import assert_same_bits, every_layer
+from network_samples import assert_same_bits, every_layer, joined
 
 NETWORK = every_layer(BatchNormConfig())
 PLAIN = Network(
@@ -69,11 +69,12 @@ def both(built, x, dy):
     return logits, pull(dy)[0]
 
 
-def test_a_module_is_the_network_forward_and_backward():
-    """SPEC.md A5, C2: the same bits as the functional network, and its parameters come back."""
-    built = module(power_of_two=False)
+@pytest.mark.parametrize("network", [NETWORK, joined()], ids=lambda network: network.name)
+def test_a_module_is_the_network_forward_and_backward(network):
+    """SPEC.md A5, A6, A7, C2: the same bits as the functional network, and its parameters come back."""
+    built = module(power_of_two=False, network=network)
     params = network_module.to_params(built)
-    x = jnp.asarray(images(4).x, jnp.float16)
+    x = jnp.asarray(images(4, network).x, jnp.float16)
     dy = jnp.asarray(np.random.default_rng(0).standard_normal((4, 3)), jnp.float16)
 
     def functional(x, dy):
