@@ -189,7 +189,7 @@ def test_a_process_that_differs_or_fails(monkeypatch: pytest.MonkeyPatch, capsys
 
 def test_levels_are_those_that_the_processor_has(monkeypatch: pytest.MonkeyPatch) -> None:
     """SPEC.md F2: the highest, too, and none that XLA would refuse."""
-    monkeypatch.setattr(machine, "features", lambda: ("sse4_2", "avx2", "avx512_fp16"))
+    monkeypatch.setattr(processor, "features", lambda: ("sse4_2", "avx2", "avx512_fp16"))
     assert list(certify.levels()) == ["sse4_2", "avx2"]
     monkeypatch.undo()
     for way in certify.levels().values():
