@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from bitrow.config import AddConfig, BatchNormConfig, Statistics
+from bitrow.config import AddConfig, BatchNormConfig, LayerConfig, Statistics
 from bitrow.contract import batch_norm, interpreter, operations
 from bitrow.contract.encoding import Role
 from bitrow.contract.operation import Operation
@@ -63,6 +63,16 @@ def test_an_operation_that_reports_nothing_is_named(monkeypatch: pytest.MonkeyPa
         importlib.reload(line_bins)
     monkeypatch.undo()
     importlib.reload(line_bins)
+
+
+@pytest.mark.parametrize(("declared", "missing"), [
+    ({}, "label"), ({"label": "half"}, "output_shape"),
+    ({"label": "half", "output_shape": lambda self, where, size, inputs: inputs[0]}, "row_plan"),
+])  # fmt: skip
+def test_a_layer_that_is_half_declared_is_named(declared: dict[str, object], missing: str) -> None:
+    """What a configuration does not say of its layer stops the import of its module."""
+    with pytest.raises(BitrowError, match=f"HalfConfig: found no {missing}, expected one"):
+        type("HalfConfig", (LayerConfig,), declared)
 
 
 def test_a_fault_is_a_line(monkeypatch: pytest.MonkeyPatch) -> None:
