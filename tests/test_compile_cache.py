@@ -39,9 +39,9 @@ def test_the_next_command_compiles_nothing(tmp_path: Path) -> None:
     """The same bits, from the programs that the first command left; a spoilt one is compiled anew."""
     cache = tmp_path / "cache"
     first = command(str(cache))
-    left = kept(cache)
+    left = {name: when for name, when in kept(cache).items() if name.startswith("jit_div-")}
     again = command(str(cache))
-    assert left and kept(cache) == left
+    assert left and {name: when for name, when in kept(cache).items() if name.startswith("jit_div-")} == left
     for path in cache.rglob("*-cache"):
         path.write_bytes(path.read_bytes()[:100])
     assert command(str(cache)).stdout == again.stdout == first.stdout

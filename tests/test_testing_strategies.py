@@ -96,7 +96,7 @@ DRAWN: dict[str, tuple[Callable[[], st.SearchStrategy[Any]], str]] = {
 def test_drawn_operands_reach_every_bin(kind: str) -> None:
     """SPEC.md F3, F4, F5, F6, F10: ties and their neighbours, cancellation, both ends of the range, specials."""
     make, names = DRAWN[kind]
-    drawn = sample(make(), 3000)
+    drawn = sample(make(), 1200)
     rows = np.array(drawn, np.int64).reshape(len(drawn), -1)
     dtype = {"x": np.uint32, "i": np.int32}.get(names, np.uint16)
     columns = {name: rows[:, k].astype(dtype) for k, name in enumerate(names.split())}
