@@ -10,6 +10,7 @@ from pathlib import Path
 # Before JAX starts: eight host devices, so that sharding is tested on any machine; flags that are given stay, and win.
 os.environ["XLA_FLAGS"] = f"--xla_force_host_platform_device_count=8 {os.environ.get('XLA_FLAGS', '')}".strip()
 
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # as the commands have it
 # Programs are compiled once for all workers and commands, and stay for the next run.
 os.environ.setdefault("BITROW_CACHE", str(Path(__file__).parents[1] / "out" / "cache"))
 

@@ -1,8 +1,9 @@
 """Compiled programs kept between commands, so that the next one starts at once.
 
 `BITROW_CACHE` names the folder, by default `bitrow` where the system keeps caches; `off` keeps nothing. A folder below
-it holds what one processor and one jaxlib compiled; JAX's key has the rest, flags and the program itself. What checks
-how this machine compiles (`certify`, the trial before bits are promised) compiles anew.
+it holds what one processor and one jaxlib compiled; JAX's key has the rest, flags and the program itself. Where XLA
+takes its own programs for another processor's (openxla issue 44565), each is compiled anew. What checks how this
+machine compiles (`certify`, the trial before bits are promised) compiles anew, too.
 """
 
 from __future__ import annotations

@@ -23,6 +23,7 @@ _REFUSED = re.compile(
     r"|Unknown CPU ISA: .*)"
 )
 _PATIENCE = 120.0
+_LEVEL = "TF_CPP_MIN_LOG_LEVEL"  # of the lines that XLA writes; 3: before it ends the process
 
 
 def prepare(kept: bool = True) -> None:
@@ -34,6 +35,7 @@ def prepare(kept: bool = True) -> None:
     if "jax" not in sys.modules:
         _check_count()
         _check_xla()
+        _quiet()
     try:
         import jax
     except ImportError:
@@ -48,6 +50,15 @@ def prepare(kept: bool = True) -> None:
     for name in GUARDS:
         if getattr(jax.config, name) not in (None, "allow"):
             jax.config.update(name, "allow")
+
+
+def _quiet() -> None:
+    """XLA's own lines, but the last before it ends the process, are not the one line.
+
+    On some processors it says of every program from the cache that it must be compiled anew (jax issue 38445).
+    """
+    if not os.environ.get("BITROW_DEBUG"):
+        os.environ.setdefault(_LEVEL, "3")
 
 
 def find_devices() -> None:
@@ -83,9 +94,10 @@ def _check_xla() -> None:
     flags = os.environ.get("XLA_FLAGS")
     if not flags:
         return
+    environment = {**os.environ, _LEVEL: "0"}
     try:
-        done = subprocess.run([sys.executable, "-c", _PROBE], stdin=subprocess.DEVNULL, capture_output=True,
-                              timeout=_PATIENCE, check=False)  # fmt: skip
+        done = subprocess.run([sys.executable, "-c", _PROBE], env=environment, stdin=subprocess.DEVNULL,
+                              capture_output=True, timeout=_PATIENCE, check=False)  # fmt: skip
     except (OSError, subprocess.TimeoutExpired):
         return  # not known to be bad
     found = _REFUSED.search(done.stderr.decode(errors="replace"))
