@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from bitrow import typed
-from bitrow.config.base import MOST_ALONG, LayerConfig, LayerSize, Shape, check_values
+from bitrow.config.base import MOST_ALONG, LayerConfig, LayerSize, Shape, check_extent
 from bitrow.config.conv import ConvConfig, ConvSize
 from bitrow.config.linear import LinearSize
 from bitrow.errors import BitrowError
@@ -76,7 +76,7 @@ class Network:
             raise BitrowError(f"{self.name} input_shape: found {self.input_shape}, expected h, w, c from 1")
         if len(self.nodes) > MOST_LAYERS:
             raise BitrowError(f"{self.name}: found {len(self.nodes):,} layers, expected at most {MOST_LAYERS:,}")
-        check_values(f"{self.name} input_shape", self.input_shape)
+        check_extent(f"{self.name} input_shape", self.input_shape)
         object.__setattr__(self, "_shapes", tuple(_infer(self).items()))
         _check_consumers(self)
 
@@ -188,7 +188,7 @@ def _infer(network: Network) -> dict[str, Shape]:
                 raise BitrowError(f"{where}: found input {name!r}, expected {INPUT!r} or an earlier layer")
         _check_size(where, node)
         found[node.name] = node.config.output_shape(where, node.size, [found[name] for name in node.inputs])
-        check_values(where, found[node.name])
+        check_extent(where, found[node.name])
     return found
 
 

@@ -109,7 +109,7 @@ def positive(layer: str, name: str, value: int, least: int) -> None:
         raise BitrowError(f"{layer} {name}: found {value}, expected {least} or more")
 
 
-def check_values(where: str, shape: tuple[int, ...], what: str = "a map") -> None:
+def check_extent(where: str, shape: tuple[int, ...], what: str = "a map") -> None:
     """Refuse a map or weights out of all proportion."""
     if max(shape) > MOST_ALONG or math.prod(shape) > MOST_VALUES:
         found = "x".join(map(str, shape))

@@ -13,7 +13,7 @@ from bitrow.config.base import (
     LayerSize,
     SavedMap,
     Shape,
-    check_values,
+    check_extent,
     positive,
     window_size,
 )
@@ -148,7 +148,7 @@ class ConvConfig(LayerConfig):
         if shape[2] % self.groups:
             raise BitrowError(f"{where}: found {shape[2]} input channels, expected a multiple of {self.groups} groups")
         kernel = self.weight_shape(size, shape)
-        check_values(where, kernel, "weights")
+        check_extent(where, kernel, "weights")
         self.check(where, kernel)
         return (*window_size(where, shape, (size.kh, size.kw), self.stride, self.padding), size.c_out)
 
@@ -175,8 +175,7 @@ class ConvConfig(LayerConfig):
 
     def saved(self, trained: Collection[str], passes: bool) -> list[SavedMap]:
         mask = [SavedMap("mask", 1)] if passes else []
-        codes = [SavedMap("codes", self.x_format.stored_bits, operand=True)] if "weight" in trained else []
-        return mask + codes
+        return mask + ([SavedMap("codes", self.x_format.stored_bits, operand=True)] if "weight" in trained else [])
 
     def row_plan(self, place: Place) -> RowPlan:
         """Windows of codes, made by the stage before, multiply into rows for the chain; backward the same with dy."""

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from bitrow import typed
-from bitrow.config.base import ArraySpec, LayerConfig, LayerSize, SavedMap, Shape, check_values
+from bitrow.config.base import ArraySpec, LayerConfig, LayerSize, SavedMap, Shape, check_extent
 from bitrow.config.rows import Ops, Phase, Place, RowPlan, Take, Window, elements, gradient_rows, input_rows
 from bitrow.errors import BitrowError
 from bitrow.formats import FloatMode
@@ -48,7 +48,7 @@ class LinearConfig(LayerConfig):
     def output_shape(self, where: str, size: LinearSize, inputs: Sequence[Shape]) -> Shape:
         if size.c_out < 1:
             raise BitrowError(f"{where} size: found {size.c_out} outputs, expected 1 or more")
-        check_values(where, (*inputs[0], size.c_out), "weights")
+        check_extent(where, (*inputs[0], size.c_out), "weights")
         return 1, 1, size.c_out
 
     def arrays(self, size: LinearSize, shape: Shape, channels: int) -> dict[str, ArraySpec]:

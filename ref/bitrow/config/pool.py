@@ -54,22 +54,25 @@ class MaxPoolConfig(LayerConfig):
                 f"max pool padding: found {self.padding}, expected at most half the kernel of {self.kernel}"
             )
 
+    @property
+    def _winner(self) -> RowWord:
+        """A place in a window."""
+        return RowWord(max(1, (self.kernel**2 - 1).bit_length()), "uint8")
+
     def output_shape(self, where: str, size: None, inputs: Sequence[Shape]) -> Shape:
         kernel = (self.kernel, self.kernel)
         return (*window_size(where, inputs[0], kernel, self.stride, self.padding), inputs[0][2])
 
     def saved(self, trained: Collection[str], passes: bool) -> list[SavedMap]:
-        places = max(1, (self.kernel**2 - 1).bit_length())
-        return [SavedMap("winners", places, of_result=True)] if passes else []
+        return [SavedMap("winners", self._winner.bits, of_result=True)] if passes else []
 
     def not_negative(self, inputs: Sequence[bool]) -> bool:
         return inputs[0]
 
     def row_plan(self, place: Place) -> RowPlan:
         """A row is computed in the chain's visit; its windows' winners are kept, whose gradients meet."""
-        bits = max(1, (self.kernel**2 - 1).bit_length())
         reads = ((Phase.BACKWARD_HEAD, Take.MEETING),)
-        winners = Buffer("index", RingKind.INDEX, RowWord(bits, "uint8"), Phase.FORWARD_CHAIN, reads)
+        winners = Buffer("index", RingKind.INDEX, self._winner, Phase.FORWARD_CHAIN, reads)
         return RowPlan(
             head=True,
             window=Window(self.kernel, self.stride, self.padding),

@@ -80,6 +80,11 @@ class RingKind(enum.Enum):
 SAVED = frozenset((RingKind.MASK, RingKind.RELU, RingKind.INDEX, RingKind.BATCH, RingKind.KEPT))
 
 
+def row_bits(words: int, bits: int) -> int:
+    """Bits of a row of `words` of `bits`, which starts on a byte (SPEC.md Q5)."""
+    return -(-words * bits // 8) * 8
+
+
 class RowWord(NamedTuple):
     """A word of a row: its `bits` in a machine's memory, its `dtype` in the emulator's; `code` of an FXP format."""
 
@@ -92,8 +97,8 @@ class RowWord(NamedTuple):
         return self.bits if fxp or not self.code else HALF.bits
 
     def row_bits(self, words: int, fxp: bool) -> int:
-        """Bits of a row, which starts on a byte."""
-        return -(-words * self.word_bits(fxp) // 8) * 8
+        """Bits of a row of `words`."""
+        return row_bits(words, self.word_bits(fxp))
 
 
 HALF = RowWord(16, "float16")
@@ -103,7 +108,7 @@ FLAG = RowWord(1, "uint8")
 
 def codes(fmt: Fxp) -> RowWord:
     """Codes of up to 4 bits share a byte, others have one (SPEC.md Q5)."""
-    return RowWord(4 if fmt.bits <= 4 else 8, "int8" if fmt.signed else "uint8", True)
+    return RowWord(fmt.stored_bits, "int8" if fmt.signed else "uint8", True)
 
 
 @dataclass(frozen=True)

@@ -36,16 +36,12 @@ def _columns(row: Array, columns: int) -> Array:
     return row.reshape(row.shape[0], 1, columns, -1)
 
 
-def _flat(row: Array) -> Array:
-    return row.reshape(row.shape[0], 1, 1, -1)
-
-
 def _row(config: ConcatConfig, task: RowTask, operands: Operands) -> tuple[Array, Written]:
-    return _flat(jnp.concatenate([_columns(row, task.place.out[1]) for row in operands], axis=-1)), ()
+    return task.flat(jnp.concatenate([_columns(row, task.place.out[1]) for row in operands], axis=-1)), ()
 
 
 def _row_back(config: ConcatConfig, task: RowTask, dy: Array) -> Written:
-    return tuple(map(_flat, jnp.split(_columns(dy, task.place.out[1]), [task.place.shape[2]], axis=-1)))
+    return tuple(map(task.flat, jnp.split(_columns(dy, task.place.out[1]), [task.place.shape[2]], axis=-1)))
 
 
 def _moment(config: ConcatConfig, site: Site) -> float:

@@ -55,6 +55,11 @@ class RowTask:
         room, nothing = jnp.zeros((row.shape[0] + 1, *row.shape[1:]), row.dtype), jnp.int32(0)
         return lax.dynamic_update_slice(room, row, (self.zero, nothing, nothing, nothing))[: row.shape[0]]
 
+    @staticmethod
+    def flat(row: Array) -> Array:
+        """A row `[n, 1, w, c]` as it lies in memory, `[n, 1, 1, w*c]`."""
+        return row.reshape(row.shape[0], 1, 1, -1)
+
     @property
     def first(self) -> Array:
         """The only task is the batch's first of its kind."""

@@ -13,6 +13,7 @@ import jax.numpy as jnp
 from jax import Array, lax
 
 from bitrow.graph import Network
+from bitrow.layers.rows import RowTask
 from bitrow.layers.table import layer
 from bitrow.pipeline.buffers import BufferKey, Buffers
 from bitrow.pipeline.memory import Memory, TaskProgram
@@ -52,11 +53,6 @@ def at(*places: int | Array) -> tuple[Array, ...]:
     return tuple(jnp.asarray(place, jnp.int32) for place in places)
 
 
-def flat(row: Array) -> Array:
-    """A row `[n, 1, w, c]` as it lies in memory, `[n, 1, 1, w*c]`."""
-    return row.reshape(row.shape[0], 1, 1, -1)
-
-
 class Now(NamedTuple):
     """A step at run time: the stores, its row of the table, how many tasks it has, and what the host gives."""
 
@@ -89,7 +85,7 @@ class Now(NamedTuple):
             lax.dynamic_slice(maps, at(image, 0, row, 0, 0), (1, maps.shape[1], 1, *maps.shape[3:]))
             for image, row in zip(self.image, self.row, strict=True)
         ]
-        return flat(jnp.concatenate(rows).reshape(-1, 1, *maps.shape[3:]))
+        return RowTask.flat(jnp.concatenate(rows).reshape(-1, 1, *maps.shape[3:]))
 
 
 class Reads:

@@ -17,7 +17,7 @@ from bitrow.layers.rows import Rows, RowTask
 from bitrow.layers.table import layer
 from bitrow.pipeline.buffers import BufferKey, Held
 from bitrow.pipeline.memory import Memory, TaskProgram
-from bitrow.pipeline.row_task import Geometry, Now, Reads, RunnableTask, flat
+from bitrow.pipeline.row_task import Geometry, Now, Reads, RunnableTask
 from bitrow.pipeline.stages import Stage, StageLayer, gradient_edges, row_count
 
 
@@ -107,7 +107,7 @@ class _Visit:
             rows, config, task = self._layer(place)
             z, kept = rows.forward(config, task, [] if site.plan.head else self._operands(site, z))
             self._keep_own(place, kept)
-            z = flat(z)
+            z = RowTask.flat(z)
         assert z is not None
         self._keep_end(z)
         self._send(z)

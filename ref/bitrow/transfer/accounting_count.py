@@ -11,7 +11,7 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field, fields
 
-from bitrow.config.rows import elements
+from bitrow.config.rows import elements, row_bits
 from bitrow.graph import INPUT, Node, Shape, describe, shapes
 from bitrow.layers.table import layer
 from bitrow.pipeline import banks as banking
@@ -162,7 +162,7 @@ def _count_branch(passes: Passes, reach: Reach, branch: Branch) -> None:
 
 def _saved_read(branch: Branch) -> int:
     """Bits of a branch's ReLU mask, written and read."""
-    return 2 * math.prod(branch.hidden[:1]) * -(-elements(branch.hidden) // 8) * 8
+    return 2 * map_bits(branch.hidden, 1)
 
 
 def _count_ends(passes: Passes, reach: Reach) -> None:
@@ -192,7 +192,7 @@ def _count_host(tally: ImageCounts, reach: Reach, node: Node) -> None:
 
 def map_bits(shape: Shape, bits: int) -> int:
     """Bits of a map whose rows start on a byte (SPEC.md Q5)."""
-    return shape[0] * -(-elements(shape) * bits // 8) * 8
+    return shape[0] * row_bits(elements(shape), bits)
 
 
 def saved(reach: Reach) -> Iterator[tuple[str, str, int, int]]:
