@@ -5,6 +5,8 @@ Run as `python tests/program_judge.py` it prints the table of `bitrow.backend.pr
 
 from __future__ import annotations
 
+import functools
+
 import numpy as np
 
 from bitrow.backend import programs
@@ -135,6 +137,7 @@ class Walk(Pass):
         return {"logits": self.logits, "dx": self.dx}
 
 
+@functools.cache
 def training_words(name: str) -> Words:
     """Logits, dx and batch norms' gradients of a network's pass."""
     found = programs.model(name)
