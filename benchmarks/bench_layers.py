@@ -14,6 +14,7 @@ from rich.console import Console
 from rich.table import Table
 
 from bitrow.config import BatchNormConfig, ConvConfig
+from bitrow.host import Scales
 from bitrow.layers import batch_norm, conv
 from timing import race, ratio
 
@@ -46,7 +47,7 @@ def main() -> None:
     for shape in SHAPES:
         c = shape[-1]
         codes = rng.integers(-8, 8, (3, 3, c, c))
-        params = conv.make_params(CONV, "conv", codes, 0.25, 0.0625, 0.125)
+        params = conv.make_params(CONV, "conv", codes, Scales(0.25, 0.0625, 0.125))
         norm = batch_norm.fold(
             "norm", rng.uniform(0.5, 2, c), rng.normal(size=c), rng.normal(size=c), rng.uniform(0.5, 2, c), 1e-5
         )

@@ -94,7 +94,7 @@ def certificates(folder: Path) -> Iterator[tuple[str, Any]]:
 def claims(folder: Path) -> Iterator[tuple[str, Any]]:
     out = folder / "claims.json"
     command = importlib.import_module("bitrow.proofs.command")
-    command.prove(json_file=out, state=folder / "state", fresh=True, quiet=True)
+    command.prove(command.ClaimsRun(folder / "state", fresh=True), command.ClaimFiles(json_file=out), quiet=True)
     for claim in _report(out)["claims"]:
         yield claim["claim"], claim
 

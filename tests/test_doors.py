@@ -22,6 +22,7 @@ from bitrow.contract import conv as contract_conv
 from bitrow.errors import BitrowError
 from bitrow.formats import FP16, FXP4, Accumulator, Float, FloatMode, Fxp, Overflow, Rounding
 from bitrow.graph import ConvSize, LinearSize, Network, Node
+from bitrow.host import Scales
 from bitrow.layers import activation, batch_norm, conv, linear, pool, residual
 from bitrow.layers.batch_norm import BatchParams, FrozenParams
 from bitrow.layers.linear import LinearParams
@@ -124,7 +125,7 @@ def test_names_of_members_mean_the_members():
     assert scalar.add(0x3C00, 0x1000, FloatMode("up")) == 0x3C01  # the oracle reads the same values
     codes = jnp.full((1, 1, 1, 4), -8, jnp.int8)
     kernel = mac.Kernel(jnp.full((1, 1, 4, 1), 7, jnp.int8), None)
-    acc = mac.accumulate(codes, kernel, mac.forward_padding(0), 1, 1, Accumulator(8, "wrap"), 256)
+    acc = mac.accumulate(codes, kernel, mac.forward_padding(0), 1, Accumulator(8, "wrap"), 256)
     assert int(acc.reshape(())) == (-224 + 128) % 256 - 128
 
 
@@ -233,7 +234,7 @@ def test_every_public_function_refuses_what_its_annotations_do_not_declare(modul
     assert checked or not inspect.signature(inspect.unwrap(function)).parameters or name == "make_params"
 
 
-P = conv.make_params(ConvConfig(padding=1), "c", np.ones((3, 3, 2, 3), int), 0.5, 0.5, 0.5, np.ones(3))
+P = conv.make_params(ConvConfig(padding=1), "c", np.ones((3, 3, 2, 3), int), Scales(0.5, 0.5, 0.5), np.ones(3))
 HEAD = LinearParams(jnp.ones((2, 3), HALF), jnp.ones(3, jnp.float32))
 NORM = BatchParams(jnp.ones(2, jnp.float32), jnp.ones(2, jnp.float32), jnp.float32(0.5))
 C, BATCH = ConvConfig(padding=1), BatchNormConfig("batch")
@@ -318,9 +319,8 @@ def test_each_signature_is_checked_once(monkeypatch):
 CODES = np.ones((1, 1, 2, 3), int)
 
 
-def made(codes=CODES, **changes):
-    given = {"x_scale": 0.5, "w_scale": 0.5, "dy_scale": 0.5, "bias": None, "seed": 1} | changes
-    return conv.make_params(ConvConfig(), "layer", codes, **given)
+def made(codes=CODES, x_scale=0.5, w_scale=0.5, **given):
+    return conv.make_params(ConvConfig(), "layer", codes, Scales(x_scale, w_scale, 0.5), **given)
 
 
 PER_CHANNEL = np.array([0.5, 0.1, 0.5])
@@ -342,7 +342,8 @@ HOST_VALUES = [
     (lambda: host.check_scale("layer", "x_scale", True), "layer x_scale: found True"),
     (lambda: made(seed=1.5), "seed: found 1.5, expected an int"),
     (lambda: made(seed=0), "layer seed: found 0"),
-    (lambda: conv.make_params(4, "layer", CODES, 0.5, 0.5, 0.5), "conv.make_params config: found 4"),
+    (lambda: conv.make_params(4, "layer", CODES, Scales(0.5, 0.5, 0.5)), "make_params config: found 4"),
+    (lambda: conv.make_params(C, "layer", CODES, (0.5, 0.5, 0.5)), "make_params scales: found tuple, expected Scales"),
     (lambda: host.inverse_scale(0.0), "scale: found 0.0, expected a positive finite number"),
     (lambda: host.fold_batch_norm("bn", [1.0, np.inf], [0, 0], [0, 0], [1, 1], 0.1), "bn gamma channel 1: found inf"),
     (lambda: host.fold_batch_norm("bn", [1.0, 1], [0, 0], [0, 0], [1, np.inf], 0.1), "bn var channel 1: found inf"),

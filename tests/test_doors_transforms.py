@@ -15,6 +15,7 @@ from bitrow.config import AvgPoolConfig, BatchNormConfig, ConvConfig, LinearConf
 from bitrow.errors import BitrowError
 from bitrow.formats import Accumulator
 from bitrow.graph import ConvSize, Network, Node
+from bitrow.host import Scales
 from bitrow.layers import batch_norm, conv, linear, pool
 from bitrow.ops import half_casts
 from bitrow.synthetic import synthetic
@@ -26,7 +27,7 @@ PARTS = PartitionSpec("parts")
 
 def convolution(kernel=(3, 3, 2, 2), **settings):
     config = ConvConfig(**settings)
-    return config, conv.make_params(config, "c", RNG.integers(-8, 8, kernel), 0.25, 0.25, 0.25)
+    return config, conv.make_params(config, "c", RNG.integers(-8, 8, kernel), Scales(0.25, 0.25, 0.25))
 
 
 def passes(forward, x):

@@ -19,6 +19,7 @@ from hypothesis import given
 
 from bitrow.config import ConvConfig
 from bitrow.formats import FXP4, FXP8, Fxp
+from bitrow.host import Scales
 from bitrow.layers import conv
 from bitrow.testing import codes, scales
 from bitrow.vectors.judge import stepwise
@@ -158,7 +159,7 @@ def run_kernel(p: Problem) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]
 
     Primitive by primitive, by programs that all problems share.
     """
-    params = conv.make_params(p.config, "conv", p.weight_code, p.x_scale, p.w_scale, p.dy_scale)
+    params = conv.make_params(p.config, "conv", p.weight_code, Scales(p.x_scale, p.w_scale, p.dy_scale))
     # Powers of two as quantizer scales make code / inv_scale exact, whatever the scale of the dequantizer.
     one = jnp.float16(1)
     params = params._replace(x_inv_scale=one, dy_inv_scale=one, w_scale=jnp.ones_like(params.w_scale))

@@ -12,7 +12,7 @@ from bitrow.config import ConvConfig
 from bitrow.errors import BitrowError
 from bitrow.exactness import FORWARD, GRADIENT, certify, certify_direction
 from bitrow.formats import AccOverflow, Accumulator, Gradient
-from bitrow.host import inverse_scale
+from bitrow.host import Scales, inverse_scale
 from bitrow.layers import conv
 
 
@@ -94,8 +94,8 @@ def test_a_network_has_a_certificate_for_each_convolution_and_direction() -> Non
     with pytest.raises(BitrowError, match="found no parameters"):
         certify(model.network, {})
     weight = np.ones((1, 1, 2, 2), int)
-    per_channel = conv.make_params(ConvConfig(), "conv", weight, 1.0, np.array([1.0, 0.5]), 1.0)
+    per_channel = conv.make_params(ConvConfig(), "conv", weight, Scales(1.0, np.array([1.0, 0.5]), 1.0))
     assert [c.direction for c in exactness._layer("conv", ConvConfig(), per_channel)] == [FORWARD]
     halves = ConvConfig(gradient=Gradient.FP16)
-    params = conv.make_params(halves, "conv", weight, 1.0, 1.0, 1.0)
+    params = conv.make_params(halves, "conv", weight, Scales(1.0, 1.0, 1.0))
     assert [c.to_json()["holds"] for c in exactness._layer("conv", halves, params)][1] == "C3"

@@ -67,6 +67,21 @@ def test_readme_example_runs(tmp_path: Path) -> None:
     assert re.fullmatch(r"\[(\d)\] \[\1\] \d+ taps", lines[2])
 
 
+def test_no_function_takes_more_than_seven_parameters() -> None:
+    """What belongs together is a record, which has as many fields as it needs; `self` does not count."""
+    offenders = []
+    for path in sorted((ROOT / "ref/bitrow").rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda):
+                given = node.args
+                names = [each.arg for each in (*given.posonlyargs, *given.args, *given.kwonlyargs)]
+                names += [each.arg for each in (given.vararg, given.kwarg) if each]
+                if len([name for name in names if name not in ("self", "cls")]) > 7:
+                    name = getattr(node, "name", "lambda")
+                    offenders.append(f"{path.relative_to(ROOT)}:{node.lineno} {name} takes {len(names)}")
+    assert not offenders
+
+
 def types(tree: ast.Module) -> Iterator[str]:
     """Classes of a module, and names in capitals and small letters that it gives to types."""
     for node in tree.body:

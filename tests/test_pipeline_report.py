@@ -24,6 +24,7 @@ from bitrow.config import BatchNormConfig, Statistics
 from bitrow.errors import BitrowError
 from bitrow.pipeline import ablate as ablations
 from bitrow.pipeline import charts, command
+from bitrow.pipeline.command import AblationRun, PipelineRun, ReportFiles
 from bitrow.pipeline.html import page
 from bitrow.pipeline.machine import DEFAULT_MACHINE, Mac, Machine, RingRule
 from bitrow.pipeline.memory_size import FULL_MAPS, ONE_PAIR, PER_LAYER, memory_size
@@ -300,10 +301,10 @@ def test_without_the_library_of_pages_nothing_runs(package, tmp_path, monkeypatc
     monkeypatch.setitem(sys.modules, package, None)
     monkeypatch.setattr(command, "schedule", None)
     words = f"plots: found no {package}, expected it installed: pip install 'bitrow[plots]'"
-    for run in (command.pipeline, command.ablate):
-        arguments = {"name": "resnet8"} if run is command.pipeline else {"networks": ("resnet8",)}
+    files = ReportFiles(html_file=tmp_path / "p.html")
+    for run, what in ((command.pipeline, PipelineRun("resnet8")), (command.ablate, AblationRun(("resnet8",)))):
         with pytest.raises(BitrowError, match=re.escape(words)):
-            run(**arguments, html_file=tmp_path / "p.html", console=_console())
+            run(what, files, console=_console())
     assert list(tmp_path.iterdir()) == []
 
 
@@ -322,15 +323,8 @@ def test_the_command_writes_every_file(tmp_path):
     machine = tmp_path / "mine.toml"
     machine.write_text("fxp_lanes = 256\nimages_in_flight = 3\n")
     found = command.pipeline(
-        "resnet8",
-        input_size=16,
-        images=2,
-        machine=machine,
-        policy="row_pipelined",
-        json_file=tmp_path / "r.json",
-        csv_file=tmp_path / "r.csv",
-        trace_file=tmp_path / "t.json",
-        html_file=tmp_path / "p.html",
+        PipelineRun("resnet8", input_size=16, images=2, machine=machine, policy="row_pipelined"),
+        ReportFiles(tmp_path / "r.json", tmp_path / "r.csv", tmp_path / "t.json", tmp_path / "p.html"),
         rings=True,
         console=console,
     )
@@ -347,30 +341,30 @@ def test_the_command_checks_rows_of_a_shipped_model():
     """Every row that the pipeline computes has the bits of the whole-tensor model."""
     model = Path(bitrow.models.__file__).parent / "resnet8_digits.safetensors"
     console = _console()
-    command.pipeline(str(model), training=False, check=True, console=console)
+    command.pipeline(PipelineRun(str(model), training=False), check=True, console=console)
     assert re.search(r"[\d,]+ rows of [\d,]+ words equal the whole-tensor model", console.file.getvalue())
 
 
 @pytest.mark.parametrize(
     "arguments, message",
     [
-        ({"name": "resnet99"}, "network: found 'resnet99', expected one of resnet8"),
-        ({"name": "none.safetensors"}, "none.safetensors"),
-        ({"name": "resnet8", "policy": "fast"}, "policy: found 'fast', expected one of layer_by_layer"),
-        ({"name": "resnet8", "input_size": 0}, "input size: found 0, expected 1 or more"),
-        ({"name": "vgg8", "input_size": 3}, "s2_pool: found a 2x2 window on a"),
-        ({"name": "resnet8", "images": 0}, "images: found 0, expected 1 or more"),
+        ({"network": "resnet99"}, "network: found 'resnet99', expected one of resnet8"),
+        ({"network": "none.safetensors"}, "none.safetensors"),
+        ({"network": "resnet8", "policy": "fast"}, "policy: found 'fast', expected one of layer_by_layer"),
+        ({"network": "resnet8", "input_size": 0}, "input size: found 0, expected 1 or more"),
+        ({"network": "vgg8", "input_size": 3}, "s2_pool: found a 2x2 window on a"),
+        ({"network": "resnet8", "images": 0}, "images: found 0, expected 1 or more"),
     ],
 )
 def test_mistakes_are_one_clear_line(arguments, message):
     with pytest.raises(BitrowError) as error:
-        command.pipeline(**arguments, console=_console())
+        command.pipeline(PipelineRun(**arguments), console=_console())
     assert message in str(error.value) and "\n" not in str(error.value)
 
 
 def test_a_file_that_cannot_be_written_is_one_line(tmp_path):
     with pytest.raises(BitrowError, match="cannot be written: No such file or directory"):
-        command.pipeline("resnet8", input_size=8, json_file=tmp_path / "none" / "r.json", console=_console())
+        command.pipeline(PipelineRun("resnet8", 8), ReportFiles(tmp_path / "none" / "r.json"), console=_console())
 
 
 def test_timing_loads_neither_jax_nor_what_draws():
@@ -385,11 +379,8 @@ def test_timing_loads_neither_jax_nor_what_draws():
 def test_ablations_cover_every_combination_and_write_table_and_plot(tmp_path):
     console = _console()
     points = command.ablate(
-        networks=("resnet8",),
-        studies=("techniques", "banks"),
-        json_file=tmp_path / "a.json",
-        csv_file=tmp_path / "a.csv",
-        html_file=tmp_path / "a.html",
+        AblationRun(("resnet8",), ("techniques", "banks")),
+        ReportFiles(tmp_path / "a.json", tmp_path / "a.csv", html_file=tmp_path / "a.html"),
         console=console,
     )
     techniques = [point for point in points if point.study == "techniques"]
@@ -422,9 +413,9 @@ def test_ablations_show_what_each_technique_brings():
 
 def test_ablations_refuse_unknown_names():
     with pytest.raises(BitrowError, match="network: found 'alexnet'"):
-        command.ablate(networks=("alexnet",), console=_console())
+        command.ablate(AblationRun(("alexnet",)), console=_console())
     with pytest.raises(BitrowError, match="study: found 'colours', expected one of techniques"):
-        command.ablate(networks=("resnet8",), studies=("colours",), console=_console())
+        command.ablate(AblationRun(("resnet8",), ("colours",)), console=_console())
 
 
 def test_sweeps_change_what_they_say():

@@ -119,7 +119,7 @@ def test_ablation_redirected_keeps_its_figures(monkeypatch: pytest.MonkeyPatch) 
     from bitrow.pipeline import ablate, command
 
     monkeypatch.setenv("COLUMNS", "40")
-    found = command.ablate(networks=["resnet8"], studies=["techniques"], images=1)
+    found = command.ablate(command.AblationRun(["resnet8"], ["techniques"], images=1))
     out = io.StringIO()
     monkeypatch.setattr(sys, "stdout", out)
     terminal.put_table(command._ablation_table(found))

@@ -15,6 +15,7 @@ from bitrow.config import ConvConfig
 from bitrow.contract import conv as contract_conv
 from bitrow.errors import BitrowError
 from bitrow.formats import AccOverflow, Accumulator, Dequantize, Fxp
+from bitrow.host import Scales
 from bitrow.layers import conv
 from bitrow.transfer import compare_run
 from bitrow.transfer.compare import Comparison, compare
@@ -103,7 +104,7 @@ def _element(config, weight, codes, x_scale, w_scale, simulated=None):
 
     `simulated` makes the other word from the one with the products rounded, which it is by default.
     """
-    params = conv.make_params(config, "c", weight, x_scale, w_scale, 1.0)
+    params = conv.make_params(config, "c", weight, Scales(x_scale, w_scale, 1.0))
     x = (np.asarray(codes) / np.float64(params.x_inv_scale)).astype(np.float16).view(np.uint16).reshape(-1, 1, 1)
     words = {name: np.asarray(getattr(params, name)).view(np.uint16) for name in ("x_inv_scale", "scale")}
     taps = contract_conv.FORWARD.oracle(config, words | {"x": x[None], "weight_code": weight})

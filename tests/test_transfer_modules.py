@@ -11,6 +11,7 @@ from bitrow.config import AddConfig, BatchNormConfig, ConvConfig, ReluConfig, St
 from bitrow.contract import batch_norm as contract_norm
 from bitrow.contract import conv as contract_conv
 from bitrow.contract import elementwise
+from bitrow.host import Scales
 from bitrow.layers import conv
 from bitrow.oracle import fp32
 from bitrow.transfer.modules import BatchNorm, Conv, FrozenBatchNorm, ResidualBlock
@@ -40,7 +41,7 @@ class Block:
     def __init__(self, shortcut: bool) -> None:
         rng = np.random.default_rng(1)
         self.config, norm = ConvConfig(padding=1), BatchNormConfig()
-        self.params = conv.make_params(self.config, "c", rng.integers(-8, 8, (3, 3, 2, 2)), 0.5, 0.25, 0.5)
+        self.params = conv.make_params(self.config, "c", rng.integers(-8, 8, (3, 3, 2, 2)), Scales(0.5, 0.25, 0.5))
         self.main = np.float32([0.5, -2]), np.float32([0.25, 3])
         self.side = np.float32([-1, 0.25]), np.float32([1, -0.5])
         norms = [FrozenBatchNorm(norm, *map(jnp.asarray, pair)) for pair in (self.main, self.side)]

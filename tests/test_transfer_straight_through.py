@@ -25,6 +25,7 @@ from bitrow.config import (
     ReluConfig,
 )
 from bitrow.formats import FP16, FP32, Fxp, Gradient, QuantRounding
+from bitrow.host import Scales
 from bitrow.layers import conv
 from bitrow.oracle import fp16, lfsr
 from bitrow.transfer import modules
@@ -70,7 +71,7 @@ class Problem:
         w_scales = np.asarray(self.w_scale, np.float64)
         per_layer = w_scales if config.fold else float(w_scales)
         self.params = conv.make_params(
-            config, "c", code.astype(np.int8), float(self.x_scale), per_layer, dy_scale, self.bias, SEED
+            config, "c", code.astype(np.int8), Scales(float(self.x_scale), per_layer, dy_scale), self.bias, SEED
         )
         size = (4 + 2 * config.padding - 3) // config.stride + 1
         self.dy = (rng.integers(-31, 32, (1, size, size, c_out)) / 8).astype(np.float16)
@@ -245,7 +246,7 @@ class Classifier(nnx.Module):
         code[0, 0] = [[7, -8], [1, 3]]
         weight = (code * 0.25 + rng.uniform(-0.1, 0.1, code.shape)).astype(np.float32)
         weight[0, 0] = [[9.0, -9.0], [0.25, 0.75]]  # two that clip
-        params = conv.make_params(config, "c", code.astype(np.int8), 0.5, 0.25, 0.5)
+        params = conv.make_params(config, "c", code.astype(np.int8), Scales(0.5, 0.25, 0.5))
         norm = modules.FrozenBatchNorm(BatchNormConfig(), jnp.float32([0.5, -1]), jnp.float32([0.125, 1]))
         self.block = modules.ResidualBlock([modules.Conv(config, params, jnp.asarray(weight)), norm])
         self.head = modules.Head(LinearConfig(), jnp.asarray(rng.integers(-1, 2, (18, 3)), jnp.float32), jnp.zeros(3))

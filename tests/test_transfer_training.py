@@ -14,6 +14,7 @@ from bitrow.config import BatchNormConfig, ConvConfig, LinearConfig, ReluConfig
 from bitrow.errors import BitrowError
 from bitrow.formats import Fxp
 from bitrow.graph import INPUT, ConvSize, LinearSize, Network, Node
+from bitrow.host import Scales
 from bitrow.layers import conv
 from bitrow.transfer import checkpoint, convolution, experiment, network_module, numerics, policies
 from bitrow.transfer.data import Images, Task, Transfer
@@ -195,7 +196,7 @@ def test_devices_change_no_bit(name):
 def test_row_codes_are_codes_of_the_tensor():
     """SPEC.md C2: a row under its own power of two is a wider code of the tensor's scale, and none is clipped."""
     config = ConvConfig(padding=1, dy_format=Fxp(8))
-    params = conv.make_params(config, "c", np.ones((3, 3, 2, 4), np.int8), 0.5, 0.5, 2.0**-4)
+    params = conv.make_params(config, "c", np.ones((3, 3, 2, 4), np.int8), Scales(0.5, 0.5, 2.0**-4))
     rng = np.random.default_rng(0)
     dy = (rng.standard_normal((2, 5, 6, 4)) * 2.0 ** rng.integers(-5, 1, (2, 5, 1, 1))).astype(np.float16)
     codes = np.asarray(convolution.row_codes(config, params, jnp.asarray(dy), 0), np.float64)

@@ -16,6 +16,7 @@ import bitrow
 from bitrow import host
 from bitrow.config import AvgPoolConfig, BatchNormConfig, ConvConfig, Statistics
 from bitrow.formats import FP16, FP32, FXP8, Accumulator, Float, Gradient
+from bitrow.host import Scales
 from bitrow.layers import batch_norm, conv, pool
 from bitrow.ops import fp16, fxp, half_casts, reduce, softfloat
 
@@ -159,7 +160,7 @@ def test_adding_zero_is_not_dropped(size: int) -> None:
     total = jax.jit(lambda x: reduce.running(reduce.tree(x[0], 1, add), add))(x)
     assert not np.asarray(total).view(np.uint16).any()
     config = ConvConfig(gradient=Gradient.FP16)
-    params = conv.make_params(config, "conv", np.full((1, 1, 2, 1), -1), 1.0, 1.0, 1.0)
+    params = conv.make_params(config, "conv", np.full((1, 1, 2, 1), -1), Scales(1.0, 1.0, 1.0))
     ones, zero = jnp.ones((1, size, size, 2), bool), jnp.zeros((1, size, size, 1), jnp.float16)
     dx = jax.jit(lambda dy: conv.backward(config, params, ones, dy))(zero)
     assert not np.asarray(dx).view(np.uint16).any()
@@ -170,7 +171,7 @@ def test_int8_products_do_not_wrap_or_saturate() -> None:
     wide = Accumulator(bits=28)
     config = ConvConfig(x_format=FXP8, weight_format=FXP8, dy_format=FXP8, padding=1, accumulator=wide)
     codes = np.full((3, 3, 64, 8), -128)
-    params = conv.make_params(config, "conv", codes, 1.0, 2.0**-13, 1.0)
+    params = conv.make_params(config, "conv", codes, Scales(1.0, 2.0**-13, 1.0))
     taps: dict[str, jax.Array] = {}
     x = jnp.full((1, 4, 4, 64), -128, jnp.float16)
     conv.forward(config, params, x, taps.__setitem__)
@@ -209,7 +210,7 @@ def test_nan_and_infinity_are_decided_before_casts() -> None:
 def test_rows_do_not_depend_on_the_batch() -> None:
     """One image alone, in a batch, and under vmap: the same words (SPEC.md C1, B1)."""
     config = ConvConfig(padding=1)
-    params = conv.make_params(config, "conv", RNG.integers(-8, 8, (3, 3, 4, 4)), 0.25, 0.3125, 0.5)
+    params = conv.make_params(config, "conv", RNG.integers(-8, 8, (3, 3, 4, 4)), Scales(0.25, 0.3125, 0.5))
     x = jnp.asarray(RNG.normal(size=(5, 6, 7, 4)), jnp.float16)
     whole = np.asarray(jax.jit(lambda x: conv.forward(config, params, x)[0])(x))
     single = jax.jit(lambda x: conv.forward(config, params, x[None])[0][0])

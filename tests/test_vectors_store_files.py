@@ -250,5 +250,5 @@ def test_names_are_unique(tmp_path: Path) -> None:
 @pytest.mark.parametrize("case", [conv_case(), frozen_case(), batch_case()])
 def test_configuration_survives_json(case: Case) -> None:
     """SPEC.md V3: the configuration is read back as the value that it was."""
-    text = json.dumps(schema.encode_config(case.config))
-    assert schema.decode_config(json.loads(text), "config") == case.config
+    text = json.dumps(records.write(case.config))
+    assert records.read(schema.OperationConfig, json.loads(text), "config") == case.config

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -19,6 +20,15 @@ from bitrow.formats import SCALE_MAX, SCALE_MIN, Fxp
 FP16_MIN_NORMAL = math.ldexp(1.0, -14)
 FP16_MAX = 65504.0
 LEAST_PRODUCT = 2.0**-13  # of an input's scale and its weight's, where calibration chooses them (D3)
+
+
+class Scales(NamedTuple):
+    """Scales of a convolution (SPEC.md F8): of its input's codes, of its weights' (one, or one for each output channel
+    `[c_out]`), of its output gradient's (of `dy_folded`'s with `fold`)."""
+
+    x: float
+    w: float | tuple[float, ...] | np.ndarray
+    dy: float
 
 
 def nearest_fp16(value: float) -> float:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import click
@@ -22,7 +21,7 @@ from bitrow.cli.sections import Command, option
 @options.json_file
 @options.csv_file
 @options.html_file
-def ablate(networks: Sequence[str], studies: Sequence[str], **given: Any) -> None:
+def ablate(**given: Any) -> None:
     """Switch the paper's techniques on and off, and sweep.
 
     There are three techniques; the sweeps are over input size, lanes and banks.
@@ -31,5 +30,4 @@ def ablate(networks: Sequence[str], studies: Sequence[str], **given: Any) -> Non
 
     needs.outputs(given, [given["machine"]])
     needs.jax()
-    chosen: dict[str, Any] = {name: value for name, value in (("networks", networks), ("studies", studies)) if value}
-    command.ablate(**chosen, **given)
+    command.ablate(*options.records(given, command.AblationRun, command.ReportFiles))

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import fields
+from typing import Any
 
 from bitrow.cli.arguments import Integer, PathArgument, Whole
 from bitrow.cli.sections import OUTPUT, Decorated, option
@@ -29,6 +31,15 @@ machine = option(
     "--machine", section=MACHINE, type=PLACE, metavar="FILE", show_default="the 28 nm machine",
     help="A machine in TOML.",
 )  # fmt: skip
+
+
+def records(given: Mapping[str, Any], *kinds: type[Any]) -> list[Any]:
+    """Options of a command as one frozen record of each kind; what was not given keeps the record's default."""
+    values = {name: value for name, value in given.items() if value not in (None, ())}
+    names = [{field.name for field in fields(kind)} for kind in kinds]
+    assert given.keys() <= set().union(*names), given.keys() - set().union(*names)
+    return [kind(**{name: values[name] for name in own & values.keys()})
+            for kind, own in zip(kinds, names, strict=True)]  # fmt: skip
 
 
 def images(default: int) -> Callable[[Decorated], Decorated]:

@@ -28,11 +28,13 @@ from bitrow.cli.sections import OUTPUT, Command, option
 @options.csv_file
 @option("--trace", "trace_file", section=OUTPUT, type=PLACE, metavar="FILE", help="A trace that opens in Perfetto.")
 @options.html_file
-def pipeline(network: str, forward_only: bool, **given: Any) -> None:
+def pipeline(network: str, forward_only: bool, check: bool, rings: bool, **given: Any) -> None:
     """Run the row pipeline: cycles, buffers, banks, energy."""
     from bitrow.pipeline import command
 
     model = [Path(network)] if network.endswith(".safetensors") else []
     needs.outputs(given, [*model, given["machine"]])
     needs.jax()
-    command.pipeline(network, training=not forward_only, ready=needs.machine("pipeline"), **given)
+    given |= {"network": network, "training": not forward_only}
+    run, files = options.records(given, command.PipelineRun, command.ReportFiles)
+    command.pipeline(run, files, check=check, rings=rings, ready=needs.machine("pipeline"))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -34,18 +35,7 @@ def _end(holds: bool) -> None:
 @options.markdown
 @options.record
 @options.quiet
-def claims(
-    patterns: Sequence[str],
-    quick: bool,
-    shard: str | None,
-    state: Path,
-    fresh: bool,
-    jobs: int | None,
-    json_file: Path | None,
-    markdown: Path | None,
-    record: Path | None,
-    quiet: bool,
-) -> None:
+def claims(quick: bool, quiet: bool, **given: Any) -> None:
     """Check claims of the contract again, all or those named.
 
     Shows which hold, on which domain, by which method. A killed run is taken up where it stopped.
@@ -55,10 +45,9 @@ def claims(
     from bitrow.proofs import command
     from bitrow.proofs.claim import Effort
 
-    _end(command.prove(
-        patterns, effort=Effort.QUICK if quick else Effort.FULL, shard=shard, json_file=json_file, markdown=markdown,
-        record_file=record, state=state, fresh=fresh, jobs=jobs, quiet=quiet,
-    ))  # fmt: skip
+    given["effort"] = Effort.QUICK if quick else Effort.FULL
+    run, files = options.records(given, command.ClaimsRun, command.ClaimFiles)
+    _end(command.prove(run, files, quiet=quiet))
 
 
 @click.command(cls=Command)
@@ -67,9 +56,7 @@ def claims(
 @options.json_file
 @options.markdown
 @options.record
-def merge(
-    files: Sequence[Path], jobs: int | None, json_file: Path | None, markdown: Path | None, record: Path | None
-) -> None:
+def merge(files: Sequence[Path], jobs: int | None, **given: Any) -> None:
     """Put the shards of a run of claims together.
 
     Part of what each file says is computed again before it is believed.
@@ -77,7 +64,8 @@ def merge(
     needs.jax()
     from bitrow.proofs import command
 
-    _end(command.merge(files, json_file, markdown, record, jobs=jobs))
+    (written,) = options.records(given, command.ClaimFiles)
+    _end(command.merge(files, written, jobs))
 
 
 @click.command(cls=Command)

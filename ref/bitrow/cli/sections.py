@@ -53,8 +53,6 @@ class Command(click.Command):
 class Group(click.Group):
     """Commands in sections, in the order in which they are added."""
 
-    command_class = Command
-
     def __init__(self, *arguments: Any, **attributes: Any) -> None:
         super().__init__(*arguments, **attributes)
         self.sections: dict[str, tuple[click.Command, ...]] = {}

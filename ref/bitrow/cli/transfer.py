@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import click
@@ -55,19 +54,18 @@ _DATA, _NETWORK, _GRID, _TRAINING, _PROCESSES = "Data", "Network", "Grid", "Trai
         help="Which one this is; 0 writes the results.")  # fmt: skip
 @option("--out", section=OUTPUT, type=PLACE, metavar="DIR", help="Where results, metrics and plots go.")
 @options.quiet
-def transfer(spec: str, policies: Sequence[str], numerics: Sequence[str], compare: bool, **given: Any) -> None:
+def transfer(compare: bool, quiet: bool, **given: Any) -> None:
     """Transfer a network to new classes under freeze policies.
 
     Shows accuracy, memory, operations and energy of each.
     """
     jax_switches.prepare()  # its devices after the processes have met
     from bitrow.transfer import command
+    from bitrow.transfer.experiment import ExperimentPlan, RunSettings
 
-    chosen: dict[str, Any] = {name: tuple(v) for name, v in (("policies", policies), ("numerics", numerics)) if v}
-    if given["checkpoint_seconds"] is None:
-        del given["checkpoint_seconds"]
+    chosen = options.records(given, ExperimentPlan, command.DataChoice, RunSettings, command.Meeting)
     ready = needs.machine("transfer")
     if not compare:
-        command.transfer(spec, ready=ready, **chosen, **given)
-    elif not command.compare(spec, ready=ready, **chosen, **given):
+        command.transfer(*chosen, quiet=quiet, ready=ready)
+    elif not command.compare(*chosen, quiet=quiet, ready=ready):
         raise click.exceptions.Exit(DIFFERS)

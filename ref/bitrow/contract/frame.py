@@ -69,7 +69,7 @@ def constant(operand: str) -> Value:
 
 @dataclass
 class Frame:
-    """A run of `operation`: `rows` and `counts` (images and rows of the whole map) by row axis."""
+    """A run of `operation`: `rows` and `counts` (images and rows of the whole map) by row axis; what lines `shared`."""
 
     operation: Operation
     config: Any
@@ -77,6 +77,7 @@ class Frame:
     rows: dict[str, list[Row]] = field(default_factory=dict)
     counts: dict[str, tuple[int, int]] = field(default_factory=dict)
     known: dict[str, Value] = field(default_factory=dict)
+    shared: dict[str, Any] = field(default_factory=dict)
 
     def place(self, wanted: Iterable[Row] | None) -> None:
         """Find the maps' rows: all of them, or those wanted of the result and what they read of its source."""

@@ -81,7 +81,13 @@ def _kept_rows(sources: list[int | None], image: int, rows: dict[Row, Any]) -> d
 
 
 def _winners(frame: Frame, x: Value) -> list[tuple[int, int]]:
-    """Word and place of each window's winner, row by row."""
+    """Word and place of each window's winner, row by row; a pool's two lines search once."""
+    if "winners" not in frame.shared:
+        frame.shared["winners"] = _search(frame, x)
+    return frame.shared["winners"]
+
+
+def _search(frame: Frame, x: Value) -> list[tuple[int, int]]:
     config, rows = frame.config, _by_row(frame, x)
     down = frame.operation.row_sources(config, frame.given) or []
     across = gather.forward_sources(x.words.shape[1], config.kernel, config.stride, config.padding)

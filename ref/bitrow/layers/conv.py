@@ -20,6 +20,7 @@ from bitrow.errors import BitrowError
 from bitrow.formats import Gradient, QuantRounding
 from bitrow.host import (
     FP16_MIN_NORMAL,
+    Scales,
     check_scale,
     exact_fp16,
     integer_codes,
@@ -58,9 +59,7 @@ def make_params(
     config: ConvConfig,
     layer: str,
     weight_code: np.ndarray,
-    x_scale: float,
-    w_scale: float | np.ndarray,
-    dy_scale: float,
+    scales: Scales,
     bias: np.ndarray | None = None,
     seed: int = 1,
 ) -> ConvParams:
@@ -70,9 +69,7 @@ def make_params(
         config: the layer's configuration.
         layer: its name, for messages.
         weight_code: integers `[kh, kw, c_in/groups, c_out]` in `config.weight_format`.
-        x_scale: scale of the input's codes.
-        w_scale: scale of the weight codes, or one for each output channel `[c_out]`.
-        dy_scale: scale of the output gradient's codes (of `dy_folded`'s with `fold`).
+        scales: of the input, the weights and the output gradient.
         bias: finite FP16 numbers `[c_out]`, of any dtype that holds them, added after the dequantizer.
         seed: of the stochastic rounding of dy.
 
@@ -85,12 +82,12 @@ def make_params(
     weight_code = integer_codes(layer, weight_code, fmt)
     config.check(layer, weight_code.shape)
     c_out = weight_code.shape[3]
-    w_scales = np.asarray(w_scale)
+    w_scales = np.asarray(scales.w)
     for name, array in (("w_scale", w_scales), ("bias", None if bias is None else np.asarray(bias))):
         if array is not None and array.shape not in ((), (c_out,)):
             raise BitrowError(f"{layer} {name}: found shape {array.shape}, expected {c_out} channels")
     lfsr.check_seed(layer, seed)
-    x_scale, dy_scale = check_scale(layer, "x_scale", x_scale), check_scale(layer, "dy_scale", dy_scale)
+    x_scale, dy_scale = check_scale(layer, "x_scale", scales.x), check_scale(layer, "dy_scale", scales.dy)
     w_scales = _weight_scales(layer, w_scales)
     if w_scales.ndim == 0:
         scale = np.array(product_scale(layer, "x_scale * w_scale", x_scale, float(w_scales)))
@@ -175,7 +172,7 @@ def accumulate(
 ) -> Int32[Array, "n oh ow c_out"]:
     """Accumulators of codes (SPEC.md M). A slab of KH rows, not padded in h, makes one row."""
     bound = config.bounds(params.weight_code.shape)[0]
-    return mac.accumulate(code, kernel, padding, config.stride, config.groups, config.accumulator, bound, tap)
+    return mac.accumulate(code, kernel, padding, config.stride, config.accumulator, bound, tap)
 
 
 def multiply(
@@ -355,7 +352,7 @@ def _gradient_fxp(
         raise BitrowError("convolution dx_scale: found none, expected the scale of an FXP gradient (SPEC.md C2)")
     outer = prefixed(tap, "dx_")
     bound = config.bounds(params.weight_code.shape)[1]
-    acc = mac.accumulate(code, kernel, padding, 1, config.groups, config.accumulator, bound, outer)
+    acc = mac.accumulate(code, kernel, padding, 1, config.accumulator, bound, outer)
     acc_bound = min(bound, -config.accumulator.min)
     return fxp.dequantize(acc, params.dx_scale, acc_bound, config.dequantize, config.mode, outer)
 

@@ -16,7 +16,7 @@ from bitrow.config import ConvConfig
 from bitrow.errors import BitrowError
 from bitrow.float_conv import fake_quantize, float_conv
 from bitrow.formats import Fxp
-from bitrow.host import LEAST_PRODUCT, as_scale, host_fp32, rounded_fp16, weight_codes
+from bitrow.host import LEAST_PRODUCT, Scales, as_scale, host_fp32, rounded_fp16, weight_codes
 from bitrow.layers.twin import Calibration, FloatLayer, Site, Twin, Weights
 from bitrow.splitmix import Draw
 
@@ -49,9 +49,11 @@ def _calibrated(config: ConvConfig, site: Site, layer: FloatLayer, found: Calibr
     x_scale, w_scale = (np.asarray(s, np.float64) for s in found.scale)
     return (
         weight_codes(host_fp32(site.where, "weight", np.asarray(weight)), w_scale, config.weight_format),
-        float(x_scale),
-        w_scale * gain if w_scale.ndim else float(w_scale) * gain,
-        found.dy_scale if config.fold else found.dy_scale / gain,
+        Scales(
+            float(x_scale),
+            w_scale * gain if w_scale.ndim else float(w_scale) * gain,
+            found.dy_scale if config.fold else found.dy_scale / gain,
+        ),
         None if bias is None else rounded_fp16(f"{site.where} bias", bias * gain),
         site.number,
     )
@@ -108,9 +110,11 @@ def _drawn(config: ConvConfig, site: Site, deviation: float, draw: Draw) -> tupl
     folded = deviation * w_scale if config.fold else deviation
     return (
         code,
-        as_scale(_x_scale(config, site)),
-        w_scales if size.per_channel else float(w_scales[0]),
-        as_scale(_CLIP * folded / config.dy_format.max),
+        Scales(
+            as_scale(_x_scale(config, site)),
+            w_scales if size.per_channel else float(w_scales[0]),
+            as_scale(_CLIP * folded / config.dy_format.max),
+        ),
         draw.about(0.0, 0.25, (size.c_out,)).astype(np.float16) if size.bias else None,
         site.number,
     )

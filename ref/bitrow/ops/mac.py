@@ -242,13 +242,16 @@ def accumulate(
     kernel: Kernel,
     padding: Padding,
     stride: int,
-    groups: int,
     accumulator: Accumulator,
     bound: int,
     tap: Tap = no_tap,
 ) -> Int32[Array, "n oh ow c_out"]:
-    """The accumulator of M1 and M2. `bound` is its worst case; taps acc (and acc_running where it saturates)."""
+    """The accumulator of M1 and M2, in as many groups as `code` has channels for the kernel's.
+
+    `bound` is its worst case; taps acc (and acc_running where it saturates).
+    """
     weight_code = kernel.weight
+    groups = code.shape[3] // weight_code.shape[2]
     if code.dtype != jnp.int8:  # unsigned codes: up to 255, too wide for an int8 product
         code, weight_code = code.astype(jnp.int16), weight_code.astype(jnp.int16)
     kernel_hw = weight_code.shape[:2]

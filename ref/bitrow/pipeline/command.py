@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bitrow import terminal, zoo
 from bitrow.errors import BitrowError
-from bitrow.files import whole, write_report, write_text
+from bitrow.files import whole, write_csv, write_report, write_text
 from bitrow.graph import Network
 from bitrow.pipeline import ablate as ablations
 from bitrow.pipeline.ablate_page import page as ablation_page
@@ -79,6 +79,38 @@ def check_rows(found: Schedule, name: str) -> str:
     return f"{checked.rows:,} rows of {checked.words:,} words equal the whole-tensor model"
 
 
+@dataclass(frozen=True)
+class ReportFiles:
+    """Where a report goes; None: nowhere. `-` is standard output, for JSON, and then no table is printed."""
+
+    json_file: Path | None = None
+    csv_file: Path | None = None
+    trace_file: Path | None = None
+    html_file: Path | None = None
+
+
+@dataclass(frozen=True)
+class PipelineRun:
+    """What `bitrow pipeline` schedules: arguments of `find_network` and `run_pipeline`."""
+
+    network: str
+    input_size: int | None = None
+    images: int = 1
+    machine: Path | None = None
+    policy: str = "row_pipelined_overlap"
+    training: bool = True
+
+
+@dataclass(frozen=True)
+class AblationRun:
+    """What `bitrow ablate` runs."""
+
+    networks: Sequence[str] = ablations.NETWORKS
+    studies: Sequence[str] = STUDIES
+    images: int = 2
+    machine: Path | None = None
+
+
 def run_pipeline(
     network: Network,
     *,
@@ -97,18 +129,10 @@ def run_pipeline(
 
 
 def pipeline(
-    name: str,
+    run: PipelineRun,
+    files: ReportFiles = ReportFiles(),
     *,
-    input_size: int | None = None,
-    images: int = 1,
-    machine: Path | None = None,
-    policy: str = "row_pipelined_overlap",
-    training: bool = True,
     check: bool = False,
-    json_file: Path | None = None,
-    csv_file: Path | None = None,
-    trace_file: Path | None = None,
-    html_file: Path | None = None,
     rings: bool = False,
     console: Console | None = None,
     ready: Callable[[], object] = lambda: None,
@@ -116,40 +140,36 @@ def pipeline(
     """`bitrow pipeline`: schedule, print tables, write the files that are asked for.
 
     `check` emulates every row and raises where one differs from the whole-tensor model; `ready` is asked first, and
-    may refuse the machine. A file `-` is standard output, for JSON, and then no table is printed.
+    may refuse the machine. `rings` lists every ring.
 
     Raises:
         BitrowError: bad arguments, or a file that cannot be written.
     """
-    if html_file is not None:
+    if files.html_file is not None:
         check_installed()
+    network = find_network(run.network, run.input_size)
     found = run_pipeline(
-        find_network(name, input_size), images=images, machine=machine, policy=policy, training=training
+        network, images=run.images, machine=run.machine, policy=run.policy, training=run.training
     )
     if check:
         ready()
-    checked = check_rows(found.schedule, name) if check else ""
-    if str(json_file) != "-":
+    checked = check_rows(found.schedule, run.network) if check else ""
+    if str(files.json_file) != "-":
         print_report(found, console, rings=rings)
         if checked:
             terminal.put_line(checked, console)
-    write_report(json_file, as_dict(found))
-    _write(csv_file, lambda path: to_csv(found, path))
-    _write(trace_file, lambda path: write_trace(found.schedule, path))
-    if html_file is not None:
-        write_text(html_file, page(found))
+    write_report(files.json_file, as_dict(found))
+    _write(files.csv_file, lambda path: to_csv(found, path))
+    _write(files.trace_file, lambda path: write_trace(found.schedule, path))
+    if files.html_file is not None:
+        write_text(files.html_file, page(found))
     return found
 
 
 def ablate(
+    run: AblationRun = AblationRun(),
+    files: ReportFiles = ReportFiles(),
     *,
-    networks: Sequence[str] = ablations.NETWORKS,
-    studies: Sequence[str] = STUDIES,
-    images: int = 2,
-    machine: Path | None = None,
-    json_file: Path | None = None,
-    csv_file: Path | None = None,
-    html_file: Path | None = None,
     console: Console | None = None,
     progress: Callable[[ablations.AblationPoint], None] | None = None,
 ) -> list[ablations.AblationPoint]:
@@ -158,21 +178,22 @@ def ablate(
     Raises:
         BitrowError: an unknown network or study, a machine that cannot run one, a file that cannot be written.
     """
-    if html_file is not None:
+    if files.html_file is not None:
         check_installed()
-    built = load_machine(machine) if machine else DEFAULT_MACHINE
+    built = load_machine(run.machine) if run.machine else DEFAULT_MACHINE
     points: list[ablations.AblationPoint] = []
-    for study in studies:
-        for point in _study(study, networks, built, images):
+    for study in run.studies:
+        for point in _study(study, run.networks, built, run.images):
             points.append(point)
             if progress:
                 progress(point)
-    if str(json_file) != "-":
+    if str(files.json_file) != "-":
         terminal.put_table(_ablation_table(points), console)
-    write_report(json_file, ablations.as_rows(points))
-    _write(csv_file, lambda path: _write_points(points, path))
-    if html_file is not None:
-        write_text(html_file, ablation_page(points))
+    write_report(files.json_file, ablations.as_rows(points))
+    if files.csv_file is not None:
+        write_csv(files.csv_file, _flat(points))
+    if files.html_file is not None:
+        write_text(files.html_file, ablation_page(points))
     return points
 
 
@@ -194,7 +215,8 @@ def _ablation_table(points: Sequence[ablations.AblationPoint]) -> Table:
     return terminal.table("Ablations", columns, ([text(point) for _, text in ablations.COLUMNS] for point in points))
 
 
-def _write_points(points: Sequence[ablations.AblationPoint], path: Path) -> None:
+def _flat(points: Sequence[ablations.AblationPoint]) -> list[dict[str, object]]:
+    """A row for each run; a range as its two ends."""
     rows = []
     for row in ablations.as_rows(points):
         flat: dict[str, object] = {}
@@ -204,10 +226,7 @@ def _write_points(points: Sequence[ablations.AblationPoint], path: Path) -> None
             else:
                 flat[key] = value
         rows.append(flat)
-    with open(path, "w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, rows[0].keys() if rows else [])
-        writer.writeheader()
-        writer.writerows(rows)
+    return rows
 
 
 def _write(target: Path | None, write: Callable[[Path], object]) -> None:

@@ -77,11 +77,6 @@ class Machine(records.Plain):
         for field in fields(self):
             _check_field(self.name, field.name, getattr(self, field.name), type(field.default))
 
-    @property
-    def conv_bits(self) -> int | None:
-        """Bits of a convolution's operands, or None where its format says."""
-        return 16 if self.mac is Mac.FP16 else None
-
 
 _MAY_BE_ZERO = frozenset(
     ("bank_depth", "fxp_latency", "dequantizer_latency", "fp_latency", "loss_latency", "statistics_latency")

@@ -7,7 +7,8 @@ import hashlib
 import os
 import re
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -37,36 +38,51 @@ def parse_shard(text: str) -> tuple[int, int]:
     return number, of
 
 
-def prove(
-    patterns: Sequence[str] = (),
-    *,
-    state: Path,
-    effort: Effort = Effort.QUICK,
-    shard: str | None = None,
-    json_file: Path | None = None,
-    markdown: Path | None = None,
-    record_file: Path | None = None,
-    fresh: bool = False,
-    jobs: int | None = None,
-    quiet: bool = False,
-    console: Console | None = None,
-) -> bool:
-    """Check claims, print the table, write what was found to `state`; whether every claim holds.
+@dataclass(frozen=True)
+class ClaimsRun:
+    """What `bitrow prove claims` checks: the claims that `patterns` name, or all, or the part that `shard` is of them.
 
-    An unfinished run of the same kind is taken up where it stopped, unless `fresh`.
+    An unfinished run of the same kind in the folder `state` is taken up where it stopped, unless `fresh`. `jobs`:
+    processes, by default one for each processor.
+    """
+
+    state: Path
+    patterns: Sequence[str] = ()
+    effort: Effort = Effort.QUICK
+    shard: str | None = None
+    fresh: bool = False
+    jobs: int | None = None
+
+
+@dataclass(frozen=True)
+class ClaimFiles:
+    """Where what was found of claims goes; None: nowhere."""
+
+    json_file: Path | None = None
+    markdown: Path | None = None
+    record: Path | None = None
+
+    def check(self, inputs: Iterable[Path]) -> None:
+        """Refuse files that are read. Raises: BitrowError as `check_outputs`."""
+        check_outputs({"--json": self.json_file, "--markdown": self.markdown, "--record": self.record}, inputs)
+
+
+def prove(
+    run: ClaimsRun, files: ClaimFiles = ClaimFiles(), *, quiet: bool = False, console: Console | None = None
+) -> bool:
+    """Check claims, print the table, write what was found; whether every claim holds.
 
     Raises:
         BitrowError: an unknown claim, an unfinished run of another version, a file that cannot be written.
     """
-    claims = registry.select(patterns)
-    results = shards.new(claims, effort, parse_shard(shard) if shard else shards.WHOLE)
-    target = state / shards.file_name(results, not patterns)
+    claims = registry.select(run.patterns)
+    results = shards.new(claims, run.effort, parse_shard(run.shard) if run.shard else shards.WHOLE)
+    target = run.state / shards.file_name(results, not run.patterns)
     partial = target.with_suffix(".partial.json")
-    processes = jobs or processor.available_cpus()
-    outputs = {"--json": json_file, "--markdown": markdown, "--record": record_file}
-    check_outputs(outputs, [target, partial])
+    processes = run.jobs or processor.available_cpus()
+    files.check([target, partial])
     with asides.alone(target, "this choice of claims"):
-        if os.path.lexists(partial) and not fresh:
+        if os.path.lexists(partial) and not run.fresh:
             results = shards.resume(partial, results)
             recheck.recheck(claims, results, f"{partial} (--fresh starts over)", processes)
         with progress(results, quiet) as advance:
@@ -78,23 +94,18 @@ def prove(
             runner.run(claims, results, processes, save)
         shards.save(results, target)
         partial.unlink(missing_ok=True)
-    return show(claims, results, str(target), json_file, markdown, record_file, console)
+    return show(claims, results, str(target), files, console)
 
 
 def merge(
-    paths: Sequence[Path],
-    json_file: Path | None = None,
-    markdown: Path | None = None,
-    record_file: Path | None = None,
-    console: Console | None = None,
-    jobs: int | None = None,
+    paths: Sequence[Path], files: ClaimFiles = ClaimFiles(), jobs: int | None = None, console: Console | None = None
 ) -> bool:
     """Put the result files of all shards together and print the table; whether every claim holds.
 
     Raises:
         BitrowError: see `shards.merge`; the shards are of another bitrow than this one, or say what is not so.
     """
-    check_outputs({"--json": json_file, "--markdown": markdown, "--record": record_file}, paths)
+    files.check(paths)
     results = shards.merge(paths)
     shards.same_versions(paths[0], results.versions, shards.versions(), "this installation")
     claims = registry.claims()
@@ -102,7 +113,7 @@ def merge(
         if name not in claims or claims[name].chunks(results.effort) != count:
             raise BitrowError(f"{paths[0]}: found {count} chunks of {name}, expected those of this installation")
     recheck.recheck(claims, results, f"{len(paths)} shards", jobs or processor.available_cpus())
-    return show(claims, results, f"{len(paths)} shards", json_file, markdown, record_file, console)
+    return show(claims, results, f"{len(paths)} shards", files, console)
 
 
 @contextlib.contextmanager
@@ -206,20 +217,18 @@ def show(
     claims: Mapping[str, Claim],
     results: Results,
     where: str,
-    json_file: Path | None,
-    markdown: Path | None,
-    record_file: Path | None,
+    files: ClaimFiles,
     console: Console | None,
 ) -> bool:
     """Print the table and each counterexample, or the JSON where it goes to standard output; whether all hold."""
     found = report(claims, results)
-    write_report(json_file, found)
-    if markdown is not None:
+    write_report(files.json_file, found)
+    if files.markdown is not None:
         chosen = [] if list(results.chunks) == list(registry.claims()) else [f"'{name}'" for name in results.chunks]
-        command = " ".join(["bitrow prove claims", *chosen, f"--{results.effort.value} --markdown {markdown}"])
-        write_text(markdown, page.markdown(found, command))
-    recorded = record.append(found["claims"], record_file) if record_file is not None else []
-    if str(json_file) == "-":
+        command = " ".join(["bitrow prove claims", *chosen, f"--{results.effort.value} --markdown {files.markdown}"])
+        write_text(files.markdown, page.markdown(found, command))
+    recorded = record.append(found["claims"], files.record) if files.record is not None else []
+    if str(files.json_file) == "-":
         return found["holds"]
     console = console or terminal.console()
     terminal.put_table(_table(found), console)

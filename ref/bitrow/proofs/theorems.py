@@ -14,7 +14,7 @@ from bitrow import terminal
 from bitrow.config import ConvConfig
 from bitrow.exactness import FLOAT32_INTEGERS, Certificate, certify, gamma
 from bitrow.formats import FXP4, FXP8, AccOverflow, Accumulator
-from bitrow.host import inverse_scale
+from bitrow.host import Scales, inverse_scale
 from bitrow.layers import conv
 from bitrow.ops import fxp
 from bitrow.oracle import fxp as oracle
@@ -58,7 +58,7 @@ def draw(index: int) -> tuple[Sums, Sums]:
     config = CONFIGS[index % len(CONFIGS)]
     x = rng.integers(FXP4.min, FXP4.max + 1, (1, 5, 4, 2 * config.groups))
     weight = rng.integers(FXP4.min, FXP4.max + 1, (3, 3, 2, 2 * config.groups))
-    params = conv.make_params(config, "drawn", weight, 1.0, 1.0, 1.0)
+    params = conv.make_params(config, "drawn", weight, Scales(1.0, 1.0, 1.0))
     taps: dict[str, np.ndarray] = {}
 
     def tap(name: str, value: object) -> None:
@@ -183,7 +183,7 @@ def register_stops(effort: Effort, index: int) -> Outcome:
         length += 1
     config = ConvConfig(accumulator=register)
     weight = np.full((1, 1, length, 1), FXP4.min)
-    params = conv.make_params(config, "searched", weight, 1.0, 1.0, 1.0)
+    params = conv.make_params(config, "searched", weight, Scales(1.0, 1.0, 1.0))
     taps: dict[str, object] = {}
     conv.forward(config, params, jnp.full((1, 1, 1, length), FXP4.min, jnp.float16), taps.__setitem__)
     found = int(np.asarray(taps["acc"]).reshape(()))

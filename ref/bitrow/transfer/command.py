@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Callable, Sequence
-from pathlib import Path
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from bitrow import terminal
@@ -13,48 +12,62 @@ from bitrow.errors import BitrowError
 from bitrow.progress import bar
 from bitrow.terminal import Column
 from bitrow.transfer import compare_run, data, processes
-from bitrow.transfer.experiment import CHECKPOINT_SECONDS, Cell, ExperimentPlan, run
+from bitrow.transfer.experiment import Cell, ExperimentPlan, RunSettings, run
 
 if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
 
 
+@dataclass(frozen=True)
+class DataChoice:
+    """What is learned from: `spec` and `limit` as `data.load`'s; `input_size` makes every image N x N x 3."""
+
+    spec: str = "digits"
+    input_size: int | None = None
+    limit: int | None = None
+
+    def load(self) -> data.Transfer:
+        """The two tasks. Raises: BitrowError as `data.load`."""
+        size = None if self.input_size is None else (self.input_size, self.input_size, 3)
+        return data.load(self.spec, size, limit=self.limit)
+
+
+@dataclass(frozen=True)
+class Meeting:
+    """Several processes that train together, as `processes.join`'s arguments; none: this one alone."""
+
+    coordinator: str | None = None
+    process_count: int | None = None
+    process: int | None = None
+
+
 def transfer(
-    spec: str = "digits",
+    plan: ExperimentPlan,
+    choice: DataChoice = DataChoice(),
+    settings: RunSettings = RunSettings(),
+    meeting: Meeting = Meeting(),
     *,
-    input_size: int | None = None,
-    limit: int | None = None,
-    out: Path | None = None,
-    resume: bool = False,
-    jobs: int | None = None,
-    checkpoint_seconds: float = CHECKPOINT_SECONDS,
-    coordinator: str | None = None,
-    process_count: int | None = None,
-    process: int | None = None,
     quiet: bool = False,
     console: Console | None = None,
     ready: Callable[[], object] = lambda: None,
-    **options: object,
 ) -> list[Cell]:
-    """`bitrow transfer`: run the grid that `options` (fields of `ExperimentPlan`) describe, print and write results.
+    """`bitrow transfer`: run the grid, print and write results.
 
-    `jobs`: runs at a time, by default one for each processor. `checkpoint_seconds`: the least time between two
-    checkpoints of a run. `coordinator`, `process_count` and `process`: as `processes.join`; every process runs the
-    same command, and process 0 alone writes and prints. `ready` is as `experiment.run`'s.
+    With a `meeting` every process runs the same command, and process 0 alone writes and prints. `ready` is as
+    `experiment.run`'s.
 
     Raises:
-        BitrowError: data that cannot be read, options that cannot be, results that are in the way.
+        BitrowError: data that cannot be read, settings that cannot be, results that are in the way.
     """
-    if resume and out is None:
+    if settings.resume and settings.out is None:
         raise BitrowError("--resume: found no --out, expected the folder of the results to continue")
-    processes.join(coordinator, process_count, process)
-    plan = ExperimentPlan(**options)  # type: ignore[arg-type]
+    processes.join(meeting.coordinator, meeting.process_count, meeting.process)
     begun = time.monotonic()
-    loaded = _load(spec, input_size, limit)
+    loaded = choice.load()
     total = len(plan.policies) * len(plan.numerics) * plan.seeds
     with bar("transfer", total, quiet or not processes.leads()) as advance:
-        cells = run(plan, loaded, out, resume, advance, jobs or os.cpu_count() or 1, checkpoint_seconds, ready)
+        cells = run(plan, loaded, settings, advance, ready)
     if not processes.leads():
         return cells
     terminal.put_table(table(cells, plan.numerics), console)
@@ -62,45 +75,33 @@ def transfer(
     return cells
 
 
-def _load(spec: str, input_size: int | None, limit: int | None) -> data.Transfer:
-    return data.load(spec, None if input_size is None else (input_size, input_size, 3), limit=limit)
-
-
 def compare(
-    spec: str = "digits",
+    plan: ExperimentPlan,
+    choice: DataChoice = DataChoice(),
+    settings: RunSettings = RunSettings(),
+    meeting: Meeting = Meeting(),
     *,
-    input_size: int | None = None,
-    limit: int | None = None,
-    out: Path | None = None,
-    resume: bool = False,
-    jobs: int | None = None,
-    checkpoint_seconds: float | None = None,
-    coordinator: str | None = None,
-    process_count: int | None = None,
-    process: int | None = None,
     quiet: bool = False,
     ready: Callable[[], object] = lambda: None,
-    **options: object,
 ) -> bool:
     """`bitrow transfer --compare`: simulated beside bit-accurate training, for each policy, gradient and seed.
 
     Prints what was found, and says whether it is what SPEC.md E2 promises: no difference where that holds.
 
     Raises:
-        BitrowError: as `transfer`; `resume`, `jobs`, `checkpoint_seconds` or processes: a comparison runs alone, anew.
+        BitrowError: as `transfer`; a setting but `out`, or processes: a comparison runs alone, anew.
     """
     refused = {
-        "resume": resume or None, "jobs": jobs, "checkpoint-seconds": checkpoint_seconds, "coordinator": coordinator,
-        "processes": process_count, "process": process,
+        "resume": settings.resume or None, "jobs": settings.jobs, "checkpoint-seconds": settings.checkpoint_seconds,
+        "coordinator": meeting.coordinator, "processes": meeting.process_count, "process": meeting.process,
     }  # fmt: skip
     for name, value in refused.items():
         if value is not None:
             raise BitrowError(f"--compare: found --{name}, expected it without")
-    plan = ExperimentPlan(**options)  # type: ignore[arg-type]
     total = len(plan.policies) * plan.seeds * len(compare_run.gradients(plan))
-    loaded = _load(spec, input_size, limit)
+    loaded = choice.load()
     with bar("compare", total, quiet) as advance:
-        results = compare_run.run(plan, loaded, out, advance, ready)
+        results = compare_run.run(plan, loaded, settings.out, advance, ready)
     for one in results:
         first, *more = one.found.lines()
         terminal.put([f"{one.policy} {one.gradient} seed {one.seed}: {first}", *(f"  {line}" for line in more)])

@@ -109,27 +109,41 @@ class Cell(NamedTuple):
 RunDone = Callable[[str], None]
 
 
-def run(
-    plan: ExperimentPlan, data: Transfer, out: Path | None, resume: bool, advance: RunDone, jobs: int = 1,
-    every: float = CHECKPOINT_SECONDS, ready: Callable[[], object] = lambda: None,
-) -> list[Cell]:  # fmt: skip
-    """Run the grid; `advance` is called with a run's name after it. Without `out` nothing is written.
+@dataclass(frozen=True)
+class RunSettings:
+    """How a grid is run: the folder of its results, whether to continue those there, and what else changes no bit.
 
-    `jobs` cells run at a time, in threads, which changes no bit; one where there are several devices, whose
-    collective operations must keep their order. A run is checkpointed after an epoch every `every` seconds.
+    Without `out` nothing is written. `jobs` cells run at a time, in threads, by default one for each processor; one
+    where there are several devices, whose collective operations must keep their order. A run is checkpointed after an
+    epoch every `checkpoint_seconds`, by default 15.
+    """
+
+    out: Path | None = None
+    resume: bool = False
+    jobs: int | None = None
+    checkpoint_seconds: float | None = None
+
+
+def run(
+    plan: ExperimentPlan, data: Transfer, settings: RunSettings, advance: RunDone,
+    ready: Callable[[], object] = lambda: None,
+) -> list[Cell]:  # fmt: skip
+    """Run the grid; `advance` is called with a run's name after it.
+
     `ready` is asked once all that is cheap has been checked, and may refuse the machine.
 
     Raises:
         BitrowError: a plan that cannot be, before anything is written; results of another plan in `out`, or of this
             one without `resume`, or another run at work there; what cannot be written.
     """
-    identity = _identity(plan, data)
+    identity, out = _identity(plan, data), settings.out
+    every = CHECKPOINT_SECONDS if settings.checkpoint_seconds is None else settings.checkpoint_seconds
     grid = _Grid(plan, data, out, identity, advance, every)
     ready()
     with contextlib.ExitStack() as held:
         if out is not None:
-            processes.agree(_open, out, identity, resume, held)
-        return _run(grid, jobs)
+            processes.agree(_open, out, identity, settings.resume, held)
+        return _run(grid, settings.jobs or os.cpu_count() or 1)
 
 
 def _run(grid: _Grid, jobs: int) -> list[Cell]:

@@ -100,11 +100,6 @@ class TrainingNumerics:
 _FORMATS: dict[str, Fxp | None] = {"fxp4": FXP4, "fxp8": FXP8, "fp16": None}
 _ROUNDINGS = {"nearest": QuantRounding.NEAREST_EVEN, "stochastic": QuantRounding.STOCHASTIC}
 _SCALINGS = {scaling.value: scaling for scaling in Scaling}
-SWEEP = (
-    "fxp4-nearest-static", "fxp4-nearest-delayed", "fxp4-nearest-row",
-    "fxp4-stochastic-static", "fxp4-stochastic-delayed", "fxp4-stochastic-row",
-    "fxp8-nearest-static", "fxp8-nearest-delayed", "fxp8-stochastic-static", "fxp8-stochastic-delayed", "fp16",
-)  # fmt: skip
 
 
 def parse(name: str) -> TrainingNumerics:

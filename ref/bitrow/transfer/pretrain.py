@@ -65,8 +65,8 @@ def fit(
         for epoch in range(how.epochs):
             order = np.random.default_rng((seed, epoch)).permutation(len(images.y))[: steps * batch]
             order = order.reshape(steps, batch).astype(np.int32)
-            number = np.array([seed, epoch], np.uint32)
-            model, state = _epoch(network, how, steps, model, state, scales, images.x, images.y, order, number)
+            shuffled = _Shuffled(images.x, images.y, order, np.array([seed, epoch], np.uint32))
+            model, state = _epoch(_Fitting(network, how, steps), model, state, scales, shuffled)
     return model
 
 
@@ -74,11 +74,29 @@ def _optimizer(how: Fit, steps: int) -> optax.GradientTransformation:
     return optax.adamw(optax.cosine_decay_schedule(how.learning_rate, how.epochs * steps), weight_decay=1e-3)
 
 
-@functools.partial(jax.jit, static_argnums=(0, 1, 2))
+class _Fitting(NamedTuple):
+    """What an epoch's program is compiled for."""
+
+    network: Network
+    how: Fit
+    steps: int
+
+
+class _Shuffled(NamedTuple):
+    """Images and labels, the order of an epoch `[steps, batch]`, and the numbers of its augmentation, u32[2]."""
+
+    x: Any
+    y: Any
+    order: Any
+    number: Any
+
+
+@functools.partial(jax.jit, static_argnums=0)
 def _epoch(
-    network: Network, how: Fit, steps: int, model: FloatModel, state: Any, scales: Any,
-    x: Array, y: Array, order: Array, number: Array,
-) -> tuple[FloatModel, Any]:  # fmt: skip
+    fitting: _Fitting, model: FloatModel, state: Any, scales: Any, shuffled: _Shuffled
+) -> tuple[FloatModel, Any]:
+    network, how, steps = fitting
+    x, y, order, number = shuffled
     optimizer = _optimizer(how, steps)
 
     def step(carry: tuple[FloatModel, Any], index: Array) -> tuple[tuple[FloatModel, Any], None]:

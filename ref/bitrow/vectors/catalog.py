@@ -41,10 +41,11 @@ from bitrow.formats import (
     QuantRounding,
     Rounding,
 )
+from bitrow.host import Scales
 from bitrow.vectors.found import load as load_found
 from bitrow.vectors.stimulus import layer_problems as layer
 from bitrow.vectors.stimulus import problems as make
-from bitrow.vectors.stimulus.problems import GENERAL_SCALES, POWER_SCALES, ConvShapes, Problem, Scales
+from bitrow.vectors.stimulus.problems import GENERAL_SCALES, POWER_SCALES, ConvShapes, Problem
 from bitrow.vectors.stimulus.stream import Stream
 
 Build = Callable[[Stream, str], Problem]

@@ -9,24 +9,26 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
+from bitrow import typed
 from bitrow.contract.encoding import Encoding
 from bitrow.errors import BitrowError
 from bitrow.files import write_text
-from bitrow.reading import RECORDS, read_text
+from bitrow.reading import RECORDS, read_text, records
+from bitrow.reading.records import Plain
 from bitrow.reading.values import parse_json
 from bitrow.vectors import operations
-from bitrow.vectors.files.schema import check_name, decode_config, encode_config, field_of
+from bitrow.vectors.files.schema import OperationConfig, check_name
 from bitrow.vectors.operations import Operation, Words
 from bitrow.vectors.problem import Problem
 
 CORPUS = Path(__file__).with_suffix(".jsonl")
 PREFIX = "found_"
-_FIELDS = ("name", "operation", "config", "given", "expected", "by", "why")
 
 
 class Found(NamedTuple):
@@ -36,6 +38,22 @@ class Found(NamedTuple):
     expected: Words
     by: str
     why: str
+
+
+@dataclass(frozen=True)
+class FoundRecord(Plain):
+    """A line of the corpus; words by tensor, each its shape and hex digits."""
+
+    name: str
+    operation: str
+    config: OperationConfig
+    given: dict[str, Any]
+    expected: dict[str, Any]
+    by: str
+    why: str
+
+    def __post_init__(self) -> None:
+        typed.coerce_fields(self, "record")
 
 
 def _encode(words: np.ndarray, encoding: Encoding) -> list[Any]:
@@ -70,36 +88,23 @@ def line(problem: Problem, by: str, why: str) -> str:
         BitrowError: the oracle refuses the problem.
     """
     operation, config = problem.operation, problem.config
-    record = {
-        "name": problem.name.removeprefix(PREFIX),
-        "operation": operation.name,
-        "config": encode_config(config),
-        "given": _texts(operation, config, problem.given),
-        "expected": _texts(operation, config, outputs(problem)),
-        "by": by,
-        "why": why,
-    }
-    return json.dumps(record)
+    given, expected = (_texts(operation, config, words) for words in (problem.given, outputs(problem)))
+    record = FoundRecord(problem.name.removeprefix(PREFIX), operation.name, config, given, expected, by, why)
+    return json.dumps(records.write(record))
 
 
 def _record(text: str, where: str) -> Found:
-    value = parse_json(text, where, "a record")
-    if not isinstance(value, dict) or set(value) != set(_FIELDS):
-        found = sorted(value) if isinstance(value, dict) else type(value).__name__
-        raise BitrowError(f"{where}: found {found}, expected {', '.join(_FIELDS)}")
-    for name in ("name", "operation", "by", "why"):
-        field_of(value, name, str, where)
-    config = decode_config(value["config"], f"{where}: config")
-    operation = operations.find(value["operation"], config)
+    record: FoundRecord = records.read(FoundRecord, parse_json(text, where, "a record"), where)
+    operation, config = operations.find(record.operation, record.config), record.config
     try:
         given, expected = (
-            {name: _decode(words, operation.encoding(name, config)) for name, words in value[role].items()}
-            for role in ("given", "expected")
+            {name: _decode(words, operation.encoding(name, config)) for name, words in role.items()}
+            for role in (record.given, record.expected)
         )
     except (ValueError, TypeError, AttributeError, OverflowError) as error:
         raise BitrowError(f"{where}: found words that cannot be read: {error}") from None
-    name = check_name(f"{PREFIX}{value['name']}", where)
-    return Found(Problem(name, operation, config, given), expected, value["by"], value["why"])
+    name = check_name(f"{PREFIX}{record.name}", where)
+    return Found(Problem(name, operation, config, given), expected, record.by, record.why)
 
 
 def add(lines: Sequence[str], path: Path) -> None:
@@ -120,10 +125,10 @@ def load(path: Path = CORPUS) -> tuple[Found, ...]:
         BitrowError: naming file and line: it cannot be read, holds no record, or a name twice.
     """
     lines = read_text(path, RECORDS).splitlines()
-    records: dict[str, Found] = {}
+    found: dict[str, Found] = {}
     for number, text in enumerate(lines, 1):
         record = _record(text, f"{path} line {number}")
-        if record.problem.name in records:
+        if record.problem.name in found:
             raise BitrowError(f"{path} line {number}: found {record.problem.name} again, expected another name")
-        records[record.problem.name] = record
-    return tuple(records.values())
+        found[record.problem.name] = record
+    return tuple(found.values())

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable, Sequence
 from itertools import product
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -21,7 +22,6 @@ from bitrow.proofs.exhaustive import finding, kernels
 from bitrow.proofs.judges import INFINITY, SIGN
 from bitrow.vectors.operations import to_words
 
-ACC = integer_encoding(24)
 FORMATS = tuple(Fxp(bits, signed) for bits in range(2, 9) for signed in (True, False))
 NO_PADDING: mac.Padding = ((0, 0, 0), (0, 0, 0))
 
@@ -37,7 +37,7 @@ def _products(x: np.ndarray, weight: np.ndarray, groups: int, three_wide: bool) 
     @jax.jit
     def run(x: jax.Array, weight: jax.Array) -> jax.Array:
         kernel = mac.prepare(weight, 1 if three_wide else 2, groups, (8, 8), 1 << 16)
-        return mac.accumulate(x, kernel, NO_PADDING, 1, groups, Accumulator(32), 1 << 16)
+        return mac.accumulate(x, kernel, NO_PADDING, 1, Accumulator(32), 1 << 16)
 
     return np.asarray(run(x, weight))
 
@@ -156,7 +156,7 @@ def _check_scales(scales: Sequence[float], fmt: Fxp, groups: Sequence[kernels.Mo
             encodings = (FP16_WORD, code_encoding(fmt), MASK_WORD)
             for name, encoding, tap, right in zip(("t", "code", "mask"), encodings, taps, expected, strict=True):
                 words = to_words(tap)
-                explain = functools.partial(_explain_scale, inverses, fmt, mode, name, encoding, words, right)
+                explain = functools.partial(_explain_scale, inverses, fmt, mode, _Tap(name, encoding, words, right))
                 tally.compare(words, right, explain)
                 _ask_oracle(inverses, fmt, mode, name, words, tally, explain)
 
@@ -172,18 +172,26 @@ def _ask_oracle(
         tally.sample(int(found.reshape(-1)[place]), asked, functools.partial(explain, np.array([place])))
 
 
+class _Tap(NamedTuple):
+    """A tap of the quantizer: its words as found and as expected."""
+
+    name: str
+    encoding: Encoding
+    found: np.ndarray
+    expected: np.ndarray
+
+
 def _explain_scale(
-    inverses: np.ndarray, fmt: Fxp, mode: FloatMode, name: str, encoding: Encoding,
-    found: np.ndarray, expected: np.ndarray, wrong: np.ndarray,
-) -> Counterexample:  # fmt: skip
+    inverses: np.ndarray, fmt: Fxp, mode: FloatMode, tap: _Tap, wrong: np.ndarray
+) -> Counterexample:
     scales = inverses.view(np.uint16).tolist()
     pairs = ((place & 0xFFFF, scales[place >> 16], place) for place in wrong.tolist())
     x, inverse, place = min(pairs, key=lambda pair: finding.tuple_key(pair[:2]))
-    asked = scalar.quantized(x, inverse, fmt, mode)[name]
-    what = (("format", repr(fmt), ""), ("tap", name, ""))
+    asked = scalar.quantized(x, inverse, fmt, mode)[tap.name]
+    what = (("format", repr(fmt), ""), ("tap", tap.name, ""))
     operands = (finding.shown("x", x), finding.shown("x_inv_scale", inverse), *what)
-    result, right = int(found.reshape(-1)[place]), int(expected.reshape(-1)[place])
-    return finding.counterexample(operands, mode, result, right, asked, encoding)
+    result, right = int(tap.found.reshape(-1)[place]), int(tap.expected.reshape(-1)[place])
+    return finding.counterexample(operands, mode, result, right, asked, tap.encoding)
 
 
 def _check_quantize(effort: Effort, index: int) -> Outcome:

@@ -40,13 +40,14 @@ from bitrow.formats import (
     Gradient,
     QuantRounding,
 )
+from bitrow.host import Scales
 from bitrow.oracle.arrays import Words
 from bitrow.proofs.mutants.code_properties import lfsr_sequence, registers
 from bitrow.proofs.mutants.properties import Property
 from bitrow.proofs.mutants.runs import OperationRun, differing
 from bitrow.proofs.mutants.word_properties import MINUS, rounded
 from bitrow.vectors.stimulus import layer_problems, problems
-from bitrow.vectors.stimulus.problems import GENERAL_SCALES, POWER_SCALES, ConvShapes, Problem, Scales
+from bitrow.vectors.stimulus.problems import GENERAL_SCALES, POWER_SCALES, ConvShapes, Problem
 from bitrow.vectors.stimulus.stream import Stream
 
 _PER_CHANNEL = Scales(0.25, (0.0625, 0.0716552734375, 0.109375, 0.03125), 0.015625)

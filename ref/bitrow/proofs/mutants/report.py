@@ -44,11 +44,6 @@ class MutantReport:
         """Mutants that are not found, in the order of the catalogue."""
         return [finding.mutant.name for finding in self.findings if not finding.found]
 
-    @property
-    def unbroken(self) -> list[str]:
-        """Mutants that break no property."""
-        return [finding.mutant.name for finding in self.findings if not finding.broken]
-
     def found_by(self, case: str) -> list[str]:
         """The mutants that a case finds."""
         return [f.mutant.name for f in self.findings if any(kill.case == case for kill in f.kills)]

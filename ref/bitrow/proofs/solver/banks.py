@@ -11,8 +11,7 @@ from bitrow.pipeline.banks import window_clashes
 from bitrow.proofs.claim import Counterexample, Outcome
 from bitrow.proofs.solver.query import find
 
-LARGEST_WINDOW = 5  # of the exhaustive part: kernel rows
-LARGEST_STRIDE = 3
+LARGEST_STRIDE = 3  # of the exhaustive part
 LARGEST_BANKS = 12
 LARGEST_RING = 26
 

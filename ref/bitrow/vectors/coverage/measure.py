@@ -32,11 +32,6 @@ def measure(operation: Operation, config: Any, words: Mapping[str, np.ndarray]) 
     return {name: count for name, count in sorted(counts.items()) if count}
 
 
-def measure_case(case: Case) -> dict[str, int]:
-    """`measure` of a case's tensors."""
-    return measure(case.operation, case.config, {t.name: np.asarray(t.data) for t in case.tensors})
-
-
 def reachable(name: str) -> frozenset[str]:
     """The bins that cases of the operations of one name can hit, over all their configurations."""
     named = [operation for operation in OPERATIONS if operation.name == name]

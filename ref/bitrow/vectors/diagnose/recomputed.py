@@ -29,7 +29,6 @@ from bitrow.vectors.diagnose.scene import Guess, Scene, mode_of, with_mode
 
 _ONE = np.uint16(0x3C00)
 _CODE_LIMIT = 200_000
-_FLIPPED = {"n": 0, "h": 1, "oh": 1, "w": 2, "ow": 2}
 
 
 def _guess(name: str, scene: Scene, config: Any, given: dict | None = None) -> Guess:

@@ -231,15 +231,3 @@ def check(folder: Path) -> list[Finding]:
     checker.check_certificates()
     checker.check_checksums()
     return list(checker.findings.values())
-
-
-def require_sound(folder: Path) -> None:
-    """Raise the first finding of `check`, if there is one.
-
-    Raises:
-        BitrowError: one line that names the file, and how many more findings there are.
-    """
-    findings = check(folder)
-    if findings:
-        more = f" (and {len(findings) - 1} more findings)" if len(findings) > 1 else ""
-        raise BitrowError(f"{folder}/{findings[0]}{more}")

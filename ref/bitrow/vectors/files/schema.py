@@ -64,20 +64,6 @@ def case_files(name: str, tensors: typing.Iterable[str]) -> list[str]:
     return [f"{name}/{file}" for file in own]
 
 
-def encode_config(value: Any) -> Any:
-    """A configuration value as JSON: its type's name and its fields, enum members by their value."""
-    return records.write(value)
-
-
-def decode_config(value: Any, where: str) -> Any:
-    """Inverse of `encode_config`.
-
-    Raises:
-        BitrowError: naming `where` and the field: an unknown type, field or value.
-    """
-    return records.read(OperationConfig, value, where, join=".")
-
-
 def _expanded(value: Any, depth: int) -> str:
     """JSON with the outer two levels on lines of their own, what lies deeper and lists of scalars on one."""
     deep = isinstance(value, dict) or (
@@ -107,21 +93,6 @@ def read_json(path: Path, where: str) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise BitrowError(f"{where}: found a {type(value).__name__}, expected a JSON object")
     return value
-
-
-def field_of(value: dict[str, Any], name: str, kind: type | tuple[type, ...], where: str) -> Any:
-    """`value[name]`, of the JSON type `kind`.
-
-    Raises:
-        BitrowError: naming `where` and the field.
-    """
-    if name not in value:
-        raise BitrowError(f"{where}: found no field {name!r}, expected one")
-    found = value[name]
-    if not isinstance(found, kind) or (isinstance(found, bool) and kind is int):
-        names = kind.__name__ if isinstance(kind, type) else " or ".join(k.__name__ for k in kind)
-        raise BitrowError(f"{where} {name}: found {str(found)[:80]!r}, expected {names}")
-    return found
 
 
 def check_versions(value: dict[str, Any], where: str) -> None:

@@ -29,8 +29,6 @@ from bitrow.vectors.stimulus import aim
 from bitrow.vectors.stimulus.problems import pair_words
 from bitrow.vectors.stimulus.stream import FINITE_WORDS, SPECIAL_WORDS, Stream, spread, sprinkle
 
-MapShape = tuple[int, int, int, int]
-
 
 def norm_frozen(
     stream: Stream, name: str, config: BatchNormConfig, backward: bool, shape=(2, 4, 5, 6)

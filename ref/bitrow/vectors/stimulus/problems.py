@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from bitrow.config import (
     ConvConfig,
@@ -17,7 +18,7 @@ from bitrow.contract import conv, fixed_point
 from bitrow.contract.operation import Operation
 from bitrow.contract.units import UNITS
 from bitrow.formats import FloatMode, Fxp, Gradient, QuantRounding
-from bitrow.host import check_scale, inverse_scale, product_scale
+from bitrow.host import Scales, check_scale, inverse_scale, product_scale
 from bitrow.oracle.arrays import Words
 from bitrow.vectors.coverage.line_bins import masks as masks_of
 from bitrow.vectors.problem import Problem
@@ -74,14 +75,6 @@ def pair_words(stream: Stream, mode: FloatMode, count: int) -> Words:
     return _selected(UNITS["add"], mode, _candidates(stream, ("a", "b")), count, per_bin=4)
 
 
-class Scales(NamedTuple):
-    """Scales of a convolution's input, weights (one, or one for each output channel) and output gradient."""
-
-    x: float
-    w: float | tuple[float, ...]
-    dy: float
-
-
 POWER_SCALES = Scales(2.0**-2, 2.0**-4, 2.0**-6)
 GENERAL_SCALES = Scales(0.2164306640625, 0.0716552734375, 0.0176544189453125)
 
@@ -124,16 +117,16 @@ def _clip_words(inverse: float, fmt: Fxp) -> tuple[int, int]:
     return (int(half(-far)) if fmt.signed else high), high
 
 
-def _product(x: float, w: float | tuple[float, ...]) -> np.ndarray:
-    if isinstance(w, tuple):
-        return np.array([half(product_scale("stimulus", "product", x, one)) for one in w], np.uint16)
-    return half(product_scale("stimulus", "product", x, w))
+def _product(x: float, scales: ArrayLike) -> np.ndarray:
+    w = np.asarray(scales)
+    words = [half(product_scale("stimulus", "product", x, one)) for one in w.reshape(-1).tolist()]
+    return np.array(words, np.uint16).reshape(w.shape)
 
 
-def _scale_words(w: float | tuple[float, ...]) -> np.ndarray:
-    values = w if isinstance(w, tuple) else (w,)
-    words = [half(check_scale("stimulus", "w_scale", value)) for value in values]
-    return np.array(words, np.uint16) if isinstance(w, tuple) else words[0]
+def _scale_words(scales: ArrayLike) -> np.ndarray:
+    w = np.asarray(scales)
+    words = [half(check_scale("stimulus", "w_scale", one)) for one in w.reshape(-1).tolist()]
+    return np.array(words, np.uint16).reshape(w.shape)
 
 
 class ConvShapes(NamedTuple):
