@@ -200,7 +200,7 @@ def through_vectors(model: Any, folder: Path) -> None:
         for name in ("square.forward", "square.backward")
         for place, problem in enumerate(sample(problem_for(name), 3))
     ]
-    walked = networks.problems(model, "own", 0, generate.run_problem)
+    walked = networks.problems(model, "own", slice(1), generate.run_problem)
     made = generate.generate(folder / "set", [*drawn, *walked], 1, "own")
     assert check(made.path) == []
     mine = [name for name in store.case_names(made.path) if "square" in name or "_s1_" in name or "_s2_" in name]

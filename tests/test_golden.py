@@ -10,7 +10,7 @@ import pytest
 
 from bitrow import models
 from bitrow.contract.operations import NAMES
-from bitrow.vectors import catalog, generate
+from bitrow.vectors import catalog, generate, passes
 from bitrow.vectors.files import store
 from bitrow.vectors.files.check import check
 
@@ -60,7 +60,7 @@ def test_the_sets_cover_every_operation() -> None:
 
 def test_the_pass_is_chained() -> None:
     """SPEC.md C1, A4: a layer's input is its predecessor's output; the ends are the whole pass's."""
-    model = models.load(catalog.MODEL)
+    model = models.load(passes.MODEL)
     produced: dict[str, np.ndarray] = {}
     whole = store.read_case(GOLDEN, "digit0_whole")
     produced["input"] = whole.tensor("x").data
@@ -77,7 +77,7 @@ def test_the_pass_is_chained() -> None:
 
 def test_the_pass_is_a_real_digit() -> None:
     """The image is a sample of the shipped model, which knows what it shows."""
-    model = models.load(catalog.MODEL)
+    model = models.load(passes.MODEL)
     assert model.samples is not None
     whole = store.read_case(GOLDEN, "digit0_whole")
     np.testing.assert_array_equal(whole.tensor("x").data, model.samples.images[:1].view(np.uint16))

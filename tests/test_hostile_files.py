@@ -417,7 +417,7 @@ def test_labels_of_both_signs_stay_integers(tmp_path: Path) -> None:
 def test_no_cut_image_is_whole(tmp_path: Path, form: str) -> None:
     from PIL import Image
 
-    from bitrow.transfer.data_image import Decoder
+    from bitrow.images.decode import Decoder
 
     stream = io.BytesIO()
     Image.fromarray(np.random.default_rng(0).integers(0, 256, (4, 5, 3), np.uint8)).save(stream, form)

@@ -24,10 +24,10 @@ import pytest
 from bitrow import model_file
 from bitrow.contract.encoding import FP16_WORD
 from bitrow.errors import BitrowError
+from bitrow.images.decode import Decoder
 from bitrow.pipeline.machine import load_machine
 from bitrow.proofs import shards
 from bitrow.transfer import data
-from bitrow.transfer.data_image import Decoder
 from bitrow.vectors import found
 from bitrow.vectors.files import check, dump, hexfile
 from bitrow.vectors.files.inspect import file_lines

@@ -66,7 +66,7 @@ def test_every_number_of_a_command_is_in_the_table() -> None:
 OUT_OF_BOUNDS = {
     "input size": (["pipeline", "resnet8", "--input-size", "100000"], "found a map of 100000x100000x3"),
     "input size of 20,000": (["pipeline", "resnet18", "--input-size", "20000"], "found a map of"),
-    "negative input size": (["pipeline", "resnet8", "--input-size", "-5"], "found -5, expected 1 or more"),
+    "negative input size": (["pipeline", "resnet8", "--input-size", "-5"], "found -5x-5, expected rows"),
     "images": (["pipeline", "resnet18", "--images", "100000"], "rows of maps for each of 100,000 images"),
     "more images": (["pipeline", "resnet8", "--images", "9223372036854775807"], "rows of maps"),
     "no images": (["pipeline", "resnet8", "--images", "0"], "images: found 0"),
@@ -155,7 +155,7 @@ def test_the_readers_of_numbers_take_ascii_alone() -> None:
     for text in ("٣", "0x٣", "٣'h3", "fxp٣"):
         refuses(lambda text=text: list(inspect.word_lines(text)), "found neither")
     with pytest.raises(BitrowError):
-        command.find_network("resnet8", 10**9)
+        command.find_network("resnet8", (10**9, 10**9))
 
 
 def test_help_says_what_may_be_read() -> None:

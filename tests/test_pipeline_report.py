@@ -323,7 +323,7 @@ def test_the_command_writes_every_file(tmp_path):
     machine = tmp_path / "mine.toml"
     machine.write_text("fxp_lanes = 256\nimages_in_flight = 3\n")
     found = command.pipeline(
-        PipelineRun("resnet8", input_size=16, images=2, machine=machine, policy="row_pipelined"),
+        PipelineRun("resnet8", input_size=(16, 16), images=2, machine=machine, policy="row_pipelined"),
         ReportFiles(tmp_path / "r.json", tmp_path / "r.csv", tmp_path / "t.json", tmp_path / "p.html"),
         rings=True,
         console=console,
@@ -351,8 +351,8 @@ def test_the_command_checks_rows_of_a_shipped_model():
         ({"network": "resnet99"}, "network: found 'resnet99', expected one of resnet8"),
         ({"network": "none.safetensors"}, "none.safetensors"),
         ({"network": "resnet8", "policy": "fast"}, "policy: found 'fast', expected one of layer_by_layer"),
-        ({"network": "resnet8", "input_size": 0}, "input size: found 0, expected 1 or more"),
-        ({"network": "vgg8", "input_size": 3}, "s2_pool: found a 2x2 window on a"),
+        ({"network": "resnet8", "input_size": (0, 8)}, "input size: found 0x8, expected rows and columns from 1"),
+        ({"network": "vgg8", "input_size": (3, 3)}, "s2_pool: found a 2x2 window on a"),
         ({"network": "resnet8", "images": 0}, "images: found 0, expected 1 or more"),
     ],
 )
@@ -364,13 +364,13 @@ def test_mistakes_are_one_clear_line(arguments, message):
 
 def test_a_file_that_cannot_be_written_is_one_line(tmp_path):
     with pytest.raises(BitrowError, match="cannot be written: No such file or directory"):
-        command.pipeline(PipelineRun("resnet8", 8), ReportFiles(tmp_path / "none" / "r.json"), console=_console())
+        command.pipeline(PipelineRun("resnet8", (8, 8)), ReportFiles(tmp_path / "none" / "r.json"), console=_console())
 
 
 def test_timing_loads_neither_jax_nor_what_draws():
     script = (
         "import sys; from bitrow.pipeline import command; "
-        "command.run_pipeline(command.find_network('resnet8', 16)); "
+        "command.run_pipeline(command.find_network('resnet8', (16, 16))); "
         "sys.exit(bool({'jax', 'matplotlib', 'jinja2'} & set(sys.modules)))"
     )
     subprocess.run([sys.executable, "-c", script], check=True)

@@ -29,8 +29,8 @@ ALLOWED = {
     ("cli/process.py", "echo"): 1,  # click's own help
     ("vectors/files/atomic.py", "open"): 2,  # folders, to lock and to put on disk
     ("vectors/files/store.py", "open"): 1,  # to take the checksum of what was just written
-    ("transfer/data_image.py", "open"): 2,  # bytes that the reader gave
-    ("transfer/data_idx.py", "GzipFile"): 1,  # a stream that the reader opened
+    ("images/decode.py", "open"): 2,  # bytes that the reader gave
+    ("images/idx.py", "GzipFile"): 1,  # a stream that the reader opened
 }
 
 

@@ -21,9 +21,9 @@ from PIL import Image
 
 from bitrow.errors import BitrowError
 from bitrow.extras import extra
+from bitrow.images.raw import names_of
+from bitrow.images.split import Choice, hashed, hold_out, source_count
 from bitrow.transfer import data
-from bitrow.transfer.data_raw import names_of
-from bitrow.transfer.data_split import Choice, hashed, hold_out, source_count
 from draws import examples
 
 CIFAR = Path(__file__).parents[2] / "shared" / "data" / "cifar10-subset.zip"

@@ -19,7 +19,7 @@ from bitrow.model_file import Model, Samples
 from bitrow.parameters import site_of
 from bitrow.splitmix import Draw
 
-__all__ = ["Draw", "synthetic"]
+__all__ = ["Draw", "drawn_samples", "synthetic"]
 
 
 def synthetic(network: Network, seed: int = 1, count: int = 1) -> Model:
@@ -38,11 +38,29 @@ def synthetic(network: Network, seed: int = 1, count: int = 1) -> Model:
         for node in network.nodes
         if layer(node.config).params(node.config)
     }
+    return Model(network, params, loss_scale, Samples(images, *_answers(network, loss_scale, count, draw)))
+
+
+def drawn_samples(
+    network: Network, loss_scale: float, seed: int = 1, count: int = 1, images: np.ndarray | None = None
+) -> Samples:
+    """Samples for a model that has none: dlogits of the loss scale's magnitude, and `count` images as `synthetic`'s.
+
+    With `images` f16[k,h,w,c], those.
+    """
+    draw = Draw(seed % (1 << 64))
+    if images is None:
+        images = (draw.triangle(256, (count, *network.input_shape)) / 128).astype(np.float16)
+    return Samples(images, *_answers(network, loss_scale, len(images), draw))
+
+
+def _answers(network: Network, loss_scale: float, count: int, draw: Draw) -> tuple[np.ndarray, np.ndarray]:
+    """Labels and dlogits of so many samples."""
     output = shapes(network)[network.output]
     flat = layer(network.node(network.output).config).flat
     dlogits = draw.triangle(256, (count, *(output[2:] if flat else output))) * loss_scale / 128
     labels = draw.below(output[2], (count,)).astype(np.int32)
-    return Model(network, params, loss_scale, Samples(images, labels, dlogits.astype(np.float16)))
+    return labels, dlogits.astype(np.float16)
 
 
 def _sites(network: Network) -> dict[str, Site]:

@@ -59,7 +59,7 @@ def untapped_norm() -> Words:
 
 def whole_pass() -> Words:
     """Forward and backward pass of the shipped network on its first sample, compiled whole, without taps."""
-    x, dlogits = (words.view(np.float16) for words in networks.sample(models.load(MODEL), 0))
+    x, dlogits = (words.view(np.float16) for words in networks.sample(models.load(MODEL), slice(1)))
     found = networks.kernel(MODEL, {"x": x, "dlogits": dlogits}, compiled=True)
     return {name: to_words(array) for name, array in found.items()}
 

@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from bitrow import models
 from bitrow.backend import program_digests
 from bitrow.errors import BitrowError
 from bitrow.vectors.judge import identity, networks
@@ -96,6 +97,6 @@ def faults(name: str, same: bool, code: Code) -> list[str]:
 def expected(name: str) -> str:
     """The oracle's digest of a problem, or of an untapped program."""
     if name == guest.MODEL:
-        problem = networks.pass_problem(name, "pass", 0)
+        problem = networks.pass_problem(name, models.load(name), "pass", slice(1))
         return identity.digest(problem.operation.oracle(problem.config, problem.given))
     return program_digests.DIGESTS.get(name) or DIGESTS[name.removeprefix("untapped_")]

@@ -33,6 +33,20 @@ def _check_whole(
         kind.fail(f"{value!r} is not a whole number of up to 19 digits.", param, ctx)
 
 
+class ImageSize(click.ParamType):
+    """Rows and columns, as 32 or 24x32."""
+
+    name = "size"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        if not isinstance(value, str):
+            return value
+        sides = [whole_number(side) for side in value.split("x")]
+        if len(sides) > 2 or None in sides:
+            self.fail(f"{value!r} is not a size such as 32 or 24x32.", param, ctx)
+        return sides[0], sides[-1]
+
+
 class FiniteNumber(click.FloatRange):
     """A finite number."""
 

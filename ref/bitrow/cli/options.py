@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import fields
 from typing import Any
 
-from bitrow.cli.arguments import Integer, PathArgument, Whole
+from bitrow.cli.arguments import ImageSize, Integer, PathArgument, Whole
 from bitrow.cli.sections import OUTPUT, Decorated, option
 
 PLACE = PathArgument()
@@ -40,6 +40,11 @@ def records(given: Mapping[str, Any], *kinds: type[Any]) -> list[Any]:
     assert given.keys() <= set().union(*names), given.keys() - set().union(*names)
     return [kind(**{name: values[name] for name in own & values.keys()})
             for kind, own in zip(kinds, names, strict=True)]  # fmt: skip
+
+
+def input_size(section: str, text: str, **attributes: Any) -> Callable[[Decorated], Decorated]:
+    """Rows and columns of images."""
+    return option("--input-size", section=section, type=ImageSize(), metavar="N|HxW", help=text, **attributes)
 
 
 def images(default: int) -> Callable[[Decorated], Decorated]:

@@ -8,15 +8,13 @@ from typing import Any
 import click
 
 from bitrow.cli import needs, options
-from bitrow.cli.arguments import Integer
 from bitrow.cli.options import MACHINE, PLACE, WORKLOAD
 from bitrow.cli.sections import OUTPUT, Command, option
 
 
 @click.command(cls=Command)
-@click.argument("network", metavar="NETWORK|MODEL", help="A named network, or a .safetensors model file.")
-@option("--input-size", section=WORKLOAD, type=Integer(), metavar="N", show_default="the network's own",
-        help="Input rows and columns of a named network.")  # fmt: skip
+@click.argument("network", metavar="NETWORK|MODEL", help="A named network, a shipped model or a .safetensors file.")
+@options.input_size(WORKLOAD, "Input rows and columns.", show_default="the network's own")
 @options.images(1)
 @option("--forward-only", section=WORKLOAD, is_flag=True, help="Without the backward pass.")
 @options.machine
@@ -30,9 +28,10 @@ from bitrow.cli.sections import OUTPUT, Command, option
 @options.html_file
 def pipeline(network: str, forward_only: bool, check: bool, rings: bool, **given: Any) -> None:
     """Run the row pipeline: cycles, buffers, banks, energy."""
+    from bitrow import lookup
     from bitrow.pipeline import command
 
-    model = [Path(network)] if network.endswith(".safetensors") else []
+    model = [Path(network)] if lookup.is_file(network) else []
     needs.outputs(given, [*model, given["machine"]])
     needs.jax()
     given |= {"network": network, "training": not forward_only}

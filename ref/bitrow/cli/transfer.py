@@ -20,11 +20,12 @@ _DATA, _NETWORK, _GRID, _TRAINING, _PROCESSES = "Data", "Network", "Grid", "Trai
 @click.command(cls=Command)
 @option("--data", "spec", section=_DATA, default="digits", show_default=True, metavar="digits|PATH",
         help="What to learn from.")  # fmt: skip
-@option("--input-size", section=_DATA, type=Integer(), metavar="N", help="Resize every image to N x N x 3.")
+@options.input_size(_DATA, "Resize every image to these rows and columns, in colour.")
 @option("--limit", section=_DATA, type=Integer(), metavar="N", help="At most N images of each class.")
-@option("--network", section=_NETWORK, default="resnet8", show_default=True, metavar="NAME", help="A named network.")
+@option("--network", section=_NETWORK, default="resnet8", show_default=True, metavar="NAME|MODEL",
+        help="A named network, or the layers of a model.")  # fmt: skip
 @option("--width", section=_NETWORK, type=FiniteNumber(0, WIDEST, min_open=True), default=0.5, show_default=True,
-        metavar="X", help="Of the network's channels.")  # fmt: skip
+        metavar="X", help="Of a named network's channels.")  # fmt: skip
 @option("--model", "model_file", section=_NETWORK, type=PLACE, metavar="FILE",
         help="A float32 model in place of pretraining.")  # fmt: skip
 @option("--policy", "policies", section=_GRID, multiple=True, metavar="NAME", show_default="six of them",

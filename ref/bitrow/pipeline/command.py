@@ -7,10 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bitrow import terminal, zoo
+from bitrow import terminal
 from bitrow.errors import BitrowError
 from bitrow.files import whole, write_csv, write_report, write_text
 from bitrow.graph import Network
+from bitrow.lookup import InputSize, find_model, find_network
 from bitrow.pipeline import ablate as ablations
 from bitrow.pipeline.ablate_page import page as ablation_page
 from bitrow.pipeline.html import check_installed, page
@@ -29,50 +30,23 @@ if TYPE_CHECKING:
 STUDIES = ("techniques", "input-size", "lanes", "banks")
 
 
-def find_network(name: str, input_size: int | None = None) -> Network:
-    """A named network, or the one of a model file (`*.safetensors`), at an input of `input_size` squared.
-
-    Raises:
-        BitrowError: neither a name nor a file; a model file that cannot be read, or whose input has another size; an
-            input too small for the network.
-    """
-    if input_size is not None and input_size < 1:
-        raise BitrowError(f"input size: found {input_size}, expected 1 or more")
-    path = Path(name)
-    if path.suffix != ".safetensors":
-        if name not in zoo.NETWORKS:
-            known = ", ".join(zoo.NETWORKS)
-            raise BitrowError(f"network: found {name!r}, expected one of {known} or a .safetensors model file")
-        return zoo.build(name, (input_size, input_size, 3) if input_size else None)
-    from bitrow import model_file  # loads JAX, which names of networks do without
-
-    network = model_file.load(path).network
-    if input_size is not None and network.input_shape[:2] != (input_size, input_size):
-        height, width, _ = network.input_shape
-        raise BitrowError(f"{name}: found an input of {height}x{width}, expected {input_size}x{input_size}")
-    return network
-
-
 def check_rows(found: Schedule, name: str) -> str:
     """Emulate a schedule and hold every row against the whole-tensor model; says how much was compared.
 
-    A model file gives its own parameters and images (again from the first where it has too few); a named network gets
-    synthetic ones. Loads JAX.
+    A model gives its own parameters and images (again from the first where it has too few); what there is none of is
+    drawn. Loads JAX.
 
     Raises:
-        BitrowError: the first row that differs; a model file that cannot be read or has no images.
+        BitrowError: the first row that differs; a model file that cannot be read.
     """
     import jax.numpy as jnp
     import numpy as np
 
-    from bitrow import model_file
     from bitrow.pipeline.check import check
-    from bitrow.synthetic import synthetic
 
-    is_file = Path(name).suffix == ".safetensors"
-    model = model_file.load(name) if is_file else synthetic(found.flow.network, 1, found.images)
-    if model.samples is None:
-        raise BitrowError(f"{name}: found no sample images, expected one or more to check rows with")
+    height, width, _ = found.flow.network.input_shape
+    model = find_model(name, (height, width), count=found.images)
+    assert model.samples is not None
     place = np.arange(found.images) % len(model.samples.images)
     dlogits = jnp.asarray(model.samples.dlogits[place]) if found.flow.training else None
     checked = check(found, model.params, jnp.asarray(model.samples.images[place]), dlogits)
@@ -94,7 +68,7 @@ class PipelineRun:
     """What `bitrow pipeline` schedules: arguments of `find_network` and `run_pipeline`."""
 
     network: str
-    input_size: int | None = None
+    input_size: InputSize | None = None
     images: int = 1
     machine: Path | None = None
     policy: str = "row_pipelined_overlap"

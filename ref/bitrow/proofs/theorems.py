@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from fractions import Fraction
-from pathlib import Path
 from typing import NamedTuple
 
 import jax.numpy as jnp
@@ -259,16 +258,9 @@ def certificates(name: str) -> list[Certificate]:
     Raises:
         BitrowError: no such name, or a model file that cannot be read.
     """
-    from bitrow import model_file, models
-    from bitrow.pipeline.command import find_network
-    from bitrow.synthetic import synthetic
+    from bitrow.lookup import find_model
 
-    if name in models.names():
-        model = models.load(name)
-    elif Path(name).suffix == ".safetensors":
-        model = model_file.load(name)
-    else:
-        model = synthetic(find_network(name))
+    model = find_model(name)
     return certify(model.network, model.params)
 
 

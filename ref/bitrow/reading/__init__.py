@@ -27,6 +27,7 @@ class FileKind(NamedTuple):
 
 
 MACHINE = FileKind("a TOML file", MIB // 16)
+LAYER = FileKind("a layer in TOML", MIB // 16)
 JSON = FileKind("a JSON file", 8 * MIB)
 RECORDS = FileKind("a file of records", 8 * MIB)
 STATE = FileKind("a result file of bitrow prove", 8 * MIB)

@@ -8,14 +8,14 @@ import struct
 import warnings
 import zipfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import IO, Any, BinaryIO, NamedTuple, cast
 
 import numpy as np
 
 from bitrow.errors import BitrowError
-from bitrow.reading import MIB, FileKind, allowed, check_unfolded, opened, size_of
+from bitrow.reading import ARCHIVE, MIB, FileKind, allowed, check_size, check_unfolded, opened, size_of
 
 # whatever zipfile raises on bad bytes
 BROKEN = (zipfile.BadZipFile, zlib.error, struct.error, EOFError, OSError, RuntimeError, ValueError, OverflowError)
@@ -104,6 +104,30 @@ def take(stream: IO[bytes], count: int) -> bytearray:
             break
         held += part
     return held
+
+
+def read_npz(path: Path, where: str, most: int, names: Collection[str] | None = None) -> dict[str, np.ndarray]:
+    """The arrays of an npz file, read-only, or those of some `names`; others are not read.
+
+    Headers are held against sizes before memory is taken; no pickles.
+
+    Raises:
+        BitrowError: beginning with `where`: no npz, corrupt or truncated, two arrays of one name, other things than
+            numbers and strings, more than `most` bytes of arrays, or more than a hundred times what is stored.
+    """
+    with opened_zip(path, ARCHIVE, where, "npz") as archive:
+        members = {info: info.filename.removesuffix(".npy") for info in archive.entries}
+        members = {info: name for info, name in members.items() if names is None or name in names}
+        check_size(sum(info.file_size for info in members), most, where, "bytes of arrays")
+        archive.check_unfolded(list(members))
+        arrays: dict[str, np.ndarray] = {}
+        for info, name in members.items():
+            if name in arrays:
+                raise BitrowError(f"{where}: found two arrays {name[:80]!r}, expected one")
+            inside = f"{where} {info.filename}"
+            with archive.entry(info, inside, "an npy array") as stream:
+                arrays[name] = read_npy(stream, npy_header(stream, inside), inside)
+        return arrays
 
 
 class Header(NamedTuple):

@@ -45,6 +45,22 @@ def write(value: Any) -> Any:
     return value
 
 
+def complete(kind: Any, value: Any) -> Any:
+    """A record's object as `read` takes it, of one in which a person left out types and fields that have defaults."""
+    if not isinstance(value, dict):
+        return value
+    made: dict[str, Any] = {} if issubclass(kind, Plain) else {"type": kind.__name__}
+    made |= value
+    hints = _hints(kind)
+    for name, declared in _declared(kind).items():
+        if name in value:
+            records = [option for option in _options(hints[name]) or (hints[name],) if is_dataclass(option)]
+            made[name] = complete(records[0], value[name]) if len(records) == 1 else value[name]
+        elif declared.default is not MISSING:
+            made[name] = write(declared.default)
+    return made
+
+
 def read(kind: Any, value: Any, where: str, join: str = " ") -> Any:
     """The record of type `kind`, or of one of a union of types, that `write` wrote.
 

@@ -101,9 +101,9 @@ def read_json(path: str | Path, where: str | None = None, kind: FileKind = JSON,
     return parse_json(read_bytes(path, kind, name), name, kind.expected, constants=constants)
 
 
-def read_toml(path: str | Path, where: str) -> dict[str, Any]:
+def read_toml(path: str | Path, where: str, kind: FileKind = MACHINE) -> dict[str, Any]:
     """The table in a TOML file. Raises: BitrowError as `read_text`; no TOML, a long line, deep values."""
-    text = read_text(path, MACHINE, where)
+    text = read_text(path, kind, where)
     longest = max(map(len, text.split("\n")))
     if longest > LINE:  # the library takes quadratic time for dotted keys
         raise BitrowError(f"{where}: found a line of {longest:,} characters, expected at most {LINE:,}")

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from bitrow import terminal
 from bitrow.errors import BitrowError
+from bitrow.lookup import InputSize
 from bitrow.progress import bar
 from bitrow.terminal import Column
 from bitrow.transfer import compare_run, data, processes
@@ -21,15 +22,16 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class DataChoice:
-    """What is learned from: `spec` and `limit` as `data.load`'s; `input_size` makes every image N x N x 3."""
+    """What is learned from: `spec` and `limit` as `data.load`'s; `input_size` makes every image of these rows
+    and columns, in colour."""
 
     spec: str = "digits"
-    input_size: int | None = None
+    input_size: InputSize | None = None
     limit: int | None = None
 
     def load(self) -> data.Transfer:
         """The two tasks. Raises: BitrowError as `data.load`."""
-        size = None if self.input_size is None else (self.input_size, self.input_size, 3)
+        size = None if self.input_size is None else (*self.input_size, 3)
         return data.load(self.spec, size, limit=self.limit)
 
 

@@ -16,11 +16,12 @@ import numpy as np
 
 from bitrow.errors import BitrowError
 from bitrow.extras import extra
-from bitrow.transfer.data_idx import is_idx, read_idx
-from bitrow.transfer.data_npz import read_npz
-from bitrow.transfer.data_raw import Raw, Size, check_classes, check_size, convert
-from bitrow.transfer.data_split import Choice, source_count
-from bitrow.transfer.data_tree import read_folder, read_zip
+from bitrow.images.idx import is_idx, read_idx
+from bitrow.images.normalise import normalised, statistics
+from bitrow.images.npz import read_npz
+from bitrow.images.raw import Raw, Size, check_classes, check_size, convert
+from bitrow.images.split import Choice, source_count
+from bitrow.images.tree import read_folder, read_zip
 
 SOURCE_SHARE = 0.6  # of the classes, where nothing else is asked for
 TEST_SHARE = 0.2  # of each class, where the data has no test part
@@ -162,32 +163,13 @@ def _source_classes(spec: str, classes: tuple[str, ...], source: int | Sequence[
 def _split(name: str, raw: Raw, chosen: list[int]) -> Transfer:
     assert raw.test is not None
     learning = np.isin(raw.y, chosen) & ~raw.test
-    mean, std = _statistics(raw.x[learning])
+    mean, std = statistics(raw.x[learning])
     others = [label for label in range(len(raw.classes)) if label not in chosen]
     tasks = [
         _task(f"{name} {side}", raw, labels, mean, std)
         for side, labels in (("source", chosen), ("target", others))
     ]
     return Transfer(tasks[0], tasks[1], tuple(map(float, mean)), tuple(map(float, std)))
-
-
-def _statistics(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Mean and deviation f64[c]; a constant channel has deviation 1. Of bytes each is a ratio of exact integers."""
-    figures = [_of_bytes(x[..., c]) if x.dtype == np.uint8 else _of_floats(x[..., c]) for c in range(x.shape[3])]
-    mean, var = (np.array(column, np.float64) for column in zip(*figures, strict=True))
-    return mean, np.sqrt(np.where(var > 0, var, 1.0))
-
-
-def _of_bytes(plane: np.ndarray) -> tuple[float, float]:
-    bins = np.bincount(plane.reshape(-1), minlength=256).tolist()
-    total = sum(many * value for value, many in enumerate(bins))
-    square = sum(many * value * value for value, many in enumerate(bins))
-    return total / plane.size, (square * plane.size - total * total) / plane.size**2
-
-
-def _of_floats(plane: np.ndarray) -> tuple[float, float]:
-    wide = plane.astype(np.float64)
-    return float(wide.mean()), float(wide.var())
 
 
 def _task(name: str, raw: Raw, labels: list[int], mean: np.ndarray, std: np.ndarray) -> Task:
@@ -197,27 +179,6 @@ def _task(name: str, raw: Raw, labels: list[int], mean: np.ndarray, std: np.ndar
 
     def images(part: np.ndarray) -> Images:
         chosen = part & np.isin(raw.y, labels)
-        return Images(_normalised(name, raw.x[chosen], mean, std), new_label[raw.y[chosen]])
+        return Images(normalised(name, raw.x[chosen], mean, std), new_label[raw.y[chosen]])
 
     return Task(name, tuple(raw.classes[label] for label in labels), images(~raw.test), images(raw.test))
-
-
-def _normalised(where: str, x: np.ndarray, mean: np.ndarray, std: np.ndarray) -> np.ndarray:
-    """(x - mean) / std in float64, rounded once to FP16, as f32[n,h,w,c].
-
-    Raises:
-        BitrowError: naming `where`; a value that FP16 cannot hold.
-    """
-    result = np.empty(x.shape, np.float32)
-    for c in range(x.shape[3]):
-        if x.dtype == np.uint8:
-            table = ((np.arange(256) - mean[c]) / std[c]).astype(np.float16).astype(np.float32)
-            result[..., c] = table[x[..., c]]
-        else:
-            with np.errstate(over="ignore"):
-                result[..., c] = ((x[..., c].astype(np.float64) - mean[c]) / std[c]).astype(np.float16)
-    if not np.isfinite(result).all():
-        raise BitrowError(
-            f"data {where}: found pixels too far from the source's for FP16, expected at most 65504 of its deviations"
-        )
-    return result

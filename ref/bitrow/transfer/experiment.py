@@ -14,13 +14,13 @@ import statistics
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
 
-from bitrow import asides, float_model, zoo
+from bitrow import asides, float_model, lookup, zoo
 from bitrow.calibrate import LeastSquares
 from bitrow.errors import BitrowError
 from bitrow.files import read_json, write_csv, write_json
@@ -218,7 +218,7 @@ def check(plan: ExperimentPlan, data: Transfer, devices: int | None = None) -> N
     Raises:
         BitrowError: what a run of the plan would be refused for, on so many devices, by default all.
     """
-    network = zoo.build(plan.network, data.input_shape, len(data.source.classes), plan.width)
+    network = network_of(plan, data)
     transferred = pretrain.new_head(network, len(data.target.classes))
     for policy in plan.policies:
         policies.trained(transferred, policies.parse(policy), ())
@@ -231,6 +231,22 @@ def check(plan: ExperimentPlan, data: Transfer, devices: int | None = None) -> N
         if getattr(plan, name) < least:
             raise BitrowError(f"{name}: found {getattr(plan, name)}, expected {least} or more")
     return network
+
+
+def network_of(plan: ExperimentPlan, data: Transfer) -> Network:
+    """The plan's network for the data's images and source classes; of a model, its layers with a new head.
+
+    Raises:
+        BitrowError: neither a named network nor a model; layers that do not fit the images.
+    """
+    classes = len(data.source.classes)
+    if plan.network in zoo.NETWORKS:
+        return zoo.build(plan.network, data.input_shape, classes, plan.width)
+    network = lookup.find_network(plan.network)
+    try:
+        return pretrain.new_head(replace(network, input_shape=data.input_shape), classes)
+    except BitrowError as error:
+        raise BitrowError(f"{plan.network} on images of {'x'.join(map(str, data.input_shape))}: {error}") from None
 
 
 def make_trainer(
@@ -255,7 +271,10 @@ def _identity(plan: ExperimentPlan, data: Transfer) -> dict[str, Any]:
     if plan.model_file is not None and plan.model_file.is_file():
         model = hashlib.sha256(read_bytes(plan.model_file, MODEL)).hexdigest()
     named = ("network", "width", "epochs", "pretrain_epochs", "tune_epochs", "batch", "power_of_two")
-    return {name: getattr(plan, name) for name in named} | {"data": total.hexdigest(), "model": model}
+    identity = {name: getattr(plan, name) for name in named} | {"data": total.hexdigest(), "model": model}
+    if plan.network not in zoo.NETWORKS:  # a file's name says nothing of its layers
+        identity["network"] = hashlib.sha256(repr(network_of(plan, data)).encode()).hexdigest()
+    return identity
 
 
 def _open(out: Path, identity: dict[str, Any], resume: bool, held: contextlib.ExitStack) -> None:

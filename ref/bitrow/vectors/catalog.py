@@ -42,7 +42,9 @@ from bitrow.formats import (
     Rounding,
 )
 from bitrow.host import Scales
+from bitrow.vectors import passes
 from bitrow.vectors.found import load as load_found
+from bitrow.vectors.passes import MODEL, PassChoice
 from bitrow.vectors.stimulus import layer_problems as layer
 from bitrow.vectors.stimulus import problems as make
 from bitrow.vectors.stimulus.problems import GENERAL_SCALES, POWER_SCALES, ConvShapes, Problem
@@ -51,7 +53,6 @@ from bitrow.vectors.stimulus.stream import Stream
 Build = Callable[[Stream, str], Problem]
 
 UNITS = ("add", "sub", "mul", "fma", "div", "sqrt", "from_int32", "from_float32", "to_float32")
-MODEL = "resnet8_digits"
 
 FLUSH = FloatMode(flush=True)
 SATURATE = FloatMode(overflow=Overflow.SATURATE)
@@ -375,57 +376,13 @@ SUITES: dict[str, Callable[[], list[Entry]]] = {"smoke": smoke, "layers": layers
 NETWORK_IMAGES = {"smoke": (0,), "layers": (), "standard": (0, 1, 2)}
 
 
-def pass_prefix(model: str, image: int) -> str:
-    """The prefix of the cases of a model's pass on one of its samples; short, as it is in every file's
-    name."""
-    return f"digit{image}" if model == MODEL else model
-
-
 def build(entry: Entry, seed: int) -> Problem:
     """The problem of an entry: its own stream, so that no other entry changes it."""
     return entry.build(Stream(seed, entry.name), entry.name)
 
 
-def _pass(model_name: str, image: int, keep: Callable[[str], bool] = lambda _: True) -> Iterator[Problem]:
-    # imports JAX, which listing the catalog does without
-    from bitrow import models
-    from bitrow.vectors import generate
-    from bitrow.vectors.judge import networks
-
-    prefix = pass_prefix(model_name, image)
-    for problem in networks.problems(
-        models.load(model_name), prefix, image, generate.run_problem, compare=False
-    ):
-        if keep(problem.name):
-            yield problem
-    if keep(f"{prefix}_whole"):
-        yield networks.pass_problem(model_name, f"{prefix}_whole", image)
-
-
-def _network(name: str, seed: int) -> Iterator[Problem]:
-    """A training pass of a shipped model on its first sample, or of a named network with drawn parameters.
-
-    The layers of a named network may be large: the oracle computes a sample of their rows (SPEC.md V5).
-    """
-    from bitrow import models, zoo
-    from bitrow.synthetic import synthetic
-    from bitrow.vectors import generate
-    from bitrow.vectors.judge import networks
-
-    if name in models.names():
-        yield from _pass(name, 0)
-        return
-    _check_network(name)
-    model = synthetic(zoo.NETWORKS[name](), seed)
-    yield from networks.problems(model, pass_prefix(name, 0), 0, generate.run_problem, whole=False)
-
-
-def _check_network(name: str) -> None:
-    from bitrow import models, zoo
-
-    if name not in models.names() and name not in zoo.NETWORKS:
-        known = ", ".join([*models.names(), *zoo.NETWORKS])
-        raise BitrowError(f"network: found {name!r}, expected one of {known}")
+def _sample(image: int) -> PassChoice:
+    return PassChoice(MODEL, first_image=image)
 
 
 def _unknown(name: str) -> BitrowError:
@@ -437,33 +394,33 @@ def _suite(name: str, seed: int) -> Iterator[Problem]:
         for entry in SUITES[name]():
             yield build(entry, seed)
         for image in NETWORK_IMAGES[name]:
-            yield from _pass(MODEL, image)
+            yield from passes.problems(_sample(image), seed)
         return
     for entry in standard():
         if entry.name == name:
             yield build(entry, seed)
             return
     for image in NETWORK_IMAGES["standard"]:
-        if name in _pass_names(MODEL, image):
-            yield next(_pass(MODEL, image, name.__eq__))
+        if name in passes.case_names(_sample(image)):
+            yield next(one for one in passes.problems(_sample(image), seed) if one.name == name)
             return
     raise _unknown(name)
 
 
-def problems(suites: Sequence[str], network: str | None, seed: int) -> Iterator[Problem]:
+def problems(suites: Sequence[str], network: PassChoice | None, seed: int) -> Iterator[Problem]:
     """The problems of suites or single cases by name, then of a network's pass; each name once.
 
     Args:
         suites: "smoke", "layers", "standard" or names of cases.
-        network: a shipped model or one of `zoo.NETWORKS`, or None.
+        network: the pass of a network, or None.
         seed: of the stimulus, and of a named network's parameters.
 
     Raises:
-        BitrowError: the catalog has no suite, case or network of a name.
+        BitrowError: the catalog has no suite or case of a name; what `passes.problems` refuses.
     """
     parts = [_suite(name, seed) for name in suites]
     if network is not None:
-        parts.append(_network(network, seed))
+        parts.append(passes.problems(network, seed))
     seen: set[str] = set()
     for problem in itertools.chain.from_iterable(parts):
         if problem.name not in seen:
@@ -471,19 +428,7 @@ def problems(suites: Sequence[str], network: str | None, seed: int) -> Iterator[
             yield problem
 
 
-def _pass_names(model_name: str, image: int) -> list[str]:
-    from bitrow import models, zoo
-    from bitrow.vectors.judge import networks
-
-    shipped = model_name in models.names()
-    if not shipped and model_name not in zoo.NETWORKS:
-        return []
-    graph = models.load(model_name).network if shipped else zoo.NETWORKS[model_name]()
-    names = networks.case_names(graph, pass_prefix(model_name, image))
-    return [*names, f"{pass_prefix(model_name, image)}_whole"] if shipped else names
-
-
-def names(suites: Sequence[str], network: str | None = None) -> list[str]:
+def names(suites: Sequence[str], network: PassChoice | None = None) -> list[str]:
     """The names of the cases that `problems` yields, without computing any.
 
     Raises:
@@ -491,21 +436,15 @@ def names(suites: Sequence[str], network: str | None = None) -> list[str]:
     """
     found: list[str] = []
     known = {entry.name for entry in standard()}
-    passes = {case for image in NETWORK_IMAGES["standard"] for case in _pass_names(MODEL, image)}
+    of_model = {image: passes.case_names(_sample(image)) for image in NETWORK_IMAGES["standard"]}
     for name in suites:
         if name in SUITES:
             found += [entry.name for entry in SUITES[name]()]
-            found += [case for image in NETWORK_IMAGES[name] for case in _pass_names(MODEL, image)]
-        elif name in known or name in passes:
+            found += [case for image in NETWORK_IMAGES[name] for case in of_model[image]]
+        elif name in known or any(name in cases for cases in of_model.values()):
             found.append(name)
         else:
             raise _unknown(name)
     if network is not None:
-        _check_network(network)
-        found += _pass_names(network, 0)
+        found += passes.case_names(network)
     return list(dict.fromkeys(found))
-
-
-def count(suites: Sequence[str], network: str | None = None) -> int:
-    """How many cases `problems` yields."""
-    return len(names(suites, network))

@@ -84,12 +84,8 @@ class Pass:
 
     def _given(self, operation: Operation, node: Node, maps: list[np.ndarray], kept: Words) -> Words:
         """An operation's inputs, and those of the layer's parameters that it reads."""
-        names = [name for name in operation.inputs if name not in operation.kept]
-        inputs = {name: _fitting(words, operation.line(name)) for name, words in zip(names, maps, strict=True)}
         own = self._parameters(node) | {"input_hw": np.array(shapes(self.network)[node.inputs[0]][:2], np.int32)}
-        given = inputs | kept | {name: own[name] for name in operation.parameters if name in own}
-        read = operation.reads(node.config, given)
-        return {name: words for name, words in given.items() if name in read}
+        return operation_inputs(operation, node.config, maps, kept, own)
 
     def backward(self, dlogits: np.ndarray) -> Iterator[Step]:
         """Every layer's backward problem from dlogits uint16 [n, classes], last layer first; ends with
@@ -120,6 +116,17 @@ class Pass:
             )
             self._sums[name] = [step.words["dx"]]
             yield step
+
+
+def operation_inputs(
+    operation: Operation, config: Config, maps: list[np.ndarray], kept: Words, own: Words
+) -> Words:
+    """What an operation reads under a configuration: its input maps in order, what was kept, the layer's own words."""
+    names = [name for name in operation.inputs if name not in operation.kept]
+    inputs = {name: _fitting(words, operation.line(name)) for name, words in zip(names, maps, strict=True)}
+    given = inputs | kept | {name: own[name] for name in operation.parameters if name in own}
+    read = operation.reads(config, given)
+    return {name: words for name, words in given.items() if name in read}
 
 
 def _fitting(words: np.ndarray, line: Line) -> np.ndarray:

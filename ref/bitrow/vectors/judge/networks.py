@@ -30,17 +30,16 @@ def case_names(graph: Network, prefix: str) -> list[str]:
     return names + ([f"{prefix}_{INPUT}_fan_out"] if len(readers[INPUT]) > 1 else [])
 
 
-def sample(model: Model, image: int, count: int = 1) -> tuple[np.ndarray, np.ndarray]:
-    """Words of `count` of a model's sample images, and of their dlogits, uint16.
+def sample(model: Model, images: slice) -> tuple[np.ndarray, np.ndarray]:
+    """Words of some of a model's sample images, and of their dlogits, uint16.
 
     Raises:
         BitrowError: the model has too few samples.
     """
-    if model.samples is None or image + count > len(model.samples.images):
+    if model.samples is None or images.stop > len(model.samples.images):
         found = 0 if model.samples is None else len(model.samples.images)
-        raise BitrowError(f"{model.network.name} samples: found {found}, expected at least {image + count}")
-    span = slice(image, image + count)
-    return to_words(model.samples.images[span]), to_words(model.samples.dlogits[span])
+        raise BitrowError(f"{model.network.name} samples: found {found}, expected at least {images.stop}")
+    return to_words(model.samples.images[images]), to_words(model.samples.dlogits[images])
 
 
 def whole_pass(graph: Network, params: Any, x: Any, dlogits: Any) -> tuple[Any, Any]:
@@ -54,15 +53,14 @@ compiled_pass = jax.jit(whole_pass, static_argnums=0)
 
 
 def problems(
-    model: Model, prefix: str, image: int, run: RunOperation, whole: bool = True, compare: bool = True
+    model: Model, prefix: str, images: slice, run: RunOperation, whole: bool = True, compare: bool = True
 ) -> Iterator[Problem]:
-    """Every layer's problems of one sample's training pass, forward then backward; last, `compare` runs it
-    whole.
+    """Every layer's problems of a training pass on some samples, forward then backward; last, `compare` runs it whole.
 
     Raises:
-        BitrowError: the network run whole gives other logits or another dx than its layers one by one.
+        BitrowError: too few samples; the network run whole gives other logits or another dx than its layers one by one.
     """
-    x, dlogits = sample(model, image)
+    x, dlogits = sample(model, images)
     walk = Pass(model, prefix, run, whole)
     for step in walk.forward(x):
         yield step.problem
@@ -81,11 +79,9 @@ def problems(
             )
 
 
-def pass_problem(model_name: str, name: str, image: int) -> Problem:
-    """The whole training pass of a shipped model on one of its samples: image and dlogits in, logits and dx
-    out."""
-    model = models.load(model_name)
-    x, dlogits = sample(model, image)
+def pass_problem(model_name: str, model: Model, name: str, images: slice) -> Problem:
+    """The whole training pass of a shipped model on some of its samples: images and dlogits in, logits and dx out."""
+    x, dlogits = sample(model, images)
     operation = network_pass.operation(f"{NETWORK}{model_name}")
     return Problem(name, operation, model.network.mode, {"x": x, "dlogits": dlogits})
 

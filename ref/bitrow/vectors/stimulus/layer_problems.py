@@ -140,6 +140,16 @@ def relu(stream: Stream, name: str, config: ReluConfig, backward: bool, shape=(1
 _EDGES = np.array([0x4200, 0xC200, 0x41FF, 0xC1FF, 0x4201, 0xC201, 0x4600, 0x4601, 0x45FF], np.uint16)
 
 
+def edge_map(stream: Stream, size: tuple[int, int, int, int], at: int) -> np.ndarray:
+    """A map for a layer's input number `at`: edges of activations and special words among words of many sizes."""
+    words = spread(stream, size, -3 - at, 2 - 2 * at)
+    for channel, (low, high) in enumerate(((-14, -12), (13, 15), (-1, 1), (0, 2)), start=1):
+        if channel < size[3]:
+            words[..., channel] = spread(stream, size[:3], low, high)
+    words[..., -1] &= 0xFF80  # of few bits, so that roundings tie
+    return sprinkle(stream, sprinkle(stream, words, _EDGES, 6), SPECIAL_WORDS, 8)
+
+
 def plain(stream: Stream, name: str, operation: Operation, config: LayerConfig, shape=(1, 4, 8, 5)) -> Problem:
     """A layer of maps alone: edges of activations and special words; channels of any, tiny, huge and short words.
 
@@ -148,12 +158,7 @@ def plain(stream: Stream, name: str, operation: Operation, config: LayerConfig, 
     given: Words = {}
     for at, (of, line) in enumerate(operation.inputs.items()):
         size = shape if line.axes[3] in ("c", operation.program.lines[0].axes[3]) else (*shape[:3], 2)
-        words = spread(stream, size, -3 - at, 2 - 2 * at)
-        for channel, (low, high) in enumerate(((-14, -12), (13, 15), (-1, 1), (0, 2)), start=1):
-            if channel < size[3]:
-                words[..., channel] = spread(stream, size[:3], low, high)
-        words[..., -1] &= 0xFF80  # of few bits, so that roundings tie
-        given[of] = sprinkle(stream, sprinkle(stream, words, _EDGES, 6), SPECIAL_WORDS, 8)
+        given[of] = edge_map(stream, size, at)
     return Problem(name, operation, config, given)
 
 

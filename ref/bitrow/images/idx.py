@@ -11,9 +11,9 @@ from typing import IO, NamedTuple, cast
 import numpy as np
 
 from bitrow.errors import BitrowError
+from bitrow.images.raw import Raw, check_bytes, check_layout, names_of
 from bitrow.reading import IDX, check_unfolded, opened, size_of
 from bitrow.reading.archives import reason, take
-from bitrow.transfer.data_raw import Raw, check_bytes, check_layout, names_of
 
 _TYPES = {0x08: "u1", 0x09: "i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: ">f8"}
 _TEST_WORDS = ("t10k", "test")

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import zipfile
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
 from bitrow.errors import BitrowError
-from bitrow.reading import ARCHIVE, check_size
-from bitrow.reading.archives import Zip, npy_header, opened_zip, read_npy
-from bitrow.transfer.data_raw import MAX_BYTES, Raw, check_layout, names_of
+from bitrow.images.raw import MAX_BYTES, Raw, check_layout, names_of
+from bitrow.reading import archives
 
 _PAIRS: tuple[tuple[str, ...], ...] = (
     ("x_train", "y_train", "x_test", "y_test"),
@@ -62,31 +60,26 @@ def read_npz(path: Path) -> Raw:
 
 
 def _arrays(path: Path) -> dict[str, np.ndarray]:
-    """The arrays of names that mean something; others are not read."""
+    """The arrays of names that mean something."""
     wanted = {name for pair in _PAIRS for name in pair} | {_CLASSES}
-    with opened_zip(path, ARCHIVE, f"data {path}", "npz") as archive:
-        members = [i for i in archive.entries if i.filename.removesuffix(".npy") in wanted]
-        total = sum(info.file_size for info in members)
-        check_size(total, MAX_BYTES, f"data {path}", "bytes of arrays")
-        archive.check_unfolded(members)
-        arrays: dict[str, np.ndarray] = {}
-        for info in members:
-            name = info.filename.removesuffix(".npy")
-            if name in arrays:
-                raise BitrowError(f"data {path}: found two arrays {name!r}, expected one")
-            arrays[name] = _array(path, archive, info)
-        return arrays
+    return archives.read_npz(path, f"data {path}", MAX_BYTES, wanted)
 
 
-def _array(path: Path, archive: Zip, info: zipfile.ZipInfo) -> np.ndarray:
-    """One array. The header is read and held against the size before memory is taken; no pickles."""
-    where = f"data {path} {info.filename}"
-    with archive.entry(info, where, "an npy array") as stream:
-        return read_npy(stream, npy_header(stream, where), where)
+def read_unlabelled(path: Path) -> np.ndarray:
+    """The images of an npz file as `read_npz` reads it, u8 or f32 [n,h,w,c], whether or not it has labels.
+
+    Raises:
+        BitrowError: as `read_npz`.
+    """
+    found, names = _Archive(path, _arrays(path)), [pair[0] for pair in _PAIRS]
+    name = next((name for name in names if name in found.arrays), None)
+    if name is None:
+        raise BitrowError(f"data {path}: found none of its arrays, expected one of {', '.join(names)}")
+    return _images(found, name)
 
 
-def _pair(found: _Archive, images: str, labels: str) -> tuple[np.ndarray, np.ndarray]:
-    x, y = found.arrays[images], found.arrays[labels]
+def _images(found: _Archive, images: str) -> np.ndarray:
+    x = found.arrays[images]
     if x.ndim not in (3, 4) or not (x.dtype == np.uint8 or x.dtype.kind == "f") or x.size == 0:
         raise BitrowError(
             f"data {found.path} {images}: found {x.dtype}{list(x.shape)}, "
@@ -95,6 +88,12 @@ def _pair(found: _Archive, images: str, labels: str) -> tuple[np.ndarray, np.nda
     check_layout(f"data {found.path} {images}", x)
     if x.dtype.kind == "f":
         _check_finite(f"data {found.path} {images}", x)
+    x = x if x.dtype == np.uint8 else x.astype(np.float32)
+    return x if x.ndim == 4 else x[..., None]
+
+
+def _pair(found: _Archive, images: str, labels: str) -> tuple[np.ndarray, np.ndarray]:
+    x, y = _images(found, images), found.arrays[labels]
     if y.dtype.kind not in "iuU" or y.shape not in ((len(x),), (len(x), 1)):
         raise BitrowError(
             f"data {found.path} {labels}: found {y.dtype}{list(y.shape)}, expected integers or strings [{len(x)}]"
@@ -105,8 +104,7 @@ def _pair(found: _Archive, images: str, labels: str) -> tuple[np.ndarray, np.nda
         if y.max(initial=0) > np.iinfo(np.int64).max:
             raise BitrowError(f"data {found.path} {labels}: found label {y.max()}, expected labels below 2^63")
         y = y.astype(np.int64)
-    x = x if x.dtype == np.uint8 else x.astype(np.float32)
-    return x if x.ndim == 4 else x[..., None], y.reshape(-1)
+    return x, y.reshape(-1)
 
 
 def _check_finite(where: str, x: np.ndarray) -> None:

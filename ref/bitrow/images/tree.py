@@ -17,11 +17,11 @@ from typing import NamedTuple
 import numpy as np
 
 from bitrow.errors import BitrowError
+from bitrow.images.decode import Decoder
+from bitrow.images.raw import Raw, Size, check_classes, name_key
+from bitrow.images.split import Choice
 from bitrow.reading import ARCHIVE, IMAGE, check_size, read_bytes
 from bitrow.reading.archives import Zip, opened_zip
-from bitrow.transfer.data_image import Decoder
-from bitrow.transfer.data_raw import Raw, Size, check_classes, name_key
-from bitrow.transfer.data_split import Choice
 
 _SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".gif", ".ppm", ".pgm", ".pbm", ".tif", ".tiff", ".webp"}
 _TRAIN, _TEST = ("train", "training"), ("test", "testing", "val", "valid", "validation")
@@ -54,12 +54,51 @@ class _Layout(NamedTuple):
     has_test: bool
 
 
+def is_picture(name: str) -> bool:
+    """Whether a file's name is that of a picture."""
+    return os.path.splitext(name)[1].lower() in _SUFFIXES
+
+
+def read_pictures(path: Path, size: Size, limit: int) -> np.ndarray:
+    """The first `limit` pictures of a folder or zip in the order of their paths, or a picture, u8[n,h,w,c] of `size`.
+
+    Raises:
+        BitrowError: as `read_folder` and `read_zip`.
+    """
+    if path.suffix == ".zip":
+        with opened_zip(path, ARCHIVE, f"data {path}", "a zip") as archive:
+            return _pictures(_zip_tree(path, archive), size, limit)
+    if path.is_dir():
+        return _pictures(_folder_tree(path), size, limit)
+    decoder = Decoder(str(path.parent), size, 1, 0)
+    decoder.put(0, (path.name,), read_bytes(path, IMAGE, f"data {path}"))
+    return decoder.images()
+
+
+def _pictures(tree: _Tree, size: Size, limit: int) -> np.ndarray:
+    found = sorted(parts for parts in tree.files if is_picture(parts[-1]))[:limit]
+    if not found:
+        raise BitrowError(f"data {tree.root}: found no images, expected some")
+    return _decoded(tree, found, size)
+
+
+def _decoded(tree: _Tree, chosen: list[PathParts], size: Size | None) -> np.ndarray:
+    decoder = Decoder(tree.root, size, len(chosen), sum(tree.files[parts].size for parts in chosen))
+    for place, parts in enumerate(chosen):
+        decoder.put(place, parts, tree.files[parts].read())
+    return decoder.images()
+
+
 def read_folder(path: Path, input_shape: Size | None, choice: Choice) -> Raw:
     """Images below a folder; only those chosen are read and decoded.
 
     Raises:
         BitrowError: naming the file: as `data.load`.
     """
+    return _read(_folder_tree(path), input_shape, choice)
+
+
+def _folder_tree(path: Path) -> _Tree:
     files: dict[PathParts, _Stored] = {}
     folders: set[PathParts] = set()
     for parts, entry in _walk(path, ()):
@@ -68,7 +107,7 @@ def read_folder(path: Path, input_shape: Size | None, choice: Choice) -> Raw:
         else:
             files[parts] = _file(entry)
         _check_count(str(path), len(files))
-    return _read(_Tree(str(path), files, folders), input_shape, choice)
+    return _Tree(str(path), files, folders)
 
 
 def read_zip(path: Path, input_shape: Size | None, choice: Choice) -> Raw:
@@ -150,14 +189,11 @@ def _read(tree: _Tree, input_shape: Size | None, choice: Choice) -> Raw:
     check_classes(tree.root, layout.classes)
     places, test = choice(tree.root, layout.classes, y, held if layout.has_test else None)
     chosen = [layout.images[place][0] for place in places.tolist()]
-    decoder = Decoder(tree.root, input_shape, len(chosen), sum(tree.files[parts].size for parts in chosen))
-    for place, parts in enumerate(chosen):
-        decoder.put(place, parts, tree.files[parts].read())
-    return Raw(layout.classes, decoder.images(), y[places], test)
+    return Raw(layout.classes, _decoded(tree, chosen, input_shape), y[places], test)
 
 
 def _layout(tree: _Tree) -> _Layout:
-    images = sorted(parts for parts in tree.files if os.path.splitext(parts[-1])[1].lower() in _SUFFIXES)
+    images = sorted(parts for parts in tree.files if is_picture(parts[-1]))
     if not images:
         raise BitrowError(f"data {tree.root}: found no images, expected folders CLASS/IMAGE")
     prefix: PathParts = ()

@@ -12,8 +12,8 @@ import numpy as np
 
 from bitrow.errors import BitrowError
 from bitrow.extras import extra
+from bitrow.images.raw import MAX_SIDE, Size, check_bytes
 from bitrow.reading import check_unfolded
-from bitrow.transfer.data_raw import MAX_SIDE, Size, check_bytes
 
 _FORMATS = ("PNG", "JPEG", "BMP", "GIF", "PPM", "TIFF", "WEBP")
 _GREY, _COLOUR = {"1", "L", "LA"}, {"P", "PA", "RGB", "RGBA", "RGBX", "CMYK", "YCbCr", "LAB", "HSV"}
