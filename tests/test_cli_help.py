@@ -13,7 +13,8 @@ from bitrow.cli.group import root
 from bitrow.cli.sections import Option
 
 OPTIONS = {
-    "generate": {"--suite", "--network", "--seed", "--out", "--force", "--quiet"},
+    "generate": {"--suite", "--network", "--layer-file", "--seed", "--input-size", "--images", "--limit-images",
+                 "--layer", "--part", "--out", "--force", "--list", "--quiet"},
     "verify": {"--no-recompute", "--dut", "--json", "--quiet"},
     "inspect": {"--as"},
     "pipeline": {"--input-size", "--images", "--forward-only", "--machine", "--policy", "--check", "--rings", "--json",

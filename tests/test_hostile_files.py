@@ -68,6 +68,22 @@ def _file(name: str, *arguments: str) -> Place:
     return make
 
 
+LAYER = b'layer = "ReLU"\ninputs = [[1, 2, 2, 1]]\n[stimulus]\narrays = "given.npz"\n'
+
+
+def _arrays_of_a_layer(folder: Path) -> tuple[Path, tuple[object, ...]]:
+    (folder / "layer.toml").write_bytes(LAYER)
+    return folder / "given.npz", ("generate", "--layer-file", folder / "layer.toml", "--list")
+
+
+def _samples(name: str) -> Place:
+    def make(folder: Path) -> tuple[Path, tuple[object, ...]]:
+        pass_of = ("generate", "--network", "resnet8_digits", "--out", folder / "out", "--images")
+        return folder / name, (*pass_of, folder / name)
+
+    return make
+
+
 FILES: dict[str, Place] = {
     "manifest": _in_set("manifest.json"),
     "case": _in_set("conv/case.json"),
@@ -80,6 +96,13 @@ FILES: dict[str, Place] = {
     "machine": _file("machine.toml", "pipeline", "resnet8", "--machine", "FILE"),
     "ablate": _file("machine.toml", "ablate", "--machine", "FILE"),
     "model": _file("model.safetensors", "pipeline", "FILE"),
+    "pass": _file("model.safetensors", "generate", "--network", "FILE", "--list"),
+    "trained": _file("model.safetensors", "transfer", "--network", "FILE", "--limit", "20"),
+    "layer": _file("layer.toml", "generate", "--layer-file", "FILE", "--list"),
+    "arrays of a layer": _arrays_of_a_layer,
+    "samples": _samples("samples.npz"),
+    "pictures": _samples("pictures.zip"),
+    "a picture": _samples("picture.png"),
     "certificates": _file("model.safetensors", "prove", "certificates", "FILE"),
     "float model": _file("model.safetensors", "transfer", "--network", "resnet8", "--model", "FILE", "--limit", "20"),
     "results": _file("results.json", "prove", "merge", "FILE"),
@@ -388,7 +411,7 @@ def _labels(labels: np.ndarray) -> Callable[[Path], None]:
 NPZS: dict[str, tuple[Callable[[Path], None], str]] = {
     "channels first": (_channels_first, "which looks like [n, c, h, w]"),
     "beyond float32": (_far(1e300, np.float64), "found 1e+300, expected numbers within float32"),
-    "beyond FP16": (_far(1e30, np.float64), "too far from the source's for FP16"),
+    "beyond FP16": (_far(1e30, np.float64), "too far from the mean for FP16"),
     "NaN": (_far(float("nan"), np.float32), "infinities or NaNs"),
     "negative label": (_labels(np.array([0, 1, 2, 3, -1] * 4)), "found label -1, expected labels from 0"),
     "label beyond 63 bits": (_labels(np.array([0, 1, 2, 2**63] * 4, np.uint64)), "expected labels below 2^63"),

@@ -24,11 +24,12 @@ import pytest
 from bitrow import model_file
 from bitrow.contract.encoding import FP16_WORD
 from bitrow.errors import BitrowError
+from bitrow.images import read_samples
 from bitrow.images.decode import Decoder
 from bitrow.pipeline.machine import load_machine
 from bitrow.proofs import shards
 from bitrow.transfer import data
-from bitrow.vectors import found
+from bitrow.vectors import found, own_layer
 from bitrow.vectors.files import check, dump, hexfile
 from bitrow.vectors.files.inspect import file_lines
 from draws import examples
@@ -200,6 +201,67 @@ def test_machines(content: bytes) -> None:
         accepts_or_refuses(lambda: load_machine(path))
 
 
+def _zipped() -> bytes:
+    stream = io.BytesIO()
+    with tempfile.TemporaryDirectory() as folder, zipfile.ZipFile(stream, "w", zipfile.ZIP_DEFLATED) as archive:
+        root = class_folders(Path(folder))
+        for file in sorted(root.rglob("*.png")):
+            archive.write(file, file.relative_to(root).as_posix())
+    return stream.getvalue()
+
+
+LAYER_FILE = b"""layer = "convolution"
+inputs = [[1, 4, 5, 3]]
+direction = "forward"
+[config]
+padding = 1
+x_format = { bits = 6, signed = false }
+[size]
+kh = 3
+kw = 3
+c_out = 2
+[scales]
+x = 0.25
+w = 0.0625
+dy = 1.0
+[stimulus]
+kind = "random"
+seed = 7
+arrays = "given.npz"
+"""
+
+
+def _given_arrays() -> bytes:
+    stream = io.BytesIO()
+    np.savez(stream, x=np.ones((1, 4, 5, 3), np.float16), weight_code=np.ones((3, 3, 3, 2), np.int8))
+    return stream.getvalue()
+
+
+@fuzzed
+@hypothesis.given(spoiled(LAYER_FILE), st.just(_given_arrays()))
+@hypothesis.example(LAYER_FILE, _given_arrays())
+@hypothesis.example(LAYER_FILE.replace(b"4, 5", b"65536, 65536"), _given_arrays())
+@hypothesis.example(LAYER_FILE.replace(b"0.0625", b"[[0.5], 1]"), _given_arrays())
+def test_layer_files(content: bytes, arrays: bytes) -> None:
+    with placed("a.toml", content) as path:
+        path.with_name("given.npz").write_bytes(arrays)
+        accepts_or_refuses(lambda: own_layer.load(path))
+
+
+@fuzzed
+@hypothesis.given(spoiled(_given_arrays()))
+def test_arrays_of_layer_files(content: bytes) -> None:
+    test_layer_files.hypothesis.inner_test(LAYER_FILE, content)
+
+
+@fuzzed
+@hypothesis.given(st.sampled_from(("a.npz", "a.png", "a.zip")).flatmap(
+    lambda name: st.tuples(st.just(name), spoiled({"a.npz": npz(), "a.png": picture(), "a.zip": _zipped()}[name]))))
+def test_samples_of_a_network(file: tuple[str, bytes]) -> None:
+    with placed(*file) as path:
+        accepts_or_refuses(lambda: read_samples(path, (4, 5, 3), 2))
+
+
 def _header() -> dict[str, Any]:
     size = int.from_bytes(model()[:8], "little")
     return json.loads(model()[8 : 8 + size])
@@ -288,15 +350,6 @@ def test_npy(content: bytes) -> None:
 @hypothesis.given(spoiled(picture()))
 def test_pictures(content: bytes) -> None:
     accepts_or_refuses(lambda: Decoder("x", None, 1, len(content)).put(0, ("a.png",), content))
-
-
-def _zipped() -> bytes:
-    stream = io.BytesIO()
-    with tempfile.TemporaryDirectory() as folder, zipfile.ZipFile(stream, "w", zipfile.ZIP_DEFLATED) as archive:
-        root = class_folders(Path(folder))
-        for file in sorted(root.rglob("*.png")):
-            archive.write(file, file.relative_to(root).as_posix())
-    return stream.getvalue()
 
 
 @fuzzed

@@ -67,6 +67,15 @@ def test_readme_example_runs(tmp_path: Path) -> None:
     assert re.fullmatch(r"\[(\d)\] \[\1\] \d+ taps", lines[2])
 
 
+def test_the_layer_of_the_docs(tmp_path: Path) -> None:
+    """SPEC.md V4: the file and the lines of Python in docs/vectors.md are one layer, and say its cases."""
+    page = (ROOT / "docs/vectors.md").read_text()
+    (described,), (lines,) = (re.findall(rf"```{kind}\n(.*?)```", page, re.DOTALL) for kind in ("toml", "python"))
+    (tmp_path / "conv.toml").write_text(described)
+    check = "import pathlib\nfrom bitrow.vectors.own_layer import load\nassert load(pathlib.Path('conv.toml')) == layer"
+    assert run(sys.executable, "-c", lines + check, cwd=tmp_path) == "['conv_forward', 'conv_backward']\n"
+
+
 def test_no_function_takes_more_than_seven_parameters() -> None:
     """What belongs together is a record, which has as many fields as it needs; `self` does not count."""
     offenders = []

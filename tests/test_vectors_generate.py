@@ -253,7 +253,7 @@ def test_names_and_counts() -> None:
     [
         (("nonsense",), None, "suite: found 'nonsense', expected smoke, layers, standard, or a case such as"),
         (("digit9_head_forward",), None, "suite: found 'digit9_head_forward'"),
-        ((), "nonsense", "network: found 'nonsense', expected one of resnet8_digits, "),
+        ((), "nonsense", "network: found 'nonsense', expected one of resnet8, "),
     ],
 )
 def test_unknown_names_are_refused(tmp_path: Path, suites: tuple, network: str | None, message: str) -> None:

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 DEFAULT_SUITE = "standard"
 _VECTORS, _PASS = "Vectors", "Pass of a network"
+_SPELLED = {"layers": "layer"}
 
 
 @click.command(cls=Command)
@@ -90,7 +91,7 @@ def _choice(given: dict[str, Any]) -> PassChoice | None:
     if given["network"] is None:
         spare = next((name for name, value in given.items() if value not in (None, ())), None)
         if spare is not None:
-            raise BitrowError(f"--{spare.replace('_', '-').removesuffix('s')}: found no --network, expected one")
+            raise BitrowError(f"--{_SPELLED.get(spare, spare.replace('_', '-'))}: found no --network, expected one")
         return None
     if given["part"] is not None:
         given["part"] = PassPart(given["part"])

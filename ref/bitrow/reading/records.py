@@ -98,6 +98,8 @@ def _choose(options: tuple[Any, ...], value: Any, path: str) -> Any:
     records: dict[str, Any] = {getattr(kind, "__name__", ""): kind for kind in options if is_dataclass(kind)}
     if not records:
         return next(kind for kind in options if kind is not type(None))
+    if len(records) == 1 and issubclass(only := next(iter(records.values())), Plain):
+        return only
     name = value.get("type") if isinstance(value, dict) else value
     if not isinstance(name, str) or name not in records:
         raise BitrowError(f"{path}: found {str(name)[:40]!r}, expected one of {', '.join(sorted(records))}")

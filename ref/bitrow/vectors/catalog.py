@@ -421,8 +421,12 @@ def problems(suites: Sequence[str], network: PassChoice | None, seed: int) -> It
     parts = [_suite(name, seed) for name in suites]
     if network is not None:
         parts.append(passes.problems(network, seed))
+    return _once(itertools.chain.from_iterable(parts))
+
+
+def _once(problems: Iterator[Problem]) -> Iterator[Problem]:
     seen: set[str] = set()
-    for problem in itertools.chain.from_iterable(parts):
+    for problem in problems:
         if problem.name not in seen:
             seen.add(problem.name)
             yield problem
@@ -435,8 +439,8 @@ def names(suites: Sequence[str], network: PassChoice | None = None) -> list[str]
         BitrowError: as `problems`.
     """
     found: list[str] = []
-    known = {entry.name for entry in standard()}
-    of_model = {image: passes.case_names(_sample(image)) for image in NETWORK_IMAGES["standard"]}
+    known = {entry.name for entry in standard()} if suites else set()
+    of_model = {image: passes.case_names(_sample(image)) for image in NETWORK_IMAGES["standard"] if suites}
     for name in suites:
         if name in SUITES:
             found += [entry.name for entry in SUITES[name]()]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -38,7 +39,8 @@ from bitrow.vectors.stimulus.layer_problems import edge_map
 from bitrow.vectors.stimulus.stream import Stream, spread
 
 MapShape = tuple[int, int, int, int]  # n, h, w, c
-_MOST_BYTES = 1 << 28  # of given arrays
+_MOST_VALUES = 1 << 23  # of a map, or of weights: more are no vectors to look at
+_MOST_BYTES = 16 * _MOST_VALUES  # of given arrays
 
 
 class Direction(enum.Enum):
@@ -96,7 +98,11 @@ class LayerCase:
             if min(shape) < 1 or shape[0] != self.inputs[0][0]:
                 raise BitrowError(f"{self.name} inputs: found {list(shape)}, expected n, h, w, c from 1 and one n")
             check_extent(f"{self.name} inputs", shape)
-        check_extent(self.name, (self.inputs[0][0], *self._output))
+        weights = config.weight_shape(self.size, self.inputs[0][1:])
+        for what, sizes in (("map", max(self.inputs, key=math.prod)), ("result", (self.inputs[0][0], *self._output)),
+                            ("weights", weights)):  # fmt: skip
+            if math.prod(sizes) > _MOST_VALUES:
+                raise BitrowError(f"{self.name} {what}: found {list(sizes)}, expected at most {_MOST_VALUES:,} values")
         if self.direction is not Direction.FORWARD:
             self._check_backward()
         self._check_arrays()
@@ -114,13 +120,17 @@ class LayerCase:
 
     def _check_arrays(self) -> None:
         maps = self._maps(forward_of(self.config)) + (["dy"] if self._backward is not None else [])
-        names = [*maps, *(self._params._fields if self._params else ())]
+        names = [*maps, *getattr(layer(self.config).params(self.config), "_fields", ())]
         for name in self.arrays:
             if name not in names:
                 raise BitrowError(f"{self.name} arrays: found {name!r}, expected some of {', '.join(names)}")
         for name in maps if self.stimulus is Stimulus.GIVEN else ():
             if name not in self.arrays:
                 raise BitrowError(f"{self.name} arrays: found no {name!r}, expected all of {', '.join(maps)}")
+        if self.scales is not None or any(name not in maps for name in self.arrays):
+            self._params  # noqa: B018, which refuses what does not fit
+        for name, shape in zip(maps, [*self.inputs, (self.inputs[0][0], *self._output)], strict=False):
+            self._given_map(name, shape)
 
     @property
     def _output(self) -> Shape:
@@ -146,9 +156,13 @@ class LayerCase:
         return Site(self.name, 1, self.size, weights, shape, self._output, (1.0,) * len(self.inputs))
 
     @property
+    def _draw(self) -> Draw:
+        return Draw(self.seed % (1 << 64))
+
+    @property
     def _scales(self) -> Scales:
         """Of a convolution."""
-        return self.scales or conv_twin.TWIN.draw(self.config, self._site, 1.0, Draw(self.seed))[1]
+        return self.scales or conv_twin.TWIN.draw(self.config, self._site, 1.0, self._draw)[1]
 
     @property
     def _params(self) -> Any:
@@ -156,11 +170,10 @@ class LayerCase:
         kind, site = layer(self.config), self._site
         if not kind.params(self.config):
             return None
-        params = kind.twin.draw(self.config, site, 1.0, Draw(self.seed))
+        params = kind.twin.draw(self.config, site, 1.0, self._draw)
         if isinstance(self.config, ConvConfig) and self.scales is not None:
-            params = conv.make_params(
-                self.config, self.name, params.weight_code, self.scales, params.bias, int(params.seed)
-            )
+            code, _, bias, number = conv_twin.TWIN.draw(self.config, site, 1.0, self._draw)
+            params = conv.make_params(self.config, self.name, code, self.scales, bias, number)
         given = {name: self._parameter(params, name) for name in params._fields if name in self.arrays}
         params = params._replace(**given)
         check_values(self.name, Node(self.name, self.config, (INPUT,) * len(self.inputs), self.size), params)
@@ -190,12 +203,17 @@ class LayerCase:
 
     def _map(self, name: str, shape: MapShape, stream: Stream, at: int) -> np.ndarray:
         """Words of a map: given, directed or random."""
+        given = self._given_map(name, shape)
+        if given is not None:
+            return given
+        return edge_map(stream, shape, at) if self.stimulus is Stimulus.DIRECTED else spread(stream, shape)
+
+    def _given_map(self, name: str, shape: MapShape) -> np.ndarray | None:
         if name not in self.arrays:
-            directed = self.stimulus is Stimulus.DIRECTED
-            return edge_map(stream, shape, at) if directed else spread(stream, shape)
+            return None
         given, where = np.asarray(self.arrays[name]), f"{self.name} {name}"
         flat = (shape[0], shape[1] * shape[2] * shape[3])
-        if given.dtype not in (np.float16, np.uint16) or given.shape not in (shape, flat):
+        if str(given.dtype) not in ("float16", "uint16") or given.shape not in (shape, flat):
             found = f"{given.dtype}{list(given.shape)}"
             raise BitrowError(f"{where}: found {found}, expected float16 or its words uint16, {list(shape)}")
         return given.view(np.uint16).reshape(shape)

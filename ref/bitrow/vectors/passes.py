@@ -124,11 +124,14 @@ def problems(choice: PassChoice, seed: int) -> Iterator[Problem]:
         BitrowError: no such network or layer; a model file or images that cannot be read, or too few of them; the
             network run whole gives other words than its layers one by one.
     """
+    return _walk(choice, _model(choice, seed))  # what cannot be read is refused at once
+
+
+def _walk(choice: PassChoice, model: Model) -> Iterator[Problem]:
     from bitrow import models
     from bitrow.vectors import generate
     from bitrow.vectors.judge import networks
 
-    model = _model(choice, seed)
     prefix, shipped = _prefix(choice, model.network), choice.network in models.names()
     left = _chosen(choice, model.network)
     whole = left.pop() if _has_whole(choice, model.network) else ""
