@@ -29,7 +29,7 @@ from bitrow.images.decode import Decoder
 from bitrow.pipeline.machine import load_machine
 from bitrow.proofs import shards
 from bitrow.transfer import data
-from bitrow.vectors import found, own_layer
+from bitrow.vectors import found, layer_file
 from bitrow.vectors.files import check, dump, hexfile
 from bitrow.vectors.files.inspect import file_lines
 from draws import examples
@@ -245,7 +245,7 @@ def _given_arrays() -> bytes:
 def test_layer_files(content: bytes, arrays: bytes) -> None:
     with placed("a.toml", content) as path:
         path.with_name("given.npz").write_bytes(arrays)
-        accepts_or_refuses(lambda: own_layer.load(path))
+        accepts_or_refuses(lambda: layer_file.load(path))
 
 
 @fuzzed

@@ -32,7 +32,8 @@ from bitrow.vectors import generate
 from bitrow.vectors.coverage.measure import measure
 from bitrow.vectors.files import store
 from bitrow.vectors.files.check import check
-from bitrow.vectors.own_layer import LayerCase, load
+from bitrow.vectors.layer_file import load
+from bitrow.vectors.own_layer import LayerCase
 
 CONV = """
 layer = "convolution"

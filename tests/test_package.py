@@ -72,8 +72,9 @@ def test_the_layer_of_the_docs(tmp_path: Path) -> None:
     page = (ROOT / "docs/vectors.md").read_text()
     (described,), (lines,) = (re.findall(rf"```{kind}\n(.*?)```", page, re.DOTALL) for kind in ("toml", "python"))
     (tmp_path / "conv.toml").write_text(described)
-    check = "import pathlib\nfrom bitrow.vectors.own_layer import load\nassert load(pathlib.Path('conv.toml')) == layer"
-    assert run(sys.executable, "-c", lines + check, cwd=tmp_path) == "['conv_forward', 'conv_backward']\n"
+    same = "import pathlib\nfrom bitrow.vectors.layer_file import load\n"
+    same += "assert load(pathlib.Path('conv.toml')) == layer"
+    assert run(sys.executable, "-c", lines + same, cwd=tmp_path) == "['conv_forward', 'conv_backward']\n"
 
 
 def test_no_function_takes_more_than_seven_parameters() -> None:

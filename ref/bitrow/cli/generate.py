@@ -100,7 +100,7 @@ def _choice(given: dict[str, Any]) -> PassChoice | None:
 
 
 def _own(files: Sequence[Path]) -> list[LayerCase]:
-    from bitrow.vectors.own_layer import load
+    from bitrow.vectors.layer_file import load
 
     return [load(file) for file in files]
 

@@ -1,4 +1,4 @@
-"""Cases of a layer of one's own, from Python or from a file in TOML (SPEC.md V4; docs/vectors.md)."""
+"""Cases of a layer of one's own (SPEC.md V4; docs/vectors.md)."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import enum
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,7 +14,7 @@ from bitrow import typed
 from bitrow.config import ConvConfig, ConvSize, LayerConfig, LayerSize, Shape
 from bitrow.config.base import check_extent
 from bitrow.contract.operation import Operation
-from bitrow.contract.operations import LAYERS, backward_of, forward_of
+from bitrow.contract.operations import backward_of, forward_of
 from bitrow.errors import BitrowError
 from bitrow.graph import INPUT, Node
 from bitrow.host import Scales
@@ -24,10 +23,6 @@ from bitrow.layers.table import layer
 from bitrow.layers.twin import LayerParams, Site
 from bitrow.oracle.arrays import Words
 from bitrow.parameters import check_values
-from bitrow.reading import LAYER, records
-from bitrow.reading.archives import read_npz
-from bitrow.reading.records import Plain
-from bitrow.reading.values import read_toml
 from bitrow.splitmix import Draw
 from bitrow.vectors import generate
 from bitrow.vectors.bit_views import to_words
@@ -39,8 +34,7 @@ from bitrow.vectors.stimulus.layer_problems import edge_map
 from bitrow.vectors.stimulus.stream import Stream, spread
 
 MapShape = tuple[int, int, int, int]  # n, h, w, c
-_MOST_VALUES = 1 << 23  # of a map, or of weights: more are no vectors to look at
-_MOST_BYTES = 16 * _MOST_VALUES  # of given arrays
+MOST_VALUES = 1 << 23  # of a map, or of weights: more are no vectors to look at
 
 
 class Direction(enum.Enum):
@@ -101,8 +95,8 @@ class LayerCase:
         weights = config.weight_shape(self.size, self.inputs[0][1:])
         for what, sizes in (("map", max(self.inputs, key=math.prod)), ("result", (self.inputs[0][0], *self._output)),
                             ("weights", weights)):  # fmt: skip
-            if math.prod(sizes) > _MOST_VALUES:
-                raise BitrowError(f"{self.name} {what}: found {list(sizes)}, expected at most {_MOST_VALUES:,} values")
+            if math.prod(sizes) > MOST_VALUES:
+                raise BitrowError(f"{self.name} {what}: found {list(sizes)}, expected at most {MOST_VALUES:,} values")
         if self.direction is not Direction.FORWARD:
             self._check_backward()
         self._check_arrays()
@@ -251,77 +245,3 @@ class LayerCase:
             known = problem.given | generate.run_problem(problem)
             dy = self._map("dy", (self.inputs[0][0], *self._output), stream, 1)
             yield self._problem(backward, [dy], {name: known[name] for name in backward.kept})
-
-
-@dataclass(frozen=True)
-class ScalesRecord(Plain):
-    """Scales of a convolution in a file; `w` one, or one for each output channel."""
-
-    x: float
-    w: float | tuple[float, ...]
-    dy: float
-
-    def __post_init__(self) -> None:
-        typed.coerce_fields(self, "scales")
-
-
-@dataclass(frozen=True)
-class StimulusRecord(Plain):
-    """The stimulus in a file; `arrays` is an npz file beside it."""
-
-    kind: Stimulus = Stimulus.DIRECTED
-    seed: int = 0
-    arrays: str | None = None
-
-    def __post_init__(self) -> None:
-        typed.coerce_fields(self, "stimulus")
-
-
-@dataclass(frozen=True)
-class LayerFile(Plain):
-    """A layer file: `layer` is the label of a kind of layer, `config` and `size` what differs from their defaults."""
-
-    layer: str
-    inputs: tuple[MapShape, ...]
-    name: str | None = None
-    config: dict[str, Any] | None = None
-    size: dict[str, Any] | None = None
-    scales: ScalesRecord | None = None
-    direction: Direction = Direction.BOTH
-    stimulus: StimulusRecord = StimulusRecord()
-
-    def __post_init__(self) -> None:
-        typed.coerce_fields(self, "layer file")
-
-
-def load(path: Path) -> LayerCase:
-    """The layer that a file in TOML describes; its cases have the file's name where it gives none.
-
-    Raises:
-        BitrowError: naming file and key: no strict TOML, an unknown layer or key, a value of another type, what
-            `LayerCase` refuses, arrays that cannot be read.
-    """
-    where = str(path)
-    found: LayerFile = records.read(LayerFile, read_toml(path, where, LAYER), where)
-    kinds = {vars(kind)["label"]: kind for kind in LAYERS}
-    if found.layer not in kinds:
-        raise BitrowError(f"{where} layer: found {found.layer!r}, expected one of {', '.join(kinds)}")
-    kind: Any = kinds[found.layer]
-    config = records.read(kind, records.complete(kind, found.config or {}), f"{where} config", ".")
-    size = None
-    if kind.size_type is not None:
-        size = records.read(kind.size_type, records.complete(kind.size_type, found.size or {}), f"{where} size", ".")
-    elif found.size is not None:
-        raise BitrowError(f"{where} size: found one, expected none for {kind.label}")
-    scales = None if found.scales is None else Scales(found.scales.x, found.scales.w, found.scales.dy)
-    stimulus, arrays = found.stimulus, {}
-    if stimulus.arrays is not None:
-        file = path.parent / stimulus.arrays
-        arrays = read_npz(file, str(file), _MOST_BYTES)
-    name = path.stem if found.name is None else found.name
-    try:
-        return LayerCase(
-            name, config, found.inputs, size, scales, found.direction, stimulus.kind, stimulus.seed, arrays
-        )
-    except BitrowError as error:
-        raise BitrowError(f"{where}: {error}") from None
