@@ -251,7 +251,7 @@ def test_names_and_counts() -> None:
 @pytest.mark.parametrize(
     ("suites", "network", "message"),
     [
-        (("nonsense",), None, "suite: found 'nonsense', expected smoke, layers, standard, or a case such as"),
+        (("nonsense",), None, "suite: found 'nonsense', expected smoke, layers, blocks, standard, or a case such as"),
         (("digit9_head_forward",), None, "suite: found 'digit9_head_forward'"),
         ((), "nonsense", "network: found 'nonsense', expected one of resnet8, "),
     ],
@@ -295,7 +295,9 @@ def test_ports_and_order() -> None:
     assert operations.find("batch_norm.forward", BatchNormConfig()).parameters.keys() == {"a", "b"}
     alone = {operation.name for operation in set(operations.OPERATIONS) - set(kernels.KERNELS)}  # their layers' passes
     assert alone == {"relu.forward", "relu.backward", "add.forward", "avg_pool.forward", "hard_swish.forward",
-                     "hard_swish.backward", "concat.forward"}  # fmt: skip
+                     "hard_swish.backward", "concat.forward", "multiply.forward", "multiply.backward",
+                     "hard_sigmoid.forward", "sigmoid.forward", "silu.forward", "silu.backward", "upsample.forward",
+                     "upsample.backward", "depth_to_space.forward", "depth_to_space.backward"}  # fmt: skip
     without = {operation: kernel for operation, kernel in kernels.KERNELS.items() if operation is not linear.BACKWARD}
     with pytest.raises(BitrowError, match=r"kernels: found none for linear\.backward \(A4 backward\), expected one"):
         kernels.registered(without)

@@ -92,6 +92,6 @@ def _gradient_deviations(network: Network, sites: dict[str, Site]) -> dict[str, 
     variance[network.output] = 2 / 3
     for node in reversed(network.nodes):
         dy = layer(node.config).twin.gradient(node.config, sites[node.name], variance[node.name])
-        for name in node.inputs:
-            variance[name] += dy
+        for name, each in zip(node.inputs, dy if isinstance(dy, tuple) else (dy,) * len(node.inputs), strict=True):
+            variance[name] += each
     return {name: math.sqrt(value) for name, value in variance.items()}

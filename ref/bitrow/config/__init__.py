@@ -8,10 +8,15 @@ from bitrow.config.base import ArraySpec, LayerConfig, LayerSize, SavedMap, Shap
 from bitrow.config.batch_norm import BatchNormConfig, Statistics
 from bitrow.config.concat import ConcatConfig
 from bitrow.config.conv import ConvConfig, ConvSize, KernelShape
+from bitrow.config.depth_to_space import DepthOrder, DepthToSpaceConfig
+from bitrow.config.hard_sigmoid import HardSigmoidConfig
 from bitrow.config.hard_swish import HardSwishConfig
 from bitrow.config.linear import LinearConfig, LinearSize
+from bitrow.config.multiply import MultiplyConfig
 from bitrow.config.pool import AvgPoolConfig, MaxPoolConfig
 from bitrow.config.residual import AddConfig
+from bitrow.config.sigmoid import SigmoidConfig, SiluConfig
+from bitrow.config.upsample import UpsampleConfig
 
 __all__ = [
     "AddConfig",
@@ -21,6 +26,9 @@ __all__ = [
     "ConcatConfig",
     "ConvConfig",
     "ConvSize",
+    "DepthOrder",
+    "DepthToSpaceConfig",
+    "HardSigmoidConfig",
     "HardSwishConfig",
     "KernelShape",
     "LayerConfig",
@@ -28,9 +36,13 @@ __all__ = [
     "LinearConfig",
     "LinearSize",
     "MaxPoolConfig",
+    "MultiplyConfig",
     "ReluConfig",
     "SavedMap",
     "Shape",
+    "SigmoidConfig",
+    "SiluConfig",
     "Statistics",
+    "UpsampleConfig",
     "output_size",
 ]

@@ -50,7 +50,8 @@ class Take(enum.Enum):
 
     SAME: its own; WINDOW: the input rows under its window; MEETING: of an input row, the output rows whose windows
     hold it, in their order; POOLED: the same where windows do not overlap, at most one; RUNNING: the row that it adds
-    to, zeros at first; LAST: the one row that there is, as the task before left it; BATCH: all rows of all images.
+    to, zeros at first; LAST: the one row that there is, as the task before left it; ONLY: the one row of an image;
+    BATCH: all rows of all images.
     """
 
     SAME = enum.auto()
@@ -59,6 +60,7 @@ class Take(enum.Enum):
     POOLED = enum.auto()
     RUNNING = enum.auto()
     LAST = enum.auto()
+    ONLY = enum.auto()
     BATCH = enum.auto()
 
 
@@ -192,19 +194,29 @@ class Place(NamedTuple):
 class RowPlan:
     """How a layer works by rows. Elementwise layers join a chain; a `head` begins a stage, alone on its input.
 
-    `inputs`: what holds the rows of its input, which the stage before fills; `buffers`: its own. `products`: phases
+    `inputs`: what holds the rows of its input, which the stage before fills; `buffers`: its own. `rise`: rows of the
+    result that a row of its input makes, of a head without a window: windows of its buffers are then those rows.
+    `takes`: what an elementwise layer takes of its operands, each SAME where nothing is said. `products`: phases
     that run on the array of multipliers, `coded` those of them whose operands are codes; `wide`: phases whose
     additions are FP32. `weights`: a word of its weights.
     """
 
     head: bool = False
     window: Window = Window()
+    rise: int = 1
+    takes: tuple[Take, ...] = ()
     inputs: tuple[Buffer, ...] = (input_rows(Phase.FORWARD_CHAIN, Take.SAME),)
     buffers: tuple[Buffer, ...] = ()
     products: tuple[Phase, ...] = ()
     coded: tuple[Phase, ...] = ()
     wide: tuple[Phase, ...] = ()
     weights: RowWord = HALF
+
+
+def raised(rise: int) -> RowPlan:
+    """A head, computed in the chain's visit, that makes `rise` rows of each, and of their gradients one."""
+    inputs, gradients = input_rows(Phase.FORWARD_CHAIN, Take.POOLED), gradient_rows(Take.WINDOW)
+    return RowPlan(head=True, rise=rise, inputs=(inputs,), buffers=(gradients,))
 
 
 def elements(shape: tuple[int, int, int]) -> int:

@@ -13,7 +13,7 @@ from typing import Any
 from bitrow.contract.encoding import code_format, float_format
 from bitrow.contract.program import Line
 from bitrow.formats import FP16, FP32, Float, FloatMode, Rounding
-from bitrow.oracle import fp16, fp32, fxp, softfloat
+from bitrow.oracle import fp16, fp32, fxp, sigmoid, softfloat
 from bitrow.oracle.softfloat import NEAREST, Number, NumberKind
 
 Scalar = Callable[..., int]
@@ -149,6 +149,22 @@ def ramp(slope: int, x: int) -> int:
     return 0 if x & FP16.sign_mask else _ONE
 
 
+def clipped(x: int) -> int:
+    """A9 on one FP16 word: x between 0 and 1."""
+    y = relu(x)
+    return y if fp16.is_nan(y) else min(y, _ONE)
+
+
+def clip_passes(y: int) -> int:
+    """Whether A9's backward passes the gradient where the result is y: 1 between 0 and 1, else 0."""
+    return int(fp16.is_positive(y) and y < _ONE)
+
+
+# Of A10: the table's words by x, and the halves of its mirror.
+_TABLE: dict[str, Scalar] = {"table_base": sigmoid.base, "table_rise": sigmoid.rise, "table_part": sigmoid.part}
+_MIRROR: dict[str, Scalar] = {"rising": sigmoid.rising, "falling": sigmoid.falling}
+
+
 def settled(line: Line, config: Any) -> Scalar:
     """An operation of words that rounds nothing: it selects, or makes codes."""
     match line.op:
@@ -166,14 +182,22 @@ def settled(line: Line, config: Any) -> Scalar:
             return functools.partial(relu_passes, six=line.op == "passes6")
         case "ramp":
             return ramp
+        case "clip1":
+            return clipped
+        case "passes1":
+            return clip_passes
+        case "rising" | "falling":
+            return _MIRROR[line.op]
+        case "table_base" | "table_rise" | "table_part":
+            return functools.partial(_TABLE[line.op], bits=config.table_bits)
         case "quantize" | "quantize_drawn" | "inside":
             function = getattr(fxp, {"quantize": "code", "quantize_drawn": "drawn_code", "inside": "mask"}[line.op])
             return functools.partial(function, fmt=code_format(_quantizer(line), config))
     raise AssertionError(line)
 
 
-SETTLED = ("copy", "select", "positive", "relu", "relu6", "passes", "passes6", "ramp", "quantize", "quantize_drawn",
-           "inside")  # fmt: skip
+SETTLED = ("copy", "select", "positive", "relu", "relu6", "passes", "passes6", "ramp", "clip1", "passes1", *_TABLE,
+           *_MIRROR, "quantize", "quantize_drawn", "inside")  # fmt: skip
 
 
 def _quantizer(line: Line) -> str:

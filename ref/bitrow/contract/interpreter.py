@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from bitrow.contract import arithmetic, sequences, sums, windows
+from bitrow.contract import arithmetic, placement, sequences, sums, windows
 from bitrow.contract.encoding import FORMATS
 from bitrow.contract.frame import Frame, Result, single, together
 from bitrow.contract.program import Line
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from bitrow.contract.operation import Operation
 
 # What is no line of single words, by name.
-STRUCTURES = sums.SUMS | windows.WINDOWS | sequences.SEQUENCES
+STRUCTURES = sums.SUMS | windows.WINDOWS | sequences.SEQUENCES | placement.PLACEMENT
 KNOWN = frozenset((*arithmetic.ROUNDED, *arithmetic.EXACT, *arithmetic.SETTLED, *STRUCTURES))
 
 

@@ -38,8 +38,9 @@ class Operation:
     lines from the configuration and what is given. `by_rows`: the oracle can compute some rows of the result.
     `row_sources` lists, for each row of the result, the rows that it reads, None where a row reads itself. `check`
     refuses shapes that do not fit, and reads `checked`, which no line may read. `static` names inputs that are shapes:
-    a kernel reads them while it is traced. `handed_back` is the gradient of each input, given its channels, where no
-    operation computes it.
+    a kernel reads them while it is traced. `gradients`: its outputs that are gradients of the layer's inputs, in their
+    order, where there are several. `handed_back` is the gradient of each input, given its channels, where no operation
+    computes it.
     """
 
     name: str
@@ -57,6 +58,7 @@ class Operation:
     checked: tuple[str, ...] = ()
     static: tuple[str, ...] = ()
     when: Callable[[Config], bool] = lambda config: True
+    gradients: tuple[str, ...] = ()
     handed_back: Callable[[np.ndarray, tuple[int, ...]], tuple[np.ndarray, ...]] = lambda dy, channels: (
         (dy,) * len(channels)
     )

@@ -3,7 +3,21 @@
 from __future__ import annotations
 
 from bitrow.config import LayerConfig
-from bitrow.contract import batch_norm, concat, conv, elementwise, fixed_point, hard_swish, linear, pool
+from bitrow.contract import (
+    batch_norm,
+    concat,
+    conv,
+    depth_to_space,
+    elementwise,
+    fixed_point,
+    hard_sigmoid,
+    hard_swish,
+    linear,
+    multiply,
+    pool,
+    sigmoid,
+    upsample,
+)
 from bitrow.contract.operation import Config, Operation
 from bitrow.contract.units import UNITS
 from bitrow.errors import BitrowError
@@ -26,7 +40,8 @@ def register(*operations: Operation) -> None:
 register(
     *UNITS.values(), *fixed_point.FIXED_POINT, *conv.CONV, *batch_norm.BATCH_NORM, *elementwise.RELU,
     *elementwise.ADD, elementwise.ACCUMULATE, *pool.MAX_POOL, *pool.AVG_POOL, *linear.LINEAR, *hard_swish.HARD_SWISH,
-    *concat.CONCAT,
+    *concat.CONCAT, *multiply.MULTIPLY, *hard_sigmoid.HARD_SIGMOID, *sigmoid.SIGMOID, *sigmoid.SILU, *upsample.UPSAMPLE,
+    *depth_to_space.DEPTH_TO_SPACE,
 )  # fmt: skip
 
 

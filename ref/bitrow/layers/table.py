@@ -11,15 +11,35 @@ from bitrow.config import (
     BatchNormConfig,
     ConcatConfig,
     ConvConfig,
+    DepthToSpaceConfig,
+    HardSigmoidConfig,
     HardSwishConfig,
     LayerConfig,
     LinearConfig,
     MaxPoolConfig,
+    MultiplyConfig,
     ReluConfig,
+    SigmoidConfig,
+    SiluConfig,
+    UpsampleConfig,
 )
 from bitrow.doors import guard
 from bitrow.errors import BitrowError
-from bitrow.layers import activation, batch_norm, concat, conv, hard_swish, linear, pool, residual
+from bitrow.layers import (
+    activation,
+    batch_norm,
+    concat,
+    conv,
+    depth_to_space,
+    hard_sigmoid,
+    hard_swish,
+    linear,
+    multiply,
+    pool,
+    residual,
+    sigmoid,
+    upsample,
+)
 from bitrow.layers.layer import Layer
 
 
@@ -45,6 +65,12 @@ LAYERS = _complete({
     LinearConfig: linear.LAYER,
     ConcatConfig: concat.LAYER,
     HardSwishConfig: hard_swish.LAYER,
+    MultiplyConfig: multiply.LAYER,
+    HardSigmoidConfig: hard_sigmoid.LAYER,
+    SigmoidConfig: sigmoid.LAYER,
+    SiluConfig: sigmoid.SILU_LAYER,
+    UpsampleConfig: upsample.LAYER,
+    DepthToSpaceConfig: depth_to_space.LAYER,
 })  # fmt: skip
 
 

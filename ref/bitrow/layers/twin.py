@@ -106,7 +106,7 @@ class Twin:
     `fits`: `forward` can run on these float parameters. `calibrate` makes parameters of the contract from them, `draw`
     from nothing, for an output gradient of a standard deviation. `normalizes`: a power of two in its input can be taken
     back by its parameters. For an input of roughly normal values, `moment` estimates the result's mean square, and
-    `gradient` the variance of the input's gradient from that of the result's. `product`: the scale of the codes of an
+    `gradient` the variance of each input's gradient, or one for all of them, from that of the result's. `product`: the scale of the codes of an
     output gradient of a standard deviation, times the weights', None where gradients have no codes.
     """
 
@@ -117,5 +117,5 @@ class Twin:
     draw: Callable[[Config, Site, float, Draw], LayerParams] = _no_params
     normalizes: bool = False
     moment: Callable[[Config, Site], float] = lambda config, site: site.moments[0]
-    gradient: Callable[[Config, Site, float], float] = lambda config, site, dy: dy
+    gradient: Callable[[Config, Site, float], float | tuple[float, ...]] = lambda config, site, dy: dy
     product: Callable[[Config, Site, float], float | None] = lambda config, site, deviation: None

@@ -1,15 +1,19 @@
 """The perfectly balanced pipeline: when each row task would start if every stage kept the pace of its input.
 
-One beat is the time of one row of the network's input. A stage of stride S takes S beats of its input for a row, so
+One beat is the time of one row of the network's input, or a part of it where rows are made faster. A stage of stride S takes S beats of its input for a row, so
 no row ever waits for a unit and every time is a straight line: `offset + image's start + row * beat`. Schedules take
 their order from these lines, and rings their size. Standard library and numpy.
 """
 
 from __future__ import annotations
 
+import math
+from fractions import Fraction
 from typing import NamedTuple
 
 import numpy as np
+
+from bitrow.config.rows import Take
 
 from bitrow.pipeline.flow import Flow, NeedColumn, TaskLine
 from bitrow.pipeline.stages import Phase
@@ -57,11 +61,14 @@ def beats(flow: Flow, images: int = 1, *, fused: bool = False) -> Beats:
 
 
 def _value_beats(flow: Flow) -> list[int]:
-    found = [1]
+    """Beats between the rows of each stage; a row that is an image's only one keeps nobody's pace."""
+    found = [Fraction(1)]
     for stage in flow.stages[1:]:
-        main = stage.window.stride * found[stage.edges[0].producer]
-        found.append(max(main, *(found[edge.producer] for edge in stage.edges)))
-    return found
+        main = stage.window.stride * found[stage.edges[0].producer] / stage.plan.rise
+        skips = (found[edge.producer] for edge in stage.edges if edge.skip and stage.take(edge) is Take.SAME)
+        found.append(max(main, *skips, found[stage.edges[0].producer] if stage.plan.rise == 1 else main))
+    parts = math.lcm(*(beat.denominator for beat in found))
+    return [int(beat * parts) for beat in found]
 
 
 def _line_beat(flow: Flow, line: TaskLine, value_beat: list[int]) -> int:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -20,6 +20,9 @@ from bitrow.pipeline.takes import SPANS, TakenRows, taken
 BufferKey = str  # a buffer's name in the network, and its ring's in reports
 
 SKIP = Buffer("skip", RingKind.SKIP, HALF, Phase.FORWARD_CHAIN, ((Phase.FORWARD_CHAIN, Take.SAME),))
+# The one row of an image that a whole map is taken with: a backward pass takes it once more.
+ONLY = Buffer("skip", RingKind.SKIP, HALF, Phase.FORWARD_CHAIN, ((Phase.FORWARD_CHAIN, Take.ONLY),))
+KEPT = replace(ONLY, kind=RingKind.KEPT, reads=(*ONLY.reads, (Phase.BACKWARD_CHAIN, Take.ONLY)))
 LOGITS = Buffer("logits", None, HALF, Phase.FORWARD_CHAIN, ())
 GRADIENT = Buffer("dx", None, HALF, Phase.BACKWARD_CHAIN, ())  # of the network's input, for the host
 
@@ -57,7 +60,8 @@ class Held:
     @property
     def window(self) -> Window:
         """The one by which windows of it are taken."""
-        return self.stage.window
+        rise = self.stage.plan.rise
+        return self.stage.window if rise == 1 else Window(rise, rise)
 
     def written(self, row: int) -> int:
         """The row that the writer's task of `row` fills."""
@@ -139,9 +143,16 @@ class Buffers:
         return next(held for held in self.ends[0] if held.buffer is GRADIENT)
 
     def local(self, stage: Stage, place: int) -> dict[str, Held]:
-        """The buffers of a layer by their own names: a head's are also the rows of its input."""
+        """The buffers of a layer by their own names: a head's are also the rows of its input.
+
+        An operand on an edge of its own, as far as a task may take it again, is `operand` and its number.
+        """
         main = self.inputs[stage.edges[0].index] if place == 0 and stage.head else []
-        return {held.buffer.name: held for held in (*self.own[stage.index, place], *main)}
+        found = {held.buffer.name: held for held in (*self.own[stage.index, place], *main)}
+        for edge in stage.edges[1:]:
+            if edge.node == stage.sites[place].node.name:
+                found[f"operand{edge.operand}"] = self.inputs[edge.index][0]
+        return found
 
     @functools.cached_property
     def out_edges(self) -> dict[int, list[Edge]]:
@@ -153,7 +164,7 @@ class Buffers:
 
     def _edge_inputs(self, stage: Stage, edge: Edge) -> Iterator[Held]:
         shape, writer = self.stages[edge.producer].out_shape, (edge.producer, Phase.FORWARD_CHAIN)
-        for buffer in (SKIP,) if edge.skip else stage.plan.inputs:
+        for buffer in (self._skip(stage, edge),) if edge.skip else stage.plan.inputs:
             if self._used(buffer):
                 name = _skip_name(stage, edge) if edge.skip else buffer.name
                 tap = f"{edge.node}/forward/{buffer.tap}" if buffer.tap else f"{edge.value}/forward/y"
@@ -161,9 +172,15 @@ class Buffers:
                     f"{stage.name}.{name}", buffer, stage, edge.node, writer, stage.index, shape, edge.index, tap
                 )
 
+    def _skip(self, stage: Stage, edge: Edge) -> Buffer:
+        if stage.take(edge) is Take.SAME:
+            return SKIP
+        return KEPT if self.training else ONLY
+
     def _edge_gradient(self, stage: Stage, edge: Edge) -> Held:
         phase = gradient_phase(self.stages, edge)
-        buffer = Buffer("dx", RingKind.GRADIENT, HALF, phase, ((Phase.BACKWARD_CHAIN, Take.SAME),))
+        per = stage.out_shape[0] if edge.skip and stage.take(edge) is Take.ONLY else 1  # the last one has the sum
+        buffer = Buffer("dx", RingKind.GRADIENT, HALF, phase, ((Phase.BACKWARD_CHAIN, Take.SAME),), per=per)
         name = f"{_skip_name(stage, edge)}_dx" if edge.skip else "dx"
         tap = f"{edge.node}/backward/dx" if phase is Phase.BACKWARD_HEAD else ""
         shape, writer = self.stages[edge.producer].out_shape, (stage.index, phase)

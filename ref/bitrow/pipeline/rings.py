@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from bitrow.config.rows import SAVED, RingKind, Take, Window
+from bitrow.config.rows import SAVED, Phase, RingKind, Take, Window
 from bitrow.pipeline.beats import Beats
 from bitrow.pipeline.buffers import Held
 from bitrow.pipeline.flow import Flow, LineRows
@@ -144,6 +144,7 @@ def _ring(index: int, held: Held, kind: RingKind, flow: Flow, fxp: bool) -> Ring
     writer = flow.line(*held.writer)
     rows = flow.lines[writer].rows // held.buffer.per
     readers, pattern = [], Pattern()
+    only = held.reader >= 0 and kind not in SAVED and dict(held.buffer.reads).get(Phase.FORWARD_CHAIN) is Take.ONLY
     for phase, take in held.buffer.reads:
         line = flow.line(held.reader, phase)
         if line >= 0 and take in SPANS:
@@ -151,6 +152,8 @@ def _ring(index: int, held: Held, kind: RingKind, flow: Flow, fxp: bool) -> Ring
             readers.append(RingReader(line, *np.array(spans, np.int64).T))
             if take in _PATTERNS and kind not in SAVED:  # what is saved has whole maps
                 pattern = _PATTERNS[take](held.window)
+    if only:
+        pattern = Pattern(pace=(1, flow.lines[readers[0].line].rows), least=2)  # the next image's comes before the last row
     row_bits = held.buffer.encoding.row_bits(held.words, fxp)
     return Ring(index, held, kind, writer, tuple(readers), rows, row_bits, pattern, *_last_readers(readers, rows))
 
@@ -184,9 +187,9 @@ def slots(ring: Ring, flow: Flow, beats: Beats, capacity: Capacity) -> int:
     """Row slots of a ring by formula; 0 is unbounded.
 
     Never more than the rows that images in flight can put there: all images of the batch behind a barrier, else those
-    in flight, at least two for a forward pass alone (the tail of one and the head of the next).
+    in flight, for a forward pass alone those that the balanced pipeline has under way at once.
     """
-    in_flight = capacity.images_in_flight if flow.training else 2
+    in_flight = capacity.images_in_flight if flow.training else 1 - (-beats.length // beats.period)
     if flow.barrier:
         in_flight = capacity.images
     most = ring.rows * min(in_flight, capacity.images)

@@ -144,10 +144,9 @@ class _Visit:
         for place, site in reversed(list(enumerate(self.stage.sites))):
             rows, config, task = self._layer(place)
             found = rows.backward(config, task, dy)
-            if site.plan.head:
-                self._keep_own(place, found)
-                continue
-            for operand, row in enumerate(found):
+            operands = 0 if site.plan.head else len(site.node.inputs)
+            self._keep_own(place, found[operands:])
+            for operand, row in enumerate(found[:operands]):
                 edge = self.edges.get((site.node.name, operand))
                 if edge is None:
                     dy = row

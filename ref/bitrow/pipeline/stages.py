@@ -98,6 +98,11 @@ class Stage:
         """The head's forward tasks take input rows one by one, and no windows."""
         return any(buffer.take(Phase.FORWARD_HEAD) is Take.SAME for buffer in self.plan.inputs)
 
+    def take(self, edge: Edge) -> Take:
+        """What the chain's layer takes of an operand that comes on an edge of its own."""
+        return next((site.plan.takes[edge.operand] for site in self.sites
+                     if site.node.name == edge.node and site.plan.takes), Take.SAME)  # fmt: skip
+
     @property
     def queued(self) -> bool:
         """They come from the array of multipliers, through the queue from FXP to FP array."""
@@ -108,7 +113,7 @@ def stages(network: Network) -> tuple[Stage, ...]:
     """The stages in topological order, the source first.
 
     An elementwise layer joins the chain of the stage that makes its input, if it is that value's only reader; one of
-    several inputs joins the latest computed of them.
+    several inputs joins the latest computed of them, but not one of which it takes the only row.
     """
     sizes = shapes(network)
     sites = {node.name: _site(node, sizes) for node in network.nodes}
@@ -140,8 +145,9 @@ def _groups(network: Network, sites: dict[str, StageLayer]) -> list[list[StageLa
     tail: dict[str, list[StageLayer]] = {}  # the group that ends in a value
     groups: list[list[StageLayer]] = []
     for node in network.nodes:
-        latest = max(node.inputs, key=lambda name: position.get(name, -1))
-        if not sites[node.name].plan.head and len(readers[latest]) == 1 and latest in tail:
+        plan, latest = sites[node.name].plan, max(node.inputs, key=lambda name: position.get(name, -1))
+        joins = not plan.head and (not plan.takes or plan.takes[node.inputs.index(latest)] is Take.SAME)
+        if joins and len(readers[latest]) == 1 and latest in tail:
             group = tail.pop(latest)
             group.append(sites[node.name])
         else:

@@ -34,6 +34,7 @@ SPANS: dict[Take, Callable[[Window, int, int], tuple[int, int]]] = {
     Take.WINDOW: window_rows,
     Take.MEETING: gradient_rows,
     Take.POOLED: gradient_rows,
+    Take.ONLY: lambda window, row, rows: (0, 0),
     Take.BATCH: lambda window, row, rows: (0, rows - 1),
 }
 
@@ -56,6 +57,6 @@ def taken(take: Take, window: Window, row: int, rows: int) -> TakenRows:
             return (inside(row // kernel),)
         case Take.RUNNING:
             return (row // kernel if row % kernel else None,)
-        case Take.LAST:
+        case Take.LAST | Take.ONLY:
             return (0,)
     return ()

@@ -34,7 +34,7 @@ from bitrow.config import (
 )
 from bitrow.errors import BitrowError
 from bitrow.formats import FloatMode
-from bitrow.testing import convolution, layers, units
+from bitrow.testing import blocks, convolution, layers, units
 from bitrow.testing.families import Families, Family
 from bitrow.testing.parameters import accumulators, codes, float_modes, fxp_formats, scales, seeds
 from bitrow.testing.words import fp16_arrays, fp16_bits, fp16_pairs, fp16_triples, fp32_bits, int32s
@@ -80,6 +80,12 @@ _FAMILIES: dict[str, Callable[..., Families]] = {
     "max_pool": layers.max_pool_families,
     "avg_pool": layers.avg_pool_families,
     "linear": layers.linear_families,
+    "multiply": blocks.multiply_families,
+    "hard_sigmoid": blocks.activation_families,
+    "sigmoid": blocks.activation_families,
+    "silu": blocks.activation_families,
+    "upsample": blocks.upsample_families,
+    "depth_to_space": blocks.depth_to_space_families,
 }
 
 

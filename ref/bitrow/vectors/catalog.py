@@ -17,12 +17,19 @@ from bitrow.config import (
     BatchNormConfig,
     ConcatConfig,
     ConvConfig,
+    DepthOrder,
+    DepthToSpaceConfig,
+    HardSigmoidConfig,
     HardSwishConfig,
     LayerConfig,
     LinearConfig,
     MaxPoolConfig,
+    MultiplyConfig,
     ReluConfig,
+    SigmoidConfig,
+    SiluConfig,
     Statistics,
+    UpsampleConfig,
 )
 from bitrow.contract.operations import LAYERS
 from bitrow.errors import BitrowError
@@ -45,6 +52,7 @@ from bitrow.host import Scales
 from bitrow.vectors import passes
 from bitrow.vectors.found import load as load_found
 from bitrow.vectors.passes import MODEL, PassChoice
+from bitrow.vectors.stimulus import block_problems as block
 from bitrow.vectors.stimulus import layer_problems as layer
 from bitrow.vectors.stimulus import problems as make
 from bitrow.vectors.stimulus.problems import GENERAL_SCALES, POWER_SCALES, ConvShapes, Problem
@@ -237,6 +245,12 @@ def _layers(mode: FloatMode, label: str) -> Iterator[Entry]:
     yield from _pairs(f"avg_pool_{label}", layer.avg_pool, AvgPoolConfig(3, mode))
     yield from _pairs(f"linear_{label}", layer.linear, LinearConfig(mode))
     yield from _plain(f"hard_swish_{label}", HardSwishConfig(mode))
+    for kind, config in (("sigmoid", SigmoidConfig(mode=mode)), ("silu", SiluConfig(mode=mode)),
+                         ("hard_sigmoid", HardSigmoidConfig.of(0.2, 0.5, mode))):  # fmt: skip
+        yield from _activations(f"{kind}_{label}", config)
+    yield from _pairs(f"multiply_{label}", block.multiply, MultiplyConfig(mode=mode))
+    yield from _pairs(f"multiply_gate_{label}", block.multiply, MultiplyConfig(True, mode), shape=(2, 3, 8, 8))
+    yield _entry(f"upsample_{label}_backward", block.upsample, UpsampleConfig(mode=mode), True)
 
 
 def _dequantizers(label: str, mode: FloatMode, width: int = 32) -> Iterator[Entry]:
@@ -296,6 +310,28 @@ def _plain(name: str, config: LayerConfig) -> Iterator[Entry]:
         yield _entry(f"{name}_{operation.name.split('.')[1]}", layer.plain, operation, config)
 
 
+def _activations(name: str, config: LayerConfig, **sizes: Any) -> Iterator[Entry]:
+    """A sigmoid of any kind, in both directions."""
+    for operation in LAYERS[type(config)]:
+        yield _entry(f"{name}_{operation.name.split('.')[1]}", block.activation, operation, config, **sizes)
+
+
+def blocks() -> list[Entry]:
+    """What the blocks of later networks are made of: squeeze and excite, sigmoids, and maps that grow."""
+    up, small = FloatMode(Rounding.UP, flush=True), (1, 2, 9, 5)
+    entries = [*_pairs("multiply", block.multiply, MultiplyConfig(), shape=(1, 3, 8, 4))]
+    entries += _pairs("multiply_gate", block.multiply, MultiplyConfig(gate=True), shape=(1, 3, 5, 8))
+    entries += _activations("hard_sigmoid", HardSigmoidConfig(), shape=small)
+    entries.append(next(_activations("hard_sigmoid_onnx_up_flush", HardSigmoidConfig.of(0.2, 0.5, up), shape=small)))
+    entries += _activations("sigmoid", SigmoidConfig(), shape=small)
+    entries.append(next(_activations("sigmoid_short_table_up_flush", SigmoidConfig(3, up), shape=small)))
+    entries += _activations("silu", SiluConfig(), shape=small)
+    entries += _pairs("upsample_2x3", block.upsample, UpsampleConfig(2, 3), shape=(1, 2, 3, 4))
+    dcr, crd = (list(_pairs(f"depth_to_space_{order.value}", block.depth_to_space, DepthToSpaceConfig(2, order)))
+                for order in DepthOrder)  # fmt: skip
+    return [*entries, *dcr, *crd]
+
+
 def layers() -> list[Entry]:
     """The layers that `golden/v1` does not have, in small tensors."""
     entries = [*_plain("hard_swish", HardSwishConfig())]
@@ -351,7 +387,7 @@ def _standard_convs() -> Iterator[_Conv]:
 
 def standard() -> list[Entry]:
     """The smoke suite, every FP16 operation and rounding layer in every mode, and many more convolutions."""
-    entries = [*smoke(), *layers(), *_selections()]
+    entries = [*smoke(), *layers(), *blocks(), *_selections()]
     entries += [_unit(kind, mode, 512) for kind in UNITS for mode in MODES]
     for mode in MODES:
         label = mode_name(mode)
@@ -372,8 +408,10 @@ def standard() -> list[Entry]:
     return list({entry.name: entry for entry in entries}.values())
 
 
-SUITES: dict[str, Callable[[], list[Entry]]] = {"smoke": smoke, "layers": layers, "standard": standard}
-NETWORK_IMAGES = {"smoke": (0,), "layers": (), "standard": (0, 1, 2)}
+SUITES: dict[str, Callable[[], list[Entry]]] = {
+    "smoke": smoke, "layers": layers, "blocks": blocks, "standard": standard,
+}  # fmt: skip
+NETWORK_IMAGES = {"smoke": (0,), "layers": (), "blocks": (), "standard": (0, 1, 2)}
 
 
 def build(entry: Entry, seed: int) -> Problem:
@@ -411,7 +449,7 @@ def problems(suites: Sequence[str], network: PassChoice | None, seed: int) -> It
     """The problems of suites or single cases by name, then of a network's pass; each name once.
 
     Args:
-        suites: "smoke", "layers", "standard" or names of cases.
+        suites: "smoke", "layers", "blocks", "standard" or names of cases.
         network: the pass of a network, or None.
         seed: of the stimulus, and of a named network's parameters.
 

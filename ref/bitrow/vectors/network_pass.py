@@ -98,7 +98,7 @@ class Pass:
             if operation is not None:
                 given = self._given(operation, node, [dy], self._kept.pop(node.name))
                 step = self._step(f"{node.name}_backward", operation, node.config, given)
-                gradients: tuple[np.ndarray, ...] = (step.words[operation.result],)
+                gradients = tuple(step.words[name] for name in operation.gradients or (operation.result,))
                 yield step
             else:
                 gradients = forward_of(node.config).handed_back(dy, tuple(size[2] for size in sizes))

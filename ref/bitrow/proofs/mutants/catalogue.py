@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from bitrow.errors import BitrowError
 from bitrow.proofs.mutants.arithmetic import ARITHMETIC
+from bitrow.proofs.mutants.blocks import BLOCKS
 from bitrow.proofs.mutants.convolution import CONVOLUTION
 from bitrow.proofs.mutants.fixed_point import FIXED_POINT
 from bitrow.proofs.mutants.layers import LAYERS
@@ -11,7 +12,7 @@ from bitrow.proofs.mutants.mutant import Mutant
 from bitrow.proofs.mutants.rounding_points import ROUNDING_POINTS
 from bitrow.proofs.mutants.rows import ROWS
 
-MUTANTS: tuple[Mutant, ...] = (*ARITHMETIC, *ROUNDING_POINTS, *FIXED_POINT, *CONVOLUTION, *LAYERS, *ROWS)
+MUTANTS: tuple[Mutant, ...] = (*ARITHMETIC, *ROUNDING_POINTS, *FIXED_POINT, *CONVOLUTION, *LAYERS, *BLOCKS, *ROWS)
 
 
 def find(name: str) -> Mutant:

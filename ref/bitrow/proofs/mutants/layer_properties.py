@@ -181,7 +181,7 @@ def _float_sums(dy: np.ndarray, weight: np.ndarray, config: ConvConfig, hw: tupl
 # Batch norm (SPEC.md B)
 
 
-def _levels(x: np.ndarray, axis: int) -> list[np.ndarray]:
+def tree_levels(x: np.ndarray, axis: int) -> list[np.ndarray]:
     """x and every level above it of its pairwise tree along an axis."""
     x = np.moveaxis(x, axis, 0)
     many = 1
@@ -195,7 +195,7 @@ def _levels(x: np.ndarray, axis: int) -> list[np.ndarray]:
     return [np.moveaxis(level, 0, axis) for level in found]
 
 
-def _running(terms: np.ndarray) -> np.ndarray:
+def running_sums(terms: np.ndarray) -> np.ndarray:
     total, found = np.zeros_like(terms[0]), []
     for term in terms:
         total = total + term
@@ -204,8 +204,8 @@ def _running(terms: np.ndarray) -> np.ndarray:
 
 
 def _sums(row: str, name: str, x: np.ndarray) -> dict[str, np.ndarray]:
-    levels = _levels(x, 2)
-    running = _running(levels[-1].reshape(-1, x.shape[3]))
+    levels = tree_levels(x, 2)
+    running = running_sums(levels[-1].reshape(-1, x.shape[3]))
     taps = {f"{row}_level{place}": level for place, level in enumerate(levels) if place}
     return taps | {f"{name}_running": running, name: running[-1]}
 
@@ -320,7 +320,7 @@ def _avg_forward(config: AvgPoolConfig, given: Words) -> Words:
     assert k is not None
     n, h, w, c = x.shape
     windows = x[:, : h // k * k, : w // k * k].reshape(n, h // k, k, w // k, k, c)
-    running = _running(np.moveaxis(_levels(windows, 4)[-1][:, :, :, :, 0], 2, 0))
+    running = running_sums(np.moveaxis(tree_levels(windows, 4)[-1][:, :, :, :, 0], 2, 0))
     inverse = np.float64(np.float32(1) / np.float32(k * k))
     y = (running[-1] * inverse).astype(np.float16)
     return {"sum_running": words(running), "sum": words(running[-1]), "y": words(y)}
@@ -341,10 +341,10 @@ def _linear(config: LinearConfig, given: Words) -> Words:
     weight = half(given["weight"]).astype(np.float32)
     if "dy" in given:
         products = half(given["dy"]).astype(np.float32)[:, None, :] * weight
-        total = _levels(products, 2)[-1][:, :, 0]
+        total = tree_levels(products, 2)[-1][:, :, 0]
         return {"sum": words(total), "dx": words(total.astype(np.float16))}
     products = half(given["x"]).astype(np.float32)[:, :, None] * weight
-    total, bias = _levels(products, 1)[-1][:, 0], given["bias"].view(np.float32)
+    total, bias = tree_levels(products, 1)[-1][:, 0], given["bias"].view(np.float32)
     y = words((total + bias).astype(np.float16))
     for at in zip(*np.nonzero(np.isfinite(total)), strict=True):  # where float64 may not hold the sum
         exact = Fraction(float(total[at])) + Fraction(float(bias[at[1]]))

@@ -83,6 +83,8 @@ POINTS = (
     RoundingPoint("average", "A3", "y of an average", (At(f"{_POOL}AVG_FORWARD", "y"),)),
     RoundingPoint("average_dx", "A3", "dx of an average", (At(f"{_POOL}AVG_BACKWARD", "scaled"),)),
     RoundingPoint("head_y", "A4", "the head's y", (At(f"{_HEAD}FORWARD", "y"),)),
+    RoundingPoint("upsampled_dx", "A12", "the sum of an upsampled map's gradients",
+                  (At("contract.upsample:BACKWARD", "sum_"),)),
     RoundingPoint("head_dx", "A4", "the head's dx", (At(f"{_HEAD}BACKWARD", "dx"),)),
 )  # fmt: skip
 

@@ -25,7 +25,7 @@ from bitrow.formats import FP16, LFSR_PERIOD, AccOverflow, Float, FloatMode
 from bitrow.oracle import fp16
 from bitrow.oracle.arrays import map_words
 from bitrow.oracle.reduce import Arithmetic
-from bitrow.vectors.coverage import bins, exact, geometry, step_bins
+from bitrow.vectors.coverage import bins, block_bins, exact, geometry, step_bins
 from bitrow.vectors.coverage.bins import BINS, REACHABLE, Masks
 from bitrow.vectors.coverage.exact import Exact
 from bitrow.vectors.coverage.step_bins import LAYER_BINS, decode, layer_step
@@ -240,6 +240,30 @@ def _ramp(case: Measured, line: Line, slope: np.ndarray, words: np.ndarray) -> F
     yield {"ramp_low": far & negative, "ramp_high": far & ~negative, "ramp_edge": magnitude == 0x4200}
 
 
+def _clip(case: Measured, line: Line, words: np.ndarray) -> FoundMasks:
+    yield block_bins.clip(words)
+
+
+def _table(case: Measured, line: Line, words: np.ndarray) -> FoundMasks:
+    yield bins.input_bins(words)  # as kept input, too
+    yield block_bins.table(words, case.config.table_bits)
+
+
+def _configured(case: Measured, line: Line) -> FoundMasks:
+    case.known[line.name] = np.array(getattr(case.config, line.name), np.uint16)
+    yield {}
+
+
+def _over(case: Measured, line: Line, gate: np.ndarray) -> FoundMasks:
+    case.known[line.name] = gate
+    yield {}
+
+
+def _repeats(case: Measured, line: Line, dy: np.ndarray) -> FoundMasks:
+    case.known[line.name] = block_bins.repeated(case.config, dy)
+    yield {}
+
+
 def _pack(case: Measured, line: Line, code: np.ndarray) -> FoundMasks:
     odd, narrow = bool(code.shape[2] * code.shape[3] % 2), case.config.bits <= 4
     yield {
@@ -292,10 +316,16 @@ REPORTS: dict[str, Reports] = {
     "passes": Reports(_passes, _INPUT | _RELU - _SIX),
     "passes6": Reports(_passes, _INPUT | _RELU),
     "ramp": Reports(_ramp, frozenset(("ramp_low", "ramp_high", "ramp_edge"))),
+    "clip1": Reports(_clip, block_bins.CLIP),
+    "table_base": Reports(_table, _INPUT | block_bins.TABLE),
+    "configured": Reports(_configured),
+    "over": Reports(_over),
+    "repeats": Reports(_repeats),
     "pack": Reports(_pack, frozenset(("pack_even_row", "pack_odd_row", "pack_negative", "pack_wide"))),
     "stream": Reports(_stream, frozenset(("lfsr_first", "lfsr_jump", "lfsr_period"))),
     # what moves or selects words, or repeats what an earlier line reports
-    **dict.fromkeys(("last", "root", "join", "copy", "select", "positive", "inside", "place", "draw"), Reports(_none)),
+    **dict.fromkeys(("last", "root", "join", "copy", "select", "positive", "inside", "place", "draw", "table_rise",
+                     "table_part", "rising", "falling", "passes1", "repeat", "blocks", "channels"), Reports(_none)),
 }
 if missing := interpreter.KNOWN ^ REPORTS.keys():
     raise BitrowError(f"coverage: found {', '.join(sorted(missing))} in one of contract and REPORTS, expected both")
@@ -345,4 +375,9 @@ UNREACHABLE: dict[str, frozenset[str]] = {
     # a mean never exceeds what it is the mean of
     "avg_pool.forward": frozenset(("overflow_infinity", "overflow_largest")),
     "avg_pool.backward": frozenset(("overflow_infinity", "overflow_largest")),
+    # between two words of the table, or from 8 on 1
+    "sigmoid.forward": frozenset(("infinite_operand", "overflow_infinity", "overflow_largest", "subnormal_result",
+                                  "flushed_result")),
+    # its window is the whole map
+    "multiply.backward": frozenset(("left_out",)),
 }  # fmt: skip

@@ -20,6 +20,7 @@ from bitrow.contract.encoding import Encoding, Kind, Role
 from bitrow.errors import BitrowError
 from bitrow.formats import FP16, SCALE_MAX, SCALE_MIN, Fxp
 from bitrow.vectors import operations
+from bitrow.vectors.files import block_shapes
 from bitrow.vectors.files.decode import FloatWord, word_text
 from bitrow.vectors.files.schema import CaseEntry, TensorEntry
 
@@ -190,6 +191,9 @@ _RULES: dict[str, Callable[[Shapes, Any], None]] = {
     "avg_pool": _avg_pool,
     "linear": _linear,
     "concat": _concat,
+    "multiply": block_shapes.multiply,
+    "upsample": block_shapes.upsample,
+    "depth_to_space": block_shapes.depth_to_space,
     "gradient.accumulate": _accumulate,
     "fxp.pack": _pack,
     "lfsr": _lfsr,

@@ -17,7 +17,7 @@ from bitrow.contract.operations import OPERATIONS
 from bitrow.contract.units import UNITS
 from bitrow.errors import BitrowError
 from bitrow.formats import FloatMode, Fxp
-from bitrow.layers import batch_norm, conv, linear, pool, residual
+from bitrow.layers import batch_norm, conv, hard_sigmoid, linear, pool, residual, sigmoid
 from bitrow.layers.conv import ConvParams
 from bitrow.layers.layer import Upstream
 from bitrow.layers.table import LAYERS
@@ -52,7 +52,8 @@ def kernel(operation: Operation) -> JudgedKernel:
 
 def _plain(operation: Operation) -> bool:
     """An operation of maps alone, so that its layer's passes are all there is to run."""
-    return operation.configured_by in LAYERS and not operation.parameters and len(operation.outputs) == 1
+    outputs = len(operation.gradients) or 1
+    return operation.configured_by in LAYERS and not operation.parameters and len(operation.outputs) == outputs
 
 
 def _of_layer(operation: Operation, config: Any, arrays: Arrays, tap: Tap) -> Arrays:
@@ -61,9 +62,10 @@ def _of_layer(operation: Operation, config: Any, arrays: Arrays, tap: Tap) -> Ar
     maps = [arrays[name] for name in operation.inputs if name not in operation.kept]
     if not operation.name.endswith(".backward"):
         return {operation.result: LAYERS[type(config)].forward(config, None, maps, tap)[0]}
-    saved = LAYERS[type(config)].forward(config, None, kept, no_tap)[1]
-    up = Upstream(None, saved, maps[0], kept[0].shape[1:], tap, 0)
-    return {operation.result: LAYERS[type(config)].backward(config, up).inputs[0]}
+    saved = LAYERS[type(config)].forward(config, None, kept, no_tap)[1] if kept else None
+    up = Upstream(None, saved, maps[0], kept[0].shape[1:] if kept else (), tap, 0)
+    names = operation.gradients or (operation.result,)
+    return dict(zip(names, LAYERS[type(config)].backward(config, up).inputs, strict=True))
 
 
 def _ready(value: Any) -> Any:
@@ -178,6 +180,14 @@ def _avg_backward(config: Any, arrays: Arrays, tap: Tap) -> Arrays:
     return {"dx": pool.avg_backward(config, arrays["dy"], (size[0], size[1]), tap)}
 
 
+def _hard_sigmoid_backward(config: Any, arrays: Arrays, tap: Tap) -> Arrays:
+    return {"dx": hard_sigmoid.backward(config, hard_sigmoid.passes(arrays["y"]), arrays["dy"], tap)}
+
+
+def _sigmoid_backward(config: Any, arrays: Arrays, tap: Tap) -> Arrays:
+    return {"dx": sigmoid.backward(config, arrays["y"], arrays["dy"], tap)}
+
+
 def _linear_forward(config: Any, arrays: Arrays, tap: Tap) -> Arrays:
     params = linear.LinearParams(arrays["weight"], arrays["bias"])
     return {"y": linear.forward(config, params, arrays["x"], tap)}
@@ -226,6 +236,8 @@ KERNELS = registered({
     contract.pool.MAX_FORWARD: _max_forward,
     contract.pool.MAX_BACKWARD: _max_backward,
     contract.pool.AVG_BACKWARD: _avg_backward,
+    contract.hard_sigmoid.BACKWARD: _hard_sigmoid_backward,
+    contract.sigmoid.SIGMOID_BACKWARD: _sigmoid_backward,
     contract.linear.FORWARD: _linear_forward,
     contract.linear.BACKWARD: _linear_backward,
 })  # fmt: skip

@@ -70,9 +70,9 @@ def unit(stream: Stream, name: str, kind: str, mode: FloatMode, count: int = 192
     return Problem(name, operation, mode, given)
 
 
-def pair_words(stream: Stream, mode: FloatMode, count: int) -> Words:
-    """`count` operand pairs a, b that hit every bin of a sum that 8,192 candidates hit."""
-    return _selected(UNITS["add"], mode, _candidates(stream, ("a", "b")), count, per_bin=4)
+def pair_words(stream: Stream, mode: FloatMode, count: int, unit: str = "add") -> Words:
+    """`count` operand pairs a, b that hit every bin of a sum, or of another unit, that 8,192 candidates hit."""
+    return _selected(UNITS[unit], mode, _candidates(stream, ("a", "b")), count, per_bin=4)
 
 
 POWER_SCALES = Scales(2.0**-2, 2.0**-4, 2.0**-6)

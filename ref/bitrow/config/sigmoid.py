@@ -1,0 +1,86 @@
+"""The sigmoid of a table, and what multiplies by it (SPEC.md A10, A11)."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from bitrow.config.base import LayerConfig, SavedMap, Shape
+from bitrow.config.rows import HALF, Ops, Phase, Place, RingKind, RowPlan, elements, kept
+from bitrow.errors import BitrowError
+from bitrow.formats import FloatMode
+
+LEAST_BITS, MOST_BITS = 3, 10  # a segment of 1, and one so short that no FP16 number below 8 lies between its ends
+
+
+def _check_bits(label: str, bits: int) -> None:
+    if not LEAST_BITS <= bits <= MOST_BITS:
+        raise BitrowError(f"{label} table_bits: found {bits}, expected {LEAST_BITS} to {MOST_BITS}")
+
+
+@dataclass(frozen=True)
+class SigmoidConfig(LayerConfig):
+    """Sigmoid by a table of `2^table_bits + 1` FP16 words over [0, 8] and lines between them (SPEC.md A10).
+
+    Raises:
+        BitrowError: `table_bits` outside 3..10, a field of another type.
+    """
+
+    label = "sigmoid"
+
+    table_bits: int = 6
+    mode: FloatMode = FloatMode()
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        _check_bits(self.label, self.table_bits)
+
+    def output_shape(self, where: str, size: None, inputs: Sequence[Shape]) -> Shape:
+        return inputs[0]
+
+    def saved(self, trained: Collection[str], passes: bool) -> list[SavedMap]:
+        return [SavedMap("result", 16, 2, of_result=True)] if passes else []
+
+    def not_negative(self, inputs: Sequence[bool]) -> bool:
+        return True
+
+    def row_plan(self, place: Place) -> RowPlan:
+        return RowPlan(buffers=(kept("result", RingKind.KEPT, HALF),))
+
+    def row_ops(self, place: Place, phase: Phase, rows: Any) -> Ops:
+        """Forward a product and a sum on the line, and the sum that mirrors it; back two products and a sum."""
+        row = elements(place.out)
+        return Ops(mul=2 * row, add=row) if phase.backward else Ops(mul=row, add=2 * row)
+
+
+@dataclass(frozen=True)
+class SiluConfig(LayerConfig):
+    """SiLU, `x * sigmoid(x)`, by the sigmoid's table (SPEC.md A11).
+
+    Raises:
+        BitrowError: `table_bits` outside 3..10, a field of another type.
+    """
+
+    label = "SiLU"
+
+    table_bits: int = 6
+    mode: FloatMode = FloatMode()
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        _check_bits(self.label, self.table_bits)
+
+    def output_shape(self, where: str, size: None, inputs: Sequence[Shape]) -> Shape:
+        return inputs[0]
+
+    def saved(self, trained: Collection[str], passes: bool) -> list[SavedMap]:
+        return [SavedMap("input", 16, 2)] if passes else []
+
+    def row_plan(self, place: Place) -> RowPlan:
+        return RowPlan(buffers=(kept("input", RingKind.KEPT, HALF),))
+
+    def row_ops(self, place: Place, phase: Phase, rows: Any) -> Ops:
+        """The sigmoid's, and a product forward; back the sigmoid's again, three products and a sum."""
+        row = elements(place.out)
+        return Ops(mul=4 * row, add=3 * row) if phase.backward else Ops(mul=2 * row, add=2 * row)
