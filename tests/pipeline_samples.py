@@ -12,11 +12,17 @@ from bitrow.config import (
     BatchNormConfig,
     ConcatConfig,
     ConvConfig,
+    DepthToSpaceConfig,
+    HardSigmoidConfig,
     HardSwishConfig,
     LinearConfig,
     MaxPoolConfig,
+    MultiplyConfig,
     ReluConfig,
+    SigmoidConfig,
+    SiluConfig,
     Statistics,
+    UpsampleConfig,
     output_size,
 )
 from bitrow.errors import BitrowError
@@ -34,6 +40,8 @@ class Head(enum.Enum):
     AVG_POOL = AvgPoolConfig
     LINEAR = LinearConfig
     BATCH_NORM = BatchNormConfig
+    UPSAMPLE = UpsampleConfig
+    DEPTH_TO_SPACE = DepthToSpaceConfig
     NONE = ()
 
 
@@ -64,7 +72,8 @@ class _Growing:
 
 def _layers(draw, x: str, growing: _Growing, barrier: bool) -> str | None:
     h, w, c = growing.shapes[x]
-    kind = draw(st.sampled_from(["conv", "conv", "conv", "bn", "relu", "max", "avg", "add", "swish", "concat"]))
+    kinds = ["conv", "conv", "conv", "bn", "relu", "max", "avg", "add", "swish", "concat", "curve", "product", "gate", "up"]
+    kind = draw(st.sampled_from(kinds))
     if kind == "conv":
         kernel = draw(st.sampled_from([1, 3, 3, 5, 7]))
         padding = draw(st.integers(0, min(3, kernel)))
@@ -90,8 +99,29 @@ def _layers(draw, x: str, growing: _Growing, barrier: bool) -> str | None:
     if kind == "concat":
         beside = [name for name, shape in growing.shapes.items() if shape[:2] == (h, w)]
         return growing.add(ConcatConfig(), x, draw(st.sampled_from(beside)))
+    if kind == "curve":
+        return growing.add(draw(st.sampled_from((SigmoidConfig(), SiluConfig(), HardSigmoidConfig()))), x)
+    if kind == "gate":
+        return _gated(draw, x, growing)
+    if kind == "up":
+        deep = growing.add(DepthToSpaceConfig(2), x) if h <= 13 else None
+        return deep or (growing.add(UpsampleConfig(draw(st.integers(1, 3)), 2), x) if h <= 13 else None)
+    if kind == "product":
+        beside = [name for name, shape in growing.shapes.items() if shape == (h, w, c)]
+        return growing.add(MultiplyConfig(), x, draw(st.sampled_from(beside)))
     same = [name for name, shape in growing.shapes.items() if shape == (h, w, c)]
     return growing.add(AddConfig(), x, draw(st.sampled_from(same)))
+
+
+def _gated(draw, x: str, growing: _Growing) -> str | None:
+    """A map times a gate: one that is there, or what a 1x1 convolution makes of its average, or another's."""
+    c = growing.shapes[x][2]
+    gates = [name for name, shape in growing.shapes.items() if shape == (1, 1, c)]
+    if gates and draw(st.booleans()):
+        return growing.add(MultiplyConfig(gate=True), x, draw(st.sampled_from(gates)))
+    pool = growing.add(AvgPoolConfig(), draw(st.sampled_from((x, *growing.shapes))))
+    gate = growing.add(ConvConfig(), pool, size=ConvSize(1, 1, c))
+    return growing.add(MultiplyConfig(gate=True), x, growing.add(HardSigmoidConfig(), gate))
 
 
 @st.composite

@@ -10,7 +10,17 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, field
 
-from bitrow.config import AddConfig, BatchNormConfig, ConvConfig, HardSwishConfig, ReluConfig
+from bitrow.config import (
+    AddConfig,
+    BatchNormConfig,
+    ConvConfig,
+    HardSigmoidConfig,
+    HardSwishConfig,
+    MultiplyConfig,
+    ReluConfig,
+    SigmoidConfig,
+    SiluConfig,
+)
 from bitrow.graph import shapes
 from bitrow.pipeline.machine import Mac
 from bitrow.pipeline.rings import RingKind
@@ -78,17 +88,37 @@ class Simulation:
             for image in range(self.images):
                 yield from ((stage.index, phase, image, row) for row in range(count))
 
+    @staticmethod
+    def _rise(stage: Stage) -> int:
+        """Rows that one row of the input makes, 0 of a head that does not raise them."""
+        if head_of(stage) is Head.UPSAMPLE:
+            return stage.head.config.rows
+        return stage.head.config.block if head_of(stage) is Head.DEPTH_TO_SPACE else 0
+
+    @staticmethod
+    def _gate(stage: Stage, edge) -> bool:
+        """The edge carries a gate, one row for all of the stage's."""
+        config = next(node.config for node in (stage.head, *stage.chain) if node and node.name == edge.node)
+        return isinstance(config, MultiplyConfig) and config.gate and edge.operand == 1
+
     def _window(self, stage: Stage, row: int) -> list[int]:
+        if self._rise(stage):
+            return [row // self._rise(stage)]
         k, s, p = stage.window
         return [r for r in range(row * s - p, row * s - p + k) if 0 <= r < stage.in_shape[0]]
 
     def _touching(self, stage: Stage, row: int) -> list[int]:
         """Output rows whose window has input row `row`."""
+        rise = self._rise(stage)
+        if rise:
+            return [row * rise + part for part in range(rise)]
         k, s, p = stage.window
         return [i for i in range(stage.out_shape[0]) if i * s - p <= row <= i * s - p + k - 1]
 
     def _order_rows(self, stage: Stage, row: int, backward: bool) -> int:
         """The last row that the balanced order puts before `row`, also where no row is read."""
+        if self._rise(stage):
+            return (self._touching if backward else self._window)(stage, row)[-1]
         k, s, p = stage.window
         if backward:
             return min(max((row + p) // s, 0), stage.out_shape[0] - 1)
@@ -109,7 +139,10 @@ class Simulation:
             if not readers:
                 last = stage.out_shape[0] - 1
                 return [((index, FC, image, last), self.machine.loss_latency)]
-            return [((t.index, self._gradient_phase(t, e), image, row), 0) for t, e in readers]
+            return [
+                ((t.index, self._gradient_phase(t, e), image, t.out_shape[0] - 1 if self._gate(t, e) else row), 0)
+                for t, e in readers
+            ]
         if head_of(stage) is Head.BATCH_NORM:
             last = (index, BC, self.images - 1, stage.out_shape[0] - 1)
             return [(last, self.machine.statistics_latency), ((index, BC, image, row), 0)]
@@ -119,7 +152,8 @@ class Simulation:
         return BC if edge.skip or head_of(stage) is Head.NONE else BH
 
     def _forward_chain_needs(self, stage: Stage, image: int, row: int, main: int):
-        index, found = stage.index, [((e.producer, FC, image, row), 0) for e in stage.edges[1:]]
+        index = stage.index
+        found = [((e.producer, FC, image, 0 if self._gate(stage, e) else row), 0) for e in stage.edges[1:]]
         if head_of(stage) is Head.CONV:
             found.append(((index, FH, image, row), 0))
         elif head_of(stage) is Head.AVG_POOL:
@@ -162,7 +196,7 @@ class Simulation:
             RingKind.HANDOFF: (32 if head_of(stage) is Head.AVG_POOL else 16, here),
             RingKind.DY: (4 if fxp else 16, here),
             RingKind.RELU: (1, here),
-            RingKind.KEPT: (16, here),
+            RingKind.KEPT: (16, here if ring.edge < 0 else there),
             RingKind.INDEX: (max(1, math.ceil(math.log2(stage.window.kernel**2))), here),
         }[ring.kind]
         return math.ceil(bits * count / 8) * 8
@@ -186,6 +220,10 @@ class Simulation:
     def _writers(self, kind: RingKind, stage: Stage, edge, image: int, row: int) -> set[Task]:
         if kind in (RingKind.INPUT, RingKind.SKIP, RingKind.BATCH, RingKind.MASK):
             return {(edge.producer, FC, image, row)}
+        if edge is not None and self._gate(stage, edge):
+            every = range(stage.out_shape[0])
+            back = {(stage.index, BC, image, each) for each in every}
+            return back if kind is RingKind.GRADIENT else {(edge.producer, FC, image, 0)}
         if kind is RingKind.GRADIENT:
             return {(stage.index, self._gradient_phase(stage, edge), image, row)}
         if kind is RingKind.HANDOFF:
@@ -195,6 +233,9 @@ class Simulation:
 
     def _readers_of(self, kind: RingKind, stage: Stage, edge, image: int, row: int) -> set[Task]:
         index = stage.index
+        if edge is not None and kind is not RingKind.GRADIENT and self._gate(stage, edge):
+            phases = (FC, BC) if self.training else (FC,)
+            return {(index, phase, image, each) for phase in phases for each in range(stage.out_shape[0])}
         if kind in (RingKind.SKIP, RingKind.HANDOFF):
             return {(index, FC, image, row)}
         if kind is RingKind.GRADIENT:
@@ -293,8 +334,10 @@ class Simulation:
         mul, add = 0, max(0, len(self.readers[index]) - 1) * out
         for node in stage.chain:
             here = self._row(node.name)
-            mul += {BatchNormConfig: 1, HardSwishConfig: 2}.get(type(node.config), 0) * here
-            add += {HardSwishConfig: 3}.get(type(node.config), 0) * here
+            mul += {BatchNormConfig: 1, HardSwishConfig: 2, SigmoidConfig: 2, SiluConfig: 4, HardSigmoidConfig: 1,
+                    MultiplyConfig: 2}.get(type(node.config), 0) * here  # fmt: skip
+            add += {HardSwishConfig: 3, SigmoidConfig: 1, SiluConfig: 3}.get(type(node.config), 0) * here
+            add += here if isinstance(node.config, MultiplyConfig) and node.config.gate else 0
         if head_of(stage) is Head.CONV and self.machine.mac is Mac.FXP:
             mul += head
         if head_of(stage) is Head.BATCH_NORM:
@@ -315,6 +358,9 @@ class Simulation:
             return (0, 0, into, 0, 0) if phase is BH else (0, 0, 0, into, 0)
         if head_of(stage) is Head.BATCH_NORM:
             return 0, 0, 2 * into, 2 * into, 0
+        if self._rise(stage):
+            sums = stage.head.config.rows * stage.head.config.columns - 1 if head_of(stage) is Head.UPSAMPLE else 0
+            return 0, 0, 0, sums * into, into
         if head_of(stage) is Head.MAX_POOL:
             return 0, 0, 0, len(self._touching(stage, row)) * math.ceil(k / s) * into, into
         return 0, 0, into * out, into * out, 0
@@ -333,6 +379,14 @@ class Simulation:
                     add += here
                 case HardSwishConfig():
                     mul, add = mul + 2 * here, add + 3 * here
+                case SigmoidConfig():
+                    mul, add = mul + here, add + 2 * here
+                case SiluConfig():
+                    mul, add = mul + 2 * here, add + 2 * here
+                case HardSigmoidConfig():
+                    mul, add = mul + here, add + 3 * here
+                case MultiplyConfig():
+                    mul += here
         if self.machine.mac is Mac.FXP:
             quantized = (t for t, e in self.readers[stage.index] if head_of(t) is Head.CONV and not e.skip)
             mul += sum(out for _ in quantized)

@@ -72,7 +72,9 @@ def test_conv_backward_compiled(problems: list[Problem], vmap: bool) -> None:
 @examples(5, shrink=False)
 @given(data=st.data(), vmap=st.booleans())
 def test_layer_eager(name: str, data: st.DataObject, vmap: bool) -> None:
-    """SPEC.md A1, A2, A3, A4, A5, A6, A7, A8, A9, A10, A11, A12, A13, F4, F5, T1, T2: every layer that is neither convolution nor batch norm."""
+    """SPEC.md A1, A2, A3, A4, A5, A6, A7, A8, A9, A10, A11, A12, A13, F4, F5, T1, T2: every layer that is neither
+    convolution nor batch norm.
+    """
     judge(data.draw(drawn(name, 3)), compiled=False, vmap=vmap)
 
 

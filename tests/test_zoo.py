@@ -12,6 +12,7 @@ from bitrow.config import (
     ConvConfig,
     LinearConfig,
     MaxPoolConfig,
+    MultiplyConfig,
     ReluConfig,
     Statistics,
 )
@@ -109,7 +110,18 @@ def test_convolutions_are_followed_by_batch_norm():
         readers = {n.inputs[0]: n for n in network.nodes if isinstance(n.config, BatchNormConfig)}
         for node in network.nodes:
             if isinstance(node.config, ConvConfig):
-                assert node.name in readers, f"{name} {node.name}"
+                assert (node.name in readers) is not node.size.bias, f"{name} {node.name}"
+
+
+def test_mobilenetv3_is_the_published_one():
+    """SPEC.md A6, A8, A9: torchvision's small one has 2,542,856 parameters: weights, biases, batch norms' two."""
+    network, found = zoo.mobilenetv3(), shapes(zoo.mobilenetv3())
+    norms = sum(found[n.name][2] for n in network.nodes if isinstance(n.config, BatchNormConfig))
+    biases = sum(found[n.name][2] for n in network.nodes if getattr(n.size, "bias", False)) + 1000
+    assert sum(row.weights for row in describe(network)) + 2 * norms + biases == 2_542_856
+    gates = [n for n in network.nodes if isinstance(n.config, MultiplyConfig)]
+    assert len(gates) == 9 and all(found[n.inputs[1]] == (1, 1, found[n.inputs[0]][2]) for n in gates)
+    assert found["last_conv"] == (7, 7, 576)
 
 
 def test_options_reach_every_layer():

@@ -1,7 +1,8 @@
-"""Named networks at any input size and width: resnet8, resnet20, resnet18, mobilenetv2, vgg8.
+"""Named networks at any input size and width: resnet8, resnet20, resnet18, mobilenetv2, mobilenetv3, vgg8.
 
-Every convolution is frozen FXP (SPEC.md C), followed by batch norm (B) and ReLU (A1) in FP16; shortcuts add
-in FP16 (A2); a global average pool (A3) and a linear head (A4) end the network. Standard library only.
+Every convolution is frozen FXP (SPEC.md C), followed by batch norm (B) and ReLU (A1) or hard swish (A6) in FP16, those of
+squeeze-and-excite gates (A8, A9) by biases; shortcuts add in FP16 (A2); a global average pool (A3) and a linear head (A4)
+end the network. Standard library only.
 """
 
 from __future__ import annotations
@@ -15,9 +16,12 @@ from bitrow.config import (
     AvgPoolConfig,
     BatchNormConfig,
     ConvConfig,
+    HardSigmoidConfig,
+    HardSwishConfig,
     LayerConfig,
     LinearConfig,
     MaxPoolConfig,
+    MultiplyConfig,
     ReluConfig,
 )
 from bitrow.errors import BitrowError
@@ -82,6 +86,24 @@ class _Builder:
         size = ConvSize(kernel, kernel, c_out, per_channel=options.per_channel)
         y = self.add(f"{name}_conv", config, x, size=size)
         return self.add(f"{name}_bn", options.batch_norm, y)
+
+    def conv_bn_swish(self, name: str, x: str, c_out: int, **geometry: int) -> str:
+        return self.add(f"{name}_swish", HardSwishConfig(self.options.mode), self.conv_bn(name, x, c_out, **geometry))
+
+    def dense(self, name: str, x: str, c_out: int) -> str:
+        """A 1x1 convolution with a bias, of a map of one place."""
+        options = self.options
+        relu_format = options.relu_format if x in self.not_negative else None
+        config = replace(options.conv, stride=1, padding=0, groups=1, x_format=relu_format or options.conv.x_format)
+        return self.add(name, config, x, size=ConvSize(1, 1, c_out, options.per_channel, bias=True))
+
+    def excite(self, name: str, x: str, channels: int, squeezed: int) -> str:
+        """x times a gate for each of its channels, made of their averages."""
+        mode = self.options.mode
+        y = self.dense(f"{name}_down", self.add(f"{name}_pool", AvgPoolConfig(None, mode), x), squeezed)
+        y = self.dense(f"{name}_up", self.add(f"{name}_relu", ReluConfig(), y), channels)
+        return self.add(f"{name}_scale", MultiplyConfig(True, mode), x,
+                        self.add(f"{name}_gate", HardSigmoidConfig(mode=mode), y))  # fmt: skip
 
     def conv_bn_relu(self, name: str, x: str, c_out: int, *, six: bool = False, **geometry: int) -> str:
         return self.add(f"{name}_relu", ReluConfig(six), self.conv_bn(name, x, c_out, **geometry))
@@ -283,11 +305,64 @@ def mobilenetv2(
     return build.network("mobilenetv2", input_shape, build.pool_and_head(x, num_classes))
 
 
+# Kernel, expanded channels, channels, gate, hard swish, stride (Howard et al., ICCV 2019, table 2: the small one).
+_MOBILENETV3_BLOCKS = (
+    (3, 16, 16, True, False, 2),
+    (3, 72, 24, False, False, 2),
+    (3, 88, 24, False, False, 1),
+    (5, 96, 40, True, True, 2),
+    (5, 240, 40, True, True, 1),
+    (5, 240, 40, True, True, 1),
+    (5, 120, 48, True, True, 1),
+    (5, 144, 48, True, True, 1),
+    (5, 288, 96, True, True, 2),
+    (5, 576, 96, True, True, 1),
+    (5, 576, 96, True, True, 1),
+)
+
+
+def mobilenetv3(
+    input_shape: Shape = (224, 224, 3),
+    num_classes: int = 1000,
+    width: float = 1.0,
+    options: Options = Options(),
+) -> Network:
+    """MobileNetV3 small: inverted residuals with squeeze-and-excite, hard swish; channels multiples of 8.
+
+    The hidden fully connected layer is a 1x1 convolution with a bias. For an input of at most 64 rows or columns the
+    stem and the second block keep stride 1.
+
+    Raises:
+        BitrowError: as `resnet8`.
+    """
+    _check_arguments("mobilenetv3", num_classes, width)
+    build = _Builder(options)
+    small = min(input_shape[:2]) <= _SMALL_MAP
+    c_in = _scaled_to_8(16, width)
+    x = build.conv_bn_swish("stem", INPUT, c_in, stride=1 if small else 2)
+    for number, (kernel, expanded, channels, gate, swish, stride) in enumerate(_MOBILENETV3_BLOCKS, start=1):
+        name, c_hidden, c_out = f"b{number}", _scaled_to_8(expanded, width), _scaled_to_8(channels, width)
+        active = build.conv_bn_swish if swish else build.conv_bn_relu
+        y = x if c_hidden == c_in else active(f"{name}_expand", x, c_hidden, kernel=1)
+        stride = 1 if small and number == 2 else stride
+        y = active(f"{name}_depth", y, c_hidden, kernel=kernel, stride=stride, groups=c_hidden)
+        if gate:
+            y = build.excite(f"{name}_se", y, c_hidden, _scaled_to_8(c_hidden // 4, 1.0))
+        y = build.conv_bn(f"{name}_project", y, c_out, kernel=1)
+        x = build.residual(f"{name}_add", y, x) if stride == 1 and c_in == c_out else y
+        c_in = c_out
+    x = build.conv_bn_swish("last", x, _scaled_to_8(576, width), kernel=1)
+    x = build.dense("hidden", build.add("pool", AvgPoolConfig(None, options.mode), x), _scaled_to_8(1024, width))
+    x = build.add("hidden_swish", HardSwishConfig(options.mode), x)
+    return build.network("mobilenetv3", input_shape, build.head(x, num_classes))
+
+
 NETWORKS: dict[str, Callable[..., Network]] = {
     "resnet8": resnet8,
     "resnet20": resnet20,
     "resnet18": resnet18,
     "mobilenetv2": mobilenetv2,
+    "mobilenetv3": mobilenetv3,
     "vgg8": vgg8,
 }
 

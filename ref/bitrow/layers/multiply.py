@@ -67,7 +67,8 @@ def _forward(config: MultiplyConfig, params: None, inputs: list[Array], tap: Tap
 
 
 def _backward(config: MultiplyConfig, up: Upstream) -> Gradients:
-    return Gradients(backward(config, *up.saved, up.dy, up.tap))
+    x, other = up.saved
+    return Gradients(backward(config, x, other, up.dy, up.tap))
 
 
 def _row(config: MultiplyConfig, task: RowTask, operands: Operands) -> tuple[Array, Written]:

@@ -87,11 +87,12 @@ class Rows:
     """What a layer's row tasks compute. They return rows in the order in which the plan declares the buffers.
 
     `forward`: a row for the chain, of an elementwise layer's operands (a head has none, and reads its buffers), and
-    what is written beside it. `backward`: of the result's gradient, an elementwise layer's gradient for each operand
-    and what is written beside them, or what a head writes. `head`: what its forward task writes; `gradient`: what its backward task writes, the
-    input's gradient last. `encode`: a row of the input as the layer's `inputs` hold it. `prepare` lays parameters
-    out once, for any number of rows. `trained`: gradients of parameters, of whole buffers at the end. `pairs`: a
-    head's forward tasks take two rows at once: none asks for its own row, or for which rows are there.
+    what is written beside it. `backward`: of the result's gradient, an elementwise layer's gradient for each
+    operand and what is written beside them, or what a head writes. `head`: what its forward task writes;
+    `gradient`: what its backward task writes, the input's gradient last. `encode`: a row of the input as the
+    layer's `inputs` hold it. `prepare` lays parameters out once, for any number of rows. `trained`: gradients of
+    parameters, of whole buffers at the end. `pairs`: a head's forward tasks take two rows at once: none asks for
+    its own row, or for which rows are there.
     """
 
     forward: Callable[[Config, RowTask, Operands], tuple[Array, Written]]

@@ -24,11 +24,11 @@ from bitrow.ops.tap import Tap, no_tap
 _ONE, _EIGHT = 0x3C00, 0x4800
 _HALF_UP = 14 << 10  # of 1/2, from which words count up in units of 2^-11
 
-Config = SigmoidConfig | SiluConfig
+TabledConfig = SigmoidConfig | SiluConfig
 
 
 @functools.cache
-def table(bits: int) -> tuple[np.ndarray, np.ndarray]:
+def _table(bits: int) -> tuple[np.ndarray, np.ndarray]:
     """FP16 words of the sigmoid over [0, 8], uint16 [2^bits], and what each is less than the next, exact.
 
     Correctly rounded: `decimal` rounds e^-v once to 50 digits on every machine.
@@ -54,8 +54,8 @@ def _half(word: Array) -> Array:
     return lax.bitcast_convert_type(word, jnp.float16)
 
 
-def _line(config: Config, x: Float16[Array, "*s"]) -> _Line:
-    words, rises = (jnp.asarray(part) for part in table(config.table_bits))
+def _line(config: TabledConfig, x: Float16[Array, "*s"]) -> _Line:
+    words, rises = (jnp.asarray(part) for part in _table(config.table_bits))
     magnitude = fp16.bits(x) & jnp.uint16(0x7FFF)
     inside = magnitude < jnp.uint16(_EIGHT)
     below = _half(jnp.minimum(magnitude, jnp.uint16(_EIGHT - 1)))
@@ -73,7 +73,7 @@ def _mirror(upper: Float16[Array, "*s"]) -> Float16[Array, "*s"]:
     return fp16.sub(jnp.float16(1), upper)
 
 
-def _sigmoid(config: Config, x: Float16[Array, "*s"], tap: Tap, name: str) -> tuple[Array, Array]:
+def _sigmoid(config: TabledConfig, x: Float16[Array, "*s"], tap: Tap, name: str) -> tuple[Array, Array]:
     """sigmoid(x), tapped by `name`, and 1 less it. Taps base, rise, part, upper."""
     line = _line(config, x)
     upper = fp16.fma(line.rise, line.part, line.base, config.mode)

@@ -103,11 +103,12 @@ class Twin:
     """What one kind of layer is on the host.
 
     `forward` runs it in float32: the result, and new statistics or None. `initialize` draws a FloatLayer to train.
-    `fits`: `forward` can run on these float parameters. `calibrate` makes parameters of the contract from them, `draw`
-    from nothing, for an output gradient of a standard deviation. `normalizes`: a power of two in its input can be taken
-    back by its parameters. For an input of roughly normal values, `moment` estimates the result's mean square, and
-    `gradient` the variance of each input's gradient, or one for all of them, from that of the result's. `product`: the scale of the codes of an
-    output gradient of a standard deviation, times the weights', None where gradients have no codes.
+    `fits`: `forward` can run on these float parameters. `calibrate` makes parameters of the contract from them,
+    `draw` from nothing, for an output gradient of a standard deviation. `normalizes`: a power of two in its input
+    can be taken back by its parameters. For an input of roughly normal values, `moment` estimates the result's mean
+    square, and `gradient` the variance of each input's gradient, or one for all of them, from that of the result's.
+    `product`: the scale of the codes of an output gradient of a standard deviation, times the weights', None where
+    gradients have no codes.
     """
 
     forward: Callable[[Config, FloatLayer, list[Array]], tuple[Array, Any]] = _no_forward

@@ -1,8 +1,9 @@
 """The perfectly balanced pipeline: when each row task would start if every stage kept the pace of its input.
 
-One beat is the time of one row of the network's input, or a part of it where rows are made faster. A stage of stride S takes S beats of its input for a row, so
-no row ever waits for a unit and every time is a straight line: `offset + image's start + row * beat`. Schedules take
-their order from these lines, and rings their size. Standard library and numpy.
+One beat is the time of one row of the network's input, or a part of it where rows are made faster. A stage of stride S
+takes S beats of its input for a row, so no row ever waits for a unit and every time is a straight line: `offset +
+image's start + row * beat`. Schedules take their order from these lines, and rings their size. Standard library and
+numpy.
 """
 
 from __future__ import annotations
@@ -14,7 +15,6 @@ from typing import NamedTuple
 import numpy as np
 
 from bitrow.config.rows import Take
-
 from bitrow.pipeline.flow import Flow, NeedColumn, TaskLine
 from bitrow.pipeline.stages import Phase
 

@@ -152,8 +152,8 @@ def _ring(index: int, held: Held, kind: RingKind, flow: Flow, fxp: bool) -> Ring
             readers.append(RingReader(line, *np.array(spans, np.int64).T))
             if take in _PATTERNS and kind not in SAVED:  # what is saved has whole maps
                 pattern = _PATTERNS[take](held.window)
-    if only:
-        pattern = Pattern(pace=(1, flow.lines[readers[0].line].rows), least=2)  # the next image's comes before the last row
+    if only:  # the next image's one is made before this one's last reader
+        pattern = Pattern(pace=(1, flow.lines[readers[0].line].rows), least=2)
     row_bits = held.buffer.encoding.row_bits(held.words, fxp)
     return Ring(index, held, kind, writer, tuple(readers), rows, row_bits, pattern, *_last_readers(readers, rows))
 

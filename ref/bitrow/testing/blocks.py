@@ -33,7 +33,7 @@ def _hard_sigmoids() -> SearchStrategy[HardSigmoidConfig]:
     any_of = st.builds(HardSigmoidConfig, st.integers(1, 0x7BFF), st.integers(0, 0x7BFF) | st.integers(0x8000, 0xFBFF),
                        float_modes())  # fmt: skip
     usual = st.sampled_from(((0x3155, 0x3800), (0x3266, 0x3800)))
-    return st.builds(lambda words, mode: HardSigmoidConfig(*words, mode), usual, float_modes()) | any_of
+    return st.builds(lambda words, mode: HardSigmoidConfig(words[0], words[1], mode), usual, float_modes()) | any_of
 
 
 _CONFIGS: dict[str, SearchStrategy[Any]] = {

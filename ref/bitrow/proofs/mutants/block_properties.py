@@ -155,12 +155,12 @@ def _problems() -> list[Problem]:
             found.append(block_problems.activation(_stream(operation.name), operation.name, operation, config))
     for backward in (False, True):
         for gate, shape in ((False, (1, 3, 8, 4)), (True, (2, 3, 5, 8)), (True, (1, 2, 4, 8))):
-            config = MultiplyConfig(gate)
-            found.append(block_problems.multiply(_stream("multiply"), "multiply", config, backward, shape))
+            factors = MultiplyConfig(gate)
+            found.append(block_problems.multiply(_stream("multiply"), "multiply", factors, backward, shape))
         found.append(block_problems.upsample(_stream("upsample"), "upsample", UpsampleConfig(2, 3), backward))
         for order in DepthOrder:
-            config = DepthToSpaceConfig(2, order)
-            found.append(block_problems.depth_to_space(_stream("depth"), "depth_to_space", config, backward))
+            depth = DepthToSpaceConfig(2, order)
+            found.append(block_problems.depth_to_space(_stream("depth"), "depth_to_space", depth, backward))
     return found
 
 
@@ -171,6 +171,6 @@ def _expected() -> list[OperationRun]:
 
 
 BLOCK_PROPERTIES = (
-    Property("blocks_by_numpy", "products, sigmoids, upsampling and depth to space are their definitions in numpy", "A8",
-             lambda: differing(_expected())),
+    Property("blocks_by_numpy", "products, sigmoids, upsampling and depth to space are their definitions in numpy",
+             "A8", lambda: differing(_expected())),
 )  # fmt: skip

@@ -5,7 +5,8 @@ from __future__ import annotations
 from bitrow.proofs.mutants.mutant import Edit, FaultFamily, Mutant
 
 _PRODUCT, _GATE = "contract.multiply:BACKWARD", "contract.multiply:GATE_BACKWARD"
-_HARD, _SIGMOID, _SILU = "contract.hard_sigmoid:FORWARD", "contract.sigmoid:SIGMOID_FORWARD", "contract.sigmoid:SILU_BACKWARD"
+_HARD = "contract.hard_sigmoid:FORWARD"
+_SIGMOID, _SILU = "contract.sigmoid:SIGMOID_FORWARD", "contract.sigmoid:SILU_BACKWARD"
 _PLACES, _TABLE = "contract.placement:", "oracle.sigmoid:"
 _UPPER = "upper : 16, n h w c = fma rise part base"
 

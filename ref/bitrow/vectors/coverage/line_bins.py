@@ -378,6 +378,8 @@ UNREACHABLE: dict[str, frozenset[str]] = {
     # between two words of the table, or from 8 on 1
     "sigmoid.forward": frozenset(("infinite_operand", "overflow_infinity", "overflow_largest", "subnormal_result",
                                   "flushed_result")),
+    # x times what is at most 1
+    "silu.forward": frozenset(("overflow_infinity", "overflow_largest")),
     # its window is the whole map
     "multiply.backward": frozenset(("left_out",)),
 }  # fmt: skip

@@ -63,7 +63,8 @@ def _of_layer(operation: Operation, config: Any, arrays: Arrays, tap: Tap) -> Ar
     if not operation.name.endswith(".backward"):
         return {operation.result: LAYERS[type(config)].forward(config, None, maps, tap)[0]}
     saved = LAYERS[type(config)].forward(config, None, kept, no_tap)[1] if kept else None
-    up = Upstream(None, saved, maps[0], kept[0].shape[1:] if kept else (), tap, 0)
+    h, w, c = (kept or maps)[0].shape[1:]
+    up = Upstream(None, saved, maps[0], (h, w, c), tap, 0)
     names = operation.gradients or (operation.result,)
     return dict(zip(names, LAYERS[type(config)].backward(config, up).inputs, strict=True))
 

@@ -23,10 +23,9 @@ from bitrow.contract import upsample as contract_upsample
 from bitrow.contract.operation import Operation
 from bitrow.oracle.arrays import Words
 from bitrow.vectors.problem import Problem
+from bitrow.vectors.stimulus.layer_problems import MapShape
 from bitrow.vectors.stimulus.problems import pair_words
 from bitrow.vectors.stimulus.stream import FINITE_WORDS, SPECIAL_WORDS, Stream, spread, sprinkle
-
-MapShape = tuple[int, int, int, int]
 
 
 def _around(*magnitudes: int) -> np.ndarray:
