@@ -72,8 +72,8 @@ class _Growing:
 
 def _layers(draw, x: str, growing: _Growing, barrier: bool) -> str | None:
     h, w, c = growing.shapes[x]
-    kinds = ["conv", "conv", "conv", "bn", "relu", "max", "avg", "add", "swish", "concat", "curve", "product", "gate", "up"]
-    kind = draw(st.sampled_from(kinds))
+    kinds = "conv conv conv bn relu max avg add swish concat curve product gate up"
+    kind = draw(st.sampled_from(kinds.split()))
     if kind == "conv":
         kernel = draw(st.sampled_from([1, 3, 3, 5, 7]))
         padding = draw(st.integers(0, min(3, kernel)))

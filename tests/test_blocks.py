@@ -262,7 +262,7 @@ def test_what_does_not_fit_is_refused(make, message: str) -> None:
 
 @pytest.mark.slow
 def test_training_through_them() -> None:
-    """SPEC.md A8 to A13, C4: an epoch in bit-accurate numerics moves the batch norm before a gate; frozen layers stay."""
+    """SPEC.md A8 to A13, C4: an epoch in bit-accurate numerics moves the batch norm before a gate."""
     graph, rng, rule = trained(), np.random.default_rng(3), LeastSquares(True)
     x, y = rng.standard_normal((8, *graph.input_shape)).astype(np.float32), rng.integers(0, 3, 8).astype(np.int32)
     twin = float_model.initialize(graph, 2)

@@ -1,8 +1,8 @@
 """Named networks at any input size and width: resnet8, resnet20, resnet18, mobilenetv2, mobilenetv3, vgg8.
 
-Every convolution is frozen FXP (SPEC.md C), followed by batch norm (B) and ReLU (A1) or hard swish (A6) in FP16, those of
-squeeze-and-excite gates (A8, A9) by biases; shortcuts add in FP16 (A2); a global average pool (A3) and a linear head (A4)
-end the network. Standard library only.
+Every convolution is frozen FXP (SPEC.md C), followed by batch norm (B) and ReLU (A1) or hard swish (A6) in FP16,
+those of squeeze-and-excite gates (A8, A9) by biases; shortcuts add in FP16 (A2); a global average pool (A3) and a
+linear head (A4) end the network. Standard library only.
 """
 
 from __future__ import annotations

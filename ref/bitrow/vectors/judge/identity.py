@@ -17,13 +17,30 @@ from bitrow.config import (
     AvgPoolConfig,
     BatchNormConfig,
     ConvConfig,
+    HardSigmoidConfig,
     HardSwishConfig,
     LinearConfig,
     MaxPoolConfig,
+    MultiplyConfig,
     ReluConfig,
+    SigmoidConfig,
+    SiluConfig,
     Statistics,
+    UpsampleConfig,
 )
-from bitrow.contract import batch_norm, conv, elementwise, fixed_point, hard_swish, linear, pool
+from bitrow.contract import (
+    batch_norm,
+    conv,
+    elementwise,
+    fixed_point,
+    hard_sigmoid,
+    hard_swish,
+    linear,
+    multiply,
+    pool,
+    sigmoid,
+    upsample,
+)
 from bitrow.contract.units import UNITS
 from bitrow.formats import (
     FP16,
@@ -161,6 +178,17 @@ def _layers(stream: Stream) -> Iterable[Problem]:
                   {"dy": moderate(part, (IMAGES, 10)), "weight": weight})  # fmt: skip
     yield Problem("hard_swish_forward", hard_swish.FORWARD, HardSwishConfig(), {"x": y})
     yield Problem("hard_swish_backward", hard_swish.BACKWARD, HardSwishConfig(), {"x": y, "dy": moderate(part, MAP)})
+    yield from _blocks(stream.child("blocks"))
+
+
+def _blocks(stream: Stream) -> Iterable[Problem]:
+    x, dy, gate = moderate(stream, MAP), moderate(stream, MAP), moderate(stream, (MAP[0], 1, 1, MAP[3]))
+    yield Problem("multiply_gate_backward", multiply.GATE_BACKWARD, MultiplyConfig(gate=True),
+                  {"x": x, "gate": gate, "dy": dy})  # fmt: skip
+    yield Problem("hard_sigmoid_forward", hard_sigmoid.FORWARD, HardSigmoidConfig(), {"x": x})
+    yield Problem("sigmoid_backward", sigmoid.SIGMOID_BACKWARD, SigmoidConfig(), {"y": x, "dy": dy})
+    yield Problem("silu_backward", sigmoid.SILU_BACKWARD, SiluConfig(), {"x": x, "dy": dy})
+    yield Problem("upsample_backward", upsample.BACKWARD, UpsampleConfig(), {"dy": dy})
 
 
 @functools.cache

@@ -46,4 +46,9 @@ DIGESTS = {
     "linear_backward": "9741066dfacf6e18bead9d347fd10f88bfd00333c20ec43b6609b5b55d4e89f0",
     "hard_swish_forward": "2051542b15e1e25f069b4f556eaf2ce37ecdb832c89a1b8814dc03f4ebc35537",
     "hard_swish_backward": "7ee6b757970de77549b7d11335382dba7691e8720511831296102a615d6a0e4d",
+    "multiply_gate_backward": "db5fa087c1e690a3306ab9128f4ef2e6c3adc1879ddcb01d69085c1a32cb7deb",
+    "hard_sigmoid_forward": "e56c29c98de11d9b13308ccd6a8b0fe8a0f74575a1fee44f302a0dfc69fd9b29",
+    "sigmoid_backward": "0c62e46487cbd9d3b2b2c0e1b01569b71278aa8078c3bf27b2990b80415a453a",
+    "silu_backward": "056fb957c2d981b557e0e3109b21a82b8e3e71ddc5dea3d8e242bb0ffdc5fab8",
+    "upsample_backward": "a059794cb6721fbc885e2efcf3f8fa2a12c4e1d0f7b2ad8367e3df057ab9fa97",
 }
