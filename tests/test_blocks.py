@@ -341,3 +341,23 @@ def test_mobilenetv3_in_rows() -> None:
     assert model.samples is not None
     found = schedule(model.network, images=2)
     assert check(found, model.params, jnp.asarray(model.samples.images), jnp.asarray(model.samples.dlogits)).words
+
+
+MAP = np.zeros((1, 2, 3, 4), np.uint16)
+
+
+@pytest.mark.parametrize(("name", "config", "given", "message"), [
+    ("multiply.forward", MultiplyConfig(), {"x": MAP, "other": MAP[:, :1]},
+     "multiply: found factors of [1, 2, 3, 4] and [1, 1, 3, 4], expected [1, 2, 3, 4]"),
+    ("multiply.backward", MultiplyConfig(True), {"x": MAP, "gate": MAP[:, :1], "dy": MAP},
+     "multiply: found factors of [1, 2, 3, 4] and [1, 1, 3, 4], expected [1, 1, 1, 4]"),
+    ("upsample.backward", UpsampleConfig(), {"dy": MAP}, "upsample dy: found 2x3, expected multiples of 2x2"),
+    ("depth_to_space.forward", DepthToSpaceConfig(3), {"x": MAP},
+     "depth to space x: found 4 channels, expected a multiple of 9"),
+    ("depth_to_space.backward", DepthToSpaceConfig(), {"dy": MAP},
+     "depth to space dy: found 2x3, expected multiples of 2"),
+])  # fmt: skip
+def test_words_that_do_not_fit_are_refused(name: str, config: object, given: dict, message: str) -> None:
+    with pytest.raises(BitrowError) as caught:
+        find(name, config).oracle(config, given)
+    assert str(caught.value) == message

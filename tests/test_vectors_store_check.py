@@ -13,7 +13,18 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from bitrow.config import AddConfig, AvgPoolConfig, ConvConfig, LinearConfig, MaxPoolConfig, ReluConfig
+from bitrow.config import (
+    AddConfig,
+    AvgPoolConfig,
+    ConvConfig,
+    DepthToSpaceConfig,
+    LinearConfig,
+    MaxPoolConfig,
+    MultiplyConfig,
+    ReluConfig,
+    SiluConfig,
+    UpsampleConfig,
+)
 from bitrow.errors import BitrowError
 from bitrow.formats import AccOverflow, Accumulator, FloatMode, Fxp
 from bitrow.vectors.files import arrays, store
@@ -336,6 +347,15 @@ def all_operations() -> list:
             "head_back", "linear.backward", LinearConfig(),
             {"dy": fp16(rng.normal(0, 1, (2, 3))), "weight": fp16(rng.normal(0, 1, (5, 3)))},
         ),
+        build("product", "multiply.forward", MultiplyConfig(), {"x": x, "other": x}),
+        build("product_back", "multiply.backward", MultiplyConfig(), {"x": x, "other": x, "dy": x}),
+        build("gated", "multiply.forward", MultiplyConfig(gate=True), {"x": x, "gate": x[:, :1, :1]}),
+        build("gate_back", "multiply.backward", MultiplyConfig(gate=True), {"x": x, "gate": x[:, :1, :1], "dy": x}),
+        build("silu_back", "silu.backward", SiluConfig(), {"x": x, "dy": x}),
+        build("larger", "upsample.forward", UpsampleConfig(), {"x": x}),
+        build("larger_back", "upsample.backward", UpsampleConfig(1, 3), {"dy": dy}),
+        build("apart", "depth_to_space.forward", DepthToSpaceConfig(1), {"x": x}),
+        build("apart_back", "depth_to_space.backward", DepthToSpaceConfig(), {"dy": dy[:, :, :2]}),
         build("sum", "fp16.add", FloatMode(), {"a": x.reshape(-1), "b": x.reshape(-1)}),
         build("codes", "fxp.quantize", ConvConfig(), {"x": x, "x_inv_scale": fp16(2.0)}),
         build("packed", "fxp.pack", Fxp(4), {"code": rng.integers(-8, 8, (1, 2, 3, 5)).astype(np.int8)}),
@@ -355,7 +375,7 @@ def test_sound_sets_of_every_operation_pass(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("case", all_operations()[:-1], ids=lambda case: case.name)
 def test_an_axis_too_long_is_found_in_every_operation(tmp_path: Path, case) -> None:
-    """SPEC.md C1, B2, A2 to A4: an output of a shape that the operation does not give is refused."""
+    """SPEC.md C1, B2, A2 to A4, A8, A12, A13: an output of a shape that the operation does not give is refused."""
     output = next(t for t in reversed(case.tensors) if t.role.value == "output")
     grown = np.concatenate([output.data, output.data[..., -1:]], axis=-1)
     tensors = tuple(

@@ -36,5 +36,6 @@ def depth_to_space(shapes: Shapes, config: DepthToSpaceConfig) -> None:
     name, block = "x" if "x" in shapes else "dx", config.block
     n, h, w, c = shapes.of(name, 4)
     if c % block**2:
-        raise BitrowError(f"{shapes.case.name}/{name}: found {c} channels, expected a multiple of {block**2}")
+        expected = f"channels in a multiple of {block**2}"
+        raise BitrowError(f"{shapes.case.name}/{name}: found shape {[n, h, w, c]}, expected {expected}")
     shapes.same(("y", "dy"), (n, h * block, w * block, c // block**2))
