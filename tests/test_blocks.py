@@ -28,6 +28,7 @@ from bitrow.config import (
     SiluConfig,
     UpsampleConfig,
 )
+from bitrow.config.rows import Phase, Take
 from bitrow.contract.operations import find
 from bitrow.errors import BitrowError
 from bitrow.formats import FloatMode, Rounding
@@ -39,7 +40,7 @@ from bitrow.oracle import sigmoid as oracle
 from bitrow.pipeline.check import check
 from bitrow.pipeline.machine import Machine, RingRule
 from bitrow.pipeline.policies import layer_by_layer, row_pipelined, row_pipelined_overlap
-from bitrow.pipeline.ring_sizes import ring_sizes
+from bitrow.pipeline.ring_sizes import RingSize, ring_sizes
 from bitrow.pipeline.rings import RingKind
 from bitrow.pipeline.schedule import schedule
 from bitrow.proofs.mutants import block_properties, catalogue, judge, properties
@@ -190,13 +191,19 @@ def test_a_gates_rings() -> None:
     assert kinds["m1.m1.skip"] is RingKind.SKIP and "m1.m1.input" not in kinds
 
 
+def only(size: RingSize) -> bool:
+    """A gate's ring, which has a slot for each image under way, needed or not."""
+    return size.ring.held.buffer.take(Phase.FORWARD_CHAIN) is Take.ONLY
+
+
 @pytest.mark.parametrize("name", NETWORKS)
 def test_rings_hold_what_waits(name: str) -> None:
     """Ring sizes by formula are the peaks of the balanced pipeline, also where rows come faster than the input's."""
     for rows in (NETWORKS[name]().input_shape[0], 60):
         for training in (True, False):
             sizes = ring_sizes(NETWORKS[name](rows), training=training)
-            assert sizes and all(size.found == size.formula for size in sizes)
+            assert sizes and all(size.found == size.formula for size in sizes if not only(size))
+            assert all(size.found <= size.formula for size in sizes)
 
 
 @pytest.mark.parametrize("name", NETWORKS)
@@ -331,7 +338,9 @@ def test_mobilenetv3_on_the_machine() -> None:
     network = zoo.mobilenetv3((32, 32, 3), 10)
     assert schedule(network, images=2).cycles > schedule(network, images=2, training=False).cycles > 0
     for training in (True, False):
-        assert all(size.found == size.formula for size in ring_sizes(network, training=training))
+        sizes = ring_sizes(network, training=training)
+        assert all(size.found == size.formula for size in sizes if not only(size))
+        assert all(size.found <= size.formula for size in sizes)
 
 
 @pytest.mark.slow

@@ -66,7 +66,7 @@ def _value_beats(flow: Flow) -> list[int]:
     for stage in flow.stages[1:]:
         main = stage.window.stride * found[stage.edges[0].producer] / stage.plan.rise
         skips = (found[edge.producer] for edge in stage.edges if edge.skip and stage.take(edge) is Take.SAME)
-        found.append(max(main, *skips, found[stage.edges[0].producer] if stage.plan.rise == 1 else main))
+        found.append(max((main, *skips)))
     parts = math.lcm(*(beat.denominator for beat in found))
     return [int(beat * parts) for beat in found]
 

@@ -144,7 +144,6 @@ def _ring(index: int, held: Held, kind: RingKind, flow: Flow, fxp: bool) -> Ring
     writer = flow.line(*held.writer)
     rows = flow.lines[writer].rows // held.buffer.per
     readers, pattern = [], Pattern()
-    only = held.reader >= 0 and kind not in SAVED and dict(held.buffer.reads).get(Phase.FORWARD_CHAIN) is Take.ONLY
     for phase, take in held.buffer.reads:
         line = flow.line(held.reader, phase)
         if line >= 0 and take in SPANS:
@@ -152,8 +151,6 @@ def _ring(index: int, held: Held, kind: RingKind, flow: Flow, fxp: bool) -> Ring
             readers.append(RingReader(line, *np.array(spans, np.int64).T))
             if take in _PATTERNS and kind not in SAVED:  # what is saved has whole maps
                 pattern = _PATTERNS[take](held.window)
-    if only:  # the next image's one is made before this one's last reader
-        pattern = Pattern(pace=(1, flow.lines[readers[0].line].rows), least=2)
     row_bits = held.buffer.encoding.row_bits(held.words, fxp)
     return Ring(index, held, kind, writer, tuple(readers), rows, row_bits, pattern, *_last_readers(readers, rows))
 
@@ -162,8 +159,10 @@ def lag(ring: Ring, flow: Flow, beats: Beats) -> int | None:
     """Rows that a ring holds beyond its window, because its reader waits for a longer path.
 
     None where writer and reader do not keep one pace, which unusual padding can bring about: then nothing but the map
-    bounds the rows under way.
+    bounds the rows under way. A row that is an image's only one has its slot for every image under way.
     """
+    if ring.held.buffer.take(Phase.FORWARD_CHAIN) is Take.ONLY:
+        return None
     reader = ring.readers[-1]
     beat = beats.beat[ring.writer] * ring.per
     step = beats.beat[reader.line]
