@@ -23,7 +23,6 @@ from bitrow.contract import upsample as contract_upsample
 from bitrow.contract.operation import Operation
 from bitrow.oracle.arrays import Words
 from bitrow.vectors.problem import Problem
-from bitrow.vectors.stimulus.layer_problems import MapShape
 from bitrow.vectors.stimulus.problems import pair_words
 from bitrow.vectors.stimulus.stream import FINITE_WORDS, SPECIAL_WORDS, Stream, spread, sprinkle
 
@@ -91,14 +90,14 @@ def multiply(stream: Stream, name: str, config: MultiplyConfig, backward: bool, 
     return Problem(name, operation, config, given)
 
 
-def _gate(stream: Stream, shape: MapShape) -> np.ndarray:
+def _gate(stream: Stream, shape: tuple[int, ...]) -> np.ndarray:
     """Words between 0 and 1, the first a small one and the last of many bits."""
     words = spread(stream, shape, -3, -1) & 0x7FFF
     words[..., 0], words[..., -1] = 0x1555, 0x3955
     return words
 
 
-def _sums(stream: Stream, shape: MapShape) -> tuple[np.ndarray, np.ndarray]:
+def _sums(stream: Stream, shape: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray]:
     """Factors whose products' sums are ordinary, tiny, huge, of few bits, infinite and NaN, by channel."""
     x, dy = (_map(stream, shape, low, low + 4) for low in (-4, -6))
     dy[..., 1] = spread(stream, shape[:3], -12, -10)
