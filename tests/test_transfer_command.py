@@ -238,6 +238,27 @@ def _other_model(folder: Path) -> Path:
     return folder / "other.safetensors"
 
 
+def test_any_head_and_every_option_of_training(run, tmp_path):
+    """A model of 7 classes, all ten classes the target's, a combined policy, another optimizer; then the same again."""
+    network = small_cli.build(num_classes=7)
+    file = tmp_path / "seven.safetensors"
+    checkpoint.save_float(file, network, float_model.initialize(network, 0))
+    how = ("--optimizer", "momentum", "--learning-rate", "0.05", "--schedule", "warmup", "--accumulate", "2")
+    data = ("--target-only", "--model", file, "--limit", "20")
+    plan = ("--network", "small", "--seeds", "1", "--epochs", "2", "--batch", "16", "--quiet")
+    plan += ("--policy", "bias+lite_residual", "--numerics", "bit_accurate")
+    out = tmp_path / "out"
+    status, printed, _ = run(*data, *how, "--plot", "png", "--plot", "pdf", "--out", out, plan=plan)
+    assert status == 0 and "bias+lite_residual" in printed and "found 1 seeds, expected 10 or more" in printed
+    wanted = {"accuracy_memory", "learning_curves"}
+    assert {path.stem for path in out.glob("*.p[nd][gf]")} == wanted and not list(out.glob("*.svg"))
+    assert "| `bias+lite_residual` |" in (out / "results.md").read_text()
+    assert len(json.loads((out / "results.json").read_text())["runs"]) == 1
+    assert run(*data, *how, "--out", out, "--resume", plan=plan)[0] == 0  # the kept state has its 12 updates
+    other = (*how[:-1], "4")
+    assert_refused(run(*data, *other, "--out", out, "--resume", plan=plan), "found accumulate 2, expected 4")
+
+
 def _no_model(folder: Path) -> Path:
     (folder / "text.safetensors").write_text("no model")
     return folder / "text.safetensors"
@@ -280,6 +301,9 @@ def test_results_of_another_plan_stay(run, whole, arguments, text):
         (("--resume",), "--resume: found no --out"),
         (("--policy", "tail"), "policy: found 'tail'"),
         (("--numerics", "int8"), "numerics: found 'int8'"),
+        (("--target-only",), "--target-only: found no --model"),
+        (("--plot", "gif"), "plots: found 'gif', expected svg, png, pdf"),
+        (("--optimizer", "rms"), "optimizer: found 'rms'"),
         (("--network", "lenet"), "network: found 'lenet'"),
         (("--batch", "24"), "batch: found 24"),
         (("--batch", "1024"), "expected at least a batch of 1024"),

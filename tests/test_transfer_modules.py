@@ -14,7 +14,7 @@ from bitrow.contract import elementwise
 from bitrow.host import Scales
 from bitrow.layers import conv
 from bitrow.oracle import fp32
-from bitrow.transfer.modules import BatchNorm, Conv, FrozenBatchNorm, ResidualBlock
+from bitrow.transfer.modules import BatchNorm, ConvOfParams, FrozenBatchNorm, ResidualBlock
 from bitrow.transfer.network_module import take_apart
 from bitrow.transfer.numerics import Numerics
 
@@ -45,7 +45,7 @@ class Block:
         self.main = np.float32([0.5, -2]), np.float32([0.25, 3])
         self.side = np.float32([-1, 0.25]), np.float32([1, -0.5])
         norms = [FrozenBatchNorm(norm, *map(jnp.asarray, pair)) for pair in (self.main, self.side)]
-        self.module = ResidualBlock([Conv(self.config, self.params), norms[0]], norms[1:] if shortcut else ())
+        self.module = ResidualBlock([ConvOfParams(self.config, self.params), norms[0]], norms[1:] if shortcut else ())
         self.shortcut = shortcut
         self.x = (rng.integers(-24, 24, (2, 4, 5, 2)) / 4).astype(np.float16)
 

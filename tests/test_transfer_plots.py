@@ -12,7 +12,7 @@ from PIL import Image
 
 from bitrow.errors import BitrowError
 from bitrow.figures import save
-from bitrow.transfer.plots import LearningCurve, OutcomePoint, accuracy_memory, learning_curves
+from bitrow.transfer.plots import LearningCurve, OutcomePoint, accuracy_memory, learning_curves, policy_panels
 
 CURVES = [
     LearningCurve("head", [[1.5, 0.5, 0.25], [1.25, 0.75, 0.5]], [[0.5, 0.75, 0.875], [0.25, 0.5, 0.625]]),
@@ -37,6 +37,19 @@ def test_curves_show_the_mean_and_the_spread() -> None:
     assert {(i + 1, low[i]) for i in range(3)} | {(i + 1, high[i]) for i in range(3)} <= corners
 
 
+def test_panels_are_policies_and_colours_numerics() -> None:
+    curve = CURVES[0]
+    figure = policy_panels({
+        "head": [LearningCurve("float32", curve.loss, curve.accuracy), LearningCurve("simulated", [[1.0]], [[0.5]])],
+        "bias": [LearningCurve("simulated", [[1.0, 0.5]], [[0.5, 0.75]])],
+    })  # fmt: skip
+    head, bias = figure.axes
+    assert (head.get_title("left"), bias.get_title("left")) == ("head", "bias")
+    np.testing.assert_array_equal(head.lines[0].get_ydata(), [37.5, 62.5, 75.0])
+    assert head.lines[1].get_color() == bias.lines[0].get_color() != head.lines[0].get_color()
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == ["float32", "simulated"]
+
+
 def test_points_show_mean_and_range() -> None:
     (axes,) = accuracy_memory(POINTS).axes
     marks = [container.lines[0].get_xydata()[0] for container in axes.containers]
@@ -48,7 +61,7 @@ def test_points_show_mean_and_range() -> None:
     assert labels == ["head", "bias", "float32", "bit_accurate"]
 
 
-@pytest.mark.parametrize("suffix", [".svg", ".png"])
+@pytest.mark.parametrize("suffix", [".svg", ".png", ".pdf"])
 def test_files_are_the_same_every_time(tmp_path: Path, suffix: str) -> None:
     first, second = tmp_path / f"a{suffix}", tmp_path / f"b{suffix}"
     learning_curves(CURVES, first, "a title")
@@ -91,9 +104,9 @@ def test_refusals_leave_what_was_there(tmp_path: Path) -> None:
         ),
         (lambda: learning_curves([LearningCurve("x", [[np.nan]], [[0.5]])], kept), "x loss: found infinities or NaNs"),
         (lambda: accuracy_memory([OutcomePoint("p", "n", [0.5], 0.0)], kept), "plot p: found memory of 0.0 KiB"),
-        (lambda: learning_curves(CURVES, tmp_path / "a.jpg"), "found suffix '.jpg', expected .svg or .png"),
+        (lambda: learning_curves(CURVES, tmp_path / "a.jpg"), "found suffix '.jpg', expected .svg, .png or .pdf"),
         (lambda: learning_curves(CURVES, tmp_path / "absent" / "a.svg"), "cannot be written: No such file"),
-        (lambda: save(learning_curves(CURVES), tmp_path), "expected .svg or .png"),
+        (lambda: save(learning_curves(CURVES), tmp_path), "expected .svg, .png or .pdf"),
     ]
     for act, words in cases:
         with pytest.raises(BitrowError) as caught:

@@ -90,7 +90,7 @@ class Problem:
         @jax.jit
         def pull(weight, bias, x, dy):
             def run(weight, bias, x):
-                return convolve(plan, weight, bias, forward, gradient, jnp.float32(0), x)
+                return convolve(plan, weight, bias, forward, gradient, jnp.zeros(2), x)
 
             return jax.vjp(run, weight, bias, x)[1](dy)
 
@@ -248,7 +248,7 @@ class Classifier(nnx.Module):
         weight[0, 0] = [[9.0, -9.0], [0.25, 0.75]]  # two that clip
         params = conv.make_params(config, "c", code.astype(np.int8), Scales(0.5, 0.25, 0.5))
         norm = modules.FrozenBatchNorm(BatchNormConfig(), jnp.float32([0.5, -1]), jnp.float32([0.125, 1]))
-        self.block = modules.ResidualBlock([modules.Conv(config, params, jnp.asarray(weight)), norm])
+        self.block = modules.ResidualBlock([modules.ConvOfParams(config, params, jnp.asarray(weight)), norm])
         self.head = modules.Head(LinearConfig(), jnp.asarray(rng.integers(-1, 2, (18, 3)), jnp.float32), jnp.zeros(3))
 
     def __call__(self, x):

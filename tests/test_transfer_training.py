@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from fractions import Fraction
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -12,12 +15,15 @@ from bitrow import network as run
 from bitrow.calibrate import LeastSquares
 from bitrow.config import BatchNormConfig, ConvConfig, LinearConfig, ReluConfig
 from bitrow.errors import BitrowError
-from bitrow.formats import Fxp
+from bitrow.formats import Fxp, QuantRounding
 from bitrow.graph import INPUT, ConvSize, LinearSize, Network, Node
 from bitrow.host import Scales
 from bitrow.layers import conv
-from bitrow.transfer import checkpoint, convolution, experiment, network_module, numerics, policies
+from bitrow.oracle import lfsr
+from bitrow.transfer import checkpoint, convolution, experiment, kept, network_module, numerics, policies, sparse
+from bitrow.transfer.accounting import account
 from bitrow.transfer.data import Images, Task, Transfer
+from bitrow.transfer.loss_scale import LossScale
 from bitrow.transfer.numerics import Numerics
 from bitrow.transfer.training import Recipe, Trainer
 from network_samples import assert_same_bits, every_layer, joined
@@ -183,6 +189,93 @@ def test_a_resumed_run_ends_with_the_same_bits(tmp_path):
         saved.latest(wider)
 
 
+def test_policies_combine():
+    """SPEC.md C4: what either trains; `norm` is scale and shift; head alone is the least."""
+    built = module(network=PLAIN)
+    policies.prepare(built, policies.parse("prompt+lite_residual"), 1)
+    names = set(network_module.take_apart(built).params)
+    assert {name.split("/")[0] for name in names} == {"layers", "branches", "prompt"}
+
+    def trained(name: str) -> set[str]:
+        return set(policies.trained(built.network, policies.parse(name), names & set(of_layers)))
+
+    of_layers = [name for name in names if name.startswith("layers/")]
+    assert trained("bias+last_1") == trained("bias") | trained("last_1")
+    assert trained("norm+head") == trained("norm") == trained("head") | {
+        f"layers/{norm}/{field}" for norm in ("n1", "n2") for field in ("scale", "shift")
+    }
+    assert policies.parse("bias+last_2") == policies.Policy("bias+last_2", 2)
+
+
+def _pretrained(network: Network) -> tuple[network_module.NetworkModule, Images]:
+    built = module(network=network)
+    built.loss_scale = LossScale(16.0)
+    return built, images(network=network)
+
+
+def test_a_sparse_update_takes_what_contributes_most():
+    """SPEC.md Q5: of all that keep as little, by accounting, what is chosen contributes most."""
+    built, data = _pretrained(NETWORK)
+    network, found = built.network, sparse.contributions(built, data)
+    whole = sparse.choose(network, found, 64)
+    assert whole.names >= {f"layers/{name}/weight" for name in found} and whole.counts == {"c1": 2, "c2": 4}
+    head, shifts = {"layers/head/weight", "layers/head/bias"}, {"c1": {"layers/n1/shift", "layers/n2/shift"},
+                                                                "c2": {"layers/n2/shift"}}  # fmt: skip
+    every = []
+    for c1 in ((), (0,), (1,), (0, 1)):
+        for c2 in ((), (0, 1, 2, 3)):  # of two groups: all or none
+            taken = {name: each for name, each in (("c1", c1), ("c2", c2)) if each}
+            names = head | {f"layers/{name}/weight" for name in taken} | (shifts[min(taken)] if taken else set())
+            counts = {name: len(each) for name, each in taken.items()}
+            kept_kib = account(network, names, channels=counts).saved_kib
+            every.append((found["c1"][list(c1)].sum() + found["c2"].sum() * bool(c2), kept_kib, taken))
+    for budget in (0.05, 0.08, 0.15, 0.19, 0.2):
+        update = sparse.choose(network, found, budget)
+        assert account(network, update.names, channels=update.counts).saved_kib <= budget and head < update.names
+        best = max((each for each in every if each[1] <= budget), key=lambda each: each[0])[2]
+        assert dict(update.channels) == best
+    with pytest.raises(BitrowError, match=r"policy sparse_0\.001: found 0\.001 KiB, expected at least .* for the head"):
+        sparse.choose(network, found, 0.001)
+
+
+def test_channels_that_are_not_chosen_keep_every_bit():
+    """SPEC.md C4: their weights stay, the chosen ones' gradient is the whole one's, and no other codes are kept."""
+    built, data = _pretrained(PLAIN)
+    whole = np.asarray(sparse.contributions(built, data)["c2"])
+    built.layers["c2"].set_attributes(channels=(1,))
+    part = np.asarray(sparse.contributions(built, data)["c2"])
+    assert part[0] == 0 and part[1] == whole[1] > 0
+    built.sparse = network_module.SparseUpdate(frozenset({"layers/c2/weight", "layers/head/weight"}), (("c2", (1,)),))
+    trainer = Trainer(built, policies.parse("sparse_9"), Recipe(8, 1e-2, 3, optimizer="adamw"), data, jax.devices()[:1])
+    before = trainer.start()
+    change = np.asarray(trainer.epoch(before, 0)[0].params["layers/c2/weight"] - before.params["layers/c2/weight"])
+    assert not change[:, :, 0].any() and change[:, :, 1].all()
+    done = kept.finish("sparse_9", "bit_accurate", 0, trainer, before, [{"test_accuracy": 1.0}])
+    assert done.cost["trainable"] == 2 + 24 * 3
+
+
+def test_a_silent_layer_is_counted():
+    """SPEC.md C2: under a loss scale far too small the codes of c2 are zero in every step; under its own in none."""
+    built = trainer("bias", network=PLAIN)
+    _, metrics = built.epoch(built.start(), 0)
+    assert metrics.silent_layers() == {} and set(metrics.silent) == {"layers/c2/probe"}
+    built.recipe = replace(built.recipe, loss_scale=2.0**-10)
+    assert built.epoch(built.start(), 0)[1].silent_layers() == {"c2": built.program.steps}
+
+
+def test_batches_that_are_accumulated_are_one():
+    """Two batches of 8 to an update of SGD are one of 16: the same mean, in another order of float32 sums."""
+    shared = {"learning_rate": 0.5, "epochs": 1, "optimizer": "sgd", "schedule": "constant"}
+    found = []
+    for batch, accumulate in ((8, 2), (16, 1)):
+        recipe = Recipe(batch, accumulate=accumulate, **shared)
+        built = Trainer(module(network=PLAIN), policies.parse("head"), recipe, images(16, PLAIN), jax.devices()[:1])
+        before, (after, _) = built.start(), built.epoch(built.start(), 0)
+        found.append(np.asarray(after.params["layers/head/weight"] - before.params["layers/head/weight"]))
+    assert np.abs(found[1]).max() > 0.01
+    np.testing.assert_allclose(found[0], found[1], rtol=0, atol=1e-6)
+
+
 @pytest.mark.parametrize("name", ["bit_accurate-fxp4-stochastic-row"])
 def test_devices_change_no_bit(name):
     """SPEC.md Q3, A4: one epoch with the batch whole, halved, and in eighths."""
@@ -207,12 +300,40 @@ def test_row_codes_are_codes_of_the_tensor():
             assert np.array_equal(codes[n, h], np.clip(np.rint(t[n, h] / 2**k), -8, 7) * 2**k)
 
 
+@pytest.mark.parametrize("rounding", list(QuantRounding))
+def test_log_codes_are_powers_of_two(rounding):
+    """SPEC.md C2, Q3: every FP16 word's neighbours among 0, 1, 2, ... 64, and which of them, in rationals; no bias."""
+    config = ConvConfig(dy_format=Fxp(8), dy_rounding=rounding)
+    params = conv.make_params(config, "c", np.ones((1, 1, 2, 4), np.int8), Scales(0.5, 0.5, 0.25), seed=9)
+    rng = np.random.default_rng(1)
+    dy = np.concatenate([rng.integers(0, 1 << 16, 3000).astype(np.uint16).view(np.float16),
+                         (rng.standard_normal(1096) * 4).astype(np.float16)]).reshape(1, 32, 32, 4)  # fmt: skip
+    found = np.asarray(jax.jit(lambda dy: convolution.log_codes(config, params, dy, 0))(dy)).ravel().astype(int)
+    words, levels = lfsr.words(9, 0, dy.size), [0, *(2**k for k in range(7))]
+    for code, value, word in zip(found.tolist(), dy.ravel().tolist(), words, strict=True):
+        t = 0 if value != value else Fraction(min(abs(value) * 4, 64))
+        low = max(level for level in levels if level <= t)
+        part = (t - low) / max(low, 1)
+        up = part >= Fraction(1, 2) if rounding is QuantRounding.NEAREST_EVEN else part >= 1 - Fraction(word, 65536)
+        assert code == (low + max(low, 1) * up) * (-1 if value < 0 else 1)
+    within = np.abs(dy.ravel().astype(np.float64)[3000:] * 4)
+    assert abs(np.abs(found[3000:]).mean() / within.mean() - 1) < 0.05
+
+
 @pytest.mark.parametrize(
     ("what", "message"),
     [
         (lambda: policies.parse("tail"), "policy: found 'tail'"),
+        (lambda: policies.parse("bias+bias"), "policy: found 'bias+bias', expected bias once"),
+        (lambda: policies.parse("sparse_8+bias"), "expected a sparse update without other policies"),
+        (lambda: policies.parse("sparse_0"), "expected a budget of more than 0 KiB"),
+        (lambda: policies.parse("last_K"), "policy: found 'last_K'"),
+        (lambda: Recipe(optimizer="rms"), "optimizer: found 'rms', expected adam, adamw, momentum, sgd"),
+        (lambda: Recipe(schedule="step"), "schedule: found 'step', expected constant, cosine, linear, warmup"),
+        (lambda: Recipe(accumulate=0), "accumulate: found 0"),
         (lambda: numerics.parse("bit_accurate-fxp5"), "found 'fxp5'"),
         (lambda: numerics.parse("simulated-fxp8-row"), "found codes of 8 bits"),
+        (lambda: numerics.parse("simulated-fxp8-log"), "log codes: found codes of 8 bits, expected 4"),
         (lambda: trainer("last_9"), "with 2 convolutions"),
         (lambda: trainer("head", batch=64), "found 40, expected at least a batch of 64"),
         (lambda: Recipe(batch=12), "batch: found 12"),

@@ -38,6 +38,7 @@ _RC = {
 _METADATA: dict[str, dict[str, Any]] = {
     ".svg": {"Date": None, "Creator": "bitrow"},
     ".png": {"Software": "bitrow"},
+    ".pdf": {"CreationDate": None, "Creator": "bitrow"},
 }
 
 
@@ -77,14 +78,14 @@ def ticks(axis: Any, form: str) -> None:
 
 
 def save(figure: Any, path: str | Path) -> None:
-    """Write a figure as .svg or .png, with no date in it; the file appears whole or not at all.
+    """Write a figure as .svg, .png or .pdf, with no date in it; the file appears whole or not at all.
 
     Raises:
         BitrowError: another suffix, or a file that cannot be written.
     """
     path = Path(path)
     if path.suffix not in _METADATA:
-        raise BitrowError(f"plot {path}: found suffix {path.suffix!r}, expected .svg or .png")
+        raise BitrowError(f"plot {path}: found suffix {path.suffix!r}, expected .svg, .png or .pdf")
     with whole(path) as aside, _style():
         figure.savefig(aside, format=path.suffix[1:], metadata=_METADATA[path.suffix])
 

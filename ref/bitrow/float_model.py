@@ -39,7 +39,10 @@ Observe = Callable[[str, Array], None]
 
 
 def initialize(network: Network, seed: int) -> FloatModel:
-    """He-normal weights, gamma 1, beta 0, mean 0, var 1; a zero head. Drawn by numpy from `seed`."""
+    """He-normal weights, gamma 1, beta 0, mean 0, var 1; a zero head, lecun-normal hidden Linears.
+
+    Drawn by numpy from `seed`.
+    """
     rng = np.random.default_rng(seed)
     found = {n.name: layer(n.config).twin.initialize(n.config, site_of(network, n), rng) for n in network.nodes}
     params = {name: each.params for name, each in found.items() if each.params is not None}

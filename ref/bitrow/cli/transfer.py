@@ -22,14 +22,15 @@ _DATA, _NETWORK, _GRID, _TRAINING, _PROCESSES = "Data", "Network", "Grid", "Trai
         help="What to learn from.")  # fmt: skip
 @options.input_size(_DATA, "Resize every image to these rows and columns, in colour.")
 @option("--limit", section=_DATA, type=Integer(), metavar="N", help="At most N images of each class.")
+@option("--target-only", section=_DATA, is_flag=True, help="Every class is the target's; needs --model.")
 @option("--network", section=_NETWORK, default="resnet8", show_default=True, metavar="NAME|MODEL",
         help="A named network, or the layers of a model.")  # fmt: skip
 @option("--width", section=_NETWORK, type=FiniteNumber(0, WIDEST, min_open=True), default=0.5, show_default=True,
         metavar="X", help="Of a named network's channels.")  # fmt: skip
 @option("--model", "model_file", section=_NETWORK, type=PLACE, metavar="FILE",
-        help="A float32 model in place of pretraining.")  # fmt: skip
+        help="A float32 model in place of pretraining, with any head.")  # fmt: skip
 @option("--policy", "policies", section=_GRID, multiple=True, metavar="NAME", show_default="six of them",
-        help="Which parameters are frozen; repeatable.")  # fmt: skip
+        help="What is trained, joined by +; repeatable.")  # fmt: skip
 @option("--numerics", section=_GRID, multiple=True, metavar="NAME", show_default="float32 simulated bit_accurate",
         help="The arithmetic of training; repeatable.")  # fmt: skip
 @option("--seeds", section=_GRID, type=TIMES, default=3, show_default=True, metavar="N", help="Runs of each cell.")
@@ -43,6 +44,14 @@ _DATA, _NETWORK, _GRID, _TRAINING, _PROCESSES = "Data", "Network", "Grid", "Trai
         help="Through quantization.")  # fmt: skip
 @option("--batch", section=_TRAINING, type=Integer(), default=32, show_default=True, metavar="N",
         help="A power of two.")  # fmt: skip
+@option("--optimizer", section=_TRAINING, default="adam", show_default=True, metavar="NAME",
+        help="adam, adamw, momentum or sgd.")  # fmt: skip
+@option("--learning-rate", section=_TRAINING, type=FiniteNumber(0, min_open=True), metavar="X",
+        show_default="0.01, with full 0.003", help="At its highest.")  # fmt: skip
+@option("--schedule", section=_TRAINING, default="cosine", show_default=True, metavar="NAME",
+        help="constant, cosine, linear or warmup.")  # fmt: skip
+@option("--accumulate", section=_TRAINING, type=TIMES, default=1, show_default=True, metavar="N",
+        help="Batches to an update.")  # fmt: skip
 @option("--power-of-two", section=_TRAINING, is_flag=True, help="Scales that are powers of two only.")
 @option("--jobs", section=RUN, type=TIMES, metavar="N", show_default="one for each processor", help="Runs at a time.")
 @option("--checkpoint-seconds", section=RUN, type=FiniteNumber(0), metavar="N", show_default="15",
@@ -53,6 +62,8 @@ _DATA, _NETWORK, _GRID, _TRAINING, _PROCESSES = "Data", "Network", "Grid", "Trai
 @option("--processes", "process_count", section=_PROCESSES, type=TIMES, metavar="N", help="How many there are.")
 @option("--process", section=_PROCESSES, type=TIMES_OR_NONE, metavar="I",
         help="Which one this is; 0 writes the results.")  # fmt: skip
+@option("--plot", "plots", section=OUTPUT, multiple=True, metavar="KIND", show_default="svg",
+        help="svg, png or pdf; repeatable.")  # fmt: skip
 @option("--out", section=OUTPUT, type=PLACE, metavar="DIR", help="Where results, metrics and plots go.")
 @options.quiet
 def transfer(compare: bool, quiet: bool, **given: Any) -> None:

@@ -73,16 +73,16 @@ def check_layout(where: str, x: np.ndarray) -> None:
         )
 
 
-def check_classes(where: str, classes: tuple[str, ...]) -> None:
-    """Refuse data that two tasks cannot be made of.
+def check_classes(where: str, classes: tuple[str, ...], tasks: int = 2) -> None:
+    """Refuse data that so many tasks, one or two, cannot be made of.
 
     Raises:
-        BitrowError: fewer than four classes.
+        BitrowError: fewer than two classes for each.
     """
-    if len(classes) < 4:
+    if len(classes) < 2 * tasks:
         raise BitrowError(
             f"data {where}: found {len(classes)} class{'es' * (len(classes) != 1)} ({', '.join(classes)}), "
-            f"expected at least 4, two for each task"
+            f"expected at least {2 * tasks}, two for each task"
         )
 
 

@@ -19,11 +19,12 @@ def hashed(seed: int, stream: int, index: np.ndarray) -> np.ndarray:
 
 @dataclass(frozen=True)
 class Choice:
-    """How images are chosen, from their labels alone: `load`'s arguments of these names."""
+    """How images are chosen, from their labels alone: `load`'s arguments of these names; for one task or two."""
 
     test_share: float
     seed: int
     limit: int | None
+    tasks: int = 2
 
     def __call__(
         self, where: str, classes: tuple[str, ...], y: np.ndarray, test: np.ndarray | None

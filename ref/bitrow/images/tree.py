@@ -186,7 +186,7 @@ def _read(tree: _Tree, input_shape: Size | None, choice: Choice) -> Raw:
     layout = _layout(tree)
     y = np.array([label for _, label, _ in layout.images], np.int32)
     held = np.array([held for _, _, held in layout.images], bool)
-    check_classes(tree.root, layout.classes)
+    check_classes(tree.root, layout.classes, choice.tasks)
     places, test = choice(tree.root, layout.classes, y, held if layout.has_test else None)
     chosen = [layout.images[place][0] for place in places.tolist()]
     return Raw(layout.classes, _decoded(tree, chosen, input_shape), y[places], test)

@@ -25,6 +25,8 @@ from bitrow.ops.reduce import fp32_add, tree
 from bitrow.ops.tap import Tap, no_tap
 from bitrow.splitmix import Draw
 
+_CUT_DEVIATION = 0.8796256610342398  # of a normal distribution cut at two deviations
+
 
 class LinearParams(NamedTuple):
     """FP16 weights and FP32 bias of the head."""
@@ -96,8 +98,18 @@ def _float(config: LinearConfig, layer: FloatLayer, inputs: list[Array]) -> tupl
     return (y + jnp.broadcast_to(layer.params.bias, y.shape))[:, None, None, :], None
 
 
-def _zeros(config: LinearConfig, site: Site, rng: np.random.Generator) -> FloatLayer:
-    return FloatLayer(Weights(jnp.zeros(site.weights, jnp.float32), jnp.zeros(site.output[2], jnp.float32)))
+def _initialize(config: LinearConfig, site: Site, rng: np.random.Generator) -> FloatLayer:
+    """Zeros for the network's head; for a hidden layer, which zeros would stop, lecun-normal weights as in flax."""
+    weight = np.zeros(site.weights) if site.last else _lecun_normal(site.weights, rng)
+    return FloatLayer(Weights(jnp.asarray(weight, jnp.float32), jnp.zeros(site.output[2], jnp.float32)))
+
+
+def _lecun_normal(shape: tuple[int, ...], rng: np.random.Generator) -> np.ndarray:
+    """Of variance 1/inputs, from a normal distribution cut at two deviations."""
+    drawn = rng.standard_normal(shape)
+    while (outside := np.abs(drawn) > 2).any():
+        drawn[outside] = rng.standard_normal(int(outside.sum()))
+    return drawn / (_CUT_DEVIATION * math.sqrt(shape[0]))
 
 
 def _calibrate(config: LinearConfig, site: Site, layer: FloatLayer, found: Calibration) -> LinearParams:
@@ -112,7 +124,7 @@ def _draw(config: LinearConfig, site: Site, deviation: float, draw: Draw) -> Lin
 
 
 TWIN = Twin(
-    _float, _zeros, lambda params: isinstance(params, Weights) and params.bias is not None, _calibrate, _draw,
+    _float, _initialize, lambda params: isinstance(params, Weights) and params.bias is not None, _calibrate, _draw,
     moment=lambda config, site: 1.0,
     gradient=lambda config, site, dy: dy * (site.output[2] / math.prod(site.shape)),
 )  # fmt: skip

@@ -68,7 +68,7 @@ class Site(NamedTuple):
     """A layer's place in a network: what the messages call it, and its number, from 1.
 
     `weights` is the weights' shape, `shape` and `output` (h, w, c) of its first input and its result, `moments` the
-    estimated mean squares of its inputs.
+    estimated mean squares of its inputs. `last`: its result is the network's.
     """
 
     where: str
@@ -78,6 +78,7 @@ class Site(NamedTuple):
     shape: Shape
     output: Shape
     moments: tuple[float, ...] = ()
+    last: bool = False
 
 
 class Calibration(NamedTuple):

@@ -9,7 +9,7 @@ for them is counted apart, its arithmetic is not in the energy.
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -94,19 +94,21 @@ class Accounting:
 
 
 def account(
-    network: Network, trained: Iterable[str], machine: Machine = DEFAULT_MACHINE, *, policy: str = ""
-) -> Accounting:
+    network: Network, trained: Iterable[str], machine: Machine = DEFAULT_MACHINE, *, policy: str = "",
+    channels: Mapping[str, int] | None = None,
+) -> Accounting:  # fmt: skip
     """Account for one training image of `network` on `machine` where the parameters named `trained` are trained.
 
     Names are those of `network_module.Parts.params`: "layers/LAYER/weight" (bias, scale, shift, gamma, beta),
     "branches/END/down" and "up", "prompt/delta". A branch of which nothing is trained does not exist, and neither
-    does a prompt. `policy` is only a label. Row scales (`numerics.Scaling.ROW`) count as the wider codes that they
+    does a prompt. `channels`: how many input channels of a convolution's weights train, where not all do (`sparse`).
+    `policy` is only a label. Row scales (`numerics.Scaling.ROW`) count as the wider codes that they
     make; finding them is not counted, nor are random words.
 
     Raises:
         BitrowError: a name that the network does not have, no name at all, a machine that cannot run the network.
     """
-    found = reach(network, trained)
+    found = reach(network, trained, channels)
     passes = count(found, machine)
     bank_bytes = _bank_bytes(network, machine)
     sent = passes.forward.gradient_bits + passes.backward.gradient_bits

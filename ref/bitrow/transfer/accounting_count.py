@@ -187,7 +187,8 @@ def _count_host(tally: ImageCounts, reach: Reach, node: Node) -> None:
     macs = {summary.name: summary.macs for summary in describe(reach.network)}[node.name]
     for saved in node.config.saved(trained, False):
         if saved.operand:
-            tally.add(host_macs=macs or inputs, gradient_bits=saved.bits * inputs)
+            products, operands = (reach.part(node.name, many) for many in (macs or inputs, inputs))
+            tally.add(host_macs=products, gradient_bits=saved.bits * operands)
 
 
 def map_bits(shape: Shape, bits: int) -> int:
@@ -205,6 +206,8 @@ def saved(reach: Reach) -> Iterator[tuple[str, str, int, int]]:
     for node in reach.network.nodes:
         for item in node.config.saved(reach.fields(node), reach.passes(node)):
             shape = sizes[node.name if item.of_result else node.inputs[0]]
+            if item.operand:
+                shape = (*shape[:2], reach.part(node.name, shape[2]))
             yield node.name, item.what, map_bits(shape, item.bits), item.bytes * math.prod(shape)
     for branch in reach.branches:
         name = f"branches/{branch.end}"

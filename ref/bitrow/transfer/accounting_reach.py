@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from functools import cached_property
 
 import numpy as np
@@ -45,11 +45,13 @@ class Branch:
 @dataclass(frozen=True)
 class Reach:
     """`trained` names of parameters ("layers/stem_bn/shift", "branches/s1b1_add/up", "prompt/delta"), and what
-    follows from them for the network.
+    follows from them for the network. `channels`: of convolutions whose weights train for some input channels only,
+    how many.
     """
 
     network: Network
     trained: frozenset[str]
+    channels: Mapping[str, int] = field(default_factory=dict, hash=False)
 
     @cached_property
     def branches(self) -> tuple[Branch, ...]:
@@ -87,10 +89,19 @@ class Reach:
     def count(self) -> int:
         """Trained numbers."""
         sizes = parameter_shapes(self.network)
-        return sum(int(np.prod(sizes[name])) for name in self.trained)
+        return sum(self.part(name.split("/")[1], int(np.prod(sizes[name])), name) for name in self.trained)
+
+    def part(self, layer: str, count: int, name: str = "") -> int:
+        """Of `count` numbers that a convolution's weights, or what is kept for them, have: those of trained channels.
+
+        `name`, if given, is a parameter's, all of which trains unless it is the weight.
+        """
+        if layer not in self.channels or (name and name.split("/")[2] != "weight"):
+            return count
+        return count * self.channels[layer] // shapes(self.network)[self.network.node(layer).inputs[0]][2]
 
 
-def reach(network: Network, trained: Iterable[str]) -> Reach:
+def reach(network: Network, trained: Iterable[str], channels: Mapping[str, int] | None = None) -> Reach:
     """What follows from training the parameters of these names.
 
     Raises:
@@ -101,7 +112,7 @@ def reach(network: Network, trained: Iterable[str]) -> Reach:
     if unknown or not names:
         found = repr(unknown[0]) if unknown else "nothing"
         raise BitrowError(f"{network.name} trained: found {found}, expected names such as {next(iter(known))!r}")
-    return Reach(network, names)
+    return Reach(network, names, channels or {})
 
 
 @functools.lru_cache(maxsize=64)
@@ -122,8 +133,8 @@ def parameter_shapes(network: Network) -> dict[str, tuple[int, ...]]:
     sizes, found = shapes(network), dict[str, tuple[int, ...]]()
     for node in network.nodes:
         own = node.config.masters(node.size, sizes[node.inputs[0]], sizes[node.name][2])
-        for field, shape in own.items():
-            found[f"{LAYERS}/{node.name}/{field}"] = shape
+        for name, shape in own.items():
+            found[f"{LAYERS}/{node.name}/{name}"] = shape
     for branch in all_branches(network):
         found[f"{BRANCHES}/{branch.end}/down"] = (branch.start_shape[2], branch.rank)
         found[f"{BRANCHES}/{branch.end}/up"] = (branch.rank, branch.end_shape[2])

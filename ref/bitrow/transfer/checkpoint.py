@@ -245,8 +245,10 @@ def float_tensors(model: FloatModel) -> dict[str, jax.Array]:
     return found
 
 
-def load_float(path: Path, network: Network) -> FloatModel:
+def load_float(path: Path, network: Network, *, any_head: bool = False) -> FloatModel:
     """The float32 model of `network` in a safetensors file; its header is optional.
+
+    With `any_head`, a head that is missing or of other classes is left out, for a new one of zeros.
 
     Raises:
         BitrowError: naming the file and the tensor; no safetensors, a tensor missing, superfluous, of another
@@ -255,6 +257,8 @@ def load_float(path: Path, network: Network) -> FloatModel:
     tensors = _read(path)
     wanted = initialize(network, 0)
     expected = float_tensors(wanted)
+    if any_head:
+        tensors = _without_other_head(network, tensors, expected)
     for name, array in expected.items():
         if name not in tensors:
             raise BitrowError(f"{path}: found no tensor {name}, expected those of {network.name}")
@@ -275,6 +279,20 @@ def load_float(path: Path, network: Network) -> FloatModel:
 
     params = {layer: group(layer, type(value)) for layer, value in wanted.params.items()}
     return FloatModel(params, {layer: group(layer, type(value)) for layer, value in wanted.stats.items()})
+
+
+def _without_other_head(
+    network: Network, tensors: dict[str, np.ndarray], expected: Mapping[str, jax.Array]
+) -> dict[str, np.ndarray]:
+    """The head's tensors as a new head has them, unless they fit; weights of other inputs stay, to be refused."""
+    head = {name: array for name, array in expected.items() if name.split(".")[0] == network.output}
+    if all(name in tensors and tensors[name].shape == array.shape for name, array in head.items()):
+        return tensors
+    weight, wanted = tensors.get(f"{network.output}.weight"), head.get(f"{network.output}.weight")
+    if weight is not None and wanted is not None and (weight.ndim != 2 or weight.shape[0] != wanted.shape[0]):
+        return tensors
+    others = {name: array for name, array in tensors.items() if name.split(".")[0] != network.output}
+    return others | {name: np.asarray(array) for name, array in head.items()}
 
 
 def _float(value: np.ndarray | None) -> jax.Array | None:

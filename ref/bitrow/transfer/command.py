@@ -12,7 +12,7 @@ from bitrow.errors import BitrowError
 from bitrow.lookup import InputSize
 from bitrow.progress import bar
 from bitrow.terminal import Column
-from bitrow.transfer import compare_run, data, processes
+from bitrow.transfer import compare_run, data, processes, tables
 from bitrow.transfer.experiment import Cell, ExperimentPlan, RunSettings, run
 
 if TYPE_CHECKING:
@@ -23,16 +23,18 @@ if TYPE_CHECKING:
 @dataclass(frozen=True)
 class DataChoice:
     """What is learned from: `spec` and `limit` as `data.load`'s; `input_size` makes every image of these rows
-    and columns, in colour."""
+    and columns, in colour. `target_only`: every class is the target's, and the plan's `model_file` all that was
+    learned before."""
 
     spec: str = "digits"
     input_size: InputSize | None = None
     limit: int | None = None
+    target_only: bool = False
 
     def load(self) -> data.Transfer:
         """The two tasks. Raises: BitrowError as `data.load`."""
         size = None if self.input_size is None else (*self.input_size, 3)
-        return data.load(self.spec, size, limit=self.limit)
+        return data.load(self.spec, size, limit=self.limit, source=0 if self.target_only else None)
 
 
 @dataclass(frozen=True)
@@ -72,7 +74,13 @@ def transfer(
         cells = run(plan, loaded, settings, advance, ready)
     if not processes.leads():
         return cells
-    terminal.put_table(table(cells, plan.numerics), console)
+    terminal.put_table(table(cells, plan.numerics, len(loaded.target.test.y)), console)
+    for one in tables.differences(cells):
+        terminal.put_line(f"{one.policy}: {one.numerics} less {one.reference} {one.mean:+.1f} points, 95% interval "
+                          f"{one.low:+.1f} to {one.high:+.1f}", console)  # fmt: skip
+    if plan.seeds < tables.ENOUGH:
+        few = f"found {plan.seeds} seeds, expected {tables.ENOUGH} or more to tell small differences from none"
+        terminal.put_line(few, console)
     terminal.put_line(f"{total} runs, {time.monotonic() - begun:.0f} s", console)
     return cells
 
@@ -110,11 +118,11 @@ def compare(
     return all(one.found.holds for one in results)
 
 
-def table(cells: Sequence[Cell], numerics: Sequence[str]) -> Table:
+def table(cells: Sequence[Cell], numerics: Sequence[str], images: int) -> Table:
     """Policies by numerics: mean and standard deviation of the accuracy, and what an image costs."""
     figures = (*numerics, "trained", "KiB kept", "MMAC forward + back", "MFLOP forward + back", "energy, µJ")
     columns = [Column("policy"), *(Column(name, True) for name in figures)]
-    found = terminal.table("Accuracy on the target, %, mean ± deviation over the seeds", columns)
+    found = terminal.table(tables.title(len(cells[0].runs), images), columns)
     by_policy: dict[str, dict[str, Cell]] = {}
     for cell in cells:
         by_policy.setdefault(cell.policy, {})[cell.numerics] = cell

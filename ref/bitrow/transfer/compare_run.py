@@ -64,7 +64,7 @@ def _each(
 ) -> Iterator[Compared]:
     names = gradients(plan)
     network = check(plan, data, devices=1)
-    model = None if plan.model_file is None else checkpoint.load_float(plan.model_file, network)
+    model = None if plan.model_file is None else checkpoint.load_float(plan.model_file, network, any_head=True)
     ready()
     for seed in range(plan.seeds):
         found = pretrained(plan, network, data, seed, model)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import functools
 import math
+import warnings
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
@@ -28,19 +29,24 @@ from bitrow.ops.once import once
 from bitrow.transfer import ordered
 from bitrow.transfer.numerics import AXIS, ROW_BITS, Numerics, Scaling
 
+LOG_MOST = 64  # the largest logarithmic code of four bits: 0, 2^0 to 2^6, and a sign
+
 
 @dataclass(frozen=True)
 class ConvPlan:
     """How a convolution is run: its configuration, the numerics, and where its gradient's scale comes from.
 
     `sharded`: the batch is split over the mesh axis AXIS, so stochastic rounding starts at the device's first
-    element (SPEC.md Q3).
+    element (SPEC.md Q3). `channels`: the input channels whose weights train, of a convolution of one group; () for all.
+    `warn`: a backward pass whose codes are all zero warns, under this name, from the host.
     """
 
     config: ConvConfig
     numerics: Numerics
     scaling: Scaling = Scaling.STATIC
     sharded: bool = False
+    warn: str = ""
+    channels: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
         typed.coerce_fields(self, "convolution")
@@ -106,13 +112,14 @@ def convolve(
     bias: Float32[Array, " c_out"] | None,
     forward: ForwardScales,
     gradient: BackwardScales,
-    probe: Float32[Array, ""],
+    probe: Float32[Array, "2"],
     x: Float16[Array, "n h w c_in"],
 ) -> Float16[Array, "n oh ow c_out"]:
     """The convolution's output (SPEC.md C1), differentiable in x as the accelerator does it (C2, C3).
 
     The gradients of weight and bias are the host's, in float32 and straight through their rounding (C4). The
-    "gradient" of `probe` is the largest magnitude that the gradient's quantizer saw, for delayed scales.
+    "gradient" of `probe` is the largest magnitude that the gradient's quantizer saw, for delayed scales, and 1 if it
+    made a code that is not zero, else 0; where there are no codes, the same of the gradient itself.
 
     Raises:
         BitrowError: another channel count, or a map smaller than the kernel.
@@ -156,6 +163,8 @@ def _forward(plan: ConvPlan, weight: Any, bias: Any, forward: Any, gradient: Any
     y, code, mask = _run(plan, params, plain[1], x.value)
     shape = jnp.zeros((0, *x.value.shape[1:3]))
     probed = probe.value if probe.perturbed else None
+    if plan.channels:
+        code = code[..., jnp.array(plan.channels)]
     kept = mask if x.perturbed else None, code if weight.perturbed else None
     return y, _Saved(weight.value, plain[0], plain[1], plain[2], *kept, shape, probed)
 
@@ -168,25 +177,36 @@ def _backward(plan: ConvPlan, saved: _Saved, dy: Any) -> tuple[Any, ...]:
     if isinstance(dy, SymbolicZero):
         return None, None, None, None, None, None
     params = conv_params(plan.config, saved.weight, saved.bias, saved.forward, saved.gradient)
-    dx = None
+    dx, ready = None, dy
     if saved.mask is not None:
-        dx = _input_gradient(plan, params, saved, dy)
+        ready = _ready(plan, params, dy)
+        dx = _input_gradient(plan, params, saved, dy, ready)
+        if plan.warn:
+            _warn_where_silent(plan.warn, ready)
     dweight = None
     if saved.code is not None:
         value = saved.code.astype(jnp.float32) * fp16.widen(saved.forward.x_scale)
-        dweight = weight_gradient(plan.config, value, fp16.widen(dy), saved.weight, params)
+        dweight = weight_gradient(plan.config, value, fp16.widen(dy), saved.weight, params, plan.channels)
     dbias = None if saved.bias is None else ordered.channel_sum(dy)
-    amax = None if saved.probed is None else _largest(plan, params, dy)
-    return dweight, dbias, None, None, amax, dx
+    seen = None if saved.probed is None else jnp.stack([_largest(plan, params, dy), _heard(ready)])
+    return dweight, dbias, None, None, seen, dx
 
 
 convolve.defvjp(_forward, _backward, symbolic_zeros=True)
 
 
-def weight_gradient(config: ConvConfig, value: Array, dy: Array, weight: Array, params: ConvParams) -> Array:
-    """The host's float32 gradient of the weights, straight through their rounding, zero where it clips."""
+def weight_gradient(
+    config: ConvConfig, value: Array, dy: Array, weight: Array, params: ConvParams, channels: tuple[int, ...] = ()
+) -> Array:
+    """The host's float32 gradient of the weights, straight through their rounding, zero where it clips.
+
+    With `channels` those are the input channels that `value` has, and the others' gradient is zero.
+    """
     inside = weight_codes(weight, params.w_scale, config.weight_format)[1]
-    return jnp.where(inside, host_gradient(config, value, dy, weight.shape[:2]), jnp.float32(0))
+    found = host_gradient(config, value, dy, weight.shape[:2])
+    if channels:
+        found = jnp.zeros_like(weight).at[:, :, jnp.array(channels)].set(found)
+    return jnp.where(inside, found, jnp.float32(0))
 
 
 # A program of its own, because a name scope is not kept inside a backward pass.
@@ -202,16 +222,36 @@ def _largest(plan: ConvPlan, params: ConvParams, dy: Array) -> Float32[Array, ""
     return fp16.widen(lax.bitcast_convert_type(word, jnp.float16))
 
 
-def _input_gradient(plan: ConvPlan, params: ConvParams, saved: _Saved, dy: Array) -> Array:
+def _heard(ready: Array) -> Float32[Array, ""]:
+    """1 if any code, or FP16 number, is not zero."""
+    word = fp16.bits(ready) & jnp.uint16(0x7FFF) if ready.dtype == jnp.float16 else ready
+    return jnp.any(word != 0).astype(jnp.float32)
+
+
+def _warn_where_silent(name: str, ready: Array) -> None:
+    def warn() -> None:
+        told = f"{name}: found gradient codes that are all zero in a step: nothing before it trains"
+        warnings.warn(told, stacklevel=2)
+
+    lax.cond(_heard(ready) == 0, lambda: jax.debug.callback(warn), lambda: None)
+
+
+def _ready(plan: ConvPlan, params: ConvParams, dy: Array) -> Array:
+    """Codes of dy, or dy as C3 multiplies it."""
+    config = plan.config
+    start = lax.axis_index(AXIS).astype(jnp.uint32) * jnp.uint32(math.prod(dy.shape)) if plan.sharded else 0
+    if plan.scaling is Scaling.ROW:
+        return row_codes(config, params, dy, start)
+    if plan.scaling is Scaling.LOG:
+        return log_codes(config, params, dy, start)
+    return conv.prepare_gradient(config, params, dy, start)
+
+
+def _input_gradient(plan: ConvPlan, params: ConvParams, saved: _Saved, dy: Array, ready: Array) -> Array:
     config = plan.config
     assert saved.mask is not None
     hw = saved.shape.shape[1], saved.shape.shape[2]
     padding = mac.gradient_padding(dy.shape[1:3], hw, params.weight_code.shape[:2], config.stride, config.padding)
-    start = lax.axis_index(AXIS).astype(jnp.uint32) * jnp.uint32(math.prod(dy.shape)) if plan.sharded else 0
-    if plan.scaling is Scaling.ROW:
-        ready = row_codes(config, params, dy, start)
-    else:
-        ready = conv.prepare_gradient(config, params, dy, start)
     if plan.numerics is Numerics.BIT_ACCURATE:
         kernel = conv.gradient_kernel(config, params)
         return conv.multiply_gradient(config, params, kernel, ready, saved.mask, padding)
@@ -259,3 +299,34 @@ def row_codes(
         words = lfsr.words(params.seed, start, dy.shape)
         code = fxp.quantize_stochastic(t, inverse, words, narrow, config.mode)[0]
     return (code.astype(jnp.int32) << jnp.broadcast_to(shift, code.shape)).astype(fxp.code_dtype(config.dy_format))
+
+
+def log_codes(
+    config: ConvConfig, params: ConvParams, dy: Float16[Array, "n oh ow co"], start: int | Array
+) -> Integer[Array, "n oh ow co"]:
+    """Codes of dy that are 0 or powers of two up to LOG_MOST, which the accumulator takes as any (SPEC.md C2, M1).
+
+    Four bits hold them, sign and exponent; they are wider codes of the tensor's scale. Between two of them the fraction
+    decides, by Q3's words or, to the nearest, ties away from 0. A NaN is 0.
+
+    Raises:
+        BitrowError: a per-channel weight scale without `fold` (C2).
+    """
+    dy = conv.fold_gradient(config, params, dy)
+    t = fp16.mul(dy, params.dy_inv_scale, config.mode)
+    word = fp16.bits(t)
+    magnitude = fp16.widen(lax.bitcast_convert_type(word & jnp.uint16(0x7FFF), jnp.float16))
+    magnitude = jnp.where(jnp.isnan(magnitude), jnp.float32(0), jnp.minimum(magnitude, jnp.float32(LOG_MOST)))
+    exponent = (lax.bitcast_convert_type(magnitude, jnp.int32) >> 23) - 127  # of float32
+    whole = jnp.where(exponent < 0, 0, jnp.int32(1) << jnp.maximum(exponent, 0))
+    step = jnp.maximum(whole, 1)
+    # at most 16 bits of a fraction, times a power of two: exact
+    inverse = lax.bitcast_convert_type((127 - jnp.maximum(exponent, 0)) << 23, jnp.float32)
+    part = (magnitude - whole.astype(jnp.float32)) * inverse
+    if config.dy_rounding is QuantRounding.NEAREST_EVEN:
+        up = part >= jnp.float32(0.5)
+    else:
+        words = lfsr.words(params.seed, start, dy.shape).astype(jnp.float32)
+        up = part * jnp.float32(65536) >= jnp.float32(65536) - words
+    code = whole + step * up.astype(jnp.int32)
+    return jnp.where(word >> 15 == 1, -code, code).astype(fxp.code_dtype(config.dy_format))

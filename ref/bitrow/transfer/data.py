@@ -47,9 +47,9 @@ class Task:
 
 @dataclass(frozen=True, eq=False)
 class Transfer:
-    """Two tasks on images of one shape, no class in both.
+    """Two tasks on images of one shape, no class in both; the source may have no class and no image.
 
-    `mean` and `std`, by channel, are what both tasks were normalised with: those of the source's training
+    `mean` and `std`, by channel, are what both tasks were normalised with: those of the first task's training
     images, in units of the data's pixels.
     """
 
@@ -57,6 +57,11 @@ class Transfer:
     target: Task
     mean: tuple[float, ...] = ()
     std: tuple[float, ...] = ()
+
+    @property
+    def first(self) -> Task:
+        """The source, or the target where there is none: what scales are chosen on."""
+        return self.source if self.source.classes else self.target
 
     @property
     def input_shape(self) -> Size:
@@ -83,7 +88,7 @@ def load(
         input_shape: (h, w, c), c 1 or 3, to resize and convert every image to; None keeps the data's own,
             which must then be one size.
         source: which classes are the source's, by number (the first ones) or by name; None: about 60% of
-            them, half of the digits. Numbers sort as numbers, before names.
+            them, half of the digits. 0: none, all classes are the target's. Numbers sort as numbers, before names.
         limit: at most this many images of each class in each part.
         test_share: share of each class to hold out where the data has no test part.
         seed: of the choice of what is held out.
@@ -99,7 +104,7 @@ def load(
         raise BitrowError(f"data test_share: found {test_share}, expected a number between 0 and 1")
     if limit is not None and limit < 2:
         raise BitrowError(f"data limit: found {limit}, expected at least 2 images of each class")
-    raw = _read(str(spec), input_shape, Choice(test_share, seed, limit))
+    raw = _read(str(spec), input_shape, Choice(test_share, seed, limit, 1 if source == 0 else 2))
     chosen = _source_classes(str(spec), raw.classes, source)
     return _split(Path(spec).stem, convert(str(spec), raw, input_shape), chosen)
 
@@ -122,7 +127,7 @@ def _read_any(spec: str, input_shape: Size | None, choice: Choice) -> Raw:
     if spec != "digits" and path.suffix == ".zip":
         return read_zip(path, input_shape, choice)
     raw = _digits() if spec == "digits" else _arrays(path)
-    check_classes(spec, raw.classes)
+    check_classes(spec, raw.classes, choice.tasks)
     places, test = choice(spec, raw.classes, raw.y, raw.test)
     return Raw(raw.classes, raw.x[places], raw.y[places], test)
 
@@ -155,14 +160,14 @@ def _source_classes(spec: str, classes: tuple[str, ...], source: int | Sequence[
                 f"{where} source: found class {unknown[0]!r}, expected some of {', '.join(classes)}"
             )
         chosen = sorted({classes.index(name) for name in source})
-    if not 2 <= len(chosen) <= len(classes) - 2:
+    if chosen and not 2 <= len(chosen) <= len(classes) - 2:
         raise BitrowError(f"{where} source: found {len(chosen)} classes, expected 2 to {len(classes) - 2}")
     return chosen
 
 
 def _split(name: str, raw: Raw, chosen: list[int]) -> Transfer:
     assert raw.test is not None
-    learning = np.isin(raw.y, chosen) & ~raw.test
+    learning = (np.isin(raw.y, chosen) if chosen else True) & ~raw.test
     mean, std = statistics(raw.x[learning])
     others = [label for label in range(len(raw.classes)) if label not in chosen]
     tasks = [

@@ -10,40 +10,44 @@ import concurrent.futures
 import contextlib
 import hashlib
 import os
-import statistics
 import threading
 import time
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 
-from bitrow import asides, float_model, lookup, zoo
+from bitrow import asides, float_model, lookup, terminal, zoo
 from bitrow.calibrate import LeastSquares
 from bitrow.errors import BitrowError
-from bitrow.files import read_json, write_csv, write_json
+from bitrow.files import read_json, write_csv, write_json, write_text
 from bitrow.graph import Network
 from bitrow.reading import MODEL, read_bytes
-from bitrow.transfer import checkpoint, kept, policies, pretrain, processes
+from bitrow.transfer import checkpoint, kept, policies, pretrain, processes, sparse, tables
 from bitrow.transfer.augment import Augmentation, usual
 from bitrow.transfer.data import Transfer
 from bitrow.transfer.kept import Run
 from bitrow.transfer.numerics import Numerics, parse, with_gradient
+from bitrow.transfer.tables import Cell
 from bitrow.transfer.training import Recipe, State, Trainer, check_batch
 
 CHECKPOINT_SECONDS = 15.0
 RATES = {"full": 3e-3}  # learning rates that are not the usual one, by policy
 RATE = 1e-2
 PLAN = "plan.json"
+PLOTS = ("svg", "png", "pdf")
+_TRAINING = ("optimizer", "learning_rate", "schedule", "accumulate")
 
 
 @dataclass(frozen=True)
 class ExperimentPlan:
     """What to run. `width` scales the network's channels; `power_of_two` chooses such scales only.
 
-    `model_file`: a float32 safetensors model of the source task in place of pretraining.
+    `learning_rate` None is the policy's usual one; `accumulate` batches make an update. `model_file`: a float32
+    safetensors model in place of pretraining, whose head may have any classes.
 
     Raises:
         BitrowError: no seeds, an unknown policy or numerics, or one twice, a batch that is no power of two, no epoch.
@@ -60,6 +64,11 @@ class ExperimentPlan:
     batch: int = 32
     power_of_two: bool = False
     model_file: Path | None = None
+    optimizer: str = "adam"
+    learning_rate: float | None = None
+    schedule: str = "cosine"
+    accumulate: int = 1
+    plots: tuple[str, ...] = PLOTS[:1]
 
     def __post_init__(self) -> None:
         if self.seeds < 1:
@@ -72,38 +81,20 @@ class ExperimentPlan:
             twice = [one for number, one in enumerate(given) if one in given[:number]]
             if twice:
                 raise BitrowError(f"{name}: found {twice[0]} twice, expected each once")
+        for kind in self.plots:
+            if kind not in PLOTS:
+                raise BitrowError(f"plots: found {kind!r}, expected {', '.join(PLOTS)}")
         self.recipe("", 0)
 
     def recipe(self, policy: str, seed: int, loss_scale: float = 1.0, how: Augmentation | None = None) -> Recipe:
         """How a run of the plan is trained. Raises: BitrowError as `Recipe`."""
-        return Recipe(self.batch, RATES.get(policy, RATE), self.epochs, seed, loss_scale, self.power_of_two, how)
-
-
-class Cell(NamedTuple):
-    """One policy in one numerics: its runs by seed."""
-
-    policy: str
-    numerics: str
-    runs: tuple[Run, ...]
-
-    @property
-    def accuracy(self) -> tuple[float, ...]:
-        """By seed."""
-        return tuple(run.accuracy for run in self.runs)
-
-    @property
-    def cost(self) -> dict[str, Any]:
-        """What an image costs; the same for every seed."""
-        return self.runs[0].cost
-
-    @property
-    def mean(self) -> float:
-        return statistics.fmean(self.accuracy)
-
-    @property
-    def spread(self) -> float:
-        """Standard deviation over the seeds, 0 for one."""
-        return statistics.stdev(self.accuracy) if len(self.accuracy) > 1 else 0.0
+        rate = self.learning_rate
+        if rate is None:
+            rate = min(RATES.get(part, RATE) for part in policy.split("+"))
+        return Recipe(
+            self.batch, rate, self.epochs, seed, loss_scale, self.power_of_two, how, self.optimizer, self.schedule,
+            self.accumulate,
+        )  # fmt: skip
 
 
 RunDone = Callable[[str], None]
@@ -158,7 +149,7 @@ def _run(grid: _Grid, jobs: int) -> list[Cell]:
             pool.shutdown(cancel_futures=True)
             raise
     if out is not None:
-        processes.agree(_write, out, grid.identity, cells)
+        processes.agree(_write, out, grid, cells)
     return cells
 
 
@@ -172,7 +163,9 @@ class _Grid:
         self.plan, self.data, self.out, self.identity, self.advance = plan, data, out, identity, advance
         self.every = every
         self.network = check(plan, data)
-        self.model = None if plan.model_file is None else checkpoint.load_float(plan.model_file, self.network)
+        self.model = None if plan.model_file is None else checkpoint.load_float(
+            plan.model_file, self.network, any_head=True
+        )
         self.pretrained: dict[int, pretrain.Pretrained] = {}
         self.stopped = threading.Event()
 
@@ -205,7 +198,13 @@ class _Grid:
                 done = kept.verify(folder, found, trainer, data)
                 processes.agree(saved.clear)  # a run that was killed when it had just ended has them still
                 return done
-        state, rows = train(trainer, data, saved, self.every, self.stopped)
+        silent: Counter[str] = Counter()
+        state, rows = train(trainer, data, saved, self.every, self.stopped, silent)
+        if silent and processes.leads():
+            told = ", ".join(f"{name} in {count}" for name, count in silent.items())
+            steps = trainer.program.steps * self.plan.epochs
+            terminal.say(f"{policy} {numerics} seed {seed}: found gradient codes that are all zero: {told} of {steps} "
+                         "steps")  # fmt: skip
         done = kept.finish(policy, numerics, seed, trainer, state, rows)
         if folder is not None and saved is not None:
             processes.agree(kept.keep, folder, done, state, saved)
@@ -218,10 +217,14 @@ def check(plan: ExperimentPlan, data: Transfer, devices: int | None = None) -> N
     Raises:
         BitrowError: what a run of the plan would be refused for, on so many devices, by default all.
     """
+    if not data.source.classes and plan.model_file is None:
+        raise BitrowError("--target-only: found no --model, expected one, for there is nothing to pretrain on")
     network = network_of(plan, data)
     transferred = pretrain.new_head(network, len(data.target.classes))
     for policy in plan.policies:
         policies.trained(transferred, policies.parse(policy), ())
+        if policies.parse(policy).budget:
+            sparse.check_budget(transferred, policies.parse(policy).budget)
     for name in plan.numerics:
         arithmetic = parse(name)
         if arithmetic.numerics is not Numerics.FLOAT32:
@@ -234,12 +237,12 @@ def check(plan: ExperimentPlan, data: Transfer, devices: int | None = None) -> N
 
 
 def network_of(plan: ExperimentPlan, data: Transfer) -> Network:
-    """The plan's network for the data's images and source classes; of a model, its layers with a new head.
+    """The plan's network for the data's images and its first task's classes; of a model, its layers with a new head.
 
     Raises:
         BitrowError: neither a named network nor a model; layers that do not fit the images.
     """
-    classes = len(data.source.classes)
+    classes = len(data.first.classes)
     if plan.network in zoo.NETWORKS:
         return zoo.build(plan.network, data.input_shape, classes, plan.width)
     network = lookup.find_network(plan.network)
@@ -257,6 +260,8 @@ def make_trainer(
     arithmetic, chosen = parse(numerics), policies.parse(policy)
     module, loss_scale = pretrain.ready(found, data.target, arithmetic, seed, LeastSquares(plan.power_of_two))
     policies.prepare(module, chosen, seed)
+    if chosen.budget:
+        sparse.apply(module, data.target.train, chosen.budget)
     how = usual(data.input_shape)
     return Trainer(module, chosen, plan.recipe(policy, seed, loss_scale, how), data.target.train, devices)
 
@@ -270,7 +275,7 @@ def _identity(plan: ExperimentPlan, data: Transfer) -> dict[str, Any]:
     model = None
     if plan.model_file is not None and plan.model_file.is_file():
         model = hashlib.sha256(read_bytes(plan.model_file, MODEL)).hexdigest()
-    named = ("network", "width", "epochs", "pretrain_epochs", "tune_epochs", "batch", "power_of_two")
+    named = ("network", "width", "epochs", "pretrain_epochs", "tune_epochs", "batch", "power_of_two", *_TRAINING)
     identity = {name: getattr(plan, name) for name in named} | {"data": total.hexdigest(), "model": model}
     if plan.network not in zoo.NETWORKS:  # a file's name says nothing of its layers
         identity["network"] = hashlib.sha256(repr(network_of(plan, data)).encode()).hexdigest()
@@ -306,18 +311,24 @@ def _open(out: Path, identity: dict[str, Any], resume: bool, held: contextlib.Ex
 def pretrained(
     plan: ExperimentPlan, network: Network, data: Transfer, seed: int, model: float_model.FloatModel | None
 ) -> pretrain.Pretrained:
-    """The network that a seed's runs begin with, trained from `model` if there is one."""
+    """The network that a seed's runs begin with, trained from `model` if there is one; not tuned without a source."""
     how = usual(data.input_shape)
     first = pretrain.Fit(plan.pretrain_epochs, 4e-3, augmentation=how)
-    tuning = pretrain.Fit(plan.tune_epochs, 1e-3, augmentation=how)
-    return pretrain.pretrain(network, data.source, seed, first, tuning, LeastSquares(plan.power_of_two), model)
+    tuning = pretrain.Fit(plan.tune_epochs if data.source.classes else 0, 1e-3, augmentation=how)
+    found = pretrain.pretrain(network, data.first, seed, first, tuning, LeastSquares(plan.power_of_two), model)
+    if any(parse(name).numerics is Numerics.FLOAT32 for name in plan.numerics):  # it has as many epochs as the others
+        longer = pretrain.fit(network, found.model, data.first.train, replace(tuning, statistics=False), seed + 1)
+        found = found._replace(model=longer)
+    return found
 
 
 def train(
     trainer: Trainer, data: Transfer, saved: checkpoint.Checkpoints | None, every: float = CHECKPOINT_SECONDS,
-    stopped: threading.Event | None = None,
+    stopped: threading.Event | None = None, silent: Counter[str] | None = None,
 ) -> tuple[State, list[dict[str, Any]]]:
     """Train to the recipe's last epoch, from the last checkpoint if there is one; a checkpoint each `every` seconds.
+
+    `silent` counts, by convolution, the steps of this call in which all codes of a gradient were zero.
 
     Raises:
         BitrowError: a checkpoint of another run, or one that cannot be written; `stopped` was set meanwhile.
@@ -332,6 +343,8 @@ def train(
         if stopped is not None and stopped.is_set():
             raise BitrowError("training: stopped")
         state, metrics = trainer.epoch(state, epoch)
+        if silent is not None:
+            silent.update(metrics.silent_layers())
         rows.append({
             "epoch": epoch + 1,
             "loss": float(metrics.loss.mean()),
@@ -348,26 +361,36 @@ def _due(moment: float) -> bool:
     return time.monotonic() >= moment
 
 
-def _write(out: Path, identity: dict[str, Any], cells: list[Cell]) -> None:
+def _write(out: Path, grid: _Grid, cells: list[Cell]) -> None:
+    plan, identity, data = grid.plan, grid.identity, grid.data
+    shared = {"network": plan.network, "width": plan.width, "epochs": plan.epochs,
+              "images": len(data.target.train.y), "test_images": len(data.target.test.y)}  # fmt: skip
     rows = [
-        {"policy": c.policy, "numerics": c.numerics, "accuracy_mean": c.mean, "accuracy_spread": c.spread}
-        | {key: value for key, value in c.cost.items() if key != "policy"}
+        {"policy": c.policy, "numerics": c.numerics, "accuracy_mean": c.mean, "accuracy_spread": c.spread,
+         "seeds": len(c.runs)} | shared | {key: value for key, value in c.cost.items() if key != "policy"}
         for c in cells
-    ]
+    ]  # fmt: skip
     write_csv(out / "results.csv", rows)
-    found = [{name: getattr(run, name) for name in ("seed", "policy", "numerics", "accuracy", "digest")}
+    found = tables.differences(cells)
+    if found:
+        write_csv(out / "differences.csv", [one.as_dict() for one in found])
+    title = tables.title(len(cells[0].runs), len(data.target.test.y))
+    write_text(out / "results.md", tables.markdown(cells, title))
+    write_text(out / "results.tex", tables.latex(cells, title))
+    runs = [{name: getattr(run, name) for name in ("seed", "policy", "numerics", "accuracy", "digest")}
              for cell in cells for run in cell.runs]  # fmt: skip
-    write_json(out / "results.json", {"plan": identity, "cells": rows, "runs": found})
-    _plot(out, cells)
+    write_json(out / "results.json", {"plan": identity, "cells": rows, "runs": runs})
+    _plot(out, cells, plan.plots)
 
 
-def _plot(out: Path, cells: list[Cell]) -> None:
-    from bitrow.transfer.plots import LearningCurve, OutcomePoint, accuracy_memory, learning_curves
+def _plot(out: Path, cells: list[Cell], kinds: Sequence[str]) -> None:
+    from bitrow.transfer.plots import LearningCurve, OutcomePoint, accuracy_memory, policy_panels
 
-    curves = []
+    panels: dict[str, list[LearningCurve]] = {}
     for cell in cells:
         loss, right = ([[row[key] for row in run.rows] for run in cell.runs] for key in ("loss", "test_accuracy"))
-        curves.append(LearningCurve(f"{cell.policy} {cell.numerics}", loss, right))
-    learning_curves(curves, out / "learning_curves.svg")
+        panels.setdefault(cell.policy, []).append(LearningCurve(cell.numerics, loss, right))
     points = [OutcomePoint(c.policy, c.numerics, c.accuracy, c.cost["saved_kib"]) for c in cells]
-    accuracy_memory(points, out / "accuracy_memory.svg")
+    for kind in kinds:
+        policy_panels(panels, out / f"learning_curves.{kind}")
+        accuracy_memory(points, out / f"accuracy_memory.{kind}")

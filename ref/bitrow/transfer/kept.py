@@ -18,7 +18,7 @@ import numpy as np
 from bitrow.errors import BitrowError
 from bitrow.files import read_json, write_csv, write_json
 from bitrow.reading.values import parse_json
-from bitrow.transfer import checkpoint, processes
+from bitrow.transfer import checkpoint, optimizers, processes
 from bitrow.transfer.accounting import account
 from bitrow.transfer.data import Transfer
 from bitrow.transfer.training import State, Trainer
@@ -41,7 +41,9 @@ class Run(NamedTuple):
 
 def finish(policy: str, numerics: str, seed: int, trainer: Trainer, state: State, rows: list[dict[str, Any]]) -> Run:
     """The figures of a run that has ended in `state`."""
-    cost = account(trainer.network, trainer.program.trained, policy=policy).as_dict()
+    cost = account(trainer.network, trainer.program.trained, policy=policy, channels=trainer.channels).as_dict()
+    numbers = optimizers.STATE[trainer.recipe.optimizer] + (trainer.recipe.accumulate > 1)
+    cost["optimizer_kib"] = cost["trainable"] * numbers * 4 / 1024  # the host's: float32 beside each master
     return Run(policy, numerics, seed, rows[-1]["test_accuracy"], checkpoint.digest(state), rows, cost)
 
 
@@ -113,10 +115,11 @@ def verify(folder: Path, found: Mapping[str, Any], trainer: Trainer, data: Trans
 
 def check_state(where: str, state: State, trainer: Trainer, epochs: int) -> None:
     """Refuse a state whose optimizer has not made the steps of so many epochs. Raises: BitrowError, naming `where`."""
-    steps = trainer.program.steps * epochs
+    steps = trainer.program.steps * epochs // trainer.recipe.accumulate
     for name, array in checkpoint.arrays(state).items():
         if name.endswith(".count") and np.any(array != steps):
-            raise BitrowError(f"{where}: found a state after {int(array)} steps, expected {steps}, of {epochs} epochs")
+            found = f"found a state after {int(array)} updates"
+            raise BitrowError(f"{where}: {found}, expected {steps}, of {epochs} epochs")
 
 
 def check_checkpoint(where: str, before: checkpoint.Checkpoint, state: State, trainer: Trainer, data: Transfer) -> None:

@@ -13,145 +13,27 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from flax import nnx
 from jax import Array
 
-from bitrow import typed
-from bitrow.config import AddConfig, BatchNormConfig, ConvConfig, LayerConfig, LinearConfig, ReluConfig, Statistics
-from bitrow.errors import BitrowError
-from bitrow.float_conv import float_conv
-from bitrow.formats import FloatMode, Fxp
-from bitrow.host import nearest_fp16
+from bitrow.config import AddConfig, BatchNormConfig, LayerConfig, LinearConfig, ReluConfig, Statistics
+from bitrow.formats import FloatMode
 from bitrow.layers import batch_norm, linear
 from bitrow.layers.batch_norm import BatchParams, FrozenParams
-from bitrow.layers.conv import ConvParams
 from bitrow.layers.linear import LinearParams
 from bitrow.layers.table import layer
 from bitrow.layers.twin import EPS, FloatLayer
 from bitrow.ops import fp16
 from bitrow.parameters import LayerParams
 from bitrow.transfer import ordered
-from bitrow.transfer.convolution import BackwardScales, ConvPlan, ForwardScales, conv_params, convolve, weight_codes
-from bitrow.transfer.numerics import Numerics, Scaling
-
-
-class Probe(nnx.Variable):
-    """A float32 zero whose "gradient" is the largest magnitude of a convolution's output gradient."""
-
-
-class GradientState(nnx.Variable):
-    """A convolution's BackwardScales, which may change between steps."""
-
-
-class CalibrationConstant(nnx.Variable):
-    """What calibration chose and training does not change."""
-
-
-class LayerModule(nnx.Module):
-    """What every layer has: the numerics that it runs in."""
-
-    def __init__(self, numerics: Numerics = Numerics.BIT_ACCURATE) -> None:
-        self.numerics = numerics
-
-    @property
-    def in_float(self) -> bool:
-        """Whether values are float32."""
-        return typed.coerce("numerics", Numerics, self.numerics) is Numerics.FLOAT32
-
-    def to_params(self) -> LayerParams | None:
-        """The parameters as the contract's layer reads them, None where it has none."""
-        return None
-
-
-class Conv(LayerModule):
-    """A convolution (SPEC.md C), from the layer's parameters and optionally the float32 weights behind them.
-
-    `weight` f32[kh,kw,c_in/groups,c_out] defaults to `w_scale * weight_code`, `bias` f32[c_out] to the layer's.
-    `x_scale` defaults to the scale that the stored inverse and product come from.
-
-    Raises:
-        BitrowError: naming `name`; weights whose codes are not the parameters'.
-    """
-
-    def __init__(
-        self,
-        config: ConvConfig,
-        params: ConvParams,
-        weight: Array | None = None,
-        bias: Array | None = None,
-        x_scale: float | None = None,
-        *,
-        scaling: Scaling = Scaling.STATIC,
-        name: str = "convolution",
-    ) -> None:
-        super().__init__()
-        self.config, self.scaling, self.sharded = config, scaling, False
-        if weight is None:
-            code = np.asarray(params.weight_code, np.float32)
-            weight = jnp.asarray(code * np.asarray(params.w_scale, np.float32))
-        if bias is None and params.bias is not None:
-            bias = fp16.widen(params.bias)
-        same = _codes(weight, params.w_scale, config.weight_format) == params.weight_code
-        if not bool(same.all()):
-            raise BitrowError(f"{name}: found weights that do not round to its weight_code, expected the same codes")
-        self.weight = nnx.Param(weight)
-        self.bias = None if bias is None else nnx.Param(bias)
-        scale = jnp.float16(x_scale if x_scale is not None else input_scale(params))
-        self.scales = CalibrationConstant(ForwardScales(scale, params.x_inv_scale, params.w_scale, params.scale))
-        dy_scale = gradient_scale(params, config)
-        self.gradient = GradientState(
-            BackwardScales(jnp.float16(dy_scale), params.dy_inv_scale, params.dx_scale, params.seed)
-        )
-        self.probe = Probe(jnp.zeros((), jnp.float32))
-
-    def __call__(self, x: Array) -> Array:
-        """y [n,oh,ow,c_out] of x [n,h,w,c_in]."""
-        weight = self.weight.get_value()
-        bias = None if self.bias is None else self.bias.get_value()
-        if self.in_float:
-            y = float_conv(self.config, x, weight)
-            return y if bias is None else y + jnp.broadcast_to(bias, y.shape)
-        plan = ConvPlan(self.config, self.numerics, self.scaling, self.sharded)
-        state = self.gradient.get_value()
-        return convolve(plan, weight, bias, self.scales.get_value(), state, self.probe.get_value(), x)
-
-    def to_params(self) -> ConvParams:
-        bias = None if self.bias is None else self.bias.get_value()
-        forward, gradient = self.scales.get_value(), self.gradient.get_value()
-        return conv_params(self.config, self.weight.get_value(), bias, forward, gradient)
-
-
-@functools.partial(jax.jit, static_argnums=2)
-def _codes(weight: Array, w_scale: Array, fmt: Fxp) -> Array:
-    return weight_codes(weight, w_scale, fmt)[0]
-
-
-def input_scale(params: ConvParams) -> float:
-    """The FP16 scale nearest to 1/x_inv_scale whose inverse and product with w_scale are the stored ones."""
-    inverse = float(params.x_inv_scale)
-    w_scale, product = (np.asarray(v, np.float64).reshape(-1)[0] for v in (params.w_scale, params.scale))
-    near = np.float16(1 / inverse)
-    candidates = [near]
-    for towards in (0, np.inf):
-        step = near
-        for _ in range(4):
-            step = np.nextafter(step, np.float16(towards))
-            candidates.append(step)
-    for scale in sorted(map(float, candidates), key=lambda value: abs(value - 1 / inverse)):
-        if nearest_fp16(1 / scale) == inverse and nearest_fp16(scale * w_scale) == product:
-            return scale
-    return float(near)
-
-
-def gradient_scale(params: ConvParams, config: ConvConfig) -> float:
-    """The dy_scale behind dy_inv_scale: the FP16 number nearest to its inverse that makes the stored dx_scale."""
-    inverse = float(params.dy_inv_scale)
-    if params.dx_scale is None:
-        return nearest_fp16(1 / inverse)
-    if config.fold:
-        return float(params.dx_scale)
-    return input_scale(params._replace(x_inv_scale=params.dy_inv_scale, scale=params.dx_scale))
+from bitrow.transfer.conv_module import (
+    CalibrationConstant,
+    Conv,
+    ConvOfParams,
+    GradientState,
+    LayerModule,
+    Probe,
+)  # fmt: skip
 
 
 class FrozenBatchNorm(LayerModule):
@@ -170,7 +52,7 @@ class FrozenBatchNorm(LayerModule):
         scale, shift = self.scale.get_value(), self.shift.get_value()
         if self.in_float:
             return y * jnp.broadcast_to(scale, y.shape) + jnp.broadcast_to(shift, y.shape)
-        return _normalize(self.config, scale, shift, y)
+        return _normalize(self.config, scale, shift, ordered.as_half(y))
 
     def to_params(self) -> FrozenParams:
         return FrozenParams(ordered.half(self.scale.get_value()), ordered.half(self.shift.get_value()))
@@ -212,7 +94,7 @@ class BatchNorm(LayerModule):
     def __call__(self, y: Array) -> Array:
         """z of y, both [n,h,w,c]."""
         if not self.in_float:
-            return batch_norm.apply_batch(self.config, self.to_params(), y)
+            return batch_norm.apply_batch(self.config, self.to_params(), ordered.as_half(y))
         gamma, beta = self.gamma.get_value(), self.beta.get_value()
         a = gamma / jnp.sqrt(y.var((0, 1, 2)) + self.eps)
         b = beta - y.mean((0, 1, 2)) * a
@@ -235,7 +117,7 @@ class UntrainedLayer(LayerModule):
         params, floats = (None, FloatLayer()) if self.constants is None else self.constants.get_value()
         if self.in_float:
             return layer(self.config).twin.forward(self.config, floats, list(inputs))[0]
-        return layer(self.config).apply(self.config, params, *inputs)
+        return layer(self.config).apply(self.config, params, *map(ordered.as_half, inputs))
 
     def to_params(self) -> LayerParams:
         return None if self.constants is None else self.constants.get_value()[0]
@@ -277,7 +159,7 @@ class Head(LayerModule):
         if self.in_float:
             y = x @ weight
             return y + jnp.broadcast_to(bias, y.shape)
-        return _classify(self.config, weight, bias, x)
+        return _classify(self.config, weight, bias, ordered.as_half(x))
 
     def to_params(self) -> LinearParams:
         return LinearParams(ordered.half(self.weight.get_value()), self.bias.get_value())
@@ -317,7 +199,7 @@ class ResidualBlock(LayerModule):
 
     def __call__(self, x: Array) -> Array:
         """y [n,oh,ow,c_out] of x [n,h,w,c_in]."""
-        y, shortcut = (x, x) if self.in_float else ordered.copies(self.mode, 2, x)
+        y, shortcut = (x, x) if self.in_float else ordered.copies(self.mode, 2, ordered.as_half(x))
         for each in self.main:
             y = each(y)
         for each in self.shortcut:
@@ -328,11 +210,15 @@ class ResidualBlock(LayerModule):
 __all__ = [
     "Add",
     "BatchNorm",
+    "CalibrationConstant",
     "Conv",
+    "ConvOfParams",
     "FrozenBatchNorm",
+    "GradientState",
     "Head",
     "LayerModule",
     "Pool",
+    "Probe",
     "Relu",
     "ResidualBlock",
     "Statistics",

@@ -28,12 +28,13 @@ from bitrow.layers.table import layer
 from bitrow.layers.twin import EPS, ConvScales, FloatLayer
 from bitrow.ops import fp16
 from bitrow.parameters import LayerParams, Params, check_params
-from bitrow.transfer import ordered
+from bitrow.transfer import loss_scale, ordered
 from bitrow.transfer.branches import Block, LiteResidual, Prompt, blocks
+from bitrow.transfer.loss_scale import LossScale
 from bitrow.transfer.modules import (
     BatchNorm,
     CalibrationConstant,
-    Conv,
+    ConvOfParams,
     FrozenBatchNorm,
     GradientState,
     Head,
@@ -42,6 +43,21 @@ from bitrow.transfer.modules import (
     UntrainedLayer,
 )
 from bitrow.transfer.numerics import Numerics, Scaling, TrainingNumerics, with_gradient
+
+
+class SparseUpdate(NamedTuple):
+    """What a sparse update trains: names of parameters, and by convolution the input channels of its weights.
+
+    Of a grouped convolution all channels or none are trained.
+    """
+
+    names: frozenset[str]
+    channels: tuple[tuple[str, tuple[int, ...]], ...]
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """How many input channels each of the convolutions trains."""
+        return {name: len(chosen) for name, chosen in self.channels}
 
 
 class NetworkModule(LayerModule):
@@ -54,14 +70,23 @@ class NetworkModule(LayerModule):
         self.branches: nnx.Dict[Any] = nnx.Dict({})
         self.places: tuple[Block, ...] = ()
         self.prompt: Prompt | None = nnx.data(None)
+        self.loss_scale: LossScale | None = None
+        self.sparse: SparseUpdate | None = None
 
     def __call__(self, x: Array, observe: Observe = lambda name, value: None) -> Array:
         """Logits [n, classes] (or the output map) of images f32 or f16 [n,h,w,c]: f32 in float32, else f16.
 
-        `observe` sees the input, with its prompt, and every layer's output, with its branch.
+        With a `loss_scale` they are the same numbers as f32, because the loss is the host's, and the gradient of any
+        loss of them fits the scales of output gradients; without one it goes in as it is given. `observe` sees the
+        input, with its prompt, and every layer's output, with its branch.
         """
+        if self.loss_scale is None or self.in_float:
+            return self._run(x, observe)
+        return loss_scale.call(self.loss_scale, self, lambda module, x: module._run(x, observe), x)
+
+    def _run(self, x: Array, observe: Observe) -> Array:
         values = _Values(self.network, self.places, self.in_float, observe)
-        x = x.astype(jnp.float32) if self.in_float else _as_half(x)
+        x = x.astype(jnp.float32) if self.in_float else ordered.as_half(x)
         values.put(INPUT, x if self.prompt is None else self.prompt(x))
         by_end = {place.end: place for place in self.places}
         for node in self.network.nodes:
@@ -90,10 +115,6 @@ class NetworkModule(LayerModule):
         """A trainable perturbation of the input."""
         self.prompt = nnx.data(Prompt(self.network.input_shape))
         self.prompt.set_attributes(numerics=self.numerics)
-
-
-def _as_half(x: Array) -> Array:
-    return x if x.dtype == jnp.float16 else ordered.half(x)
 
 
 class _Values:
@@ -203,14 +224,14 @@ class _Given(NamedTuple):
     scaling: Scaling
 
 
-def _conv(given: _Given) -> Conv:
+def _conv(given: _Given) -> ConvOfParams:
     weight = bias = x_scale = None
     if given.floats.params is not None and given.scale is not None:
         w_scale = np.asarray(given.params.w_scale, np.float32)
         gain = float(w_scale.reshape(-1)[0] / np.asarray(given.scale.w_scale).reshape(-1)[0])  # a power of two
         weight, bias = (None if part is None else part * jnp.float32(gain) for part in given.floats.params)
         x_scale = float(given.scale.x_scale)
-    return Conv(given.config, given.params, weight, bias, x_scale, scaling=given.scaling, name=given.where)
+    return ConvOfParams(given.config, given.params, weight, bias, x_scale, scaling=given.scaling, name=given.where)
 
 
 def _frozen(given: _Given) -> FrozenBatchNorm:

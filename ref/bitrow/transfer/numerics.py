@@ -37,12 +37,14 @@ class Scaling(enum.Enum):
 
     STATIC is calibrated once. DELAYED follows the largest magnitudes of the last steps and changes between steps
     only. ROW gives each row (n, h) a power of two times the tensor's scale, up to 2^ROW_BITS, from the row's own
-    largest magnitude.
+    largest magnitude. LOG is static, and its codes are sign and exponent: 0, 1, 2, 4, ... 64 times the scale, as in
+    Chmiel et al. 2021 (LUQ); with stochastic rounding their mean is the gradient.
     """
 
     STATIC = "static"
     DELAYED = "delayed"
     ROW = "row"
+    LOG = "log"
 
 
 @dataclass(frozen=True)
@@ -50,8 +52,8 @@ class GradientNumerics:
     """Output gradients of convolutions: codes of `fmt`, or FP16 where it is None (SPEC.md C2, C3).
 
     Raises:
-        BitrowError: stochastic rounding or a scaling of FP16 gradients, or row scales of more than 4 bits; a field of
-            another type.
+        BitrowError: stochastic rounding or a scaling of FP16 gradients, row scales of more than 4 bits, or log codes of
+            others than 4; a field of another type.
     """
 
     fmt: Fxp | None = FXP4
@@ -65,6 +67,8 @@ class GradientNumerics:
             raise BitrowError(f"gradient fp16: found {self.rounding.value} and {self.scaling.value}, expected neither")
         if self.scaling is Scaling.ROW and self.fmt is not None and self.fmt.bits + ROW_BITS > FXP8.bits:
             raise BitrowError(f"gradient row scales: found codes of {self.fmt.bits} bits, expected at most 4")
+        if self.scaling is Scaling.LOG and self.fmt != FXP4:
+            raise BitrowError(f"gradient log codes: found codes of {self.fmt and self.fmt.bits} bits, expected 4")
 
     @property
     def name(self) -> str:
@@ -126,10 +130,15 @@ def parse(name: str) -> TrainingNumerics:
     return TrainingNumerics(kinds[first], replace(GradientNumerics(), **found))  # type: ignore[arg-type]
 
 
+def wide_format(fmt: Fxp, scaling: Scaling) -> Fxp:
+    """Of the codes that the accumulator takes: those of rows, and logarithmic ones, are `ROW_BITS` wider than `fmt`."""
+    return replace(fmt, bits=fmt.bits + ROW_BITS) if scaling in (Scaling.ROW, Scaling.LOG) else fmt
+
+
 def with_gradient(network: Network, gradient: GradientNumerics) -> Network:
     """The network with every convolution's gradient as `gradient` says (SPEC.md C2, C3).
 
-    Under row scales the codes of the tensor are `ROW_BITS` wider than those of a row.
+    Under row scales the codes of the tensor are `ROW_BITS` wider than those of a row, and log codes as wide.
 
     Raises:
         BitrowError: naming the layer; an accumulator too small for the wider codes (M2).
@@ -142,8 +151,6 @@ def _with_gradient(node: Node, gradient: GradientNumerics) -> Node:
         return node
     if gradient.fmt is None:
         return replace(node, config=replace(node.config, gradient=Gradient.FP16))
-    fmt = gradient.fmt
-    if gradient.scaling is Scaling.ROW:
-        fmt = replace(fmt, bits=fmt.bits + ROW_BITS)
+    fmt = wide_format(gradient.fmt, gradient.scaling)
     config = replace(node.config, gradient=Gradient.FXP, dy_format=fmt, dy_rounding=gradient.rounding)
     return replace(node, config=config)

@@ -87,6 +87,19 @@ def half(value: Float32[Array, "*s"]) -> Float16[Array, "*s"]:
     return fp16.round_once(value)
 
 
+def as_half(x: Array) -> Float16[Array, "*s"]:
+    """What the accelerator reads of a host's float32 x; its gradient is that of the rounded numbers."""
+    return x if x.dtype == jnp.float16 else _rounded(x.astype(jnp.float32))
+
+
+@jax.custom_vjp
+def _rounded(x: Float32[Array, "*s"]) -> Float16[Array, "*s"]:
+    return half(x)
+
+
+_rounded.defvjp(lambda x: (half(x), None), lambda saved, dy: (fp16.widen(dy),))
+
+
 @jax.custom_vjp
 def pointwise(x: Float16[Array, "n h w c"], weight: Float32[Array, "c r"]) -> Float16[Array, "n h w r"]:
     """A 1x1 convolution of FP16 values with the FP16 roundings of trainable weights."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -39,7 +39,7 @@ class OutcomePoint:
 def learning_curves(curves: Sequence[LearningCurve], path: str | Path | None = None, title: str = "") -> Any:
     """Loss and accuracy by epoch: the mean of the seeds as a line, from the least to the greatest as a band.
 
-    Returns the matplotlib Figure; `path` (.svg or .png) also writes it, whole or not at all.
+    Returns the matplotlib Figure; `path` (.svg, .png or .pdf) also writes it, whole or not at all.
 
     Raises:
         BitrowError: no curves, seeds of several lengths, a number that is not finite, another suffix, a file that
@@ -63,6 +63,35 @@ def learning_curves(curves: Sequence[LearningCurve], path: str | Path | None = N
         for axes in (left, right):
             axes.xaxis.get_major_locator().set_params(integer=True)
             axes.margins(x=0.02)
+    return _saved(figure, path)
+
+
+def policy_panels(
+    panels: Mapping[str, Sequence[LearningCurve]], path: str | Path | None = None, title: str = ""
+) -> Any:
+    """Test accuracy by epoch, a panel for each policy, a colour for each numerics, which name the curves.
+
+    Lines and bands as in `learning_curves`, and so are the Figure, `path` and what is refused.
+    """
+    _some("learning curves", list(panels.values()))
+    kinds = _unique(curve.name for curves in panels.values() for curve in curves)
+    columns = min(3, len(panels))
+    rows = -(-len(panels) // columns)
+    with figures.new(3.2 * columns + 1.6, 2.6 * rows, title) as figure:
+        grid = figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False).ravel()
+        for axes in grid[len(panels) :]:
+            axes.set_axis_off()
+        for axes, (policy, curves) in zip(grid, panels.items(), strict=False):
+            for curve in curves:
+                values = 100 * _grid(f"{policy} {curve.name}", "accuracy", curve.accuracy)
+                colour = COLOURS[kinds.index(curve.name) % len(COLOURS)]
+                _band(axes, values, {"color": colour, "linestyle": "-"}, curve.name)
+            axes.set(title=policy, xlabel="epoch", ylabel="test accuracy, %")
+            axes.label_outer()
+            axes.xaxis.get_major_locator().set_params(integer=True)
+        line = figures.loaded("matplotlib.lines").Line2D
+        handles = [line([], [], color=COLOURS[i % len(COLOURS)], label=name) for i, name in enumerate(kinds)]
+        figure.legend(handles=handles, loc="outside right upper")
     return _saved(figure, path)
 
 
@@ -90,7 +119,8 @@ def accuracy_memory(points: Sequence[OutcomePoint], path: str | Path | None = No
                 fmt=_MARKERS[place % len(_MARKERS)], color=COLOURS[policies.index(point.policy) % len(COLOURS)],
                 markersize=7, capsize=3, elinewidth=1.2, markeredgecolor="white", markeredgewidth=0.6,
             )  # fmt: skip
-        axes.set(xscale="log", xlabel="KiB kept for the backward pass of one image", ylabel="test accuracy, %")
+        beside = "; numerics of a policy beside each other" if len(kinds) > 1 else ""
+        axes.set(xscale="log", xlabel=f"KiB kept for the backward pass of one image{beside}", ylabel="test accuracy, %")
         figures.ticks(axes.xaxis, "{x:g}")
         axes.margins(0.08)
         _legend(figure, policies, kinds)

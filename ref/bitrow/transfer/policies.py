@@ -1,9 +1,11 @@
 """Freeze policies: what of a network is trained, as labels for optax (SPEC.md C4).
 
-Every policy trains the head, whose classes are the target's. `bias` adds the batch norms' shifts (and
-convolutions' biases), `lite_residual` branches beside the frozen blocks, `prompt` a perturbation of the input,
-`last_K` the last K convolutions with their batch norms, and `full` everything. The accelerator has no
-weight-gradient path: where `last_K` and `full` train convolutions, their gradients are the host's, in float32.
+Every policy trains the head, whose classes are the target's. `bias` adds the batch norms' shifts (and convolutions' and
+hidden Linears' biases), `norm` all of the batch norms, `lite_residual` branches beside the frozen blocks, `prompt` a
+perturbation of the input, `last_K` the last K convolutions with their batch norms and every Linear, `sparse_KIB` what
+contributes most within a budget of memory (`sparse`), and `full` everything. They combine by `+`, as in
+`bias+lite_residual`. The accelerator has no weight-gradient path: where convolutions train, their gradients are the
+host's, in float32.
 """
 
 from __future__ import annotations
@@ -17,59 +19,89 @@ import optax
 from bitrow.errors import BitrowError
 from bitrow.graph import Network, consumers, convolutions
 from bitrow.layers.table import layer
-from bitrow.transfer.network_module import NetworkModule
+from bitrow.transfer.network_module import NetworkModule, SparseUpdate
 
 TRAIN, FREEZE = "train", "freeze"
 NAMES = ("head", "bias", "lite_residual", "prompt", "last_1", "full")
+_PARTS = ("head", "bias", "norm", "lite_residual", "prompt", "last_K", "sparse_KIB", "full")
+_SPARSE = re.compile(r"sparse_([0-9]{1,6}(?:\.[0-9]{1,6})?)")
 _LAST = re.compile(r"last_([1-9][0-9]{0,8})")
+_FIELDS = {"bias": ("shift", "bias", "beta"), "norm": ("scale", "shift", "gamma", "beta")}
 
 
 @dataclass(frozen=True)
 class Policy:
-    """A policy by name; `last` counts the convolutions that `last_K` trains, and is 0 for the others."""
+    """A policy by name; `last` counts the convolutions that `last_K` trains, and is 0 for the others.
+
+    `budget`: KiB that `sparse_KIB` may keep of an image for its backward pass, 0 for the others.
+    """
 
     name: str
     last: int = 0
+    budget: float = 0.0
+
+    @property
+    def parts(self) -> tuple[str, ...]:
+        """What the name combines."""
+        return tuple(self.name.split("+"))
 
 
 def parse(name: str) -> Policy:
     """The policy called `name`.
 
     Raises:
-        BitrowError: an unknown name.
+        BitrowError: an unknown name, or one twice; a sparse update with other policies, whose memory has no budget.
     """
-    found = _LAST.fullmatch(name)
-    if found:
-        return Policy(name, int(found[1]))
-    if name not in NAMES:
-        raise BitrowError(f"policy: found {name!r}, expected head, bias, lite_residual, prompt, last_K or full")
-    return Policy(name)
+    last, budget, seen = 0, 0.0, set[str]()
+    for part in name.split("+"):
+        found = _LAST.fullmatch(part)
+        within = _SPARSE.fullmatch(part)
+        kind = "last_K" if found else "sparse_KIB" if within else part
+        if kind not in _PARTS or (kind == part and kind in ("last_K", "sparse_KIB")):
+            raise BitrowError(f"policy: found {name!r}, expected {', '.join(_PARTS)}, or some joined by +")
+        if kind in seen:
+            raise BitrowError(f"policy: found {name!r}, expected {kind} once")
+        seen.add(kind)
+        last = int(found[1]) if found else last
+        budget = float(within[1]) if within else budget
+    if "sparse_KIB" in seen and not budget:
+        raise BitrowError(f"policy: found {name!r}, expected a budget of more than 0 KiB")
+    if "sparse_KIB" in seen and seen - {"sparse_KIB", "head"}:
+        raise BitrowError(f"policy: found {name!r}, expected a sparse update without other policies")
+    return Policy(name, last, budget)
 
 
 def prepare(module: NetworkModule, policy: Policy, seed: int) -> None:
     """Add to the module what the policy trains beside the network; branches are drawn from `seed`."""
-    if policy.name == "lite_residual":
+    if "lite_residual" in policy.parts:
         module.add_branches(seed)
-    elif policy.name == "prompt":
+    if "prompt" in policy.parts:
         module.add_prompt()
 
 
-def trained(network: Network, policy: Policy, names: Iterable[str]) -> frozenset[str]:
+def trained(
+    network: Network, policy: Policy, names: Iterable[str], sparse: SparseUpdate | None = None
+) -> frozenset[str]:
     """Which of the parameters called `names` (`network_module.Parts.params`) the policy trains.
+
+    `sparse`: what was chosen for a module (`sparse.apply`), for a policy with a budget.
 
     Raises:
         BitrowError: `last_K` of more convolutions than there are, or no head to train.
     """
-    heads = {node.name for node in network.nodes if layer(node.config).flat}
+    if sparse is not None and policy.budget:
+        return sparse.names & frozenset(names)
+    heads = [node.name for node in network.nodes if layer(node.config).flat]
     if not heads:
         raise BitrowError(f"{network.name}: found no head, expected one for policy {policy.name}")
-    layers = heads | _last(network, policy)
+    layers = {*(heads if policy.last else heads[-1:]), *_last(network, policy)}
+    fields = {field for part in policy.parts for field in _FIELDS.get(part, ())}
 
     def chosen(name: str) -> bool:
         kind, *path = name.split("/")
-        if kind != "layers" or path[0] in layers or policy.name == "full":
+        if kind != "layers" or path[0] in layers or "full" in policy.parts:
             return True
-        return policy.name == "bias" and path[1] in ("shift", "bias", "beta")
+        return path[1] in fields
 
     return frozenset(name for name in names if chosen(name))
 

@@ -24,8 +24,9 @@ from bitrow.layers.twin import ConvScales, Weights
 from bitrow.transfer import network_module
 from bitrow.transfer.augment import Augmentation, augment
 from bitrow.transfer.data import Images, Task
+from bitrow.transfer.loss_scale import LossScale
 from bitrow.transfer.network_module import NetworkModule
-from bitrow.transfer.numerics import Numerics, TrainingNumerics, with_gradient
+from bitrow.transfer.numerics import Numerics, Scaling, TrainingNumerics, with_gradient
 
 CALIBRATION = 256  # images that scales are chosen on
 
@@ -157,7 +158,10 @@ def new_head(network: Network, classes: int) -> Network:
 
 
 class ReadyModule(NamedTuple):
-    """A module for the target task, and the loss scale that its gradients' scales assume."""
+    """A module for the target task, and the loss scale that its gradients' scales assume.
+
+    The module has that scale inside, for any loss of its logits (`loss_scale.LossScale`).
+    """
 
     module: NetworkModule
     loss_scale: float
@@ -184,12 +188,20 @@ def ready(
         dy_scale, loss_scale = dict.fromkeys(found.scales, 1.0), 1.0
     else:
         images, labels = target.train.x[:CALIBRATION], target.train.y[:CALIBRATION]
-        dy_scale, loss_scale = calibrate.gradient_scales(network, model, found.scales, images, labels, rule)
+        of_gradients = _log(rule) if arithmetic.gradient.scaling is Scaling.LOG else rule
+        dy_scale, loss_scale = calibrate.gradient_scales(network, model, found.scales, images, labels, of_gradients)
     scales = found.scales
     if in_float:
         scales = calibrate.forward_scales(network, model, target.train.x[:CALIBRATION], rule)
     params = calibrate.make_params(network, model, scales, dy_scale)
-    return ReadyModule(network_module.from_params(network, params, arithmetic, model, scales), loss_scale)
+    module = network_module.from_params(network, params, arithmetic, model, scales)
+    module.loss_scale = LossScale(loss_scale)
+    return ReadyModule(module, loss_scale)
+
+
+def _log(rule: calibrate.CalibrationRule) -> calibrate.CalibrationRule:
+    """The rule for codes of 8 bits, whose largest is 127, for logarithmic ones, whose largest is 64."""
+    return lambda values, fmt: 2 * rule(values, fmt)
 
 
 def _with_head(network: Network, model: FloatModel, seed: int) -> FloatModel:

@@ -24,7 +24,7 @@ from jax.sharding import PartitionSpec as P
 from bitrow.errors import BitrowError
 from bitrow.formats import Gradient
 from bitrow.graph import convolutions, shapes
-from bitrow.transfer import gradient, ordered, policies
+from bitrow.transfer import gradient, optimizers, ordered, policies
 from bitrow.transfer.accounting_reach import reach
 from bitrow.transfer.augment import Augmentation, augment
 from bitrow.transfer.convolution import BackwardScales
@@ -44,20 +44,31 @@ class State(NamedTuple):
 
 
 class Metrics(NamedTuple):
-    """Of every step of an epoch: mean loss f32[steps], share of images right f32[steps]."""
+    """Of every step of an epoch: mean loss f32[steps], share of images right f32[steps].
+
+    `silent`: by the path of each convolution through which the gradient goes, whether all codes of its output gradient
+    were zero, bool[steps]. Nothing before such a layer has trained on in that step, but by other ways.
+    """
 
     loss: Array
     accuracy: Array
+    silent: dict[str, Array]
+
+    def silent_layers(self) -> dict[str, int]:
+        """In how many steps a convolution's codes were all zero, of those where they were in some."""
+        counts = {path.split("/")[1]: int(steps.sum()) for path, steps in self.silent.items()}
+        return {name: count for name, count in counts.items() if count}
 
 
 @dataclass(frozen=True)
 class Recipe:
     """How to train. `batch` is a power of two; `loss_scale` multiplies the loss and is taken out of the gradients.
 
-    `power_of_two`: delayed scales are powers of two. `augmentation` None trains on the images as they are.
+    `optimizer` and `schedule` are names of `optimizers`; `accumulate` batches make an update. `power_of_two`: delayed
+    scales are powers of two. `augmentation` None trains on the images as they are.
 
     Raises:
-        BitrowError: a batch that is no power of two, a rate that is not positive.
+        BitrowError: a batch that is no power of two, a rate that is not positive, an unknown optimizer or schedule.
     """
 
     batch: int = 32
@@ -67,6 +78,9 @@ class Recipe:
     loss_scale: float = 1.0
     power_of_two: bool = False
     augmentation: Augmentation | None = None
+    optimizer: str = "adam"
+    schedule: str = "cosine"
+    accumulate: int = 1
 
     def __post_init__(self) -> None:
         if self.batch < 1 or self.batch & (self.batch - 1):
@@ -75,33 +89,39 @@ class Recipe:
             raise BitrowError(f"learning rate: found {self.learning_rate}, expected a positive number")
         if self.epochs < 1:
             raise BitrowError(f"epochs: found {self.epochs}, expected 1 or more")
+        optimizers.check(self.optimizer, self.schedule, self.accumulate)
 
 
 @dataclass(frozen=True)
 class EpochProgram:
-    """Everything static of a compiled epoch."""
+    """Everything static of a compiled epoch. `channels`: by convolution, the input channels whose weights are trained,
+    where not all are. `watched`: probes of the convolutions that pass a gradient on."""
 
     structure: Any
     trained: frozenset[str]
     rules: tuple[tuple[str, gradient.ScaleUpdate], ...]
+    watched: tuple[str, ...]
+    channels: tuple[tuple[str, tuple[int, ...]], ...]
     recipe: Recipe
     steps: int
     in_float: bool
     mesh: Mesh
 
     @property
-    def watched(self) -> tuple[str, ...]:
-        """Probes of the convolutions whose scales follow their gradients."""
-        return tuple(
-            f"{name.removesuffix('gradient')}probe" for name, rule in self.rules
+    def delayed(self) -> frozenset[str]:
+        """Those whose scales follow their gradients."""
+        return frozenset(
+            _probe(name) for name, rule in self.rules
             if rule.scaling is Scaling.DELAYED and rule.config.gradient is not Gradient.FP16
         )  # fmt: skip
 
     @property
     def optimizer(self) -> optax.GradientTransformation:
-        """Adam with a cosine decay, for what is trained."""
-        schedule = optax.cosine_decay_schedule(self.recipe.learning_rate, self.steps * self.recipe.epochs)
-        return optax.adam(schedule)
+        """The recipe's, by default Adam with a cosine decay, for what is trained."""
+        how = self.recipe
+        return optimizers.make(
+            how.optimizer, how.schedule, how.learning_rate, self.steps * how.epochs, how.accumulate
+        )
 
 
 def check_batch(recipe: Recipe, images: int, devices: int) -> None:
@@ -132,10 +152,12 @@ class Trainer:
         conv = [layer for layer in module.layers.values() if hasattr(layer, "sharded")]
         for layer in conv:
             layer.set_attributes(sharded=self.mesh.size > 1)
+        self._loss_scale, module.loss_scale = module.loss_scale, None  # a trainer's is in its own loss
         self.parts = take_apart(module)
+        module.loss_scale = self._loss_scale
         self.images = images
         network = self.network = module.network
-        names = policies.trained(network, policy, self.parts.params)
+        names = policies.trained(network, policy, self.parts.params, module.sparse)
         sizes = shapes(network)
         used = reach(network, names)
         rules = tuple(
@@ -145,10 +167,18 @@ class Trainer:
             ))
             for conv in convolutions(network)
         )  # fmt: skip
+        passing = () if module.in_float else tuple(
+            f"layers/{conv.name}/probe" for conv in convolutions(network) if conv.input in used.values
+        )  # fmt: skip
         self.recipe = recipe
         shared = replace(recipe, seed=0, loss_scale=1.0)  # runs that differ in these share their compiled program
+        steps = len(images.y) // recipe.batch
+        chosen = module.sparse.channels if module.sparse and policy.budget else ()
+        self.channels = {name: len(each) for name, each in chosen}
+        grouped = {conv.name for conv in convolutions(network) if conv.config.groups > 1}  # they train all or none
+        channels = tuple((name, each) for name, each in chosen if name not in grouped)
         self.program = EpochProgram(
-            self.parts.structure, names, rules, shared, len(images.y) // recipe.batch, module.in_float, self.mesh
+            self.parts.structure, names, rules, passing, channels, shared, steps, module.in_float, self.mesh
         )
 
     def start(self) -> State:
@@ -216,7 +246,13 @@ class Trainer:
 
     def module(self, state: State) -> NetworkModule:
         """The module with the state's parameters and scales."""
-        return self.parts._replace(params=state.params, gradient=state.gradient).join()
+        module = self.parts._replace(params=state.params, gradient=state.gradient).join()
+        module.loss_scale = self._loss_scale
+        return module
+
+
+def _probe(gradient: str) -> str:
+    return f"{gradient.removesuffix('gradient')}probe"
 
 
 def _scaling(module: NetworkModule, name: str) -> Scaling:
@@ -282,14 +318,16 @@ def _step(program: EpochProgram, state: State, fixed: Any, x: Array, y: Array, s
     logits, pull = _forward(program, state, fixed, x)
     with jax.named_scope(HOST):
         loss, right, dlogits = _loss(program, logits, y, scales[0])
-    grads, largest = pull(dlogits)
+    grads, seen = pull(dlogits)
     grads, loss, right = _over_devices(program, (grads, loss, right))
     if program.mesh.size > 1:
-        largest = lax.pmax(largest, AXIS)
+        seen = lax.pmax(seen, AXIS)
+    largest = {name: seen[name][0] for name in program.delayed if name in seen}
     batch = program.recipe.batch
     with jax.named_scope(HOST):
         grads = lax.optimization_barrier(jax.tree.map(lambda g: g * scales[1], grads))
-        metrics = Metrics(loss / batch, right / batch)
+        silent = {name: value[1] == 0 for name, value in seen.items()}
+        metrics = Metrics(loss / batch, right / batch, silent)
     return _update(program, state, constants, grads, largest), metrics
 
 
@@ -324,7 +362,8 @@ def _update(
         updates, optimizer = _partitioned(program, state.params).update(every, state.optimizer, state.params)
         # frozen ones are passed on, not added to: -0 + 0 is +0
         params = {
-            name: value + updates[name] if name in program.trained else value for name, value in state.params.items()
+            name: _updated(program, name, value, updates[name]) if name in program.trained else value
+            for name, value in state.params.items()
         }
     scales, history = dict(state.gradient), dict(state.history)
     for name, rule in program.rules:
@@ -332,6 +371,15 @@ def _update(
         w_scale, probe = constants[f"{layer}scales"].w_scale, largest.get(f"{layer}probe", jnp.float32(0))
         scales[name], history[name] = gradient.advance(rule, scales[name], w_scale, history[name], probe)
     return State(params, optimizer, scales, history)
+
+
+def _updated(program: EpochProgram, name: str, value: Array, update: Array) -> Array:
+    """The parameter after its update; of weights that train for some input channels, those alone."""
+    chosen = {f"layers/{layer}/weight": channels for layer, channels in program.channels}.get(name)
+    if chosen is None:
+        return value + update
+    place = jnp.zeros(value.shape[2], bool).at[jnp.array(chosen)].set(True)
+    return jnp.where(jnp.broadcast_to(place[:, None], value.shape), value + update, value)
 
 
 @functools.partial(jax.jit, static_argnums=(0, 1))

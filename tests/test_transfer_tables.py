@@ -1,0 +1,42 @@
+"""Tables of results: paired differences against a hand-worked sample, and what the files hold."""
+
+from __future__ import annotations
+
+import pytest
+
+from bitrow.transfer import tables
+from bitrow.transfer.kept import Run
+from bitrow.transfer.tables import Cell
+
+COST = {"trainable": 1234, "saved_kib": 2.5, "optimizer_kib": 9.64}
+
+
+def cell(numerics: str, *accuracy: float, policy: str = "last_1") -> Cell:
+    return Cell(policy, numerics, tuple(Run(policy, numerics, i, a, "", [], COST) for i, a in enumerate(accuracy)))
+
+
+CELLS = [cell("float32", 0.80, 0.70, 0.90, 0.60), cell("bit_accurate", 0.79, 0.68, 0.87, 0.60)]
+
+
+def test_differences_are_paired_by_seed():
+    """-1, -2, -3, 0 points: mean -1.5, deviation sqrt(5/3); t of three degrees at 97.5% is 3.18245 (any table)."""
+    (found,) = tables.differences([*CELLS, cell("float32", 0.5, policy="head"), cell("simulated", 0.5, policy="head")])
+    half = 3.182446 * (5 / 3) ** 0.5 / 2
+    assert (found.policy, found.numerics, found.reference, found.seeds) == ("last_1", "bit_accurate", "float32", 4)
+    assert found.mean == pytest.approx(-1.5)
+    assert (found.low, found.high) == (pytest.approx(-1.5 - half, rel=1e-6), pytest.approx(-1.5 + half, rel=1e-6))
+    assert found.high > 0  # unpaired means 1.5 apart would look like a loss
+
+
+def test_tables_in_markdown_and_latex():
+    heading = tables.title(4, 1797)
+    assert heading == "Accuracy on 1,797 images of the target, %, mean ± deviation over 4 seeds"
+    lines = tables.markdown(CELLS, heading).splitlines()
+    assert lines[0].startswith(heading) and lines[-1] == (
+        "| `last_1` | bit_accurate | 73.5 ± 11.9 | -1.5 [-3.6, +0.6] | 1,234 | 2.50 | 9.64 |"
+    )
+    assert len({line.count("|") for line in lines[2:]}) == 1
+    latex = tables.latex(CELLS, heading)
+    assert r"last\_1 & bit\_accurate & 73.5 $\pm$ 11.9 & -1.5 [-3.6, +0.6] & 1,234 & 2.50 & 9.64 \\" in latex
+    assert r"\caption{Accuracy on 1,797 images of the target, \%, mean $\pm$ deviation" in latex
+    assert latex.count("{") == latex.count("}")
