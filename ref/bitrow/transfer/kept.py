@@ -118,7 +118,7 @@ def check_state(where: str, state: State, trainer: Trainer, epochs: int) -> None
     steps = trainer.program.steps * epochs // trainer.recipe.accumulate
     for name, array in checkpoint.arrays(state).items():
         if name.endswith(".count") and np.any(array != steps):
-            found = f"found a state after {int(array)} updates"
+            found = f"found a state after {int(array)} steps"
             raise BitrowError(f"{where}: {found}, expected {steps}, of {epochs} epochs")
 
 
