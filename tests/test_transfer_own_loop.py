@@ -107,6 +107,14 @@ def test_a_static_scale_of_a_mean_is_the_sum_under_calibrations():
         np.testing.assert_array_equal(found[name], value / np.float32(scale * COUNT), err_msg=name)
 
 
+def test_a_loss_scale_changes_no_logit():
+    """SPEC.md A4: the same numbers as float32, also in a program that closes over the module."""
+    module, x = ready().module, images()[0][:4]
+    scaled = np.asarray(jax.jit(module)(x))
+    module.loss_scale = None
+    np.testing.assert_array_equal(scaled, np.asarray(jax.jit(module)(x)).astype(np.float32))
+
+
 @pytest.mark.parametrize("value", [0.5, 3.0, 2.0**16, float("nan")])
 def test_a_loss_scale_is_a_power_of_two(value):
     with pytest.raises(BitrowError, match="expected a power of two from 1 to 32768"):

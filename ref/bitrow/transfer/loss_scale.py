@@ -24,7 +24,9 @@ from bitrow import typed
 from bitrow.calibrate import LOSS_SCALE_MAX
 from bitrow.errors import BitrowError
 from bitrow.transfer import ordered
+from bitrow.transfer.conv_module import CalibrationConstant, GradientState, Probe
 
+_OTHERS = nnx.Not(nnx.Any(nnx.Param, Probe, GradientState, CalibrationConstant))
 _MANTISSA, _BIAS = 23, 127  # of float32
 
 
@@ -68,20 +70,19 @@ def call(how: LossScale, module: nnx.Module, run: Callable[..., Array], *inputs:
     entered = [_enter(leaf) for leaf in leaves]
     given = [_enter(x) if jnp.issubdtype(x.dtype, jnp.floating) else (x, None) for x in inputs]
     copy = nnx.merge(graph, jax.tree.unflatten(tree, [value for value, _ in entered]), rest, copy=True)
+    before = _others(copy)
     y = run(copy, *(value for value, _ in given))
-    _take_over(module, rest, copy)
+    changed = [(path, new) for path, new in nnx.to_flat_state(nnx.state(copy, _OTHERS))
+               if new.get_value() is not before.get(path)]  # fmt: skip
+    if changed:  # as running statistics are
+        nnx.update(module, nnx.from_flat_state(changed))
     tokens = [token for _, token in [*entered, *given] if token is not None]
     return _leave(how, y, tokens)
 
 
-def _take_over(module: nnx.Module, before: nnx.State, copy: nnx.Module) -> None:
-    """Give `module` what the call of its copy has changed, as running statistics."""
-    after = nnx.state(copy, nnx.Not(nnx.Param))
-    old = dict(nnx.to_flat_state(before))
-    changed = [(path, new) for path, new in nnx.to_flat_state(after)
-               if path not in old or new.get_value() is not old[path].get_value()]  # fmt: skip
-    if changed:
-        nnx.update(module, nnx.from_flat_state(changed))
+def _others(module: nnx.Module) -> dict[Any, Any]:
+    """The values of the variables that a call may change."""
+    return {path: each.get_value() for path, each in nnx.to_flat_state(nnx.state(module, _OTHERS))}
 
 
 @jax.custom_vjp
