@@ -23,12 +23,13 @@ from bitrow.config import (
     SiluConfig,
     Statistics,
     UpsampleConfig,
-    output_size,
 )
 from bitrow.errors import BitrowError
 from bitrow.graph import INPUT, ConvSize, LinearSize, Network, Node
 from bitrow.pipeline.machine import Mac, Machine, RingRule
 from bitrow.pipeline.stages import Stage
+from bitrow.testing.layers import avg_pool_configs
+from bitrow.testing.parameters import edges, pairs
 
 
 class Head(enum.Enum):
@@ -76,13 +77,11 @@ def _layers(draw, x: str, growing: _Growing, barrier: bool) -> str | None:
     kind = draw(st.sampled_from(kinds.split()))
     if kind == "conv":
         kernel = draw(st.sampled_from([1, 3, 3, 5, 7]))
-        padding = draw(st.integers(0, min(3, kernel)))
-        if min(output_size(h, kernel, 1, padding), output_size(w, kernel, 1, padding)) < 1:
-            return None
+        padding = draw(edges(st.integers(0, min(3, kernel))))
         groups = draw(st.sampled_from([1, c]))
         channels = groups * draw(st.integers(1, 3))
-        stride = draw(st.sampled_from([1, 1, 2, 3]))
-        config = ConvConfig(stride=stride, padding=padding, groups=groups)
+        stride, dilation = draw(pairs(st.sampled_from([1, 1, 2, 3]))), draw(pairs(st.sampled_from([1, 1, 1, 2])))
+        config = ConvConfig(stride=stride, padding=padding, groups=groups, dilation=dilation)
         return growing.add(config, x, size=ConvSize(kernel, kernel, channels))
     if kind == "bn":
         batch = barrier and draw(st.booleans())
@@ -91,9 +90,10 @@ def _layers(draw, x: str, growing: _Growing, barrier: bool) -> str | None:
         return growing.add(ReluConfig(draw(st.booleans())), x)
     if kind == "max":
         kernel = draw(st.integers(1, 3))
-        return growing.add(MaxPoolConfig(kernel, draw(st.integers(1, 3)), kernel // 2), x)
+        stride, padding = draw(pairs(st.integers(1, 3))), draw(edges(st.integers(0, kernel // 2)))
+        return growing.add(MaxPoolConfig(kernel, stride, padding), x)
     if kind == "avg":
-        return growing.add(AvgPoolConfig(draw(st.sampled_from([None, 2, 3]))), x)
+        return growing.add(draw(avg_pool_configs()), x)
     if kind == "swish":
         return growing.add(HardSwishConfig(), x)
     if kind == "concat":

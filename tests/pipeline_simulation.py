@@ -78,7 +78,7 @@ class Simulation:
         rows = {FC: out}
         if head_of(stage) in (Head.CONV, Head.BATCH_NORM):
             rows[FH] = out
-        if head_of(stage) is Head.AVG_POOL:
+        if self._summed(stage):
             rows[FH] = out * stage.window.kernel
         if self.training:
             rows[BC] = out
@@ -101,28 +101,29 @@ class Simulation:
         config = next(node.config for node in (stage.head, *stage.chain) if node and node.name == edge.node)
         return isinstance(config, MultiplyConfig) and config.gate and edge.operand == 1
 
+    @staticmethod
+    def _summed(stage: Stage) -> bool:
+        """An average whose rows are added as they come: its windows lie side by side."""
+        return head_of(stage) is Head.AVG_POOL and stage.head.config.apart
+
     def _window(self, stage: Stage, row: int) -> list[int]:
         if self._rise(stage):
             return [row // self._rise(stage)]
-        k, s, p = stage.window
-        return [r for r in range(row * s - p, row * s - p + k) if 0 <= r < stage.in_shape[0]]
+        k, s, p, _, d = stage.window
+        return [r for r in range(row * s - p, row * s - p + k * d, d) if 0 <= r < stage.in_shape[0]]
 
     def _touching(self, stage: Stage, row: int) -> list[int]:
         """Output rows whose window has input row `row`."""
-        rise = self._rise(stage)
-        if rise:
-            return [row * rise + part for part in range(rise)]
-        k, s, p = stage.window
-        return [i for i in range(stage.out_shape[0]) if i * s - p <= row <= i * s - p + k - 1]
+        return [i for i in range(stage.out_shape[0]) if row in self._window(stage, i)]
 
     def _order_rows(self, stage: Stage, row: int, backward: bool) -> int:
         """The last row that the balanced order puts before `row`, also where no row is read."""
         if self._rise(stage):
             return (self._touching if backward else self._window)(stage, row)[-1]
-        k, s, p = stage.window
+        k, s, p, _, d = stage.window
         if backward:
             return min(max((row + p) // s, 0), stage.out_shape[0] - 1)
-        return min(max(row * s - p + k - 1, 0), stage.in_shape[0] - 1)
+        return min(max(row * s - p + (k - 1) * d, 0), stage.in_shape[0] - 1)
 
     def needs(self, task: Task) -> list[tuple[Task, int]]:
         """Tasks that must have ended, each with a delay."""
@@ -156,7 +157,7 @@ class Simulation:
         found = [((e.producer, FC, image, 0 if self._gate(stage, e) else row), 0) for e in stage.edges[1:]]
         if head_of(stage) is Head.CONV:
             found.append(((index, FH, image, row), 0))
-        elif head_of(stage) is Head.AVG_POOL:
+        elif self._summed(stage):
             found.append(((index, FH, image, (row + 1) * stage.window.kernel - 1), 0))
         elif head_of(stage) is Head.BATCH_NORM:
             last = (index, FH, self.images - 1, stage.in_shape[0] - 1)
@@ -193,12 +194,14 @@ class Simulation:
             RingKind.BATCH: (16, there),
             RingKind.GRADIENT: (16, there),
             RingKind.MASK: (1, there),
-            RingKind.HANDOFF: (32 if head_of(stage) is Head.AVG_POOL else 16, here),
+            RingKind.HANDOFF: (32 if self._summed(stage) else 16, here),
             RingKind.DY: (4 if fxp else 16, here),
             RingKind.RELU: (1, here),
             RingKind.KEPT: (16, here if ring.edge < 0 else there),
-            RingKind.INDEX: (max(1, math.ceil(math.log2(stage.window.kernel**2))), here),
+            RingKind.INDEX: (0, here),
         }[ring.kind]
+        if ring.kind is RingKind.INDEX:
+            bits = max(1, math.ceil(math.log2(math.prod(self._kernel(stage)))))
         return math.ceil(bits * count / 8) * 8
 
     def _edge(self, ring):
@@ -227,7 +230,7 @@ class Simulation:
         if kind is RingKind.GRADIENT:
             return {(stage.index, self._gradient_phase(stage, edge), image, row)}
         if kind is RingKind.HANDOFF:
-            per = stage.window.kernel if head_of(stage) is Head.AVG_POOL else 1
+            per = stage.window.kernel if self._summed(stage) else 1
             return {(stage.index, FH, image, row * per + part) for part in range(per)}
         return {(stage.index, BC if kind is RingKind.DY else FC, image, row)}
 
@@ -247,7 +250,7 @@ class Simulation:
         if kind is RingKind.BATCH:
             return {(index, phase, image, row) for phase in ((FH, FC, BC, BH) if self.training else (FH, FC))}
         if kind is RingKind.INPUT:
-            if head_of(stage) is Head.AVG_POOL:
+            if self._summed(stage):
                 return {(index, FH, image, row)} if row < stage.out_shape[0] * stage.window.kernel else set()
             phase = FH if head_of(stage) is Head.CONV else FC
             outs = range(stage.out_shape[0])
@@ -342,28 +345,43 @@ class Simulation:
             mul += head
         if head_of(stage) is Head.BATCH_NORM:
             mul, add = mul + head, add + 2 * head
+        if head_of(stage) is Head.AVG_POOL and not self._summed(stage):
+            mul += head
         return 0, 0, mul, add, out
 
     def _head_operations(self, stage: Stage, phase: Phase, row: int, into: int, out: int):
-        k, s, _ = stage.window
         if head_of(stage) is Head.CONV:
             config, size = stage.head.config, stage.head.size
             assert isinstance(config, ConvConfig)
             if phase is FH:
                 taps = len(self._window(stage, row)) * size.kw * (stage.in_shape[2] // config.groups)
                 return out * taps, out, 0, 0, out
-            taps = len(self._touching(stage, row)) * math.ceil(size.kw / s) * (size.c_out // config.groups)
+            taps = len(self._touching(stage, row)) * self._met(stage, size.kw) * (size.c_out // config.groups)
             return into * taps, into, 0, 0, into
-        if head_of(stage) is Head.AVG_POOL:
+        if self._summed(stage):
             return (0, 0, into, 0, 0) if phase is BH else (0, 0, 0, into, 0)
         if head_of(stage) is Head.BATCH_NORM:
             return 0, 0, 2 * into, 2 * into, 0
         if self._rise(stage):
             sums = stage.head.config.rows * stage.head.config.columns - 1 if head_of(stage) is Head.UPSAMPLE else 0
             return 0, 0, 0, sums * into, into
-        if head_of(stage) is Head.MAX_POOL:
-            return 0, 0, 0, len(self._touching(stage, row)) * math.ceil(k / s) * into, into
+        if head_of(stage) in (Head.MAX_POOL, Head.AVG_POOL):
+            return 0, 0, 0, len(self._touching(stage, row)) * self._met(stage, self._kernel(stage)[1]) * into, into
         return 0, 0, into * out, into * out, 0
+
+    @staticmethod
+    def _kernel(stage: Stage) -> tuple[int, int]:
+        """Rows and columns of a pool's window."""
+        kernel = stage.head.config.kernel
+        return kernel if isinstance(kernel, tuple) else (kernel, kernel)
+
+    @staticmethod
+    def _met(stage: Stage, kernel: int) -> int:
+        """The most elements of a kernel's row that meet one column, strides and dilation put one beside another."""
+        config = stage.head.config
+        stride, dilation = config.stride or config.kernel, getattr(config, "dilation", 1)
+        s, d = (one[1] if isinstance(one, tuple) else one for one in (stride, dilation))
+        return max(sum((at - k * d) % s == 0 for k in range(kernel)) for at in range(s))
 
     def _chain_operations(self, stage: Stage, into: int, head: int):
         mul = add = 0
@@ -394,8 +412,9 @@ class Simulation:
             mul, add = mul + head, add + head
         elif head_of(stage) is Head.AVG_POOL:
             mul += head
+            add += 0 if self._summed(stage) else math.prod(self._kernel(stage)) * head
         elif head_of(stage) is Head.MAX_POOL:
-            add += (stage.window.kernel**2 - 1) * head
+            add += (math.prod(self._kernel(stage)) - 1) * head
         elif head_of(stage) is Head.LINEAR:
             products = math.prod(self.sizes[stage.head.inputs[0]]) * head
             mul, add = mul + products, add + products

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from fractions import Fraction
 
 import numpy as np
@@ -17,6 +18,7 @@ from bitrow.config import (
     ReluConfig,
     Statistics,
 )
+from bitrow.config.windows import Pair, Sides
 from bitrow.contract import units
 from bitrow.formats import (
     FP16,
@@ -249,11 +251,13 @@ def test_accumulator_bins() -> None:
 
 
 @pytest.mark.parametrize("groups", [1, 2])
-@pytest.mark.parametrize(("stride", "padding"), [(1, 0), (1, 1), (2, 1), (3, 2)])
-def test_geometry_is_the_oracles(stride: int, padding: int, groups: int) -> None:
+@pytest.mark.parametrize(("stride", "padding", "dilation"), [
+    (1, 0, 1), (1, 1, 1), (2, 1, 1), (3, 2, 1), ((2, 1), (0, 1, 2, 3), (1, 2)), ((1, 2), (3, 2, 1, 0), (2, 2)),
+])  # fmt: skip
+def test_geometry_is_the_oracles(stride: Pair, padding: Sides, dilation: Pair, groups: int) -> None:
     """SPEC.md M1, C2, C3: the sums that prove the bins are those of the oracle."""
-    stream = Stream("geometry", stride, padding, groups)
-    config = ConvConfig(stride=stride, padding=padding, groups=groups)
+    stream = Stream("geometry", str(stride), str(padding), groups)
+    config = ConvConfig(stride=stride, padding=padding, groups=groups, dilation=dilation)
     weight = stream.between(-8, 7, (3, 3, 2, 4)).astype(np.int8)
     x = stream.choice(half(*range(-8, 8)), (2, 6, 5, 2 * groups))
     given = {"x": x, "weight_code": weight, "x_inv_scale": half(1.0)[0], "scale": half(1.0)[0]}
@@ -265,11 +269,48 @@ def test_geometry_is_the_oracles(stride: int, padding: int, groups: int) -> None
     found = operations.find("conv.backward", config).oracle(config, back)
     total = geometry.gradient_sum(config, found["dy_code"], weight, x.shape[1:3])
     np.testing.assert_array_equal(total, found["dx_acc"])
-    float_config = ConvConfig(stride=stride, padding=padding, groups=groups, gradient=Gradient.FP16)
+    float_config = replace(config, gradient=Gradient.FP16)
     sums = operations.find("conv.backward", float_config).oracle(float_config, back)["dx_sum"]
     terms = geometry.gradient_terms(float_config, dy, weight, x.shape[1:3])
     values = np.where(terms.negative, -1, 1) * terms.sig * 2.0**terms.exp
     np.testing.assert_array_equal(values.sum(axis=0), sums.view(np.float32))
+
+
+def test_window_bins() -> None:
+    """SPEC.md C1, A2, A3: strides, sides and dilation by the configuration; what averages share and count by place."""
+    x = np.full((1, 4, 4, 1), ONE, np.uint16)
+
+    def found(operation: str, config: object, **given: object) -> dict[str, int]:
+        bins = bins_of(operation, config, **given)
+        return {name: count for name, count in bins.items() if name.startswith(("window_", "average_"))}
+
+    given = {"x": x, "weight_code": np.ones((2, 2, 1, 1), np.int8), "x_inv_scale": half(1.0)[0], "scale": half(1.0)[0]}
+    assert found("conv.forward", ConvConfig(stride=2, padding=1), **given) == {}
+    assert found("conv.forward", ConvConfig(stride=(1, 2)), **given) == {"window_strides_differ": 1}
+    assert found("conv.forward", ConvConfig(padding=(0, 1, 0, 1)), **given) == {"window_sides_differ": 1}
+    assert found("conv.forward", ConvConfig(dilation=(1, 2)), **given) == {"window_dilated": 1}
+    assert found("max_pool.forward", MaxPoolConfig(2, (2, 1)), x=x) == {"window_strides_differ": 1}
+    assert found("avg_pool.forward", AvgPoolConfig(2), x=x) == {}
+    assert found("avg_pool.forward", AvgPoolConfig(2, stride=1), x=x) == {"average_shared": 12}
+    sided = AvgPoolConfig(2, padding=(0, 1, 0, 0))
+    assert found("avg_pool.forward", sided, x=x[:, :3]) == {"window_sides_differ": 1, "average_partial": 2}
+    counted = replace(sided, count_padding=True)
+    assert found("avg_pool.forward", counted, x=x[:, :3]) == {"window_sides_differ": 1, "average_padding": 2}
+    dy = np.full((1, 3, 3, 1), 0x7BFF, np.uint16)
+    back = bins_of("avg_pool.backward", AvgPoolConfig(2, stride=1), dy=dy, input_hw=np.array([4, 4], np.int32))
+    assert back["average_shared"] == 12
+
+
+def test_a_set_without_such_windows_is_not_asked_for_them() -> None:
+    """SPEC.md V4: what a set covers counts bins of where windows lie if it has a case that hits one."""
+    covered = coverage.SetCoverage()
+    for wanted, stride in ((False, 1), (True, (1, 2))):
+        given = {"x": np.full((1, 2, 2, 1), ONE, np.uint16)}
+        config, operation = MaxPoolConfig(1, stride), operations.find("max_pool.forward", MaxPoolConfig())
+        words = given | operation.oracle(config, given)
+        bins = coverage.measure(operation, config, words)
+        covered.add(Case("pool", operation, config, (), (), bins))
+        assert ("window_sides_differ" in covered.missed("max_pool.forward")) is wanted
 
 
 def test_selection_bins() -> None:

@@ -17,7 +17,7 @@ import pytest
 import bitrow.layers
 import bitrow.ops
 from bitrow import calibrate, config, door_slots, float_model, formats, fp16, graph, host, network, typed, zoo
-from bitrow.config import AvgPoolConfig, BatchNormConfig, ConvConfig, LinearConfig, MaxPoolConfig, ReluConfig
+from bitrow.config import AvgPoolConfig, BatchNormConfig, ConvConfig, LinearConfig, MaxPoolConfig, ReluConfig, Window
 from bitrow.contract import conv as contract_conv
 from bitrow.errors import BitrowError
 from bitrow.formats import FP16, FXP4, Accumulator, Float, FloatMode, Fxp, Overflow, Rounding
@@ -66,7 +66,7 @@ def test_every_record_of_formats_and_config_is_among_them():
 @pytest.mark.parametrize("record, field", FIELDS, ids=lambda v: v if isinstance(v, str) else type(v).__name__)
 def test_fields_of_another_type_are_refused(record, field):
     hint = typing.get_type_hints(type(record))[field]
-    wrong: list[object] = [object(), 1.5, b"", (4, 1), np.ones(2)]
+    wrong: list[object] = [object(), 1.5, b"", (4, 1, 3, 2, 5), np.ones(2)]
     wrong += [1, 0, np.True_] if hint is bool else [True]
     wrong += [2.0, "1", np.float32(2), jnp.int32(1)] if hint is int else []
     wrong += ["", "bogus", "NEAREST_EVEN", "Up", 0] if isinstance(hint, type) and issubclass(hint, enum.Enum) else []
@@ -96,7 +96,16 @@ SETTINGS = [
     (lambda: ConvConfig(stride=1.5), "convolution stride: found 1.5, expected an int"),
     (lambda: ConvConfig(groups=2.0), "convolution groups: found 2.0, expected an int"),
     (lambda: ConvConfig(x_format=4), "convolution x_format: found 4, expected Fxp"),
-    (lambda: ConvConfig(padding=(4, 1)), "convolution padding: found (4, 1), expected an int"),
+    (lambda: ConvConfig(padding=(4, 1)), "convolution padding: found (4, 1), expected an int or a tuple of 4, each"),
+    (lambda: ConvConfig(stride=(2, 0)), "convolution stride: found (2, 0), expected 1 or more"),
+    (lambda: ConvConfig(dilation=(1, 1.5)), "convolution dilation: found (1, 1.5), expected an int or a tuple of 2"),
+    (lambda: ConvConfig(padding=(0, 0, -1, 0)), "convolution padding: found (0, 0, -1, 0), expected 0 or more"),
+    (lambda: MaxPoolConfig((2, 17)), "max pool kernel: found (2, 17), expected at most 16"),
+    (lambda: MaxPoolConfig((2, 3), 1, (0, 0, 0, 3)), "max pool padding: found (0, 0, 0, 3), expected less than the ke"),
+    (lambda: AvgPoolConfig(2, padding=2), "average pool padding: found 2, expected less than the kernel of 2"),
+    (lambda: AvgPoolConfig(stride=2), "average pool stride: found 2, expected None for the whole map"),
+    (lambda: AvgPoolConfig(padding=1), "average pool padding: found 1, expected 0 for the whole map"),
+    (lambda: AvgPoolConfig(2, stride=(1, 0)), "average pool stride: found (1, 0), expected 1 or more"),
     (lambda: ConvConfig(gradient="FP16"), "convolution gradient: found 'FP16', expected one of fxp, fp16"),
     (lambda: Accumulator(8, "wraps"), "accumulator overflow: found 'wraps'"),
     (lambda: Accumulator(7), "accumulator bits: found 7, expected 8 to 32"),
@@ -125,7 +134,7 @@ def test_names_of_members_mean_the_members():
     assert scalar.add(0x3C00, 0x1000, FloatMode("up")) == 0x3C01  # the oracle reads the same values
     codes = jnp.full((1, 1, 1, 4), -8, jnp.int8)
     kernel = mac.Kernel(jnp.full((1, 1, 4, 1), 7, jnp.int8), None)
-    acc = mac.accumulate(codes, kernel, mac.forward_padding(0), 1, Accumulator(8, "wrap"), 256)
+    acc = mac.accumulate(codes, kernel, mac.Places(mac.NO_PADDING), Accumulator(8, "wrap"), 256)
     assert int(acc.reshape(())) == (-224 + 128) % 256 - 128
 
 
@@ -151,7 +160,7 @@ FUNCTIONS = [
 ] + [("network", name, getattr(network, name)) for name in ("forward", "backward", "training_pass", "apply")]
 SAMPLES = {
     int: 3, bool: False, str: "name", FloatMode: FloatMode(), Fxp: Fxp(4), Float: FP16, Accumulator: Accumulator(),
-    formats.Dequantize: formats.Dequantize.FUSED, Rounding: Rounding.UP, Network: zoo.resnet8(),
+    formats.Dequantize: formats.Dequantize.FUSED, Rounding: Rounding.UP, Network: zoo.resnet8(), Window: Window(),
 }  # fmt: skip
 
 

@@ -21,11 +21,12 @@ from bitrow.pipeline.stages import (
     row_count,
     stages,
 )
-from bitrow.pipeline.takes import gradient_rows, window_rows
+from bitrow.pipeline.takes import gradient_rows, taken, window_rows
 from network_samples import every_layer
 from pipeline_samples import Head, head_of, networks
 
-windows = st.builds(Window, st.integers(1, 7), st.integers(1, 4), st.integers(0, 4))
+PADDING = st.integers(0, 4)
+windows = st.builds(Window, st.integers(1, 7), st.integers(1, 4), PADDING, PADDING, st.integers(1, 3))
 
 
 def test_resnet8_stages():
@@ -75,22 +76,26 @@ def test_stages_and_edges_are_numbered_in_order(network):
 
 @given(windows, st.integers(1, 20), st.integers(0, 20))
 def test_window_rows_are_those_of_the_convolution(window, in_rows, row):
-    """SPEC.md C1: output row i reads rows iS-P to iS-P+KH-1, positions outside the map apart."""
+    """SPEC.md C1: output row i takes rows iS-P+kD, and waits for all under it; positions outside the map apart."""
     first, last = window_rows(window, row, in_rows)
-    start = row * window.stride - window.padding
-    inside = [r for r in range(start, start + window.kernel) if 0 <= r < in_rows]
-    assert list(range(first, last + 1)) == inside
-    assert 0 <= last < in_rows
+    start = row * window.stride - window.before
+    read = [start + k * window.dilation for k in range(window.kernel)]
+    inside = [r for r in read if 0 <= r < in_rows]
+    assert (first, last) == (inside[0] if inside else last + 1, min(max(read[-1], 0), in_rows - 1))
+    assert taken(Take.WINDOW, window, row, in_rows) == tuple(r if 0 <= r < in_rows else None for r in read)
 
 
 @given(windows, st.integers(1, 20), st.integers(0, 20))
 def test_gradient_rows_are_the_windows_that_hold_the_row(window, out_rows, row):
-    """SPEC.md C2: dx row j reads the dy rows i with iS-P <= j <= iS-P+KH-1."""
+    """SPEC.md C2: dx row j takes the dy rows i with iS-P+kD = j, at the rotated kernel's places, and waits for all that
+    span it."""
     first, last = gradient_rows(window, row, out_rows)
-    kernel, stride, padding = window
-    holding = [i for i in range(out_rows) if i * stride - padding <= row <= i * stride - padding + kernel - 1]
-    assert list(range(first, last + 1)) == holding
-    assert 0 <= last < out_rows
+    kernel, stride, before, _, dilation = window
+    places = {i: row + before - i * stride for i in range(out_rows)}
+    met = {at // dilation: i for i, at in places.items() if at % dilation == 0 and 0 <= at < kernel * dilation}
+    assert first == min(met.values(), default=last + 1)
+    assert last == min(max((row + before) // stride, 0), out_rows - 1)
+    assert taken(Take.MEETING, window, row, out_rows) == tuple(met.get(kernel - 1 - k) for k in range(kernel))
 
 
 @given(networks())
@@ -114,7 +119,7 @@ def test_row_counts(network):
         expected = {
             Head.CONV: chain,
             Head.BATCH_NORM: chain,
-            Head.AVG_POOL: chain * stage.window.kernel,
+            Head.AVG_POOL: chain * stage.window.kernel if stage.adds_rows else 0,
         }.get(head_of(stage), 0)
         assert head == expected
         assert through == (stage.in_shape[0] if stage.head else 0)

@@ -16,6 +16,7 @@ from hypothesis import HealthCheck, Phase, find, given, seed, settings
 
 from bitrow import testing
 from bitrow.config import BatchNormConfig, ConvConfig, MaxPoolConfig, Statistics
+from bitrow.config.windows import sides
 from bitrow.contract.encoding import Kind
 from bitrow.contract.units import UNITS
 from bitrow.errors import BitrowError
@@ -192,7 +193,10 @@ def test_every_parameter_of_a_convolution_is_drawn() -> None:
             fact
             for fact, holds in {
                 "not square": kh != kw,
-                "padding beyond the kernel": config.padding > max(kh, kw) - 1,
+                "padding beyond the kernel": max(sides(config.padding)) > max(kh, kw) - 1,
+                "strides of their own": isinstance(config.stride, tuple),
+                "sides of their own": isinstance(config.padding, tuple),
+                "dilation of its own": isinstance(config.dilation, tuple),
                 "depthwise": config.groups > 1 and c_in == 1 and c_out == config.groups,
                 "bias": "bias" in given_words,
                 "no bias": problem.operation.name == "conv.forward" and "bias" not in given_words,
@@ -206,8 +210,8 @@ def test_every_parameter_of_a_convolution_is_drawn() -> None:
             if holds
         }
     assert kernels == {1, 2, 3, 5}
-    assert len(facts) == 11, facts
-    assert values["stride"] == {1, 2, 3} and values["groups"] == {1, 2, 3}
+    assert len(facts) == 14, facts
+    assert values["stride"] > {1, 2, 3} and values["dilation"] > {1, 2, 3} and values["groups"] == {1, 2, 3}
     assert values["gradient"] == set(Gradient) and values["dy_rounding"] == set(QuantRounding)
     assert values["accumulator.overflow"] == set(AccOverflow) and len(values["dequantize"]) == 2
     assert values["mode.rounding"] == set(Rounding) and len(values["mode.overflow"]) == 2

@@ -13,6 +13,7 @@ import pytest
 
 import scalar_fxp
 from bitrow.config import AvgPoolConfig, BatchNormConfig, ConvConfig, LinearConfig, Statistics
+from bitrow.contract import pool
 from bitrow.formats import (
     FP16,
     FP32,
@@ -382,3 +383,22 @@ def test_a_large_map_is_sampled() -> None:
     assert diagnosis.explained
     everywhere = next(v for v in diagnosis.verdicts if v.name.endswith("in every FP16 operation"))
     assert 0 < everywhere.tried < diagnosis.mismatches and everywhere.complete
+
+
+def test_means_and_orders_of_sided_windows() -> None:
+    """SPEC.md A3, C3, M2: a mean that counts padding; sums in reverse where sides differ and windows are dilated."""
+    rng = np.random.default_rng(11)
+    x = fp16(rng.normal(0, 3, (1, 5, 6, 3)))
+    mean = AvgPoolConfig((2, 3), stride=(1, 2), padding=(1, 0, 2, 2))
+    case = build("avg", "avg_pool.forward", mean, {"x": x})
+    counted = replace(mean, count_padding=True)
+    expect(case, "y", computed(case, counted)["y"], "elements outside the map, too, counted by means")
+    turned = replace(mean, padding=(0, 1, 1, 2))  # a column of padding is read by no window
+    back = pool.AVG_FORWARD.oracle(turned, {"x": x[:, ::-1, ::-1]})["sum_running"][:, :, ::-1, ::-1]
+    expect(case, "sum_running", back, "reversed reduction order: window from last element to first")
+    conv = ConvConfig(padding=(2, 1, 0, 1), dilation=(2, 1), accumulator=Accumulator(8, AccOverflow.SATURATE))
+    case = conv_case(config=conv)
+    given_words, flip = given(case), replace(conv, padding=(1, 2, 1, 0))
+    flipped = {"x": given_words["x"][:, ::-1, ::-1, ::-1], "weight_code": given_words["weight_code"][::-1, ::-1, ::-1]}
+    acc = operations.find("conv.forward", conv).oracle(flip, given_words | flipped)["acc"][:, ::-1, ::-1]
+    expect(case, "acc", acc, "reversed reduction order: products summed last to first")

@@ -9,6 +9,7 @@ nothing here is in the contract.
 from __future__ import annotations
 
 import functools
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -23,16 +24,24 @@ from bitrow.formats import Fxp
 def float_conv(
     config: ConvConfig, x: Float32[Array, "n h w c_in"], weight: Float32[Array, "kh kw c c_out"]
 ) -> Float32[Array, "n oh ow c_out"]:
-    """Convolution with the stride, padding and groups of `config`; `c` is `c_in` over the groups."""
-    return _convolve(config.groups, x, weight, (config.stride,) * 2, ((config.padding,) * 2,) * 2)
+    """Convolution with the windows and groups of `config`; `c` is `c_in` over the groups."""
+    down, across = config.windows(weight.shape)
+    places = _Places((down.stride, across.stride), ((down.before, down.after), (across.before, across.after)))
+    return _convolve(config.groups, x, weight, places._replace(inside=(down.dilation, across.dilation)))
 
 
-def _convolve(
-    groups: int, x: Array, weight: Array, stride: tuple[int, int], padding: tuple[tuple[int, int], ...],
-    dilation: tuple[int, int] = (1, 1),
-) -> Array:  # fmt: skip
+class _Places(NamedTuple):
+    """Steps of windows, padding, dilation of the map (`spread`) and of the kernel (`inside`), for h and w."""
+
+    stride: tuple[int, int]
+    padding: tuple[tuple[int, int], ...]
+    spread: tuple[int, int] = (1, 1)
+    inside: tuple[int, int] = (1, 1)
+
+
+def _convolve(groups: int, x: Array, weight: Array, places: _Places) -> Array:
     return lax.conv_general_dilated(
-        x, weight, stride, padding, lhs_dilation=dilation, dimension_numbers=("NHWC", "HWIO", "NHWC"),
+        x, weight, *places, dimension_numbers=("NHWC", "HWIO", "NHWC"),
         feature_group_count=groups, precision=lax.Precision.HIGHEST,
     )  # fmt: skip
 
@@ -57,29 +66,31 @@ def input_gradient(
 ) -> Float32[Array, "n h w c_in"]:
     """Gradient of an input of `hw` rows and columns."""
     kh, kw, c, c_out = weight.shape
-    groups, stride = config.groups, config.stride
+    groups, windows = config.groups, config.windows((kh, kw))
     rotated = weight[::-1, ::-1].reshape(kh, kw, c, groups, c_out // groups)
     rotated = rotated.transpose(0, 1, 4, 3, 2).reshape(kh, kw, c_out // groups, groups * c)
     padding = tuple(
-        (k - 1 - config.padding, size - (out - 1) * stride - 1 + config.padding)
-        for k, size, out in zip((kh, kw), hw, dy.shape[1:3], strict=True)
+        (one.extent - 1 - one.before, size - (out - 1) * one.stride - 1 + one.before)
+        for one, size, out in zip(windows, hw, dy.shape[1:3], strict=True)
     )
-    return _convolve(groups, dy, rotated, (1, 1), padding, (stride, stride))
+    down, across = windows
+    spread, inside = (down.stride, across.stride), (down.dilation, across.dilation)
+    return _convolve(groups, dy, rotated, _Places((1, 1), padding, spread, inside))
 
 
 def weight_gradient(
     config: ConvConfig, x: Float32[Array, "n h w c_in"], dy: Float32[Array, "n oh ow c_out"], kernel: tuple[int, ...]
 ) -> Float32[Array, "kh kw c c_out"]:
     """Gradient of weights of `kernel` rows and columns."""
-    groups, stride, pad = config.groups, config.stride, config.padding
+    groups, (down, across) = config.groups, config.windows(kernel)
     (oh, ow), c, c_out = dy.shape[1:3], x.shape[3] // groups, dy.shape[3]
-    x = jnp.pad(x, ((0, 0), (pad, pad), (pad, pad), (0, 0)))
+    x = jnp.pad(x, ((0, 0), (down.before, down.after), (across.before, across.after), (0, 0)))
     dy = dy.reshape(-1, groups, c_out // groups)
     places = []
-    for i in range(kernel[0]):
-        for j in range(kernel[1]):
-            rows, columns = i + (oh - 1) * stride + 1, j + (ow - 1) * stride + 1
-            seen = x[:, i:rows:stride, j:columns:stride, :].reshape(-1, groups, c)
+    for i in range(0, down.extent, down.dilation):
+        for j in range(0, across.extent, across.dilation):
+            rows, columns = i + (oh - 1) * down.stride + 1, j + (ow - 1) * across.stride + 1
+            seen = x[:, i : rows : down.stride, j : columns : across.stride, :].reshape(-1, groups, c)
             product = lax.dot_general(seen, dy, (((0,), (0,)), ((1,), (1,))), precision=lax.Precision.HIGHEST)
             places.append(product.transpose(1, 0, 2).reshape(c, c_out))
     return jnp.stack(places).reshape(*kernel, c, c_out)

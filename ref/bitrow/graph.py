@@ -57,8 +57,8 @@ class Network:
         BitrowError: naming network and layer, for a name that is no identifier or occurs twice, an input that
             is unknown or comes later, a layer that feeds nothing, a size that does not fit the layer or its
              input, shapes that cannot be added, or an accumulator too small for its layer (M2); a field of another
-             type. More than 2,048 layers, a side, channels, kernel, stride or padding above 65,536, a map or weights
-             of more than 2^28 values.
+             type. More than 2,048 layers, a side, channels, kernel, stride, padding or dilation above 65,536, a map or
+             weights of more than 2^28 values.
     """
 
     name: str
@@ -201,9 +201,9 @@ def _check_size(where: str, node: Node) -> None:
         raise BitrowError(
             f"{where} size: found {node.size}, expected {expected.__name__} for {type(config).__name__}"
         )
-    for name in ("stride", "padding", "kernel"):
+    for name in ("stride", "padding", "kernel", "dilation"):
         value = getattr(config, name, None)
-        if value is not None and value > MOST_ALONG:
+        if max(value if isinstance(value, tuple) else (value or 0,)) > MOST_ALONG:
             raise BitrowError(f"{where} {name}: found {value}, expected at most {MOST_ALONG:,}")
 
 

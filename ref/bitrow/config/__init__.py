@@ -17,6 +17,7 @@ from bitrow.config.pool import AvgPoolConfig, MaxPoolConfig
 from bitrow.config.residual import AddConfig
 from bitrow.config.sigmoid import SigmoidConfig, SiluConfig
 from bitrow.config.upsample import UpsampleConfig
+from bitrow.config.windows import Window
 
 __all__ = [
     "AddConfig",
@@ -44,5 +45,6 @@ __all__ = [
     "SiluConfig",
     "Statistics",
     "UpsampleConfig",
+    "Window",
     "output_size",
 ]

@@ -11,6 +11,7 @@ from typing import Any, ClassVar, NamedTuple
 
 from bitrow import typed
 from bitrow.config.rows import Ops, Phase, Place, RowPlan
+from bitrow.config.windows import Window, Windows
 from bitrow.errors import BitrowError
 from bitrow.reading.records import Open
 
@@ -120,25 +121,27 @@ def check_extent(where: str, shape: tuple[int, ...], what: str = "a map") -> Non
 
 @typed.arguments
 def output_size(size: int, kernel: int, stride: int, padding: int) -> int:
-    """Rows (or columns) that a window of `kernel` makes of `size` (SPEC.md C1); below 1 where none fits.
+    """Rows (or columns) of windows padded alike on both sides of `size` (SPEC.md C1); below 1 where none fits.
 
     Raises:
         BitrowError: naming the argument; one that is no int.
     """
-    return (size + 2 * padding - kernel) // stride + 1
+    return Window(kernel, stride, padding, padding).results(size)
 
 
-def window_size(where: str, shape: Shape, kernel: tuple[int, int], stride: int, padding: int) -> tuple[int, int]:
+def window_size(where: str, shape: Shape, windows: Windows) -> tuple[int, int]:
     """Rows and columns of a windowed layer's result.
 
     Raises:
         BitrowError: beginning with `where`, where no window fits.
     """
-    h, w, _ = shape
-    rows = output_size(h, kernel[0], stride, padding)
-    columns = output_size(w, kernel[1], stride, padding)
+    (h, w, _), (down, across) = shape, windows
+    rows, columns = down.results(h), across.results(w)
     if rows < 1 or columns < 1:
+        edges = (down.before, down.after, across.before, across.after)
+        padding = edges[0] if len(set(edges)) == 1 else edges
         raise BitrowError(
-            f"{where}: found a {kernel[0]}x{kernel[1]} window on a {h}x{w} map padded by {padding}, expected it to fit"
+            f"{where}: found a {down.extent}x{across.extent} window on a {h}x{w} map padded by {padding}, "
+            f"expected it to fit"
         )
     return rows, columns

@@ -27,12 +27,12 @@ from bitrow.config.rows import (
     RingKind,
     RowPlan,
     Take,
-    Window,
     codes,
     elements,
     gradient_rows,
     input_rows,
 )
+from bitrow.config.windows import Pair, Sides, Windows, along, settle
 from bitrow.errors import BitrowError
 from bitrow.formats import (
     FXP4,
@@ -45,6 +45,7 @@ from bitrow.formats import (
     QuantRounding,
     magnitude_bound,
 )
+from bitrow.reading.records import later
 
 KernelShape = tuple[int, int, int, int]  # kh, kw, c_in/groups, c_out
 
@@ -71,20 +72,22 @@ class ConvSize(LayerSize):
 
 @dataclass(frozen=True)
 class ConvConfig(LayerConfig):
-    """A frozen FXP convolution: square stride and padding, groups (SPEC.md Q, M, D, C).
+    """A frozen FXP convolution: stride, padding, dilation, groups (SPEC.md Q, M, D, C).
 
+    `stride` and `dilation` are one int, or one each for rows and columns; `padding` is one int, or top, bottom, left
+    and right. Where all are alike a tuple becomes the int.
     `x_format`, `weight_format`, `dy_format` are the code formats of input, weights and output gradient;
     `fold` moves a per-channel weight scale into dy before it is quantized (C2).
 
     Raises:
-        BitrowError: stride or groups below 1, negative padding, a field of another type.
+        BitrowError: stride, dilation or groups below 1, negative padding, a field of another type.
     """
 
     label = "convolution"
     size_type = ConvSize
 
-    stride: int = 1
-    padding: int = 0
+    stride: Pair = 1
+    padding: Sides = 0
     groups: int = 1
     x_format: Fxp = FXP4
     weight_format: Fxp = FXP4
@@ -95,12 +98,16 @@ class ConvConfig(LayerConfig):
     dy_rounding: QuantRounding = QuantRounding.NEAREST_EVEN
     fold: bool = False
     mode: FloatMode = FloatMode()
+    dilation: Pair = later(1)
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        positive(self.label, "stride", self.stride, 1)
+        settle(self, stride=1, padding=0, dilation=1)
         positive(self.label, "groups", self.groups, 1)
-        positive(self.label, "padding", self.padding, 0)
+
+    def windows(self, kernel_hw: Sequence[int]) -> Windows:
+        """How windows of a kernel of so many rows and columns lie (C1)."""
+        return along(kernel_hw, self.stride, self.padding, self.dilation)
 
     def bounds(self, kernel_shape: tuple[int, ...]) -> tuple[int, int]:
         """Worst-case |acc| of M2, forward and of the input gradient, for `[kh, kw, c_in/groups, c_out]`.
@@ -150,7 +157,7 @@ class ConvConfig(LayerConfig):
         kernel = self.weight_shape(size, shape)
         check_extent(where, kernel, "weights")
         self.check(where, kernel)
-        return (*window_size(where, shape, (size.kh, size.kw), self.stride, self.padding), size.c_out)
+        return (*window_size(where, shape, self.windows((size.kh, size.kw))), size.c_out)
 
     def arrays(self, size: ConvSize, shape: Shape, channels: int) -> dict[str, ArraySpec]:
         """Codes of the weights, FP16 scales and bias (F7, F8, D3), the seed of Q3."""
@@ -181,13 +188,15 @@ class ConvConfig(LayerConfig):
         """Windows of codes, made by the stage before, multiply into rows for the chain; backward the same with dy."""
         head, chain, back = Phase.FORWARD_HEAD, Phase.FORWARD_CHAIN, Phase.BACKWARD_HEAD
         fxp = self.gradient is Gradient.FXP
-        x = input_rows(head, Take.WINDOW, codes(self.x_format), self.padding, "x_code")
+        window, across = self.windows((place.size.kh, place.size.kw))
+        x = input_rows(head, Take.WINDOW, codes(self.x_format), (across.before, across.after), "x_code")
         mask = Buffer("mask", RingKind.MASK, FLAG, chain, ((back, Take.SAME),), tap="mask")
         # Zeros between columns cannot lie in memory, so with a stride there are none beside them either.
-        margin = max(0, place.size.kw - 1 - self.padding) if self.stride == 1 else 0
+        reach = across.extent - 1
+        margin = (max(0, reach - across.before), max(0, reach - across.after)) if across.stride == 1 else (0, 0)
         return RowPlan(
             head=True,
-            window=Window(place.size.kh, self.stride, self.padding),
+            window=window,
             inputs=(x, mask),
             buffers=(
                 Buffer("deq", RingKind.HANDOFF, HALF, head, ((chain, Take.SAME),), tap="y"),
@@ -209,5 +218,6 @@ class ConvConfig(LayerConfig):
             case Phase.FORWARD_HEAD:
                 terms = rows * size.kw * (place.shape[2] // groups)
             case Phase.BACKWARD_HEAD:
-                row, terms = elements(place.shape), rows * -(-size.kw // self.stride) * (size.c_out // groups)
+                across = self.windows((size.kh, size.kw))[1]
+                row, terms = elements(place.shape), rows * across.sharing * (size.c_out // groups)
         return Ops(macs=row * terms, outputs=row, deq=row)

@@ -10,6 +10,7 @@ import enum
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
+from bitrow.config.windows import Window
 from bitrow.formats import Fxp
 
 
@@ -35,14 +36,6 @@ class Phase(enum.IntEnum):
     @property
     def backward(self) -> bool:
         return self >= Phase.BACKWARD_CHAIN
-
-
-class Window(NamedTuple):
-    """Output row i reads input rows `i*stride - padding` to `i*stride - padding + kernel - 1`."""
-
-    kernel: int = 1
-    stride: int = 1
-    padding: int = 0
 
 
 class Take(enum.Enum):
@@ -113,13 +106,16 @@ def codes(fmt: Fxp) -> RowWord:
     return RowWord(fmt.stored_bits, "int8" if fmt.signed else "uint8", True)
 
 
+Margin = tuple[int, int]  # columns
+
+
 @dataclass(frozen=True)
 class Buffer:
     """Rows that tasks of phase `writer` fill, and what tasks of other phases take of them.
 
     `kind` None: registers beside the lanes and no ring of the machine. `words` and `rows`, where given, in place of
     those of the map that it belongs to; `per` rows of the writer make one of the buffer. `margin` columns of zeros
-    lie on either side. `tap` names the layer's tap that whole tensors have of it.
+    lie before and behind it. `tap` names the layer's tap that whole tensors have of it.
     """
 
     name: str
@@ -130,7 +126,7 @@ class Buffer:
     words: int | None = None
     rows: int | None = None
     per: int = 1
-    margin: int = 0
+    margin: Margin = (0, 0)
     tap: str = ""
 
     def take(self, phase: Phase) -> Take | None:
@@ -143,13 +139,15 @@ class Buffer:
         return self.writer.backward or all(phase.backward for phase, _ in self.reads)
 
 
-def input_rows(phase: Phase, take: Take, encoding: RowWord = HALF, margin: int = 0, tap: str = "") -> Buffer:
+def input_rows(
+    phase: Phase, take: Take, encoding: RowWord = HALF, margin: Margin = (0, 0), tap: str = ""
+) -> Buffer:
     """The rows that feed a layer, one ring for each of its readers."""
     reads = ((phase, take),)
     return Buffer("x", RingKind.INPUT, encoding, Phase.FORWARD_CHAIN, reads, margin=margin, tap=tap)
 
 
-def gradient_rows(take: Take, encoding: RowWord = HALF, margin: int = 0, tap: str = "") -> Buffer:
+def gradient_rows(take: Take, encoding: RowWord = HALF, margin: Margin = (0, 0), tap: str = "") -> Buffer:
     """The output gradient's rows on their way from the chain to the head."""
     reads = ((Phase.BACKWARD_HEAD, take),)
     return Buffer("dy", RingKind.DY, encoding, Phase.BACKWARD_CHAIN, reads, margin=margin, tap=tap)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from bitrow.config import ConvConfig, output_size
+from bitrow.config import ConvConfig
 from bitrow.contract.fixed_point import dequantizer
 from bitrow.contract.operation import Given, Operation
 from bitrow.contract.program import Program
@@ -60,22 +60,22 @@ def _gradient_conditions(config: ConvConfig, given: Given) -> Mapping[str, bool]
 
 
 def _forward_sources(config: ConvConfig, given: Given) -> Sources:
-    return gather.forward_sources(given["x"].shape[1], given["weight_code"].shape[0], config.stride, config.padding)
+    return gather.forward_sources(given["x"].shape[1], config.windows(given["weight_code"].shape)[0])
 
 
 def _gradient_sources(config: ConvConfig, given: Given) -> Sources:
-    size, kernel = given["mask"].shape[1], given["weight_code"].shape[0]
-    return gather.gradient_sources(size, given["dy"].shape[1], kernel, config.stride, config.padding)
+    window = config.windows(given["weight_code"].shape)[0]
+    return gather.gradient_sources(given["mask"].shape[1], given["dy"].shape[1], window)
 
 
 def _forward_gather(config: ConvConfig, given: Given) -> Gather:
-    x_hw = (given["x"].shape[1], given["x"].shape[2])
-    return gather.forward_gather(given["weight_code"], x_hw, config.stride, config.padding, config.groups)
+    x_hw, weight = (given["x"].shape[1], given["x"].shape[2]), given["weight_code"]
+    return gather.forward_gather(weight, x_hw, config.windows(weight.shape), config.groups)
 
 
 def _gradient_gather(config: ConvConfig, given: Given) -> Gather:
-    x_hw = (given["mask"].shape[1], given["mask"].shape[2])
-    return gather.gradient_gather(given["weight_code"], x_hw, config.stride, config.padding, config.groups)
+    x_hw, weight = (given["mask"].shape[1], given["mask"].shape[2]), given["weight_code"]
+    return gather.gradient_gather(weight, x_hw, config.windows(weight.shape), config.groups)
 
 
 def _check_shapes(config: ConvConfig, kernel: tuple[int, ...], x_shape: tuple[int, ...]) -> None:
@@ -95,7 +95,7 @@ def _check_gradient(config: ConvConfig, given: Given) -> None:
     _check_shapes(config, kernel, x_shape)
     if given["w_scale"].size != 1 and not config.fold:
         raise BitrowError(f"convolution w_scale: found {given['w_scale'].size} scales, expected one, or fold")
-    sizes = (output_size(x_shape[i], kernel[i - 1], config.stride, config.padding) for i in (1, 2))
+    sizes = (window.results(size) for window, size in zip(config.windows(kernel), x_shape[1:3], strict=True))
     expected = (x_shape[0], *sizes, kernel[3])
     if dy_shape != expected:
         raise BitrowError(f"convolution dy: found shape {dy_shape}, expected {expected}")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 
 from bitrow.config import MultiplyConfig
+from bitrow.config.windows import Windows, along
 from bitrow.contract.operation import Config, Given, Operation
 from bitrow.contract.program import Program
 from bitrow.contract.units import FP16_CLAUSES
@@ -18,9 +19,10 @@ def _check(config: Config, given: Given) -> None:
         raise BitrowError(f"multiply: found factors of {list(x)} and {list(other)}, expected {list(expected)}")
 
 
-def _window(config: Config, given: Given) -> tuple[int, int]:
+def _windows(config: Config, given: Given) -> Windows:
     """The whole map."""
-    return given["x"].shape[1], given["x"].shape[2]
+    hw = given["x"].shape[1:3]
+    return along(hw, (hw[0], hw[1]), 0)
 
 
 FORWARD = Operation(
@@ -78,8 +80,8 @@ GATE_BACKWARD = Operation(
     MultiplyConfig,
     lambda config: (*FP16_CLAUSES, "A8", "B2", "T1", "F9", "T2"),
     lambda config: "rows by trees over w of adjacent pairs padded with +0, then in order from +0",
-    check=_check, when=lambda config: config.gate, window=_window,
-    count=lambda config, given: math.prod(_window(config, given)), gradients=("dx", "dgate"),
+    check=_check, when=lambda config: config.gate, windows=_windows,
+    count=lambda config, given: math.prod(given["x"].shape[1:3]), gradients=("dx", "dgate"),
 )  # fmt: skip
 
 MULTIPLY = (FORWARD, BACKWARD, GATE_FORWARD, GATE_BACKWARD)

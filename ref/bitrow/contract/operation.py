@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from bitrow.config.windows import Windows
 from bitrow.contract import interpreter
 from bitrow.contract.encoding import FORMATS, Encoding, Role
 from bitrow.contract.frame import ROW_AXES, together
@@ -36,7 +37,8 @@ class Operation:
     batch statistics. `configured_by` is the type of its configurations. `clauses` gives the clauses that a case of this
     configuration exercises, `order` the order of its sums in words. `conditions` decides the guards of the program's
     lines from the configuration and what is given. `by_rows`: the oracle can compute some rows of the result.
-    `row_sources` lists, for each row of the result, the rows that it reads, None where a row reads itself. `check`
+    `row_sources` lists, for each row of the result, the rows that it reads, None where a row reads itself;
+    `windows` says how a pool's windows lie, `count` the n of `reciprocal`, one or one for each `oh ow`. `check`
     refuses shapes that do not fit, and reads `checked`, which no line may read. `static` names inputs that are shapes:
     a kernel reads them while it is traced. `gradients`: its outputs that are gradients of the layer's inputs, in their
     order, where there are several. `handed_back` is the gradient of each input, given its channels, where no operation
@@ -52,8 +54,8 @@ class Operation:
     by_rows: bool = False
     row_sources: Callable[[Config, Given], Sources | None] = _nothing
     gather: Callable[[Config, Given], Gather] = field(default=_nothing)  # type: ignore[assignment]
-    window: Callable[[Config, Given], tuple[int, int]] = field(default=_nothing)  # type: ignore[assignment]
-    count: Callable[[Config, Given], int] = field(default=_nothing)  # type: ignore[assignment]
+    windows: Callable[[Config, Given], Windows] = field(default=_nothing)  # type: ignore[assignment]
+    count: Callable[[Config, Given], int | np.ndarray] = field(default=_nothing)  # type: ignore[assignment]
     check: Callable[[Config, Given], None] = _nothing
     checked: tuple[str, ...] = ()
     static: tuple[str, ...] = ()

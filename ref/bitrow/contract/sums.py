@@ -62,12 +62,13 @@ def _root(frame: Frame, line: Line, axes: Axes, source: Value) -> Result:
 
 
 def _reciprocal(frame: Frame, line: Line, axes: Axes) -> Result:
-    """1 / n of the operation's count, rounded once to nearest even as a host value is (B2's m, A3's inv_n)."""
+    """1 / n of the operation's counts, rounded once to nearest even as a host value is (B2's m, A3's inv_n)."""
     arithmetic = _arithmetic(frame, line)
-    n = frame.operation.count(frame.config, frame.given)
+    counts = np.asarray(frame.operation.count(frame.config, frame.given))
+    if axes:
+        counts = counts[[row for _, row in frame.rows[axes[0]]]]
     mode = arithmetic.mode if line.rounding else NEAREST
-    words: np.ndarray = np.array(arithmetic.reciprocal(n, mode), arithmetic.dtype)
-    return single(line, axes, words)
+    return single(line, axes, map_words(lambda n: arithmetic.reciprocal(n, mode), arithmetic.dtype, counts))
 
 
 SUMS: dict[str, Any] = {

@@ -8,7 +8,6 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from bitrow.config import output_size
 from bitrow.contract.frame import ROW_AXES, Axes, Frame, Result, Value, single
 from bitrow.contract.program import Line
 from bitrow.formats import FP16, FloatMode
@@ -90,12 +89,13 @@ def _winners(frame: Frame, x: Value) -> list[tuple[int, int]]:
 def _search(frame: Frame, x: Value) -> list[tuple[int, int]]:
     config, rows = frame.config, _by_row(frame, x)
     down = frame.operation.row_sources(config, frame.given) or []
-    across = gather.forward_sources(x.words.shape[1], config.kernel, config.stride, config.padding)
+    window = config.windows[1]
+    across = gather.forward_sources(x.words.shape[1], window)
     found = []
     for image, i in frame.rows[frame.operation.target]:
         kept = _kept_rows(down[i], image, rows)
         for sources in across:
-            cells = [(row[at], kh * config.kernel + kw)
+            cells = [(row[at], kh * window.kernel + kw)
                      for kh, row in kept.items() for kw, at in enumerate(sources) if at is not None]  # fmt: skip
             for channel in range(x.words.shape[2]):
                 found.append(_winner([(cell[channel], place) for cell, place in cells]))
@@ -109,28 +109,27 @@ def _maximum(frame: Frame, line: Line, axes: Axes, x: Value) -> Result:
 
 
 def _place(frame: Frame, line: Line, axes: Axes, x: Value) -> Result:
-    """Where in its window the winner is, kh * kernel + kw (A2)."""
+    """Where in its window the winner is, kh * KW + kw (A2)."""
     words = _pooled(frame, x, 1, np.uint8)
     return single(line, axes, words)
 
 
 def _pooled(frame: Frame, x: Value, part: int, dtype: type) -> np.ndarray:
     words: np.ndarray = np.array([found[part] for found in _winners(frame, x)], dtype)
-    across = output_size(x.words.shape[1], frame.config.kernel, frame.config.stride, frame.config.padding)
+    across = frame.config.windows[1].results(x.words.shape[1])
     return words.reshape(len(frame.rows[frame.operation.target]), across, x.words.shape[2])
 
 
 def _won(frame: Frame, line: Line, axes: Axes, dy: Value, index: Value) -> Result:
     """dx of each input from the windows that it wins in, row-major order (A2)."""
     config, (h, w) = frame.config, frame.operation.map_size(frame.given)
-    geometry = (config.kernel, config.stride, config.padding)
-    down = gather.gradient_sources(h, frame.counts[dy.axes[0]][1], *geometry)
-    across = gather.gradient_sources(w, dy.words.shape[1], *geometry)
+    down = gather.gradient_sources(h, frame.counts[dy.axes[0]][1], config.windows[0])
+    across = gather.gradient_sources(w, dy.words.shape[1], config.windows[1])
     gradients, places = _by_row(frame, dy), _by_row(frame, index)
-    last, dx = config.kernel - 1, []
+    (kh_last, kw_last), dx = (window.kernel - 1 for window in config.windows), []
     for image, at in frame.rows[axes[0]]:
         for columns in across:
-            windows = [((image, i), j, (last - kh) * config.kernel + last - kw)
+            windows = [((image, i), j, (kh_last - kh) * (kw_last + 1) + kw_last - kw)
                        for kh, i in enumerate(down[at]) for kw, j in enumerate(columns)
                        if i is not None and j is not None]  # fmt: skip
             for channel in range(dy.words.shape[2]):
@@ -141,33 +140,38 @@ def _won(frame: Frame, line: Line, axes: Axes, dy: Value, index: Value) -> Resul
 
 
 def _gathered(won: list[int], mode: FloatMode) -> int:
-    """dx of an input: +0, or the first dy that goes to it plus the others, one after another (A2)."""
+    """dx of an input: +0, or the first dy that goes to it plus the others, one after another (A2, A3)."""
     if not won:
         return 0
     return functools.reduce(lambda total, dy: fp16.add(total, dy, mode), won[1:], fp16.canonical(won[0]))
 
 
 def _windows(frame: Frame, line: Line, axes: Axes, x: Value) -> Result:
-    """The windows of an average pool, which do not overlap (A3): rows and columns in no window are left out."""
-    kh, kw = frame.operation.window(frame.config, frame.given)
-    width = x.words.shape[1] // kw
+    """The windows of an average pool (A3): +0 where they reach outside the map."""
     place = {row: at for at, row in enumerate(frame.rows[x.axes[0]])}
-    rows = [[place[n, i * kh + k] for k in range(kh)] for n, i in frame.rows[axes[0]]]
-    words = x.words[np.array(rows, np.intp).reshape(len(rows), kh), : width * kw]
-    words = words.reshape(len(rows), kh, width, kw, x.words.shape[2])
+    down, right = frame.operation.windows(frame.config, frame.given)
+    sources = gather.forward_sources(frame.counts[x.axes[0]][1], down)
+    read = [[-1 if at is None else place[n, at] for at in sources[i]] for n, i in frame.rows[axes[0]]]
+    across = [[-1 if at is None else at for at in one] for one in gather.forward_sources(x.words.shape[1], right)]
+    framed = np.pad(x.words, ((0, 1), (0, 1), (0, 0)))  # its last row and column are +0
+    rows = np.array(read, np.intp).reshape(len(read), down.kernel, 1, 1)  # none, perhaps
+    words = framed[rows, np.array(across, np.intp)[None, None]]
     return single(line, axes, words)
 
 
 def _spread(frame: Frame, line: Line, axes: Axes, dy: Value) -> Result:
-    """A window's gradient to each of its inputs; inputs in no window get +0 (A3)."""
-    kh, kw = frame.operation.window(frame.config, frame.given)
-    _, w = frame.operation.map_size(frame.given)
-    place = {row: at for at, row in enumerate(frame.rows[dy.axes[0]])}
-    words = np.zeros((len(frame.rows[axes[0]]), w, dy.words.shape[2]), np.uint16)
-    for at, (n, h) in enumerate(frame.rows[axes[0]]):
-        if (n, h // kh) in place:
-            row = dy.words[place[n, h // kh]].repeat(kw, axis=0)
-            words[at, : len(row)] = row
+    """A window's gradient to each of its inputs, several windows' added in row-major order (A3)."""
+    operation, rows = frame.operation, _by_row(frame, dy)
+    window = operation.windows(frame.config, frame.given)[1]
+    down = operation.row_sources(frame.config, frame.given) or []
+    across = gather.gradient_sources(operation.map_size(frame.given)[1], dy.words.shape[1], window)
+    channels, dx = range(dy.words.shape[2]), []
+    for image, at in frame.rows[axes[0]]:
+        holding = [rows[image, i] for i in down[at] if i is not None]
+        for columns in across:
+            met = [row[j] for row in holding for j in columns if j is not None]
+            dx += [_gathered([cell[channel] for cell in met], frame.config.mode) for channel in channels]
+    words = np.array(dx, np.uint16).reshape(len(frame.rows[axes[0]]), len(across), len(channels))
     return single(line, axes, words)
 
 

@@ -13,7 +13,7 @@ import numpy as np
 from jax import Array, lax
 from jaxtyping import Bool, Float16, Int32, Integer, UInt16
 
-from bitrow.config import ConvConfig, output_size
+from bitrow.config import ConvConfig
 from bitrow.config.rows import Place, elements
 from bitrow.doors import guard
 from bitrow.errors import BitrowError
@@ -133,7 +133,19 @@ def forward(
     check_input(config, params, x.shape)
     code, mask = quantize_input(config, params, x, tap)
     kernel = forward_kernel(config, params)
-    return multiply(config, params, kernel, code, mac.forward_padding(config.padding), tap), mask
+    return multiply(config, params, kernel, code, forward_places(config, params), tap), mask
+
+
+def forward_places(config: ConvConfig, params: ConvParams) -> mac.Places:
+    """Where the kernel meets the input."""
+    return mac.forward_places(config.windows(params.weight_code.shape))
+
+
+def gradient_places(
+    config: ConvConfig, params: ConvParams, dy_hw: tuple[int, ...], hw: tuple[int, ...]
+) -> mac.Places:
+    """Where the rotated kernel meets an output gradient of so many rows and columns, for an input of `hw`."""
+    return mac.gradient_places(config.windows(params.weight_code.shape), dy_hw, hw)
 
 
 def forward_kernel(config: ConvConfig, params: ConvParams, row: int = 0) -> mac.Kernel:
@@ -142,7 +154,7 @@ def forward_kernel(config: ConvConfig, params: ConvParams, row: int = 0) -> mac.
         return mac.prepare_row(params.weight_code, config.groups, row)
     magnitudes = config.x_format.max_magnitude, config.weight_format.max_magnitude
     bound = config.bounds(params.weight_code.shape)[0]
-    return mac.prepare(params.weight_code, config.stride, config.groups, magnitudes, bound)
+    return mac.prepare(params.weight_code, forward_places(config, params).dense, config.groups, magnitudes, bound)
 
 
 def gradient_kernel(config: ConvConfig, params: ConvParams, row: int = 0) -> mac.Kernel:
@@ -151,7 +163,7 @@ def gradient_kernel(config: ConvConfig, params: ConvParams, row: int = 0) -> mac
         return mac.prepare_row(mac.rotate(params.weight_code, config.groups), config.groups, row)
     magnitudes = config.dy_format.max_magnitude, config.weight_format.max_magnitude
     bound = config.bounds(params.weight_code.shape)[1]
-    return mac.prepare_gradient(params.weight_code, config.groups, magnitudes, bound)
+    return mac.prepare_gradient(params.weight_code, config.dilation == 1, config.groups, magnitudes, bound)
 
 
 def quantize_input(
@@ -167,12 +179,12 @@ def accumulate(
     params: ConvParams,
     kernel: mac.Kernel,
     code: Code[Array, "n h w c"],
-    padding: mac.Padding,
+    places: mac.Places,
     tap: Tap = no_tap,
 ) -> Int32[Array, "n oh ow c_out"]:
-    """Accumulators of codes (SPEC.md M). A slab of KH rows, not padded in h, makes one row."""
+    """Accumulators of codes (SPEC.md M). A slab of the KH rows of a window makes one row."""
     bound = config.bounds(params.weight_code.shape)[0]
-    return mac.accumulate(code, kernel, padding, config.stride, config.accumulator, bound, tap)
+    return mac.accumulate(code, kernel, places, config.accumulator, bound, tap)
 
 
 def multiply(
@@ -180,11 +192,11 @@ def multiply(
     params: ConvParams,
     kernel: mac.Kernel,
     code: Code[Array, "n h w c"],
-    padding: mac.Padding,
+    places: mac.Places,
     tap: Tap = no_tap,
 ) -> Float16[Array, "n oh ow c_out"]:
     """Accumulate and dequantize codes: `forward`'s second half."""
-    return dequantize(config, params, accumulate(config, params, kernel, code, padding, tap), tap)
+    return dequantize(config, params, accumulate(config, params, kernel, code, places, tap), tap)
 
 
 def dequantize(
@@ -212,10 +224,11 @@ def check_input(config: ConvConfig, params: ConvParams, shape: tuple[int, ...]) 
     kh, kw, c_in, _ = params.weight_code.shape
     if shape[3] != c_in * config.groups:
         raise BitrowError(f"convolution input: found {shape[3]} channels, expected {c_in * config.groups}")
-    if min(output_size(shape[1], kh, 1, config.padding), output_size(shape[2], kw, 1, config.padding)) < 1:
+    down, across = config.windows((kh, kw))
+    if min(down.results(shape[1]), across.results(shape[2])) < 1:
         raise BitrowError(
-            f"convolution input: found {shape[1]}x{shape[2]}, expected at least the kernel of {kh}x{kw} "
-            f"with padding {config.padding}"
+            f"convolution input: found {shape[1]}x{shape[2]}, expected at least the kernel of "
+            f"{down.extent}x{across.extent} with padding {config.padding}"
         )
 
 
@@ -244,8 +257,8 @@ def _check_gradient(config: ConvConfig, params: ConvParams, shape: tuple[int, ..
     kh, kw, c_in, _ = params.weight_code.shape
     if shape[3] != c_in * config.groups:
         raise BitrowError(f"convolution mask: found {shape[3]} channels, expected {c_in * config.groups}")
-    axes = zip(shape[1:3], (kh, kw), strict=True)
-    expected = tuple(output_size(size, k, config.stride, config.padding) for size, k in axes)
+    axes = zip(config.windows((kh, kw)), shape[1:3], strict=True)
+    expected = tuple(window.results(size) for window, size in axes)
     if dy_hw != expected:
         raise BitrowError(
             f"convolution dy: found {dy_hw[0]}x{dy_hw[1]}, expected {expected[0]}x{expected[1]} "
@@ -270,10 +283,9 @@ def backward(
     """
     check_params(config, params)
     _check_gradient(config, params, mask.shape, dy.shape[1:3])
-    kernel_hw = params.weight_code.shape[:2]
-    padding = mac.gradient_padding(dy.shape[1:3], mask.shape[1:3], kernel_hw, config.stride, config.padding)
+    places = gradient_places(config, params, dy.shape[1:3], mask.shape[1:3])
     ready = prepare_gradient(config, params, dy, start, tap)
-    return multiply_gradient(config, params, gradient_kernel(config, params), ready, mask, padding, tap)
+    return multiply_gradient(config, params, gradient_kernel(config, params), ready, mask, places, tap)
 
 
 def fold_gradient(
@@ -332,33 +344,33 @@ def multiply_gradient(
     kernel: mac.Kernel,
     ready: Float16[Array, "n oh ow c_out"] | Code[Array, "n oh ow c_out"],
     mask: Bool[Array, "n h w c"],
-    padding: mac.Padding,
+    places: mac.Places,
     tap: Tap = no_tap,
 ) -> Float16[Array, "n h w c"]:
-    """dx of what `prepare_gradient` made, dilated and padded by `padding`, with `gradient_kernel`'s kernel.
+    """dx of what `prepare_gradient` made, spread and padded by `places`, with `gradient_kernel`'s kernel.
 
-    `backward`'s second half. A slab of KH dilated rows, not padded in h, makes one row.
+    `backward`'s second half. A slab of the KH rows that one row meets, zeros among them, makes that row.
     """
     accumulate = _gradient_fp16 if config.gradient is Gradient.FP16 else _gradient_fxp
-    dx = jnp.where(mask, accumulate(config, params, kernel, ready, padding, tap), jnp.float16(0))
+    dx = jnp.where(mask, accumulate(config, params, kernel, ready, places, tap), jnp.float16(0))
     tap("dx", dx)
     return dx
 
 
 def _gradient_fxp(
-    config: ConvConfig, params: ConvParams, kernel: mac.Kernel, code: Array, padding: mac.Padding, tap: Tap
+    config: ConvConfig, params: ConvParams, kernel: mac.Kernel, code: Array, places: mac.Places, tap: Tap
 ) -> Array:
     if params.dx_scale is None:
         raise BitrowError("convolution dx_scale: found none, expected the scale of an FXP gradient (SPEC.md C2)")
     outer = prefixed(tap, "dx_")
     bound = config.bounds(params.weight_code.shape)[1]
-    acc = mac.accumulate(code, kernel, padding, 1, config.accumulator, bound, outer)
+    acc = mac.accumulate(code, kernel, places, config.accumulator, bound, outer)
     acc_bound = min(bound, -config.accumulator.min)
     return fxp.dequantize(acc, params.dx_scale, acc_bound, config.dequantize, config.mode, outer)
 
 
 def _gradient_fp16(
-    config: ConvConfig, params: ConvParams, kernel: mac.Kernel, dy: Array, padding: mac.Padding, tap: Tap
+    config: ConvConfig, params: ConvParams, kernel: mac.Kernel, dy: Array, places: mac.Places, tap: Tap
 ) -> Array:
     """C3: FP32 sums of FP16 dy times weight codes, one term after another.
 
@@ -367,8 +379,9 @@ def _gradient_fp16(
     """
     groups, weight = config.groups, kernel.weight.astype(jnp.float32)
     kh, kw, c_terms, c_in = weight.shape
-    padded = mac.pad_spatial(fp16.widen(dy, config.mode), padding, jnp.float32(0))
-    parts = [p.reshape(*p.shape[:3], groups, c_terms) for p in mac.windows(padded, (kh, kw), 1)]
+    padded = mac.pad_spatial(fp16.widen(dy, config.mode), places.padding, jnp.float32(0))
+    met = mac.windows(padded, (kh, kw), places.stride, places.dilation)
+    parts = [p.reshape(*p.shape[:3], groups, c_terms) for p in met]
     values = jnp.moveaxis(jnp.stack(parts), -1, 1)  # [kh*kw, c_terms, n, h, w, groups]
     values = values.reshape(kh * kw * c_terms, *values.shape[2:])
     factors = weight.reshape(kh * kw * c_terms, groups, c_in // groups)
@@ -500,9 +513,15 @@ def _row_encode(config: ConvConfig, ready: _RowParams, z: Array) -> Written:
     return code, mask.astype(jnp.uint8)
 
 
+def _of_a_slab(places: mac.Places, columns: tuple[int, int, int]) -> mac.Places:
+    """The same of the rows of one window side by side, whose columns are padded and spread so."""
+    return mac.Places(((0, 0, 0), columns), (1, places.stride[1]), (1, places.dilation[1]))
+
+
 def _row_head(config: ConvConfig, task: RowTask) -> Written:
     slab, ready = task.slab("x", task.place.shape[2]), task.ready
-    acc = accumulate(config, ready.params, ready.forward, slab, ((0, 0, 0), (0, 0, 0)))  # rows bring their padding
+    places = _of_a_slab(forward_places(config, ready.params), (0, 0, 0))  # rows bring their padding
+    acc = accumulate(config, ready.params, ready.forward, slab, places)
     return (dequantize(config, ready.wide, acc.reshape(acc.shape[0], 1, 1, -1)),)
 
 
@@ -526,12 +545,12 @@ def _row_gradient(config: ConvConfig, task: RowTask) -> Written:
     params, place = task.ready.params, task.place
     slab = task.slab("dy", place.out[2])
     mask = task.take("mask", 1, *place.shape[1:]).astype(bool)
-    kernel_hw = params.weight_code.shape[:2]
-    padding = mac.gradient_padding(place.out[:2], place.shape[:2], kernel_hw, config.stride, config.padding)
-    low, high, dilation = padding[1]
-    margin = (slab.shape[2] - place.out[1]) // 2  # these columns are in the ring
-    columns = (low - margin, high - margin, dilation)
-    return (multiply_gradient(config, params, task.ready.gradient, slab, mask, ((0, 0, 0), columns)),)
+    places = gradient_places(config, params, place.out[:2], place.shape[:2])
+    low, high, zeros = places.padding[1]
+    if not zeros:  # the columns beside the row are in the ring
+        low, high = min(low, 0), min(high, 0)
+    places = _of_a_slab(places, (low, high, zeros))
+    return (multiply_gradient(config, params, task.ready.gradient, slab, mask, places),)
 
 
 ROWS = Rows(_row, _row_back, _row_head, _row_gradient, _row_encode, _row_params, pairs=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 
 import jax.numpy as jnp
@@ -11,15 +10,16 @@ from jax import Array, lax
 from jaxtyping import Bool, Float16, Float32, UInt8, UInt32
 
 from bitrow.config import AvgPoolConfig, MaxPoolConfig
+from bitrow.config.windows import Windows, both
 from bitrow.doors import guard
-from bitrow.errors import BitrowError
 from bitrow.formats import FP16, FP32
 from bitrow.layers.layer import Gradients, Layer, Upstream
+from bitrow.layers.pool_windows import check_window, float_windows, gathered, spread_rows
 from bitrow.layers.rows import Operands, Rows, RowTask, Written
 from bitrow.layers.twin import FloatLayer, Site, Twin
 from bitrow.ops import fp16, meshes, softfloat
-from bitrow.ops.mac import forward_padding, pad_spatial, windows
-from bitrow.ops.reduce import fp32_add, running, tree
+from bitrow.ops.mac import forward_places, pad_spatial, windows
+from bitrow.ops.reduce import fp32_add, opaque, running, tree
 from bitrow.ops.tap import Tap, no_tap
 
 _PADDING_KEY = -0x8000  # below every number's key
@@ -37,14 +37,14 @@ def _order_key(x: Array) -> Array:
 def max_forward(
     config: MaxPoolConfig, x: Float16[Array, "n h w c"], tap: Tap = no_tap
 ) -> tuple[Float16[Array, "n oh ow c"], UInt8[Array, "n oh ow c"]]:
-    """The first maximum of each window, and its place in it, kh*kernel + kw. Taps y, index.
+    """The first maximum of each window, and its place in it, kh*KW + kw. Taps y, index.
 
     Raises:
         BitrowError: a map smaller than the window.
     """
-    _check_window(config.kernel, x.shape, config.padding)
-    padding = forward_padding(config.padding)
-    present = jnp.pad(jnp.ones(x.shape[1:3], bool), config.padding)
+    check_window(config.windows, x.shape)
+    padding = forward_places(config.windows).padding
+    present = jnp.pad(jnp.ones(x.shape[1:3], bool), [edge[:2] for edge in padding])
     return max_rows(config, pad_spatial(x, padding, jnp.float16(0)), present, tap)
 
 
@@ -52,12 +52,12 @@ def max_rows(
     config: MaxPoolConfig, x: Float16[Array, "n h w c"], present: Bool[Array, "h w"], tap: Tap = no_tap
 ) -> tuple[Float16[Array, "n oh ow c"], UInt8[Array, "n oh ow c"]]:
     """`max_forward` of a padded slab: elements that are not `present` never win (SPEC.md A2)."""
-    size = (config.kernel, config.kernel)
+    size, stride = both(config.kernel), both(config.stride)
     key = _order_key(x)
     here = present[None, :, :, None] | jnp.zeros_like(key, bool)  # split over a mesh as x is
     key = jnp.where(here, key, jnp.int32(_PADDING_KEY))
-    values = windows(fp16.canonical(x), size, config.stride)
-    keys = windows(key, size, config.stride)
+    values = windows(fp16.canonical(x), size, stride)
+    keys = windows(key, size, stride)
     best, y, index = keys[0], values[0], jnp.zeros(keys[0].shape, jnp.uint8)
     for place in range(1, len(keys)):
         better = keys[place] > best
@@ -69,13 +69,6 @@ def max_rows(
     return y, index
 
 
-def _check_window(kernel: int, shape: tuple[int, ...], padding: int) -> None:
-    if min(shape[1], shape[2]) + 2 * padding < kernel:
-        raise BitrowError(
-            f"pool input: found {shape[1]}x{shape[2]} with padding {padding}, expected at least {kernel}x{kernel}"
-        )
-
-
 def max_backward(
     config: MaxPoolConfig,
     index: UInt8[Array, "n oh ow c"],
@@ -84,21 +77,11 @@ def max_backward(
     tap: Tap = no_tap,
 ) -> Float16[Array, "n h w c"]:
     """Each dy to its window's winner; several windows' dy are added in row-major order. Tap dx."""
-    indices, gradients, present = [], [], []
-    for kh in range(config.kernel):
-        rows = _placement(config, kh, dy.shape[1], input_hw[0])
-        indices.append(pad_spatial(index, (rows, (0, 0, 0)), jnp.uint8(0)))
-        gradients.append(pad_spatial(dy, (rows, (0, 0, 0)), jnp.float16(0)))
-        present.append(pad_spatial(jnp.ones((1, dy.shape[1], 1, 1), bool), (rows, (0, 0, 0)), jnp.bool_(False)))
+    indices, present = spread_rows(config.windows[0], index, input_hw[0])
+    gradients, _ = spread_rows(config.windows[0], dy, input_hw[0])
     dx = max_gradient_rows(config, indices, gradients, present, input_hw[1])
     tap("dx", dx)
     return dx
-
-
-def _placement(config: MaxPoolConfig, offset: int, count: int, size: int) -> tuple[int, int, int]:
-    """Padding and dilation that put window i's word at input position i*S - P + offset."""
-    low = offset - config.padding
-    return low, size - low - (count - 1) * config.stride - 1, config.stride - 1
 
 
 def max_gradient_rows(
@@ -109,26 +92,13 @@ def max_gradient_rows(
     width: int,
 ) -> Float16[Array, "n h w c"]:
     """`max_backward` of any rows: for each kh, the window rows that meet them at kh, and where there is one."""
-    ow = gradients[0].shape[2]
-    dx = seen = None
-    # An input's windows in row-major order meet it at descending (kh, kw). The first dy is taken, not added to +0.
-    for at in reversed(range(config.kernel * config.kernel)):
-        kh, kw = divmod(at, config.kernel)
-        columns = ((0, 0, 0), _placement(config, kw, ow, width))
-        won = pad_spatial((indices[kh] == at) & present[kh], columns, jnp.bool_(False))
-        gradient = pad_spatial(gradients[kh], columns, jnp.float16(0))
-        more = fp16.canonical(gradient)
-        if dx is None or seen is None:
-            dx, seen = jnp.where(won, more, jnp.float16(0)), won
-            continue
-        more = jnp.where(seen, fp16.add(dx, gradient, config.mode), more)
-        dx, seen = jnp.where(won, more, dx), seen | won
-    assert dx is not None  # a kernel has a place
-    return dx
-
-
-def _avg_window(config: AvgPoolConfig, hw: tuple[int, ...]) -> tuple[int, int]:
-    return (hw[0], hw[1]) if config.kernel is None else (config.kernel, config.kernel)
+    kernel = both(config.kernel)[1]
+    won = [
+        (index == kh * kernel + kw) & here
+        for kh, (index, here) in enumerate(zip(indices, present, strict=True))
+        for kw in range(kernel)
+    ]
+    return gathered(config.windows[1], gradients, won, width, config.mode)
 
 
 def avg_forward(
@@ -139,13 +109,16 @@ def avg_forward(
     Raises:
         BitrowError: a map smaller than the window.
     """
-    if config.kernel is not None:
-        _check_window(config.kernel, x.shape, 0)
-    kh, kw = _avg_window(config, x.shape[1:3])
-    rows = avg_row_sums(config, x[:, : x.shape[1] // kh * kh], kh, kw, tap)
+    lie = config.windows(x.shape[1:3])
+    check_window(lie, x.shape)
+    if config.apart:
+        kh, kw = lie[0].kernel, lie[1].kernel
+        rows = avg_row_sums(config, x[:, : x.shape[1] // kh * kh], kh, kw, tap)
+    else:
+        rows = _shared_row_sums(config, pad_spatial(x, forward_places(lie).padding, jnp.float16(0)), lie, tap)
     total = running(jnp.moveaxis(rows, 2, 0), fp32_add, tap)
     tap("sum", total)
-    y = avg_scale(config, softfloat.float32_bits(total), kh * kw)
+    y = _mean(config, softfloat.float32_bits(total), x.shape[1:3])
     tap("y", y)
     return y
 
@@ -159,11 +132,43 @@ def avg_row_sums(
     return tree(meshes.reshape(wide, (n, h // kh, kh, w // kw, kw, c)), 4, fp32_add, tap)
 
 
+def _shared_row_sums(config: AvgPoolConfig, padded: Array, lie: Windows, tap: Tap = no_tap) -> Array:
+    """`avg_row_sums` of windows that lie anywhere on a padded map."""
+    (kh, kw), stride = (window.kernel for window in lie), (lie[0].stride, lie[1].stride)
+    met = windows(opaque(fp16.widen(padded, config.mode)), (kh, kw), stride)
+    rows = [jnp.stack(met[at : at + kw], axis=3) for at in range(0, kh * kw, kw)]
+    return tree(jnp.stack(rows, axis=2), 4, fp32_add, tap)
+
+
 def avg_scale(config: AvgPoolConfig, words: UInt32[Array, "*s"], count: int) -> Float16[Array, "*s"]:
     """FP32 words times fp32(1/count), one rounding to FP16 (SPEC.md A3)."""
     if count & (count - 1) == 0:  # sums and gradients are far above FP32's subnormals: the product is exact
         return fp16.round_once(softfloat.bits_float32(words) * jnp.float32(1 / count), config.mode)
     inv_n = softfloat.from_ratio(1, count, FP32)
+    return softfloat.bits_float16(softfloat.mul(words, inv_n, FP32, config.mode, FP16))
+
+
+def _counts(config: AvgPoolConfig, hw: tuple[int, ...]) -> np.ndarray:
+    """n of each window, int64[oh, ow] (SPEC.md A3)."""
+    rows, columns = (
+        [window.kernel] * window.results(size) if config.count_padding else window.inside(size)
+        for window, size in zip(config.windows(hw), hw, strict=True)
+    )
+    return np.outer(rows, columns)
+
+
+def _mean(
+    config: AvgPoolConfig, words: UInt32[Array, "n h ow c"], hw: tuple[int, ...], row: Array | None = None
+) -> Float16[Array, "n h ow c"]:
+    """Words of each window of a map of `hw` times its fp32(1/n); of one row of windows, if given."""
+    counts = _counts(config, hw)
+    different, which = np.unique(counts, return_inverse=True)
+    if len(different) == 1:
+        return avg_scale(config, words, int(different[0]))
+    inverses = jnp.stack([softfloat.from_ratio(1, int(count), FP32) for count in different])
+    inv_n = inverses[jnp.asarray(which.reshape(counts.shape), jnp.int32)][None, :, :, None]
+    if row is not None:
+        inv_n = lax.dynamic_slice_in_dim(inv_n, row, 1, axis=1)
     return softfloat.bits_float16(softfloat.mul(words, inv_n, FP32, config.mode, FP16))
 
 
@@ -173,10 +178,19 @@ def avg_backward(
     input_hw: tuple[int, int],
     tap: Tap = no_tap,
 ) -> Float16[Array, "n h w c"]:
-    """dy times fp32(1/n), rounded once, to every input of its window; +0 to the others. Tap dx."""
-    kh, kw = _avg_window(config, input_hw)
-    dx = jnp.repeat(avg_gradient_rows(config, dy, kh * kw, kw, input_hw[1]), kh, axis=1)
-    dx = lax.pad(dx, jnp.float16(0), ((0, 0, 0), (0, input_hw[0] - dx.shape[1], 0), (0, 0, 0), (0, 0, 0)))
+    """dy times fp32(1/n), rounded once, to every input of its window; +0 to inputs of none.
+
+    Where windows share inputs their gradients are added in row-major order. Taps scaled (there only), dx.
+    """
+    lie = config.windows(input_hw)
+    if config.apart:
+        kh, kw = lie[0].kernel, lie[1].kernel
+        dx = jnp.repeat(avg_gradient_rows(config, dy, kh * kw, kw, input_hw[1]), kh, axis=1)
+        dx = lax.pad(dx, jnp.float16(0), ((0, 0, 0), (0, input_hw[0] - dx.shape[1], 0), (0, 0, 0), (0, 0, 0)))
+    else:
+        scaled = _mean(config, softfloat.float32_bits(fp16.widen(dy, config.mode)), input_hw)
+        tap("scaled", scaled)
+        dx = avg_shared_gradient_rows(config, *spread_rows(lie[0], scaled, input_hw[0]), input_hw[1])
     tap("dx", dx)
     return dx
 
@@ -188,6 +202,20 @@ def avg_gradient_rows(
     each = avg_scale(config, softfloat.float32_bits(fp16.widen(dy, config.mode)), count)
     dx = jnp.repeat(each, kw, axis=2)
     return lax.pad(dx, jnp.float16(0), ((0, 0, 0), (0, 0, 0), (0, width - dx.shape[2], 0), (0, 0, 0)))
+
+
+def avg_shared_gradient_rows(
+    config: AvgPoolConfig,
+    scaled: Sequence[Float16[Array, "n h ow c"]],
+    present: Sequence[Bool[Array, "#n h 1 1"]],
+    width: int,
+) -> Float16[Array, "n h w c"]:
+    """Sums of the windows' gradients that hold each input: for each kh, the window rows that meet rows at kh, and
+    where there is one (SPEC.md A3)."""
+    across = config.windows((len(scaled), width))[1]
+    here = [one & jnp.ones_like(each, bool) for each, one in zip(scaled, present, strict=True)]
+    goes = [one for one in here for _ in range(across.kernel)]
+    return gathered(across, scaled, goes, width, config.mode)
 
 
 def apply_max(config: MaxPoolConfig, x: Float16[Array, "n h w c"]) -> Float16[Array, "n oh ow c"]:
@@ -217,14 +245,16 @@ def _avg_back(config: AvgPoolConfig, up: Upstream) -> Gradients:
 
 
 def _max_float(config: MaxPoolConfig, layer: FloatLayer, inputs: list[Array]) -> tuple[Array, None]:
-    window, stride = (1, config.kernel, config.kernel, 1), (1, config.stride, config.stride, 1)
-    padding = ((0, 0), (config.padding, config.padding), (config.padding, config.padding), (0, 0))
-    return lax.reduce_window(inputs[0], -jnp.inf, lax.max, window, stride, padding), None
+    return lax.reduce_window(inputs[0], -jnp.inf, lax.max, *float_windows(config.windows)), None
 
 
 def _avg_float(config: AvgPoolConfig, layer: FloatLayer, inputs: list[Array]) -> tuple[Array, None]:
     n, h, w, c = inputs[0].shape
-    kh, kw = _avg_window(config, (h, w))
+    lie = config.windows((h, w))
+    if not config.apart:
+        total = lax.reduce_window(inputs[0], 0.0, lax.add, *float_windows(lie))
+        return total / jnp.asarray(_counts(config, (h, w)), jnp.float32)[None, :, :, None], None
+    kh, kw = lie[0].kernel, lie[1].kernel
     cropped = inputs[0][:, : h // kh * kh, : w // kw * kw, :]
     return cropped.reshape(n, h // kh, kh, w // kw, kw, c).mean((2, 4)), None
 
@@ -234,9 +264,15 @@ def _shrink(site: Site) -> float:
     return oh * ow / (h * w)
 
 
+def _part(config: AvgPoolConfig, site: Site) -> float:
+    """Of a mean that one element is, about."""
+    down, across = config.windows(site.shape)
+    return _shrink(site) if config.apart else 1 / (down.kernel * across.kernel)
+
+
 def _max_row(config: MaxPoolConfig, task: RowTask, operands: Operands) -> tuple[Array, Written]:
-    _, w, c = task.place.shape
-    columns = jnp.asarray(np.pad(np.ones(w, bool), config.padding))
+    (_, w, c), across = task.place.shape, config.windows[1]
+    columns = jnp.asarray(np.pad(np.ones(w, bool), (across.before, across.after)))
     present = jnp.stack(task.present("x"))[:, None] & columns[None]
     y, index = max_rows(config, task.slab("x", c), present)
     return task.settle(y), (index,)
@@ -252,16 +288,36 @@ def _max_row_gradient(config: MaxPoolConfig, task: RowTask) -> Written:
 def _avg_row_head(config: AvgPoolConfig, task: RowTask) -> Written:
     _, w, c = task.place.shape
     total = task.take("sum", 1, *task.place.out[1:])
-    added = avg_row_sums(config, task.take("x", 1, w, c), 1, config.kernel or w)[:, :, 0]
+    kw = config.windows(task.place.shape)[1].kernel
+    added = avg_row_sums(config, task.take("x", 1, w, c), 1, kw)[:, :, 0]
     return (softfloat.float32_bits(fp32_add(softfloat.bits_float32(total), added)),)
 
 
 def _avg_row(config: AvgPoolConfig, task: RowTask, operands: Operands) -> tuple[Array, Written]:
-    return avg_scale(config, task.take("sum"), math.prod(_avg_window(config, task.place.shape))), ()
+    lie = config.windows(task.place.shape)
+    if config.apart:
+        return avg_scale(config, task.take("sum"), lie[0].kernel * lie[1].kernel), ()
+    rows = _shared_row_sums(config, task.slab("x", task.place.shape[2]), lie)
+    total = softfloat.float32_bits(running(jnp.moveaxis(rows, 2, 0), fp32_add))
+    return task.settle(_mean(config, total, task.place.shape[:2], task.row[0])), ()
+
+
+def _avg_row_back(config: AvgPoolConfig, task: RowTask, dy: Array) -> Written:
+    """Where windows share inputs their gradients are scaled before they meet."""
+    if config.apart:
+        return (dy,)
+    words = softfloat.float32_bits(fp16.widen(dy.reshape(-1, 1, *task.place.out[1:]), config.mode))
+    return (_mean(config, words, task.place.shape[:2], task.row[0]),)
 
 
 def _avg_row_gradient(config: AvgPoolConfig, task: RowTask) -> Written:
-    kh, kw = _avg_window(config, task.place.shape)
+    """Rows come by the windows' order, and so by descending kh."""
+    lie = config.windows(task.place.shape)
+    if not config.apart:
+        present = [one.reshape(1, 1, 1, 1) for one in task.present("dy")]
+        scaled = [one.reshape(-1, 1, *task.place.out[1:]) for one in task.taken("dy")]
+        return (avg_shared_gradient_rows(config, scaled[::-1], present[::-1], task.place.shape[1]),)
+    kh, kw = lie[0].kernel, lie[1].kernel
     dx = avg_gradient_rows(config, task.take("dy", 1, *task.place.out[1:]), kh * kw, kw, task.place.shape[1])
     return (jnp.where(task.present("dy")[0], dx, jnp.float16(0)),)
 
@@ -272,9 +328,9 @@ MAX_LAYER = Layer(
               gradient=lambda config, site, dy: dy * _shrink(site)),
 )  # fmt: skip
 AVG_LAYER = Layer(
-    _avg_pass, _avg_back, Rows(_avg_row, head=_avg_row_head, gradient=_avg_row_gradient),
+    _avg_pass, _avg_back, Rows(_avg_row, _avg_row_back, _avg_row_head, _avg_row_gradient),
     twin=Twin(_avg_float, moment=lambda config, site: site.moments[0] / 3,
-              gradient=lambda config, site, dy: dy * _shrink(site) ** 2),
+              gradient=lambda config, site, dy: dy * _shrink(site) * _part(config, site)),
 )  # fmt: skip
 
 guard(__name__)

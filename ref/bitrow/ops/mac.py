@@ -7,6 +7,7 @@ wide: two outputs take four products instead of six, and integers lose nothing b
 
 from __future__ import annotations
 
+import functools
 import math
 from typing import Any, NamedTuple
 
@@ -14,6 +15,7 @@ import jax.numpy as jnp
 from jax import Array, lax
 from jaxtyping import Int8, Int32, Integer, Shaped
 
+from bitrow.config.windows import Window, Windows
 from bitrow.doors import guard
 from bitrow.formats import AccOverflow, Accumulator
 from bitrow.ops import dilated
@@ -23,21 +25,40 @@ from bitrow.ops.tap import Tap, no_tap
 Padding = tuple[tuple[int, int, int], tuple[int, int, int]]  # (low, high, interior) for h and w, as lax.pad
 
 
-def forward_padding(padding: int) -> Padding:
-    """Symmetric padding of SPEC.md C1."""
-    return (padding, padding, 0), (padding, padding, 0)
+class Places(NamedTuple):
+    """Where a kernel meets a map: how the map is padded and spread, and the steps from one window to the next
+    (`stride`) and inside a window (`dilation`), for h and w."""
+
+    padding: Padding
+    stride: tuple[int, int] = (1, 1)
+    dilation: tuple[int, int] = (1, 1)
+
+    @property
+    def dense(self) -> bool:
+        """Windows lie at every place, and read every position."""
+        return self.stride == self.dilation == (1, 1)
 
 
-def gradient_padding(
-    dy_hw: tuple[int, ...], dx_hw: tuple[int, ...], kernel_hw: tuple[int, ...], stride: int, padding: int
-) -> Padding:
-    """Dilation and padding that make the input gradient a plain stride-1 convolution (SPEC.md C2)."""
+NO_PADDING: Padding = ((0, 0, 0), (0, 0, 0))
 
-    def axis(dy: int, dx: int, kernel: int) -> tuple[int, int, int]:
-        low = kernel - 1 - padding
-        return low, dx + kernel - 2 - low - (dy - 1) * stride, stride - 1
 
-    return axis(dy_hw[0], dx_hw[0], kernel_hw[0]), axis(dy_hw[1], dx_hw[1], kernel_hw[1])
+def forward_places(windows: Windows) -> Places:
+    """Those of SPEC.md C1."""
+    down, across = windows
+    padding = (down.before, down.after, 0), (across.before, across.after, 0)
+    return Places(padding, (down.stride, across.stride), (down.dilation, across.dilation))
+
+
+def gradient_places(windows: Windows, dy_hw: tuple[int, ...], dx_hw: tuple[int, ...]) -> Places:
+    """Padding and zeros inside dy that make the input gradient a convolution of stride 1 (SPEC.md C2)."""
+
+    def axis(window: Window, dy: int, dx: int) -> tuple[int, int, int]:
+        low = window.extent - 1 - window.before
+        return low, dx + window.extent - 2 - low - (dy - 1) * window.stride, window.stride - 1
+
+    down, across = windows
+    padding = axis(down, dy_hw[0], dx_hw[0]), axis(across, dy_hw[1], dx_hw[1])
+    return Places(padding, (1, 1), (down.dilation, across.dilation))
 
 
 def rotate(weight: Code[Array, "kh kw c_in c_out"], groups: int) -> Array:
@@ -52,15 +73,18 @@ def pad_spatial(x: Shaped[Array, "n h w c"], padding: Padding, fill: Shaped[Arra
     return lax.pad(x, fill, ((0, 0, 0), *padding, (0, 0, 0)))
 
 
-def windows(x: Shaped[Array, "n h w c"], kernel_hw: tuple[int, ...], stride: int) -> list[Array]:
+def windows(
+    x: Shaped[Array, "n h w c"], kernel_hw: tuple[int, ...], stride: tuple[int, int] = (1, 1),
+    dilation: tuple[int, int] = (1, 1),
+) -> list[Array]:
     """For each (kh, kw) in row-major order, the elements of padded `x` that it meets: `[n, oh, ow, c]` each."""
-    kh, kw = kernel_hw
     n, h, w, c = x.shape
-    oh, ow = (h - kh) // stride + 1, (w - kw) // stride + 1
+    (kh, kw), (down, across), (apart, aside) = kernel_hw, stride, dilation
+    last = (h - (kh - 1) * apart - 1) // down * down, (w - (kw - 1) * aside - 1) // across * across
     return [
-        lax.slice(x, (0, i, j, 0), (n, i + (oh - 1) * stride + 1, j + (ow - 1) * stride + 1, c), (1, stride, stride, 1))
-        for i in range(kh)
-        for j in range(kw)
+        lax.slice(x, (0, i, j, 0), (n, i + last[0] + 1, j + last[1] + 1, c), (1, down, across, 1))
+        for i in range(0, kh * apart, apart)
+        for j in range(0, kw * aside, aside)
     ]
 
 
@@ -116,35 +140,34 @@ class Kernel(NamedTuple):
 
 
 def prepare(
-    weight_code: Code[Array, "kh kw c_in c_out"], stride: int, groups: int, magnitudes: tuple[int, int], bound: int
+    weight_code: Code[Array, "kh kw c_in c_out"], dense: bool, groups: int, magnitudes: tuple[int, int], bound: int
 ) -> Kernel:
-    """Transform the weights once where F(2, 3) applies: stride 1, no groups, transformed codes that fit int8.
+    """Transform the weights once where F(2, 3) applies: dense windows, no groups, transformed codes that fit int8.
 
-    `magnitudes`: the largest |code| and |weight_code|; `bound`: the worst-case |acc|, whose double must fit int32.
+    `dense`: the `Places` are; `magnitudes`: the largest |code| and |weight_code|; `bound`: the worst-case |acc|, whose
+    double must fit int32.
     """
-    if not _three_wide_applies(weight_code.shape, stride, groups, magnitudes, bound):
+    if not (dense and _three_wide_applies(weight_code.shape, groups, magnitudes, bound)):
         return Kernel(weight_code, None)
     four = _transform(weight_code[:, 0], weight_code[:, 1], weight_code[:, 2])
     return Kernel(weight_code, four.reshape(4, -1, weight_code.shape[3]))
 
 
 def prepare_gradient(
-    weight_code: Code[Array, "kh kw c_in c_out"], groups: int, magnitudes: tuple[int, int], bound: int
+    weight_code: Code[Array, "kh kw c_in c_out"], dense: bool, groups: int, magnitudes: tuple[int, int], bound: int
 ) -> Kernel:
     """`prepare` for the rotated weights. Transformed before they are rotated: XLA fuses the two the other way
     round into code that LLVM takes seconds to compile at 32 channels."""
     rotated = rotate(weight_code, groups)
-    if not _three_wide_applies(rotated.shape, 1, groups, magnitudes, bound):
+    if not (dense and _three_wide_applies(rotated.shape, groups, magnitudes, bound)):
         return Kernel(rotated, None)
     four = _transform(weight_code[:, 2], weight_code[:, 1], weight_code[:, 0])
     return Kernel(rotated, four[:, ::-1].transpose(0, 1, 3, 2).reshape(4, -1, rotated.shape[3]))
 
 
-def _three_wide_applies(
-    shape: tuple[int, ...], stride: int, groups: int, magnitudes: tuple[int, int], bound: int
-) -> bool:
+def _three_wide_applies(shape: tuple[int, ...], groups: int, magnitudes: tuple[int, int], bound: int) -> bool:
     fits = 2 * magnitudes[0] <= 127 and 3 * magnitudes[1] <= 127 and 2 * bound < 1 << 31
-    return shape[1] == 3 and stride == 1 and groups == 1 and fits
+    return shape[1] == 3 and groups == 1 and fits
 
 
 def _transform(*columns: Integer[Array, "kh c_in c_out"]) -> Int8[Array, "4 kh c_in c_out"]:
@@ -202,11 +225,11 @@ def _three_wide(padded: Array, four: Array, kh: int) -> Array:
     return both.reshape(n, oh, 2 * both.shape[2], both.shape[4])[:, :, :ow]
 
 
-def _row(padded: Array, kernel: Kernel, stride: int) -> Array:
+def _row(padded: Array, kernel: Kernel, places: Places) -> Array:
     """The one row of a slab of kh rows: few large copies into one matrix."""
     kh, kw, _, _ = kernel.weight.shape
     side_by_side = jnp.concatenate([padded[:, k : k + 1] for k in range(kh)], axis=-1)
-    columns = jnp.concatenate(windows(side_by_side, (1, kw), stride), axis=-1)
+    columns = jnp.concatenate(windows(side_by_side, (1, kw), places.stride, places.dilation), axis=-1)
     flat = columns.reshape(math.prod(columns.shape[:3]), columns.shape[-1])
     if kernel.by_input is not None:
         acc = _dot(flat, kernel.by_input)
@@ -234,14 +257,13 @@ def _exact(parts: list[Array], weight: Array, groups: int) -> Array:
 
 
 def _undilated(padded: Array, weight: Array) -> Array:
-    return _exact(windows(padded, weight.shape[:2], 1), weight, 1)
+    return _exact(windows(padded, weight.shape[:2]), weight, 1)
 
 
 def accumulate(
     code: Code[Array, "n h w c"],
     kernel: Kernel,
-    padding: Padding,
-    stride: int,
+    places: Places,
     accumulator: Accumulator,
     bound: int,
     tap: Tap = no_tap,
@@ -256,21 +278,22 @@ def accumulate(
         code, weight_code = code.astype(jnp.int16), weight_code.astype(jnp.int16)
     kernel_hw = weight_code.shape[:2]
     fits = bound <= accumulator.max
-    if dilated.applies(padding) and stride == 1 and groups == 1 and fits:
-        acc = dilated.convolve(code, weight_code, padding, _undilated)
+    if dilated.applies(places.padding) and places.dense and groups == 1 and fits:
+        acc = dilated.convolve(code, weight_code, places.padding, _undilated)
         tap("acc", acc)
         return acc
-    padded = pad_spatial(code, padding, jnp.zeros((), code.dtype))
+    padded = pad_spatial(code, places.padding, jnp.zeros((), code.dtype))
+    met = functools.partial(windows, padded, kernel_hw, places.stride, places.dilation)
     if not fits and accumulator.overflow is AccOverflow.SATURATE:
         flat = weight_code.reshape(-1, groups, weight_code.shape[3] // groups)
-        columns = _group_columns(windows(padded, kernel_hw, stride), groups)
+        columns = _group_columns(met(), groups)
         acc = _saturating(columns, flat, accumulator, tap)
     elif kernel.three_wide is not None and code.dtype == jnp.int8:
         acc = _three_wide(padded, kernel.three_wide, kernel_hw[0])
     elif (kernel.by_input is not None or kernel.by_output is not None) and code.dtype == jnp.int8:
-        acc = _row(padded, kernel, stride)
+        acc = _row(padded, kernel, places)
     else:
-        acc = _exact(windows(padded, kernel_hw, stride), weight_code, groups)
+        acc = _exact(met(), weight_code, groups)
     if not fits and accumulator.overflow is AccOverflow.WRAP:
         acc = wrap(acc, accumulator.bits)
     tap("acc", acc)

@@ -10,7 +10,7 @@ from typing import NamedTuple, TypeVar
 
 import numpy as np
 
-from bitrow.config import output_size
+from bitrow.config.windows import Window, Windows
 from bitrow.errors import BitrowError
 from bitrow.oracle.arrays import Row, chosen_rows
 
@@ -31,59 +31,54 @@ class Gather(NamedTuple):
     kernels: list[list[list[int]]]
 
 
-def forward_sources(size: int, kernel: int, stride: int, padding: int) -> Sources:
+def forward_sources(size: int, window: Window) -> Sources:
     """For each output index, the input index under each kernel index (M1).
 
     Raises:
         BitrowError: the kernel does not fit the padded map.
     """
-    count = output_size(size, kernel, stride, padding)
+    count = window.results(size)
     if count < 1:
-        raise BitrowError(f"window of {kernel}: found a map of {size} with padding {padding}, expected more")
-    inside = range(size)
-    reads = [[i * stride - padding + k for k in range(kernel)] for i in range(count)]
+        padding = f"{window.before} and {window.after}"
+        raise BitrowError(f"window of {window.extent}: found a map of {size} with padding {padding}, expected more")
+    inside, (kernel, stride, before, _, dilation) = range(size), window
+    reads = [[i * stride - before + k * dilation for k in range(kernel)] for i in range(count)]
     return [[at if at in inside else None for at in row] for row in reads]
 
 
-def gradient_sources(size: int, dy_size: int, kernel: int, stride: int, padding: int) -> Sources:
+def gradient_sources(size: int, dy_size: int, window: Window) -> Sources:
     """For each input index, the dy index under each index of the rotated kernel (C2)."""
     result: Sources = []
+    kernel, stride, before, _, dilation = window
     for h in range(size):
         row: list[int | None] = []
         for rotated in range(kernel):
-            i, hole = divmod(h + padding - (kernel - 1 - rotated), stride)
+            i, hole = divmod(h + before - (kernel - 1 - rotated) * dilation, stride)
             row.append(i if not hole and 0 <= i < dy_size else None)
         result.append(row)
     return result
 
 
-def forward_gather(
-    weight: np.ndarray, x_hw: tuple[int, int], stride: int, padding: int, groups: int
-) -> Gather:
+def forward_gather(weight: np.ndarray, x_hw: tuple[int, int], windows: Windows, groups: int) -> Gather:
     """Gather of C1: weight `[kh, kw, c_in/groups, c_out]`, order kh, kw, c_in."""
     kh, kw, c_in_group, c_out = weight.shape
     kernels = weight.transpose(3, 0, 1, 2).reshape(groups, c_out // groups, kh * kw * c_in_group)
     return Gather(
-        forward_sources(x_hw[0], kh, stride, padding),
-        forward_sources(x_hw[1], kw, stride, padding),
+        forward_sources(x_hw[0], windows[0]),
+        forward_sources(x_hw[1], windows[1]),
         kernels.tolist(),
     )
 
 
-def gradient_gather(
-    weight: np.ndarray, x_hw: tuple[int, int], stride: int, padding: int, groups: int
-) -> Gather:
+def gradient_gather(weight: np.ndarray, x_hw: tuple[int, int], windows: Windows, groups: int) -> Gather:
     """Gather of C2: the kernel rotated and its channels swapped, order kh, kw, c_out."""
     kh, kw, c_in_group, c_out = weight.shape
     split = weight[::-1, ::-1].reshape(kh, kw, c_in_group, groups, c_out // groups)
     kernels = split.transpose(3, 2, 0, 1, 4).reshape(groups, c_in_group, kh * kw * (c_out // groups))
-    dy_h = output_size(x_hw[0], kh, stride, padding)
-    dy_w = output_size(x_hw[1], kw, stride, padding)
-    return Gather(
-        gradient_sources(x_hw[0], dy_h, kh, stride, padding),
-        gradient_sources(x_hw[1], dy_w, kw, stride, padding),
-        kernels.tolist(),
+    rows, columns = (
+        gradient_sources(size, window.results(size), window) for size, window in zip(x_hw, windows, strict=True)
     )
+    return Gather(rows, columns, kernels.tolist())
 
 
 def touched(sources: Sources, source_shape: tuple[int, ...], rows: Iterable[Row] | None) -> list[Row]:

@@ -50,8 +50,10 @@ class Held:
         return self.buffer.words or elements(self.shape)
 
     @property
-    def margin(self) -> int:
-        return self.buffer.margin * self.shape[2]
+    def margin(self) -> tuple[int, int]:
+        """Words of zeros before and behind a row."""
+        before, behind = self.buffer.margin
+        return before * self.shape[2], behind * self.shape[2]
 
     @property
     def rows(self) -> int:
@@ -86,7 +88,7 @@ class Need(NamedTuple):
 
     Row `last`, and so all before it, must be done first, also where nothing is read. `whole_batch`: of every image of
     the batch; `loss`: the host's loss stands between. `edge` is the edge that the rows travel on, or -1 inside a
-    stage.
+    stage. `many` rows of the buffer are read.
     """
 
     stage: int
@@ -96,6 +98,7 @@ class Need(NamedTuple):
     edge: int = -1
     whole_batch: bool = False
     loss: bool = False
+    many: int = 0
 
 
 class Buffers:
@@ -276,5 +279,6 @@ def _skip_name(stage: Stage, edge: Edge) -> str:
 
 def _need(held: Held, take: Take, row: int) -> Need:
     first, last = SPANS[take](held.window, row, held.rows)
-    per = held.buffer.per
-    return Need(*held.writer, first * per, last * per + per - 1, held.edge, take is Take.BATCH)
+    per, batch = held.buffer.per, take is Take.BATCH
+    many = held.rows if batch else sum(at is not None for at in taken(take, held.window, row, held.rows))
+    return Need(*held.writer, first * per, last * per + per - 1, held.edge, batch, many=many)

@@ -28,7 +28,7 @@ class TaskLine(NamedTuple):
 
 
 class NeedColumn(NamedTuple):
-    """One need of every row of a line: rows `first`..`last` of line `line` (see buffers.Need)."""
+    """One need of every row of a line: rows `first`..`last` of line `line`, `many` of a buffer (see buffers.Need)."""
 
     line: int
     first: LineRows
@@ -36,6 +36,7 @@ class NeedColumn(NamedTuple):
     edge: int
     whole_batch: bool
     loss: bool
+    many: LineRows
 
 
 @dataclass(frozen=True, eq=False)
@@ -102,6 +103,7 @@ def _columns(buffers: Buffers, line: TaskLine, places: dict[tuple[int, Phase], i
         need = column[0]
         first = np.array([row.first for row in column], np.int64)
         last = np.array([row.last for row in column], np.int64)
+        many = np.array([row.many for row in column], np.int64)
         place = places[need.stage, need.phase]
-        found.append(NeedColumn(place, first, last, need.edge, need.whole_batch, need.loss))
+        found.append(NeedColumn(place, first, last, need.edge, need.whole_batch, need.loss, many))
     return tuple(found)

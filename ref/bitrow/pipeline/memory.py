@@ -72,8 +72,8 @@ class Memory:
     used: dict[Store, int] = field(default_factory=lambda: dict.fromkeys(Store, 2))
     width: dict[Store, int] = field(default_factory=lambda: dict.fromkeys(Store, 1))
 
-    def add(self, key: BufferKey, store: Store, rows: int, words: int, padding: int = 0) -> None:
-        """A region of rows of `words` words, between `padding` words of zeros on either side.
+    def add(self, key: BufferKey, store: Store, rows: int, words: int, margin: tuple[int, int] = (0, 0)) -> None:
+        """A region of rows of `words` words, with a `margin` of words of zeros before and behind each.
 
         Raises:
             BitrowError: a ring of no slots.
@@ -81,9 +81,10 @@ class Memory:
         slots = min(self.slots.get(key, rows * self.images), rows * self.images)
         if slots < 1:
             raise BitrowError(f"ring {key}: found {slots} slots, expected 1 or more")
-        self.regions[key] = Region(store, self.used[store], slots, rows, words, padding, words + 2 * padding)
+        span = words + sum(margin)
+        self.regions[key] = Region(store, self.used[store], slots, rows, words, margin[0], span)
         self.used[store] += slots
-        self.width[store] = max(self.width[store], words + 2 * padding)
+        self.width[store] = max(self.width[store], span)
 
     def bytes(self, lanes: int) -> int:
         """Size of all stores."""

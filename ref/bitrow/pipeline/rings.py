@@ -1,6 +1,7 @@
 """Every buffer of the pipeline as a ring of rows: who writes, who reads, how many slots by formula.
 
-A ring that feeds windows of K rows at stride S needs K + S slots: K are read while S arrive. A ring of output
+A ring that feeds windows of K rows at stride S needs K + S slots: K are read while S arrive (K counts the rows that a
+dilated window skips). A ring of output
 gradients needs ceil(K/S) + 1: at most ceil(K/S) of its rows meet in one row of the input gradient, and one arrives.
 Where two paths of different length meet again, the shorter also holds what is under way on the longer: its lag in
 rows, from the balanced pipeline (beats.py). Bits kept for the backward pass have a map of slots for each image in
@@ -50,13 +51,13 @@ class Pattern(NamedTuple):
 
 
 def _input_window(window: Window) -> Pattern:
-    kernel, stride, padding = window
-    return Pattern(kernel, stride, (stride, 1), kernel, (kernel - 1 - padding, 0))
+    extent, stride = window.extent, window.stride
+    return Pattern(extent, stride, (stride, 1), extent, (extent - 1 - window.before, 0))
 
 
 def _gradient_window(window: Window) -> Pattern:
-    kernel, stride, padding = window
-    return Pattern(-(-kernel // stride), 1, (1, stride), -(-(kernel - 1) // stride) + 1, (0, padding))
+    extent, stride = window.extent, window.stride
+    return Pattern(-(-extent // stride), 1, (1, stride), -(-(extent - 1) // stride) + 1, (0, window.before))
 
 
 _PATTERNS = {Take.WINDOW: _input_window, Take.MEETING: _gradient_window, Take.POOLED: _gradient_window}

@@ -10,15 +10,23 @@ TakenRows = tuple[int | None, ...]
 
 
 def window_rows(window: Window, row: int, in_rows: int) -> tuple[int, int]:
-    """First and last input row that output row `row` reads, inside the map; first > last: none."""
-    first = row * window.stride - window.padding
-    return _inside(first, first + window.kernel - 1, in_rows)
+    """First input row that output row `row` reads, and the last under its window; first > last: none is read."""
+    first = row * window.stride - window.before
+    return _from(Take.WINDOW, window, row, in_rows, _inside(first, first + window.extent - 1, in_rows))
 
 
 def gradient_rows(window: Window, row: int, out_rows: int) -> tuple[int, int]:
-    """First and last output row i with `iS-P <= row <= iS-P+K-1`; first > last: none (SPEC.md C2)."""
-    reach = row + window.padding
-    return _inside(-(-(reach - window.kernel + 1) // window.stride), reach // window.stride, out_rows)
+    """First output row that reads `row`, and the last whose window spans it; first > last: none does (SPEC.md C2)."""
+    reach = row + window.before
+    spanned = _inside(-(-(reach - window.extent + 1) // window.stride), reach // window.stride, out_rows)
+    return _from(Take.MEETING, window, row, out_rows, spanned)
+
+
+def _from(take: Take, window: Window, row: int, rows: int, spanned: tuple[int, int]) -> tuple[int, int]:
+    """A dilated window may take less than it spans: rows before the first that it takes are free."""
+    if window.dilation == 1:
+        return spanned
+    return min((at for at in taken(take, window, row, rows) if at is not None), default=spanned[1] + 1), spanned[1]
 
 
 def _inside(first: int, last: int, rows: int) -> tuple[int, int]:
@@ -28,7 +36,8 @@ def _inside(first: int, last: int, rows: int) -> tuple[int, int]:
     return max(first, 0), min(last, rows - 1)
 
 
-# First and last of the rows that a task waits for, by its window, its row and the buffer's rows.
+# First and last of the rows that a task waits for, by its window, its row and the buffer's rows. A dilated window
+# waits for the rows between those that it takes, too: they come in order.
 SPANS: dict[Take, Callable[[Window, int, int], tuple[int, int]]] = {
     Take.SAME: lambda window, row, rows: (row, row),
     Take.WINDOW: window_rows,
@@ -41,7 +50,7 @@ SPANS: dict[Take, Callable[[Window, int, int], tuple[int, int]]] = {
 
 def taken(take: Take, window: Window, row: int, rows: int) -> TakenRows:
     """The rows that the task of `row` takes of a buffer of `rows`, as many for each task; None is a row of zeros."""
-    kernel, stride, padding = window
+    kernel, stride, before, _, dilation = window
 
     def inside(at: int, step: int = 1) -> int | None:
         return at // step if at % step == 0 and 0 <= at // step < rows else None
@@ -50,9 +59,9 @@ def taken(take: Take, window: Window, row: int, rows: int) -> TakenRows:
         case Take.SAME:
             return (row,)
         case Take.WINDOW:
-            return tuple(inside(row * stride - padding + k) for k in range(kernel))
+            return tuple(inside(row * stride - before + k * dilation) for k in range(kernel))
         case Take.MEETING:
-            return tuple(inside(row + padding - kernel + 1 + k, stride) for k in range(kernel))
+            return tuple(inside(row + before - (kernel - 1 - k) * dilation, stride) for k in range(kernel))
         case Take.POOLED:
             return (inside(row // kernel),)
         case Take.RUNNING:

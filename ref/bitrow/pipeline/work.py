@@ -71,7 +71,7 @@ def work_of(flow: Flow, line: TaskLine, machine: Machine, sites: Sequence[StageL
     """Operations of a line's rows, if only these layers of the stage take part."""
     stage = flow.stages[line.stage]
     columns = flow.columns[flow.line(line.stage, line.phase)]
-    rows = np.maximum(columns[0].last - columns[0].first + 1, 0) if columns else 0
+    rows = columns[0].many if columns else 0
     found = []
     if line.phase in (Phase.FORWARD_HEAD, Phase.BACKWARD_HEAD):
         sites = sites[:1]

@@ -38,12 +38,13 @@ def _terms(config: ConvConfig, x: np.ndarray, weight: np.ndarray, dy: np.ndarray
     """Products of codes by result, forward and of the input gradient, by their definitions (SPEC.md M1, C2)."""
     kh, kw, c_in, c_out = weight.shape
     _, h, w, c_all = x.shape
+    down, across = config.windows((kh, kw))
     forward: list[list[int]] = [[] for _ in range(dy.size)]
     gradient: list[list[int]] = [[] for _ in range(x.size)]
     for place, (i, j, c) in enumerate(np.ndindex(*dy.shape[1:])):
         first = c // (c_out // config.groups) * c_in
         for a, b, k in np.ndindex(kh, kw, c_in):
-            row, column = i * config.stride - config.padding + a, j * config.stride - config.padding + b
+            row, column = i * down.stride - down.before + a, j * across.stride - across.before + b
             if 0 <= row < h and 0 <= column < w:
                 factor, channel = int(weight[a, b, k, c]), first + k
                 forward[place].append(int(x[0, row, column, channel]) * factor)

@@ -12,7 +12,8 @@ import enum
 import functools
 import types
 import typing
-from dataclasses import MISSING, Field, fields, is_dataclass
+from collections.abc import Iterator
+from dataclasses import MISSING, Field, field, fields, is_dataclass
 from typing import Any
 
 from bitrow.errors import BitrowError
@@ -31,12 +32,28 @@ class Plain:
     """
 
 
+_LATER = "later"
+
+
+def later(default: Any) -> Any:
+    """A field that came after records of its kind were written: at its default it is not, and may be missing."""
+    return field(default=default, metadata={_LATER: True})
+
+
+def written(record: Any) -> Iterator[tuple[str, Any]]:
+    """Names and values of the fields that are written of a record."""
+    for name, declared in _declared(type(record)).items():
+        value = getattr(record, name)
+        if not (_is_later(declared) and value == declared.default):
+            yield name, value
+
+
 def write(value: Any) -> Any:
     """A record as JSON values; `read` gives back an equal one."""
     if isinstance(value, enum.Enum):
         return value.value
     if is_dataclass(value) and not isinstance(value, type):
-        members = {name: write(getattr(value, name)) for name in _declared(type(value))}
+        members = {name: write(member) for name, member in written(value)}
         if isinstance(value, Plain):
             return {name: member for name, member in members.items() if member is not None}
         return {"type": type(value).__name__, **members}
@@ -133,8 +150,8 @@ def _record(kind: Any, value: Any, path: str, join: str) -> Any:
     for name in value:
         if name not in declared and (plain or name != "type"):
             raise BitrowError(f"{path}: found field {str(name)[:80]!r}, expected one of {', '.join(declared)}")
-    for name, field in declared.items():
-        if name not in value and not (plain and field.default is not MISSING):
+    for name, one in declared.items():
+        if name not in value and not (_is_later(one) or (plain and one.default is not MISSING)):
             raise BitrowError(f"{path}: found no field {name!r}, expected one")
     hints = _hints(kind)
     members = {name: _read(hints[name], value[name], f"{path}{join}{name}") for name in declared if name in value}
@@ -145,7 +162,11 @@ def _record(kind: Any, value: Any, path: str, join: str) -> Any:
 
 
 def _declared(kind: Any) -> dict[str, Field[Any]]:
-    return {field.name: field for field in fields(kind) if field.init}
+    return {one.name: one for one in fields(kind) if one.init}
+
+
+def _is_later(declared: Field[Any]) -> bool:
+    return _LATER in declared.metadata
 
 
 _hints = functools.cache(typing.get_type_hints)

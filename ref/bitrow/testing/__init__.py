@@ -144,9 +144,10 @@ def fp16_cases(kind: str, mode: FloatMode | None = None, size: int = 64) -> Sear
 def conv_cases(backward: bool | None = None, config: ConvConfig | None = None) -> SearchStrategy[Problem]:
     """Convolutions (SPEC.md C), forward or their input gradient (None: either), of one configuration or any.
 
-    Drawn: 1x1 to 5x5 kernels, stride, padding (also more than the kernel), groups, depthwise, odd maps,
-    scales for the tensor or each channel, bias or none, all code formats, registers that hold the sums, wrap
-    or saturate, both dequantizers, FXP and FP16 gradients, both roundings of dy, `fold`, every mode.
+    Drawn: 1x1 to 5x5 kernels, stride and dilation of each axis, padding of each side (also more than the kernel),
+    groups, depthwise, odd maps, scales for the tensor or each channel, bias or none, all code formats, registers that
+    hold the sums, wrap or saturate, both dequantizers, FXP and FP16 gradients, both roundings of dy, `fold`, every
+    mode.
     """
     return _layer("conv", backward, config)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 from hypothesis import assume
 from hypothesis import strategies as st
@@ -10,6 +12,7 @@ from hypothesis.strategies import DrawFn
 from bitrow.config import (
     ConvConfig,
 )
+from bitrow.config.windows import Pair, Sides, along
 from bitrow.errors import BitrowError
 from bitrow.formats import Dequantize, Gradient, QuantRounding
 from bitrow.host import inverse_scale, product_scale
@@ -23,8 +26,10 @@ from bitrow.testing.families import (
 from bitrow.testing.parameters import (
     accumulators,
     codes,
+    edges,
     float_modes,
     fxp_formats,
+    pairs,
     product_fields,
     scales,
     seeds,
@@ -40,38 +45,49 @@ from bitrow.vectors.stimulus.problems import ConvShapes
 _MAX_PER_CHANNEL = 3
 
 
-@st.composite
-def conv_sizes(draw: DrawFn, config: ConvConfig | None = None) -> tuple[ConvShapes, int, int, int]:
-    """Sizes of a convolution with its groups, stride and padding, which are the configuration's, if given.
+class Lie(NamedTuple):
+    """How windows lie, as a configuration says it."""
 
-    1x1 to 5x5 kernels, square or not, depthwise among them, odd maps, padding of more than a kernel less one.
+    stride: Pair
+    padding: Sides
+    dilation: Pair
+
+
+@st.composite
+def conv_sizes(draw: DrawFn, config: ConvConfig | None = None) -> tuple[ConvShapes, int, Lie]:
+    """Sizes of a convolution with its groups, and how its windows lie: as the configuration says, if given.
+
+    1x1 to 5x5 kernels, square or not, depthwise among them, odd maps, padding of more than a kernel less one; strides
+    of rows and columns, and padding of sides, alike or not; dilation.
     """
     kh = draw(st.sampled_from((1, 3, 5, 2)))
     kw = kh if draw(st.booleans()) else draw(st.sampled_from((1, 3, 5, 2)))
     if config is None:
-        groups, stride = draw(st.sampled_from((1, 2, 3))), draw(st.sampled_from((1, 2, 3)))
-        padding = draw(st.integers(0, max(kh, kw) + 1))
+        groups, stride = draw(st.sampled_from((1, 2, 3))), draw(pairs(st.sampled_from((1, 2, 3))))
+        padding = draw(edges(st.integers(0, max(kh, kw) + 1)))
+        lie = Lie(stride, padding, draw(pairs(st.sampled_from((1, 1, 1, 2, 3)))))
     else:
-        groups, stride, padding = config.groups, config.stride, config.padding
+        groups, lie = config.groups, Lie(config.stride, config.padding, config.dilation)
     c_in, c_out = (draw(st.integers(1, _MAX_PER_CHANNEL)) for _ in range(2))
     if groups > 1 and draw(st.booleans()):
         c_in = c_out = 1  # depthwise
-    h, w = (max(1, k - 2 * padding) + draw(st.integers(0, 4)) for k in (kh, kw))
+    windows = along((kh, kw), lie.stride, lie.padding, lie.dilation)
+    h, w = (max(1, one.extent - one.before - one.after) + draw(st.integers(0, 4)) for one in windows)
     size = ConvShapes(draw(st.integers(1, 2)), h, w, c_in * groups, kh, kw, c_out * groups)
-    return size, groups, stride, padding
+    return size, groups, lie
 
 
 @st.composite
 def conv_configs(
-    draw: DrawFn, size: ConvShapes, groups: int, stride: int, padding: int, backward: bool
+    draw: DrawFn, size: ConvShapes, groups: int, lie: Lie, backward: bool
 ) -> ConvConfig:
     """Every other parameter of a convolution (SPEC.md Q, M, D, C), its register near the sums' worst case."""
     wide = draw(st.integers(0, 3)) == 3  # the widest codes make the largest sums
     one = draw(fxp_formats(8) if wide else fxp_formats())
     formats = [one if draw(st.booleans()) else draw(fxp_formats()) for _ in range(3)]
     shape = ConvConfig(
-        stride,
-        padding,
+        lie.stride,
+        lie.padding,
         groups,
         x_format=formats[0],
         weight_format=formats[1],
@@ -81,6 +97,7 @@ def conv_configs(
         dy_rounding=draw(st.sampled_from(tuple(QuantRounding))) if backward else QuantRounding.NEAREST_EVEN,
         fold=backward and draw(st.booleans()),
         mode=draw(float_modes()),
+        dilation=lie.dilation,
     )
     forward, gradient = shape.bounds(size.weight_shape(groups))
     fp16_gradient = shape.gradient is Gradient.FP16
@@ -152,9 +169,9 @@ def _backward_words(draw: DrawFn, config: ConvConfig, size: ConvShapes, per_chan
 def conv_families(draw: DrawFn, name: str, config: ConvConfig | None = None) -> Family:
     """A convolution, forward or its input gradient, with every parameter drawn (SPEC.md C)."""
     backward = name.endswith("backward")
-    size, groups, stride, padding = draw(conv_sizes(config))
+    size, groups, lie = draw(conv_sizes(config))
     if config is None:
-        config = draw(conv_configs(size, groups, stride, padding, backward))
+        config = draw(conv_configs(size, groups, lie, backward))
     try:
         config.check("drawn", size.weight_shape(groups))
     except BitrowError:

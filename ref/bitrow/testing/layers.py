@@ -15,8 +15,8 @@ from bitrow.config import (
     LinearConfig,
     MaxPoolConfig,
     Statistics,
-    output_size,
 )
+from bitrow.config.windows import Windows, both
 from bitrow.contract import batch_norm, pool
 from bitrow.contract.operations import OPERATIONS, find
 from bitrow.formats import FP16, FP32, FloatMode
@@ -27,7 +27,9 @@ from bitrow.testing.families import (
     scalar,
 )
 from bitrow.testing.parameters import (
+    edges,
     float_modes,
+    pairs,
 )
 from bitrow.testing.units import operand_words
 from bitrow.testing.words import (
@@ -147,10 +149,10 @@ def accumulate_families(draw: DrawFn, name: str, config: FloatMode | None = None
 
 @st.composite
 def max_pool_configs(draw: DrawFn) -> MaxPoolConfig:
-    """Windows of 1 to 4, overlapping or with gaps, padding up to half (SPEC.md A2)."""
-    kernel = draw(st.sampled_from((2, 3, 1, 4)))
-    padding = draw(st.integers(0, kernel // 2))
-    return MaxPoolConfig(kernel, draw(st.sampled_from((1, 2, 3))), padding, draw(float_modes()))
+    """Windows of 1 to 4 rows and columns, overlapping or with gaps, padding that leaves none empty (SPEC.md A2)."""
+    kernel = draw(pairs(st.sampled_from((2, 3, 1, 4))))
+    padding = draw(edges(st.integers(0, min(both(kernel)) - 1)))
+    return MaxPoolConfig(kernel, draw(pairs(st.sampled_from((1, 2, 3)))), padding, draw(float_modes()))
 
 
 def _any_or_tiny(shape: tuple[int, ...], finite: bool = False) -> SearchStrategy[np.ndarray]:
@@ -163,6 +165,13 @@ _TYING = np.array([0x3C00, 0x4000, 0xBC00, 0x0000, 0x8000], np.uint16)
 
 
 @st.composite
+def _sizes(draw: DrawFn, windows: Windows, more: int) -> tuple[int, int]:
+    """Rows and columns of a map that windows fit, up to `more` beyond the least."""
+    h, w = (max(1, one.kernel - one.before - one.after) + draw(st.integers(0, more)) for one in windows)
+    return h, w
+
+
+@st.composite
 def _max_pool_words(draw: DrawFn, config: MaxPoolConfig, shape: tuple[int, ...], backward: bool) -> Words:
     n, h, w, c = shape
     x = draw(_any_or_tiny(shape))
@@ -171,7 +180,7 @@ def _max_pool_words(draw: DrawFn, config: MaxPoolConfig, shape: tuple[int, ...],
     if not backward:
         return {"x": x}
     index = pool.MAX_FORWARD.oracle(config, {"x": x})["index"]
-    oh, ow = (output_size(size, config.kernel, config.stride, config.padding) for size in (h, w))
+    oh, ow = (window.results(size) for window, size in zip(config.windows, (h, w), strict=True))
     dy = draw(_any_or_tiny((n, oh, ow, c)))
     return {"dy": dy, "index": index, "input_hw": np.array([h, w], np.int32)}
 
@@ -180,8 +189,7 @@ def _max_pool_words(draw: DrawFn, config: MaxPoolConfig, shape: tuple[int, ...],
 def max_pool_families(draw: DrawFn, name: str, config: MaxPoolConfig | None = None) -> Family:
     """Max pool (SPEC.md A2)."""
     config = draw(or_drawn(config, max_pool_configs()))
-    least = max(1, config.kernel - 2 * config.padding)
-    h, w = (least + draw(st.integers(0, 4)) for _ in range(2))
+    h, w = draw(_sizes(config.windows, 4))
     shape = (draw(st.integers(1, 2)), h, w, draw(st.integers(1, 3)))
     return Family(name, config, _max_pool_words(config, shape, name.endswith("backward")))
 
@@ -191,16 +199,25 @@ def _avg_pool_words(draw: DrawFn, config: AvgPoolConfig, shape: tuple[int, ...],
     n, h, w, c = shape
     if not backward:
         return {"x": draw(_any_or_tiny(shape, finite=draw(st.booleans())))}
-    oh, ow = (1, 1) if config.kernel is None else (h // config.kernel, w // config.kernel)
+    oh, ow = (window.results(size) for window, size in zip(config.windows((h, w)), (h, w), strict=True))
     return {"dy": draw(fp16_arrays((n, oh, ow, c))), "input_hw": np.array([h, w], np.int32)}
+
+
+@st.composite
+def avg_pool_configs(draw: DrawFn) -> AvgPoolConfig:
+    """The whole map; windows side by side; windows that overlap or leave gaps, padded and counting it or not."""
+    kernel, mode = draw(st.sampled_from((None, 2, 3, 1)) | pairs(st.sampled_from((2, 3, 1)))), draw(float_modes())
+    if kernel is None or draw(st.booleans()):
+        return AvgPoolConfig(kernel, mode)
+    padding = draw(edges(st.integers(0, min(both(kernel)) - 1)))
+    return AvgPoolConfig(kernel, mode, draw(pairs(st.sampled_from((1, 2, 3)))), padding, draw(st.booleans()))
 
 
 @st.composite
 def avg_pool_families(draw: DrawFn, name: str, config: AvgPoolConfig | None = None) -> Family:
     """Average pool, of windows or of the whole map, with inputs left out (SPEC.md A3)."""
-    kernels = st.sampled_from((None, 2, 3, 1))
-    config = draw(or_drawn(config, st.builds(AvgPoolConfig, kernels, float_modes())))
-    h, w = ((config.kernel or 1) + draw(st.integers(0, 5)) for _ in range(2))
+    config = draw(or_drawn(config, avg_pool_configs()))
+    h, w = draw(_sizes(config.windows((1, 1)), 5))
     shape = (draw(st.integers(1, 2)), h, w, draw(st.integers(1, 3)))
     return Family(name, config, _avg_pool_words(config, shape, name.endswith("backward")))
 

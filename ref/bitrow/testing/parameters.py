@@ -8,6 +8,7 @@ import numpy as np
 from hypothesis import strategies as st
 from hypothesis.strategies import DrawFn, SearchStrategy
 
+from bitrow.config.windows import Pair, Sides
 from bitrow.formats import LFSR_PERIOD, AccOverflow, Accumulator, FloatMode, Fxp, Overflow, Rounding
 from bitrow.testing.words import noises, patched
 from bitrow.vectors.stimulus import stream as stimulus
@@ -84,3 +85,13 @@ def accumulators(draw: DrawFn, bound: int = 0) -> Accumulator:
 def seeds() -> SearchStrategy[int]:
     """Seeds of the LFSR: 1 to 65,535 (SPEC.md Q3)."""
     return st.sampled_from((1, 0x8000, 0xFFFF, 0xACE1)) | st.integers(1, LFSR_PERIOD)
+
+
+def pairs(one: SearchStrategy[int]) -> SearchStrategy[Pair]:
+    """The same for rows and columns, mostly, or one each."""
+    return st.integers(0, 3).flatmap(lambda kind: st.tuples(one, one) if kind == 3 else one)
+
+
+def edges(one: SearchStrategy[int]) -> SearchStrategy[Sides]:
+    """The same for all sides of a map, mostly, or one for each."""
+    return st.integers(0, 3).flatmap(lambda kind: st.tuples(one, one, one, one) if kind == 3 else one)

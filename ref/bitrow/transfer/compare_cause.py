@@ -127,9 +127,13 @@ def _terms(
     kh, kw, c_in = kernel.shape
     group = channel // (params.weight_code.shape[3] // config.groups)
     inverse = _word(params.x_inv_scale, 0)
-    padded = np.pad(x, ((config.padding,) * 2, (config.padding,) * 2, (0, 0)))
-    top, left = row * config.stride, column * config.stride
-    patch = padded[top : top + kh, left : left + kw, group * c_in : (group + 1) * c_in]
+    down, across = config.windows((kh, kw))
+    padded = np.pad(x, ((down.before, down.after), (across.before, across.after), (0, 0)))
+    rows, columns = (
+        slice(place * one.stride, place * one.stride + one.extent, one.dilation)
+        for place, one in ((row, down), (column, across))
+    )
+    patch = padded[rows, columns, group * c_in : (group + 1) * c_in]
     given = {"x": patch[None], "x_inv_scale": np.array(inverse, np.uint16)}
     codes = QUANTIZE.oracle(config, given)["x_code"]
     return codes.reshape(-1).tolist(), kernel.reshape(-1).tolist()

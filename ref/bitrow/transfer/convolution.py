@@ -24,7 +24,7 @@ from bitrow.config import ConvConfig
 from bitrow.formats import FP16, Fxp, Gradient, QuantRounding
 from bitrow.layers import conv
 from bitrow.layers.conv import ConvParams
-from bitrow.ops import fp16, fxp, lfsr, mac
+from bitrow.ops import fp16, fxp, lfsr
 from bitrow.ops.once import once
 from bitrow.transfer import ordered
 from bitrow.transfer.numerics import AXIS, ROW_BITS, Numerics, Scaling
@@ -135,7 +135,7 @@ def _run(plan: ConvPlan, params: ConvParams, forward: ForwardScales, x: Array) -
     code, mask = conv.quantize_input(config, params, x)
     if plan.numerics is Numerics.BIT_ACCURATE:
         kernel = conv.forward_kernel(config, params)
-        return conv.multiply(config, params, kernel, code, mac.forward_padding(config.padding)), code, mask
+        return conv.multiply(config, params, kernel, code, conv.forward_places(config, params)), code, mask
     value = code.astype(jnp.float32) * fp16.widen(forward.x_scale)
     y = fp16.round_once(float_conv.float_conv(config, value, _value(params)), config.mode)
     return (y if params.bias is None else fp16.add(y, params.bias, config.mode)), code, mask
@@ -251,10 +251,10 @@ def _input_gradient(plan: ConvPlan, params: ConvParams, saved: _Saved, dy: Array
     config = plan.config
     assert saved.mask is not None
     hw = saved.shape.shape[1], saved.shape.shape[2]
-    padding = mac.gradient_padding(dy.shape[1:3], hw, params.weight_code.shape[:2], config.stride, config.padding)
+    places = conv.gradient_places(config, params, dy.shape[1:3], hw)
     if plan.numerics is Numerics.BIT_ACCURATE:
         kernel = conv.gradient_kernel(config, params)
-        return conv.multiply_gradient(config, params, kernel, ready, saved.mask, padding)
+        return conv.multiply_gradient(config, params, kernel, ready, saved.mask, places)
     return _simulated_gradient(config, params, saved, ready)
 
 

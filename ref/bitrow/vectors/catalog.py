@@ -339,6 +339,49 @@ def layers() -> list[Entry]:
     return [*entries, *_plain("concat", ConcatConfig())]
 
 
+_SAME = (0, 1, 0, 1)  # TensorFlow's padding "SAME" of a kernel of 3 at stride 2
+
+_DEPTHWISE = ConvConfig(stride=(2, 3), padding=(1, 0, 2, 3), dilation=(3, 2), groups=3)
+_CLAMPING = Accumulator(8, AccOverflow.SATURATE)
+_FLOAT_SIDES = ConvConfig(stride=(1, 2), padding=(1, 0, 2, 1), dilation=(2, 1), gradient=Gradient.FP16)
+
+# few and small, as the golden set of them is committed
+_GEOMETRY_CONVS = (
+    _Conv("3x3_same_stride2", ConvConfig(stride=2, padding=_SAME), ConvShapes(1, 6, 6, 2, c_out=2), backward=False),
+    _Conv("2x3_dilated_depthwise", _DEPTHWISE, ConvShapes(1, 6, 7, 3, 2, 3, 3)),
+)
+_WINDOW_CONVS = (
+    _Conv("3x3_same_stride2", ConvConfig(stride=2, padding=_SAME), ConvShapes(1, 6, 6, 2, c_out=2), forward=False),
+    _Conv("5x2_sides", ConvConfig(stride=(2, 1), padding=(2, 1, 0, 1)), ConvShapes(1, 6, 4, 2, 5, 2, 2), bias=True),
+    _Conv("3x3_dilated", ConvConfig(padding=2, dilation=2), ConvShapes(1, 7, 6, 2, c_out=2), GENERAL_SCALES),
+    _Conv(
+        "3x3_dilated_saturate",
+        ConvConfig(padding=(2, 1, 0, 1), dilation=(2, 1), accumulator=_CLAMPING),
+        ConvShapes(1, 6, 5, 1, c_out=2),
+    ),
+    _Conv("2x3_sides_fp16_gradient", _FLOAT_SIDES, ConvShapes(1, 4, 4, 1, 2, 3, 2), GENERAL_SCALES, forward=False),
+)
+
+
+def geometry() -> list[Entry]:
+    """Windows whose rows and columns, or whose sides, differ; dilated ones; averages that share inputs."""
+    entries = [*itertools.chain.from_iterable(map(_convs, _GEOMETRY_CONVS))]
+    sided = MaxPoolConfig((2, 3), (1, 2), (0, 1, 1, 2))
+    entries += _pairs("max_pool_2x3_sides", layer.max_pool, sided, shape=(1, 4, 5, 3))
+    same = AvgPoolConfig(3, stride=2, padding=_SAME)
+    entries += _pairs("avg_pool_3x3_same", layer.avg_pool, same, shape=(1, 4, 5, 4))
+    counted = AvgPoolConfig((2, 3), stride=(1, 2), padding=(1, 0, 0, 2), count_padding=True)
+    return [*entries, *_pairs("avg_pool_2x3_counted", layer.avg_pool, counted, shape=(1, 3, 4, 4))]
+
+
+def windows() -> list[Entry]:
+    """More of them, for the suite `standard`."""
+    entries = [*itertools.chain.from_iterable(map(_convs, _WINDOW_CONVS))]
+    apart = AvgPoolConfig((2, 1), FloatMode(Rounding.UP, Overflow.SATURATE, flush=True), stride=(1, 2))
+    entries += _pairs("avg_pool_2x1_up_saturate_flush", layer.avg_pool, apart, shape=(1, 3, 4, 9))
+    return [*entries, *_pairs("avg_pool_3x3_shared", layer.avg_pool, AvgPoolConfig(3, stride=1), shape=(1, 4, 4, 9))]
+
+
 def _selections() -> Iterator[Entry]:
     yield from _pairs("relu", layer.relu, ReluConfig())
     yield from _pairs("avg_pool_whole_map", layer.avg_pool, AvgPoolConfig())
@@ -387,7 +430,7 @@ def _standard_convs() -> Iterator[_Conv]:
 
 def standard() -> list[Entry]:
     """The smoke suite, every FP16 operation and rounding layer in every mode, and many more convolutions."""
-    entries = [*smoke(), *layers(), *blocks(), *_selections()]
+    entries = [*smoke(), *layers(), *blocks(), *geometry(), *windows(), *_selections()]
     entries += [_unit(kind, mode, 512) for kind in UNITS for mode in MODES]
     for mode in MODES:
         label = mode_name(mode)
@@ -409,9 +452,9 @@ def standard() -> list[Entry]:
 
 
 SUITES: dict[str, Callable[[], list[Entry]]] = {
-    "smoke": smoke, "layers": layers, "blocks": blocks, "standard": standard,
+    "smoke": smoke, "layers": layers, "blocks": blocks, "geometry": geometry, "standard": standard,
 }  # fmt: skip
-NETWORK_IMAGES = {"smoke": (0,), "layers": (), "blocks": (), "standard": (0, 1, 2)}
+NETWORK_IMAGES = {"smoke": (0,), "layers": (), "blocks": (), "geometry": (), "standard": (0, 1, 2)}
 
 
 def build(entry: Entry, seed: int) -> Problem:
@@ -449,7 +492,7 @@ def problems(suites: Sequence[str], network: PassChoice | None, seed: int) -> It
     """The problems of suites or single cases by name, then of a network's pass; each name once.
 
     Args:
-        suites: "smoke", "layers", "blocks", "standard" or names of cases.
+        suites: "smoke", "layers", "blocks", "geometry", "standard" or names of cases.
         network: the pass of a network, or None.
         seed: of the stimulus, and of a named network's parameters.
 

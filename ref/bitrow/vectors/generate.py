@@ -19,6 +19,7 @@ from typing import Any
 import jax
 import numpy as np
 
+from bitrow.config.windows import both
 from bitrow.errors import BitrowError
 from bitrow.vectors.bit_views import to_words
 from bitrow.vectors.case import Case
@@ -114,7 +115,7 @@ def choose_rows(problem: Problem) -> list[tuple[int, int]] | None:
     big = max(words.size for role_name, words in given.items() if role_name != "weight_code")
     cost = big // (images * height) + 1
     if "weight_code" in given:
-        columns = given["mask"].shape[2] if "mask" in given else -(-given["x"].shape[2] // config.stride)
+        columns = given["mask"].shape[2] if "mask" in given else -(-given["x"].shape[2] // both(config.stride)[1])
         cost = columns * given["weight_code"].size + 1
     count = max(LEAST_ROWS, ORACLE_BUDGET // cost)
     total = images * height

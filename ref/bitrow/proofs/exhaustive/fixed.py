@@ -23,7 +23,7 @@ from bitrow.proofs.judges import INFINITY, SIGN
 from bitrow.vectors.operations import to_words
 
 FORMATS = tuple(Fxp(bits, signed) for bits in range(2, 9) for signed in (True, False))
-NO_PADDING: mac.Padding = ((0, 0, 0), (0, 0, 0))
+PLACES = mac.Places(mac.NO_PADDING)
 
 
 def codes(fmt: Fxp) -> np.ndarray:
@@ -36,8 +36,8 @@ def _products(x: np.ndarray, weight: np.ndarray, groups: int, three_wide: bool) 
 
     @jax.jit
     def run(x: jax.Array, weight: jax.Array) -> jax.Array:
-        kernel = mac.prepare(weight, 1 if three_wide else 2, groups, (8, 8), 1 << 16)
-        return mac.accumulate(x, kernel, NO_PADDING, 1, Accumulator(32), 1 << 16)
+        kernel = mac.prepare(weight, three_wide, groups, (8, 8), 1 << 16)
+        return mac.accumulate(x, kernel, PLACES, Accumulator(32), 1 << 16)
 
     return np.asarray(run(x, weight))
 

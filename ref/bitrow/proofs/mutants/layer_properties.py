@@ -27,6 +27,7 @@ from bitrow.config import (
     ReluConfig,
     Statistics,
 )
+from bitrow.config.windows import both, sides
 from bitrow.contract.operations import LAYERS
 from bitrow.formats import (
     FP16,
@@ -84,30 +85,37 @@ def _codes(t: np.ndarray, fmt: Fxp, noise: np.ndarray | None = None) -> np.ndarr
 def _products(codes: np.ndarray, weight: np.ndarray, config: ConvConfig) -> list[np.ndarray]:
     """Each product of M1 as a map `[n, oh, ow, c_out]`, in M2's order."""
     kh, kw, c_in, c_out = weight.shape
-    pad, step = config.padding, config.stride
-    padded = np.pad(codes, ((0, 0), (pad, pad), (pad, pad), (0, 0)))
-    rows, columns = ((size - k) // step + 1 for size, k in zip(padded.shape[1:3], (kh, kw), strict=True))
+    padded, (down, across), (apart, aside) = _framed(codes, config), both(config.stride), both(config.dilation)
+    rows, columns = padded.shape[1] - (kh - 1) * apart, padded.shape[2] - (kw - 1) * aside
     group = np.arange(c_out) // (c_out // config.groups)
     return [
-        padded[:, i : i + step * rows : step, j : j + step * columns : step][..., group * c_in + c] * weight[i, j, c]
+        padded[:, i * apart :, j * aside :][:, :rows:down, :columns:across][..., group * c_in + c] * weight[i, j, c]
         for i in range(kh)
         for j in range(kw)
         for c in range(c_in)
     ]
 
 
+def _framed(x: np.ndarray, config: ConvConfig | MaxPoolConfig | AvgPoolConfig) -> np.ndarray:
+    """A map with zeros on its four sides."""
+    top, bottom, left, right = sides(config.padding)
+    return np.pad(x, ((0, 0), (top, bottom), (left, right), (0, 0)))
+
+
 def _spread(codes: np.ndarray, weight: np.ndarray, config: ConvConfig, hw: tuple[int, int]) -> np.ndarray:
     """C2's sum the other way round: every code of dy adds its products to the inputs that its window read."""
     kh, kw, c_in, c_out = weight.shape
-    pad, step, (n, rows, columns, _) = config.padding, config.stride, codes.shape
-    padded = np.zeros((n, hw[0] + 2 * pad, hw[1] + 2 * pad, c_in * config.groups), np.int64)
+    n, rows, columns, _ = codes.shape
+    padded = _framed(np.zeros((n, *hw, c_in * config.groups), np.int64), config)
+    (down, across), (apart, aside) = both(config.stride), both(config.dilation)
+    top, _, left, _ = sides(config.padding)
     for out in range(c_out):
         channels = slice((first := out // (c_out // config.groups) * c_in), first + c_in)
         for i in range(kh):
             for j in range(kw):
-                target = padded[:, i : i + step * rows : step, j : j + step * columns : step, channels]
+                target = padded[:, i * apart :: down, j * aside :: across, channels][:, :rows, :columns]
                 target += codes[..., out, None] * weight[i, j, :, out]
-    return padded[:, pad : pad + hw[0], pad : pad + hw[1]]
+    return padded[:, top : top + hw[0], left : left + hw[1]]
 
 
 def _accumulated(products: list[np.ndarray], register: Accumulator, bound: int) -> Words:
@@ -163,9 +171,9 @@ def conv_backward(config: ConvConfig, given: Words) -> Words:
 
 
 def _float_sums(dy: np.ndarray, weight: np.ndarray, config: ConvConfig, hw: tuple[int, ...]) -> np.ndarray:
-    """dx_sum of C3 at stride 1 in one group: rotated kernel in order, c_out fastest, float32 after each product."""
-    kh, kw, c_in, c_out = weight.shape
-    fill = [(0, 0), *((k - 1 - config.padding,) * 2 for k in (kh, kw)), (0, 0)]
+    """dx_sum of C3 at stride 1 and one padding, in one group: C2's order, float32 after each product."""
+    (kh, kw, c_in, c_out), padding = weight.shape, sides(config.padding)[0]
+    fill = [(0, 0), *((k - 1 - padding,) * 2 for k in (kh, kw)), (0, 0)]
     padded = np.pad(dy.astype(np.float32), fill)
     total = np.zeros((len(dy), *hw, c_in), np.float32)
     for i in range(kh):
@@ -286,19 +294,19 @@ def _relu(config: ReluConfig, given: Words) -> Words:
 
 
 def _max_forward(config: MaxPoolConfig, given: Words) -> Words:
-    x, k, step, pad = half(given["x"]), config.kernel, config.stride, config.padding
-    n, h, w, c = x.shape
-    shape = (n, (h + 2 * pad - k) // step + 1, (w + 2 * pad - k) // step + 1, c)
+    x, (kh, kw), (down, across) = half(given["x"]), both(config.kernel), both(config.stride)
+    (n, h, w, c), (top, bottom, left, right) = x.shape, sides(config.padding)
+    shape = (n, (h + top + bottom - kh) // down + 1, (w + left + right - kw) // across + 1, c)
     y, index = np.zeros(shape, np.float16), np.zeros(shape, np.uint8)
     for place in np.ndindex(*shape):
         best = None
-        for i, j in np.ndindex(k, k):
-            row, column = place[1] * step - pad + i, place[2] * step - pad + j
+        for i, j in np.ndindex(kh, kw):
+            row, column = place[1] * down - top + i, place[2] * across - left + j
             if not (0 <= row < h and 0 <= column < w):
                 continue
             found = float(x[place[0], row, column, place[3]])
             if best is None or found > best or (np.isnan(found) and not np.isnan(best)):
-                best, y[place], index[place] = found, x[place[0], row, column, place[3]], i * k + j
+                best, y[place], index[place] = found, x[place[0], row, column, place[3]], i * kw + j
     return {"y": words(y), "index": index}
 
 
@@ -306,9 +314,10 @@ def _max_backward(config: MaxPoolConfig, given: Words) -> Words:
     dy, index = half(given["dy"]), given["index"]
     dx = np.zeros((dy.shape[0], *given["input_hw"].tolist(), dy.shape[3]), np.float16)
     won = np.zeros(dx.shape, bool)
+    (down, across), (top, _, left, _) = both(config.stride), sides(config.padding)
     for place in np.ndindex(*dy.shape):
-        i, j = divmod(int(index[place]), config.kernel)
-        row, column = (place[1] * config.stride - config.padding + i, place[2] * config.stride - config.padding + j)
+        i, j = divmod(int(index[place]), both(config.kernel)[1])
+        row, column = place[1] * down - top + i, place[2] * across - left + j
         at = (place[0], row, column, place[3])
         dx[at] = dx[at] + dy[place] if won[at] else dy[place]
         won[at] = True
@@ -316,25 +325,45 @@ def _max_backward(config: MaxPoolConfig, given: Words) -> Words:
 
 
 def _avg_forward(config: AvgPoolConfig, given: Words) -> Words:
-    x, k = half(given["x"]).astype(np.float32), config.kernel
-    assert k is not None
-    n, h, w, c = x.shape
-    windows = x[:, : h // k * k, : w // k * k].reshape(n, h // k, k, w // k, k, c)
-    running = running_sums(np.moveaxis(tree_levels(windows, 4)[-1][:, :, :, :, 0], 2, 0))
-    inverse = np.float64(np.float32(1) / np.float32(k * k))
-    y = (running[-1] * inverse).astype(np.float16)
+    assert config.kernel is not None
+    x, (kh, kw), (down, across) = half(given["x"]).astype(np.float32), *_pool_steps(config)
+    framed = _framed(x, config)
+    rows, columns = framed.shape[1] - kh + 1, framed.shape[2] - kw + 1
+    cut = [[framed[:, i:, j:][:, :rows:down, :columns:across] for j in range(kw)] for i in range(kh)]
+    running = running_sums(np.stack([tree_levels(np.stack(row), 0)[-1][0] for row in cut]))
+    y = (running[-1] * _inverses(config, x.shape)).astype(np.float16)
     return {"sum_running": words(running), "sum": words(running[-1]), "y": words(y)}
 
 
 def _avg_backward(config: AvgPoolConfig, given: Words) -> Words:
-    k = config.kernel
-    assert k is not None
-    scaled = (_wide(given["dy"]) * np.float64(np.float32(1) / np.float32(k * k))).astype(np.float16)
-    n, oh, ow, c = scaled.shape
-    dx = np.zeros((n, *given["input_hw"].tolist(), c), np.float16)
-    for i, j in np.ndindex(k, k):
-        dx[:, i : oh * k : k, j : ow * k : k] = scaled
-    return {"dx": words(dx)}
+    (kh, kw), (down, across), (top, _, left, _) = *_pool_steps(config), sides(config.padding)
+    n, _, _, c = given["dy"].shape
+    shape = (n, *given["input_hw"].tolist(), c)
+    scaled = (_wide(given["dy"]) * _inverses(config, shape)).astype(np.float16)
+    dx, met = np.zeros(shape, np.float16), np.zeros(shape[1:3], bool)
+    for i, j in np.ndindex(*scaled.shape[1:3]):  # each window scatters, in row-major order
+        for row in range(max(0, i * down - top), min(i * down - top + kh, shape[1])):
+            for column in range(max(0, j * across - left), min(j * across - left + kw, shape[2])):
+                first = not met[row, column]
+                dx[:, row, column] = scaled[:, i, j] if first else dx[:, row, column] + scaled[:, i, j]
+                met[row, column] = True
+    return {"dx": words(dx)} | ({} if config.apart else {"scaled": words(scaled)})
+
+
+def _pool_steps(config: AvgPoolConfig) -> tuple[tuple[int, int], tuple[int, int]]:
+    """Rows and columns of a window, and from one to the next."""
+    assert config.kernel is not None
+    return both(config.kernel), both(config.stride or config.kernel)
+
+
+def _inverses(config: AvgPoolConfig, shape: tuple[int, ...]) -> np.ndarray:
+    """fp32(1/n) of each window as float64 [oh, ow, 1]."""
+    (kh, kw), (down, across) = _pool_steps(config)
+    ones = _framed(np.ones((1, *shape[1:3], 1), np.float32), config)[0, ..., 0]
+    if config.count_padding:
+        ones[:] = 1
+    seen = np.lib.stride_tricks.sliding_window_view(ones, (kh, kw))[::down, ::across]
+    return (np.float32(1) / seen.sum((2, 3))).astype(np.float64)[..., None]
 
 
 def _linear(config: LinearConfig, given: Words) -> Words:
@@ -392,6 +421,9 @@ def _drawn(name: str) -> Stream:
     return Stream("property", name)
 
 
+_SIDES = ConvConfig(stride=(1, 2), padding=(3, 0, 1, 2), dilation=(2, 3))
+
+
 def _convolutions() -> list[Problem]:
     size, small = ConvShapes(1, 7, 6, 4, 3, 2, 4), ConvShapes(1, 4, 4)
     narrow = Fxp(4, narrow=True)
@@ -405,6 +437,7 @@ def _convolutions() -> list[Problem]:
         problems.conv_forward(_drawn("unsigned"), "unsigned", unsigned, ConvShapes(1, 6, 6, 2, 5, 5, 2)),
         problems.conv_forward(_drawn("saturating"), "saturating", saturating, ConvShapes(1, 4, 4, 2, c_out=2)),
         problems.conv_forward(_drawn("two_step"), "two_step", two_step, small, GENERAL_SCALES),
+        problems.conv_forward(_drawn("sides"), "sides", _SIDES, ConvShapes(1, 6, 7, 2, 3, 2, 2)),
     ]
 
 
@@ -420,6 +453,7 @@ def _gradients() -> list[Problem]:
         problems.conv_backward(_drawn("plain"), "plain", ConvConfig(padding=1), small, POWER_SCALES),
         problems.conv_backward(_drawn("drawn"), "drawn", drawn, small, _PER_CHANNEL),
         problems.conv_backward(_drawn("floats"), "floats", floats, tiny, GENERAL_SCALES),
+        problems.conv_backward(_drawn("sides"), "sides", _SIDES, ConvShapes(1, 6, 7, 2, 3, 2, 2)),
     ]
 
 
@@ -453,6 +487,11 @@ def _others() -> list[Problem]:
             found.append(layer_problems.avg_pool(_drawn("avg"), "avg_pool", average, backward, shape))
             if kernel == 2 and not backward:
                 found[-1].given["x"][0, 0, :, 1] = MINUS  # rows of -0, whose sums start from +0
+        pool = MaxPoolConfig((2, 3), (1, 2), (0, 1, 1, 2))
+        found.append(layer_problems.max_pool(_drawn("sides"), "max_pool", pool, backward, (1, 4, 5, 3)))
+        for counted in (False, True):
+            average = AvgPoolConfig((2, 3), stride=1, padding=(1, 0, 0, 2), count_padding=counted)
+            found.append(layer_problems.avg_pool(_drawn("shared"), "avg_pool", average, backward, (1, 3, 4, 3)))
         found.append(layer_problems.linear(_drawn("linear"), "linear", LinearConfig(), backward, inputs=5, outputs=4))
     return found
 

@@ -69,7 +69,7 @@ _AVERAGE, _AVERAGE_DX = "contract.pool:AVG_FORWARD", "contract.pool:AVG_BACKWARD
 _HEAD, _HEAD_DX = "contract.linear:FORWARD", "contract.linear:BACKWARD"
 _AVERAGE_Y, _HEAD_Y = "out y : 16, n oh ow c = mul sum inv_n", "out y : 16, n o = add sum bias"
 _SWISH, _SWISH_Y = "contract.hard_swish:FORWARD", "out y : 16, n h w c = mul gated 0x3155"
-_INVERSE, _PRODUCTS = "let inv_n : {} = reciprocal", "let products : 32, n i o = product wide weight"
+_INVERSE, _PRODUCTS = "let inv_n : {}, n oh ow = reciprocal", "let products : 32, n i o = product wide weight"
 
 
 def _layer(name: str, does: str, clause: str, *edits: Edit) -> Mutant:

@@ -8,6 +8,7 @@ from collections.abc import Iterable
 import numpy as np
 
 from bitrow.config import AddConfig, BatchNormConfig, ConvConfig, ReluConfig
+from bitrow.config.windows import both, sides
 from bitrow.errors import BitrowError
 from bitrow.graph import INPUT, ConvSize, Network, Node
 from bitrow.model_file import Model
@@ -82,7 +83,7 @@ def windows_read_their_rows() -> str | None:
         config, size = stage.head.config, stage.head.size
         assert isinstance(size, ConvSize)
         for i, (first, last) in enumerate(zip(ring.readers[0].first, ring.readers[0].last, strict=True)):
-            top = i * config.stride - config.padding
+            top = i * both(config.stride)[0] - sides(config.padding)[0]
             inside = [row for row in range(top, top + size.kh) if 0 <= row < ring.rows]
             if [first, last] != [inside[0], inside[-1]]:
                 return f"ring {ring.name} row {i}: found rows {first} to {last}, expected {inside[0]} to {inside[-1]}"

@@ -106,6 +106,13 @@ BINS: dict[str, Bin] = {
     "tree_padded": Bin(("B2",), "a pairwise tree padded with +0 to a power of two"),
     "tree_single": Bin(("B2",), "a pairwise tree of one value"),
     "left_out": Bin(("A3",), "an input in no window"),
+    # where windows lie
+    "window_strides_differ": Bin(("C1",), "rows and columns have strides of their own"),
+    "window_sides_differ": Bin(("C1",), "a side of the map has padding of its own"),
+    "window_dilated": Bin(("C1",), "a window skips positions between those that it reads"),
+    "average_shared": Bin(("A3",), "an input in several windows of an average"),
+    "average_padding": Bin(("A3",), "a window of an average that counts elements outside the map"),
+    "average_partial": Bin(("A3",), "a window of an average that reaches outside the map and counts what is inside"),
     # words
     "lfsr_first": Bin(("Q3",), "a run of words that starts at element 0"),
     "lfsr_jump": Bin(("Q3",), "a run of words that starts further on"),
@@ -115,6 +122,9 @@ BINS: dict[str, Bin] = {
     "pack_negative": Bin(("Q5",), "a negative code in a nibble"),
     "pack_wide": Bin(("Q5",), "a code of more than 4 bits in a byte of its own"),
 }
+
+# What a set without such windows is not asked for.
+WINDOW_BINS = frozenset(name for name in BINS if name.startswith(("window_", "average_")))
 
 _ROUNDING = ("tie_lower", "tie_upper", "above_tie", "below_tie")
 _SPECIAL = ("nan_operand", "infinite_operand", "flushed_operand")

@@ -10,51 +10,77 @@ from typing import NamedTuple
 
 import numpy as np
 
-from bitrow.config import ConvConfig, MaxPoolConfig, output_size
+from bitrow.config import ConvConfig
+from bitrow.config.windows import Window, Windows
 from bitrow.formats import FP16
 from bitrow.vectors.coverage import exact
 from bitrow.vectors.coverage.exact import Exact
 
 
+def padded(windows: Windows, x: np.ndarray) -> np.ndarray:
+    """A map `[n, h, w, c]` with zeros where windows reach outside it."""
+    down, across = windows
+    return np.pad(x, ((0, 0), (down.before, down.after), (across.before, across.after), (0, 0)))
+
+
+def results(windows: Windows, shape: tuple[int, ...]) -> tuple[int, int]:
+    """Rows and columns that windows make of a map `[n, h, w, c]`."""
+    return windows[0].results(shape[1]), windows[1].results(shape[2])
+
+
+def _met(window: Window, k: int, many: int) -> slice:
+    """Positions of a padded axis that element k of `many` windows meets."""
+    first = k * window.dilation
+    return slice(first, first + (many - 1) * window.stride + 1, window.stride)
+
+
 def conv_sum(config: ConvConfig, x_code: np.ndarray, weight_code: np.ndarray) -> np.ndarray:
     """Exact sums of M1 as int64 `[n, oh, ow, c_out]`, whatever the register would make of them."""
-    pad, stride, groups = config.padding, config.stride, config.groups
     kh, kw, c_group, c_out = weight_code.shape
-    x = np.pad(x_code.astype(np.int64), ((0, 0), (pad, pad), (pad, pad), (0, 0)))
-    oh, ow = (x.shape[1] - kh) // stride + 1, (x.shape[2] - kw) // stride + 1
+    groups, windows = config.groups, config.windows((kh, kw))
+    (oh, ow), x = results(windows, x_code.shape), padded(windows, x_code.astype(np.int64))
     weight = weight_code.astype(np.int64).reshape(kh, kw, c_group, groups, c_out // groups)
     total = np.zeros((x.shape[0], oh, ow, groups, c_out // groups), np.int64)
     for a in range(kh):
         for b in range(kw):
-            part = x[:, a : a + (oh - 1) * stride + 1 : stride, b : b + (ow - 1) * stride + 1 : stride]
+            part = x[:, _met(windows[0], a, oh), _met(windows[1], b, ow)]
             part = part.reshape(*part.shape[:3], groups, c_group)
             total += np.einsum("nhwgc,cgo->nhwgo", part, weight[a, b])
     return total.reshape(*total.shape[:3], c_out)
 
 
 def dilate(config: ConvConfig, dy: np.ndarray, kernel: tuple[int, int], hw: tuple[int, int]) -> np.ndarray:
-    """`dy` spread by the stride so that `dx[h, w]` reads rows h..h+kh-1 and columns w..w+kw-1; zeros
-    elsewhere."""
+    """`dy` spread by the stride so that `dx[h, w]` reads from row h and column w on, as far as a kernel extends;
+    zeros elsewhere."""
     n, oh, ow, c_out = dy.shape
-    shape = [size + k - 1 for size, k in zip(hw, kernel, strict=True)]
+    windows = config.windows(kernel)
+    shape = [size + window.extent - 1 for size, window in zip(hw, windows, strict=True)]
     out = np.zeros((n, *shape, c_out), dy.dtype)
-    rows = np.arange(oh) * config.stride + kernel[0] - 1 - config.padding
-    columns = np.arange(ow) * config.stride + kernel[1] - 1 - config.padding
+    rows, columns = (
+        np.arange(many) * window.stride + window.extent - 1 - window.before
+        for many, window in zip((oh, ow), windows, strict=True)
+    )
     r, c = ((p >= 0) & (p < size) for p, size in zip((rows, columns), shape, strict=True))
     out[:, rows[r][:, None], columns[c][None, :]] = dy[:, r][:, :, c]
     return out
+
+
+def _from(windows: Windows, spread: np.ndarray, at: tuple[int, int], hw: tuple[int, int]) -> np.ndarray:
+    """What every dx meets at one place of the rotated kernel."""
+    row, column = at[0] * windows[0].dilation, at[1] * windows[1].dilation
+    return spread[:, row : row + hw[0], column : column + hw[1]]
 
 
 def gradient_sum(config: ConvConfig, dy_code: np.ndarray, weight_code: np.ndarray, hw: tuple[int, int]) -> np.ndarray:
     """Exact sums of C2 as int64 `[n, h, w, c_in]`."""
     kh, kw, c_group, c_out = weight_code.shape
     groups = config.groups
-    spread = dilate(config, dy_code.astype(np.int64), (kh, kw), hw)
+    windows, spread = config.windows((kh, kw)), dilate(config, dy_code.astype(np.int64), (kh, kw), hw)
     weight = weight_code.astype(np.int64).reshape(kh, kw, c_group, groups, c_out // groups)
     total = np.zeros((dy_code.shape[0], *hw, groups, c_group), np.int64)
     for a in range(kh):
         for b in range(kw):
-            part = spread[:, a : a + hw[0], b : b + hw[1]].reshape(*total.shape[:3], groups, c_out // groups)
+            part = _from(windows, spread, (a, b), hw).reshape(*total.shape[:3], groups, c_out // groups)
             total += np.einsum("nhwgo,cgo->nhwgc", part, weight[kh - 1 - a, kw - 1 - b])
     return total.reshape(*total.shape[:3], groups * c_group)
 
@@ -63,14 +89,14 @@ def gradient_terms(config: ConvConfig, dy: np.ndarray, weight_code: np.ndarray, 
     """Exact products of C3, `[K, n, h, w, c_in]` in C2's order; a skipped product is a zero."""
     kh, kw, c_group, c_out = weight_code.shape
     groups, per_group = config.groups, c_out // config.groups
-    spread = dilate(config, dy, (kh, kw), hw)
+    windows, spread = config.windows((kh, kw)), dilate(config, dy, (kh, kw), hw)
     group = np.arange(c_group * groups) // c_group
     within = np.arange(c_group * groups) % c_group
     parts = []
     for a in range(kh):
         for b in range(kw):
             for j in range(per_group):
-                operand = spread[:, a : a + hw[0], b : b + hw[1], group * per_group + j]
+                operand = _from(windows, spread, (a, b), hw)[..., group * per_group + j]
                 code = weight_code[kh - 1 - a, kw - 1 - b, within, group * per_group + j]
                 value = exact.decode(operand, FP16, config.mode.flush)
                 parts.append(exact.mul(value, exact.integer(code)))
@@ -78,50 +104,44 @@ def gradient_terms(config: ConvConfig, dy: np.ndarray, weight_code: np.ndarray, 
     return Exact(*(np.stack([np.broadcast_to(getattr(p, f), shape) for p in parts]) for f in Exact._fields))
 
 
-class Windows(NamedTuple):
-    """Words of each window element, `[kernel*kernel, n, oh, ow, c]`, and where they lie inside the map."""
+class WindowWords(NamedTuple):
+    """Words of each window element, `[kh*kw, n, oh, ow, c]`, and where they lie inside the map."""
 
     words: np.ndarray
     inside: np.ndarray
 
 
-def pool_windows(config: MaxPoolConfig, x: np.ndarray) -> Windows:
-    """The windows of a max pool, elements in row-major order."""
-    k, stride, pad = config.kernel, config.stride, config.padding
-    oh, ow = (output_size(size, k, stride, pad) for size in x.shape[1:3])
-    edges = ((0, 0), (pad, pad), (pad, pad), (0, 0))
-    padded, inside = np.pad(x, edges), np.pad(np.ones(x.shape, bool), edges)
+def pool_windows(windows: Windows, x: np.ndarray) -> WindowWords:
+    """The windows of a pool, elements in row-major order."""
+    oh, ow = results(windows, x.shape)
+    words, inside = padded(windows, x), padded(windows, np.ones(x.shape, bool))
     slices = [
-        (
-            slice(None),
-            slice(a, a + (oh - 1) * stride + 1, stride),
-            slice(b, b + (ow - 1) * stride + 1, stride),
-        )
-        for a in range(k)
-        for b in range(k)
+        (slice(None), _met(windows[0], a, oh), _met(windows[1], b, ow))
+        for a, b in np.ndindex(windows[0].kernel, windows[1].kernel)
     ]
-    return Windows(np.stack([padded[s] for s in slices]), np.stack([inside[s] for s in slices]))
+    return WindowWords(np.stack([words[s] for s in slices]), np.stack([inside[s] for s in slices]))
 
 
-class Winners(NamedTuple):
+class Arrivals(NamedTuple):
     """The dy words on their way to one window element each, `[n, h, w, c]` of the input; `hit` says where."""
 
     hit: np.ndarray
     dy: np.ndarray
 
 
-def winners(config: MaxPoolConfig, index: np.ndarray, dy: np.ndarray, hw: tuple[int, int]) -> Iterator[Winners]:
-    """What each input wins, window by window in row-major order (SPEC.md A2)."""
+def arrivals(
+    windows: Windows, dy: np.ndarray, hw: tuple[int, int], index: np.ndarray | None = None
+) -> Iterator[Arrivals]:
+    """What each input gets, window by window in row-major order: of all (SPEC.md A3), or where `index` says that it
+    won (A2)."""
     n, oh, ow, c = dy.shape
-    k, stride, pad = config.kernel, config.stride, config.padding
-    size = (n, hw[0] + 2 * pad + k, hw[1] + 2 * pad + k, c)
-    span = (slice(None), slice(pad, pad + hw[0]), slice(pad, pad + hw[1]))
+    (down, across) = windows
+    size = (n, *(along + one.before + one.after + one.kernel for along, one in zip(hw, windows, strict=True)), c)
+    span = (slice(None), slice(down.before, down.before + hw[0]), slice(across.before, across.before + hw[1]))
     # an input meets its windows in row-major order when their elements come last first
-    for a in reversed(range(k)):
-        for b in reversed(range(k)):
-            rows = slice(a, a + (oh - 1) * stride + 1, stride)
-            where = (slice(None), rows, slice(b, b + (ow - 1) * stride + 1, stride))
-            hit, words = np.zeros(size, bool), np.zeros(size, dy.dtype)
-            hit[where] = index == a * k + b
-            words[where] = np.where(hit[where], dy, 0)
-            yield Winners(hit[span], words[span])
+    for a, b in reversed(list(np.ndindex(down.kernel, across.kernel))):
+        where = (slice(None), _met(down, a, oh), _met(across, b, ow))
+        hit, words = np.zeros(size, bool), np.zeros(size, dy.dtype)
+        hit[where] = True if index is None else index == a * across.kernel + b
+        words[where] = np.where(hit[where], dy, 0)
+        yield Arrivals(hit[span], words[span])

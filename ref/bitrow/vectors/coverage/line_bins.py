@@ -13,6 +13,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from bitrow.config import AvgPoolConfig
+from bitrow.config.windows import Windows
 from bitrow.contract import arithmetic, interpreter
 from bitrow.contract.encoding import code_format, float_format
 from bitrow.contract.frame import constant
@@ -26,7 +28,7 @@ from bitrow.oracle import fp16
 from bitrow.oracle.arrays import map_words
 from bitrow.oracle.reduce import Arithmetic
 from bitrow.vectors.coverage import bins, block_bins, exact, geometry, step_bins
-from bitrow.vectors.coverage.bins import BINS, REACHABLE, Masks
+from bitrow.vectors.coverage.bins import BINS, REACHABLE, WINDOW_BINS, Masks
 from bitrow.vectors.coverage.exact import Exact
 from bitrow.vectors.coverage.step_bins import LAYER_BINS, decode, layer_step
 
@@ -39,6 +41,8 @@ _SIX = frozenset(("relu_six_above", "relu_six_equal"))
 _SUMS = frozenset(name for name in BINS if name.startswith("acc_"))
 _EDGES = frozenset(("mask_edge_inside", "mask_edge_outside", "quantize_nan", "quantize_infinity"))
 _CODES = _EDGES | {"quantize_tie_lower", "quantize_tie_upper", "clip_low", "clip_high", "code_min", "code_max"}
+_WINDOW = frozenset(("window_strides_differ", "window_sides_differ"))
+_AVERAGE = frozenset(("average_shared", "average_padding", "average_partial"))
 _NOISE = _EDGES | frozenset(name for name in BINS if name.startswith("stochastic_"))
 
 
@@ -141,8 +145,9 @@ def _partial_sums(case: Measured, line: Line, dys: np.ndarray) -> FoundMasks:
 
 def _reciprocal(case: Measured, line: Line) -> FoundMasks:
     fmt = arithmetic.rounder(line, case.config).fmt
-    words = Arithmetic(fmt).reciprocal(case.operation.count(case.config, case.words))
-    case.known[line.name] = np.asarray(words, np.uint16 if fmt == FP16 else np.uint32)
+    counts = np.asarray(case.operation.count(case.config, case.words))
+    words = map_words(Arithmetic(fmt).reciprocal, np.uint16 if fmt == FP16 else np.uint32, counts)
+    case.known[line.name] = words[..., None] if line.axes else words  # of each window, for all images and channels
     yield {}
 
 
@@ -163,33 +168,73 @@ def _macs(case: Measured, line: Line, code: np.ndarray, weight: np.ndarray) -> F
                      else geometry.gradient_sum(config, code, weight, case.hw))  # fmt: skip
     extremes = bins.sum_extremes(fmt, config.weight_format, terms)
     yield bins.accumulator_bins(exact_sum, acc, config.accumulator, extremes, clamped)
-    yield {"padding": np.array(config.padding > 0)}
+    yield {"padding": np.array(config.padding != 0)} | _geometry(config.windows((kh, kw)))
 
 
 def _float_macs(case: Measured, line: Line, dy: np.ndarray, weight: np.ndarray) -> FoundMasks:
     fmt = arithmetic.rounder(line, case.config).fmt
     terms = geometry.gradient_terms(case.config, dy, weight, case.hw)
     yield step_bins.running(case.words[line.name], terms, fmt, case.mode)
-    yield {"padding": np.array(case.config.padding > 0)}
+    yield {"padding": np.array(case.config.padding != 0)} | _geometry(case.config.windows(weight.shape))
+
+
+def _geometry(windows: Windows) -> Masks:
+    """What windows have that those of one stride and one padding lack."""
+    down, across = windows
+    return {
+        "window_strides_differ": np.array(down.stride != across.stride),
+        "window_sides_differ": np.array(len({down.before, down.after, across.before, across.after}) > 1),
+        "window_dilated": np.array(down.dilation * across.dilation > 1),
+    }
 
 
 def _windows(case: Measured, line: Line, x: Exact) -> FoundMasks:
-    kh, kw = case.operation.window(case.config, case.words)
-    n, h, w, c = x.sig.shape
-    oh, ow = h // kh, w // kw
-    cut = [part[:, : oh * kh, : ow * kw].reshape(n, oh, kh, ow, kw, c) for part in x]
-    case.known[line.name] = Exact(*cut)
-    yield {"left_out": np.array(oh * kh != h or ow * kw != w)}
+    windows = case.operation.windows(case.config, case.words)
+    cut = (geometry.pool_windows(windows, part).words for part in x)
+    kernel = windows[0].kernel, windows[1].kernel
+    apart = (part.reshape(*kernel, *part.shape[1:]) for part in cut)
+    case.known[line.name] = Exact(*(part.transpose(2, 3, 0, 4, 1, 5) for part in apart))
+    yield _averaged(case.config, windows, (x.sig.shape[1], x.sig.shape[2])) | _geometry(windows)
 
 
-def _spread(case: Measured, line: Line, dy: np.ndarray) -> FoundMasks:
-    kh, kw = case.operation.window(case.config, case.words)
-    covered = (case.words["dy"].shape[1] * kh, case.words["dy"].shape[2] * kw) == case.operation.map_size(case.words)
-    yield {"left_out": np.array(not covered)}
+def _averaged(config: Any, windows: Windows, hw: tuple[int, int]) -> Masks:
+    """How windows of an average, or of a gate, lie on a map."""
+    (down, across), (h, w) = windows, hw
+    held = np.outer(down.holding(h), across.holding(w))
+    inside = np.outer(down.inside(h), across.inside(w))
+    partial, counted = inside < down.kernel * across.kernel, isinstance(config, AvgPoolConfig) and config.count_padding
+    return {
+        "left_out": np.array((held == 0).any()),
+        "average_shared": held > 1,
+        "average_padding": partial & counted,
+        "average_partial": partial & (not counted),
+    }
+
+
+def _added(case: Measured, windows: Windows, dys: np.ndarray, index: np.ndarray | None = None) -> FoundMasks:
+    """The sums of gradients, followed window by window, each rounded as the oracle rounds; yields `shared`, too."""
+    hw = case.operation.map_size(case.words)
+    shape = (dys.shape[0], *hw, dys.shape[3])
+    many, total = np.zeros(shape, np.int64), np.zeros(shape, np.uint16)
+    add = functools.partial(fp16.add, mode=case.mode)
+    for hit, dy in geometry.arrivals(windows, dys, hw, index):
+        again = hit & (many > 0)  # what goes to one input alone is not added
+        yield layer_step("add", [total[again], dy[again]], FP16, case.mode)
+        total[hit] = map_words(add, np.uint16, total[hit], dy[hit])
+        many += hit
+    if index is not None:
+        yield {"pool_shared_winner": many > 1}
+
+
+def _spread(case: Measured, line: Line, scaled: np.ndarray | None) -> FoundMasks:
+    windows = case.operation.windows(case.config, case.words)
+    yield _averaged(case.config, windows, case.operation.map_size(case.words)) | _geometry(windows)
+    if scaled is not None:  # a tap where windows share inputs
+        yield from _added(case, windows, scaled)
 
 
 def _maximum(case: Measured, line: Line, words: np.ndarray) -> FoundMasks:
-    x = geometry.pool_windows(case.config, words)
+    x = geometry.pool_windows(case.config.windows, words)
     value = exact.decode(x.words, FP16)
     key = np.where(value.nan, 1 << 17, np.where(value.negative, -1, 1) * (x.words & 0x7FFF).astype(np.int64))
     key = np.where(x.inside, key, -(1 << 18))
@@ -200,21 +245,12 @@ def _maximum(case: Measured, line: Line, words: np.ndarray) -> FoundMasks:
         "pool_zero_tie": (zeros & value.negative).any(axis=0) & (zeros & ~value.negative).any(axis=0),
         "pool_nan": (value.nan & x.inside).any(axis=0),
         "padding": np.asarray(~x.inside.all(axis=0)),
-    }
+    } | _geometry(case.config.windows)
 
 
 def _won(case: Measured, line: Line, dys: np.ndarray, index: np.ndarray) -> FoundMasks:
-    """The sums are followed window by window, each rounded as the oracle rounds."""
-    hw = case.operation.map_size(case.words)
-    shape = (dys.shape[0], *hw, dys.shape[3])
-    wins, total = np.zeros(shape, np.int64), np.zeros(shape, np.uint16)
-    add = functools.partial(fp16.add, mode=case.mode)
-    for hit, dy in geometry.winners(case.config, index, dys, hw):
-        again = hit & (wins > 0)  # what goes to one window's winner alone is not added
-        yield layer_step("add", [total[again], dy[again]], FP16, case.mode)
-        total[hit] = map_words(add, np.uint16, total[hit], dy[hit])
-        wins += hit
-    yield {"pool_shared_winner": wins > 1}
+    yield from _added(case, case.config.windows, dys, index)
+    yield _geometry(case.config.windows)
 
 
 def _relu(case: Measured, line: Line, words: np.ndarray) -> FoundMasks:
@@ -304,13 +340,13 @@ REPORTS: dict[str, Reports] = {
     "reciprocal": Reports(_reciprocal),
     "quantize": Reports(_quantize, _CODES),
     "quantize_drawn": Reports(_quantize, _NOISE),
-    "macs": Reports(_macs, _SUMS | {"padding"}),
-    "clamped_macs": Reports(_macs, _SUMS | {"padding"}),
-    "float_macs": Reports(_float_macs, LAYER_BINS | {"padding"}),
-    "windows": Reports(_windows, frozenset(("left_out",))),
-    "spread": Reports(_spread, frozenset(("left_out",))),
-    "maximum": Reports(_maximum, frozenset(("pool_tie", "pool_zero_tie", "pool_nan", "padding"))),
-    "won": Reports(_won, LAYER_BINS | {"pool_shared_winner"}),
+    "macs": Reports(_macs, _SUMS | _WINDOW | {"padding", "window_dilated"}),
+    "clamped_macs": Reports(_macs, _SUMS | _WINDOW | {"padding", "window_dilated"}),
+    "float_macs": Reports(_float_macs, LAYER_BINS | _WINDOW | {"padding", "window_dilated"}),
+    "windows": Reports(_windows, _WINDOW | _AVERAGE | {"left_out"}),
+    "spread": Reports(_spread, LAYER_BINS | _WINDOW | _AVERAGE | {"left_out"}),
+    "maximum": Reports(_maximum, _WINDOW | {"pool_tie", "pool_zero_tie", "pool_nan", "padding"}),
+    "won": Reports(_won, LAYER_BINS | _WINDOW | {"pool_shared_winner"}),
     "relu": Reports(_relu, _RELU - _SIX),
     "relu6": Reports(_relu, _RELU),
     "passes": Reports(_passes, _INPUT | _RELU - _SIX),
@@ -381,5 +417,5 @@ UNREACHABLE: dict[str, frozenset[str]] = {
     # x times what is at most 1
     "silu.forward": frozenset(("overflow_infinity", "overflow_largest")),
     # its window is the whole map
-    "multiply.backward": frozenset(("left_out",)),
+    "multiply.backward": WINDOW_BINS | {"left_out"},
 }  # fmt: skip

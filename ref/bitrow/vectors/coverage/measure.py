@@ -15,9 +15,10 @@ import numpy as np
 
 from bitrow.contract.operation import Operation
 from bitrow.contract.operations import OPERATIONS
+from bitrow.reading import records
 from bitrow.vectors.case import Case
 from bitrow.vectors.coverage import line_bins
-from bitrow.vectors.coverage.bins import BINS
+from bitrow.vectors.coverage.bins import BINS, WINDOW_BINS
 
 
 def measure(operation: Operation, config: Any, words: Mapping[str, np.ndarray]) -> dict[str, int]:
@@ -39,8 +40,8 @@ def reachable(name: str) -> frozenset[str]:
 
 
 def _parameters(prefix: str, value: Any) -> Iterable[tuple[str, str]]:
-    for field in dataclasses.fields(value):
-        part, name = getattr(value, field.name), f"{prefix}.{field.name}"
+    for field, part in records.written(value):
+        name = f"{prefix}.{field}"
         if dataclasses.is_dataclass(part):
             yield from _parameters(name, part)
         else:
@@ -66,7 +67,12 @@ class SetCoverage:
 
     def missed(self, operation: str) -> list[str]:
         """Bins that the operation could hit and no case did."""
-        return sorted(reachable(operation) - set(self._bins.get(operation, ())))
+        return sorted(self._wanted(operation) - set(self._bins.get(operation, ())))
+
+    def _wanted(self, operation: str) -> frozenset[str]:
+        """Bins that the operation could hit; those of where windows lie if some case hits one."""
+        wanted = reachable(operation)
+        return wanted if WINDOW_BINS & set(self._bins.get(operation, ())) else wanted - WINDOW_BINS
 
     def summary(self) -> dict[str, Any]:
         """Bins hit and missed by operation and by clause, cases by clause, and the parameter values seen."""
@@ -74,7 +80,7 @@ class SetCoverage:
         totals: Counter[str] = Counter()
         by_clause: dict[str, list[int]] = {}
         for operation, counts in sorted(self._bins.items()):
-            wanted = reachable(operation) | set(counts)
+            wanted = self._wanted(operation) | set(counts)
             hit = {name for name in wanted if counts[name]}
             totals.update(hit=len(hit), total=len(wanted))
             operations[operation] = {

@@ -8,7 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from bitrow.config import BatchNormConfig, ConvConfig, Statistics
+from bitrow.config import AvgPoolConfig, BatchNormConfig, ConvConfig, Statistics
+from bitrow.config.windows import sides
 from bitrow.contract import batch_norm, conv, elementwise, linear, pool
 from bitrow.formats import (
     FP16,
@@ -105,6 +106,9 @@ def config_guesses(scene: Scene) -> Iterator[Guess]:
         yield from _conv_guesses(scene, config)
     if isinstance(config, BatchNormConfig):
         yield from _norm_guesses(scene, config)
+    if isinstance(config, AvgPoolConfig) and config.padding:
+        which = "only elements inside the map" if config.count_padding else "elements outside the map, too,"
+        yield _guess(f"{which} counted by means", scene, replace(config, count_padding=not config.count_padding))
 
 
 def _turned(scene: Scene, axes: tuple[str, ...]) -> Callable[[np.ndarray], np.ndarray]:
@@ -114,15 +118,15 @@ def _turned(scene: Scene, axes: tuple[str, ...]) -> Callable[[np.ndarray], np.nd
     return lambda words: np.flip(words, flips) if flips else words
 
 
-def _flipped(scene: Scene, name: str, given: dict, axes: tuple[str, ...]) -> Guess:
-    """The operation on flipped inputs, its tap flipped back along `axes`."""
+def _flipped(scene: Scene, name: str, given: dict, axes: tuple[str, ...], config: Any = None) -> Guess:
+    """The operation on flipped inputs, its tap flipped back along `axes`; under `config`, if flipping changes it."""
 
     def predict() -> np.ndarray | None:
         rows = scene.rows
         if rows is not None and {"h", "oh"} & set(axes):
             height = scene.operation.rows(scene.config, scene.given)[1]
             rows = [(n, height - 1 - h) for n, h in rows]
-        words = scene.recompute(scene.config, given, rows)
+        words = scene.recompute(config or scene.config, given, rows)
         return None if words is None else _turned(scene, axes)(words)
 
     return Guess(name, predict)
@@ -144,8 +148,10 @@ def _conv_orders(scene: Scene, config: ConvConfig) -> Iterator[Guess]:
         return
     forward = scene.operation is conv.FORWARD
     size = scene.given["x" if forward else "mask"].shape[1:3]
-    if any((s + 2 * config.padding - k) % config.stride for s, k in zip(size, weight.shape, strict=False)):
+    if any(window.unused(along) for window, along in zip(config.windows(weight.shape), size, strict=True)):
         return
+    top, bottom, left, right = sides(config.padding)
+    config = replace(config, padding=(bottom, top, right, left))
     given = dict(scene.given)
     if forward:
         given["weight_code"] = weight[::-1, ::-1, ::-1]
@@ -162,7 +168,7 @@ def _conv_orders(scene: Scene, config: ConvConfig) -> Iterator[Guess]:
             given["w_scale"] = given["w_scale"][channels]
         if scene.tap.startswith("dy_"):
             return
-    yield _flipped(scene, "reversed reduction order: products summed last to first", given, _SPATIAL)
+    yield _flipped(scene, "reversed reduction order: products summed last to first", given, _SPATIAL, config)
 
 
 def _norm_orders(scene: Scene) -> Iterator[Guess]:
@@ -202,12 +208,15 @@ def _linear_orders(scene: Scene) -> Iterator[Guess]:
 
 
 def _pool_orders(scene: Scene) -> Iterator[Guess]:
-    x = scene.given["x"]
-    kernel = scene.config.kernel
-    h, w = (size if kernel is None else size // kernel * kernel for size in x.shape[1:3])
-    given = {"x": x[:, :h, :w][:, ::-1, ::-1]}
+    x, config, edges, used = scene.given["x"], scene.config, [], []
+    for size, window in zip(x.shape[1:3], config.windows(x.shape[1:3]), strict=True):
+        unused = window.unused(size)
+        edges += [max(0, window.after - unused), window.before]
+        used.append(size - max(0, unused - window.after))
+    given = {"x": x[:, : used[0], : used[1]][:, ::-1, ::-1]}
     axes = ("oh", "ow", "w", "kh") if scene.tensor.layout.startswith("n") else ("oh", "ow")
-    yield _flipped(scene, "reversed reduction order: window from last element to first", given, axes)
+    turned = replace(config, padding=tuple(edges))
+    yield _flipped(scene, "reversed reduction order: window from last element to first", given, axes, turned)
 
 
 def order_guesses(scene: Scene) -> Iterator[Guess]:

@@ -124,9 +124,8 @@ class DefectModel:
         fmt: Float,
         flush: tuple[bool, bool],
     ) -> list[Number]:
-        count = int(np.prod(shape)) if at is None else len(at)
         if name not in self.scene.golden:
-            return [self._constant(name)] * count
+            return self._constants(name, at, shape)
         words = self._raw(name, values, at, shape).tolist()
         dtype = self.scene.golden[name].dtype
         if dtype.kind == "i":
@@ -139,17 +138,21 @@ class DefectModel:
             numbers = [softfloat.unpack(FP16, word, flush[0]) for word in rounded]
         return numbers
 
-    def _constant(self, name: str) -> Number:
-        """A number, or a line that no tensor holds: 1 / n."""
+    def _constants(self, name: str, at: np.ndarray | None, shape: tuple[int, ...]) -> list[Number]:
+        """A number for every element, or a line that no tensor holds: 1 / n, of each window where it has axes."""
         if is_number(name):
             word, source = constant(name).words.item(), constant(name).format
-            return softfloat.integer(word) if source == "int" else softfloat.unpack(FP16, word)
+            number = softfloat.integer(word) if source == "int" else softfloat.unpack(FP16, word)
+            return [number] * (int(np.prod(shape)) if at is None else len(at))
         line = self.scene.operation.program.named(name)
         assert line.op == "reciprocal", line
         fmt = float_format(line.format, self.scene.config)
         assert fmt is not None
-        count = self.scene.operation.count(self.scene.config, self.scene.given)
-        return softfloat.unpack(fmt, Arithmetic(fmt).reciprocal(count))
+        counts = np.asarray(self.scene.operation.count(self.scene.config, self.scene.given))
+        whole = np.broadcast_to(counts[..., None] if line.axes else counts, shape).reshape(-1)
+        different = set(counts.reshape(-1).tolist())
+        reciprocals = {n: softfloat.unpack(fmt, Arithmetic(fmt).reciprocal(n)) for n in different}
+        return [reciprocals[n] for n in (whole if at is None else whole[at]).tolist()]
 
     def _settle(self, step: Line, values: dict, at: np.ndarray | None, shape: tuple[int, ...]) -> list[int]:
         words = (self._raw(name, values, at, shape).tolist() for name in step.operands)

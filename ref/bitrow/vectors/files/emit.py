@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from bitrow.errors import BitrowError
+from bitrow.reading import records
 from bitrow.vectors.files.schema import SCHEMA, SPEC_VERSION, CaseEntry, TensorEntry, tensor_file
 
 
@@ -34,15 +35,21 @@ class Enumeration:
     members: tuple[str, ...]
 
 
+# What the numbers of a tuple are of.
+_PARTS = {2: ("h", "w"), 4: ("top", "bottom", "left", "right")}
+
+
 def _config_parts(prefix: str, value: Any) -> Iterator[Constant | Enumeration]:
-    for field in dataclasses.fields(value):
-        name, part = f"{prefix}_{field.name}", getattr(value, field.name)
+    for field, part in records.written(value):
+        name = f"{prefix}_{field}"
         if dataclasses.is_dataclass(part):
             yield from _config_parts(name, part)
         elif isinstance(part, enum.Enum):
             members = tuple(f"{name}_{member.value}" for member in type(part))
             yield Enumeration(name, members)
             yield Constant(name, f"{name}_{part.value}", enum_type=name)
+        elif isinstance(part, tuple):
+            yield from (Constant(f"{name}_{of}", one) for of, one in zip(_PARTS[len(part)], part, strict=True))
         else:
             # None is "the whole map" (A3), which no kernel size is
             yield Constant(name, 0 if part is None else int(part))

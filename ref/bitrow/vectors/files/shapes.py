@@ -14,7 +14,6 @@ from bitrow.config import (
     ConvConfig,
     LinearConfig,
     MaxPoolConfig,
-    output_size,
 )
 from bitrow.contract.encoding import Encoding, Kind, Role
 from bitrow.errors import BitrowError
@@ -74,8 +73,7 @@ def _conv(shapes: Shapes, config: ConvConfig) -> None:
             f"{shapes.case.name}/{x_name}: found {x[3]} channels, "
             f"expected {c_in_group * config.groups} for {config.groups} groups of {c_in_group}"
         )
-    rows = output_size(x[1], kh, config.stride, config.padding)
-    columns = output_size(x[2], kw, config.stride, config.padding)
+    rows, columns = (window.results(size) for window, size in zip(config.windows((kh, kw)), x[1:3], strict=True))
     if rows < 1 or columns < 1:
         raise BitrowError(
             f"{shapes.case.name}/weight_code: found a kernel of {kh}x{kw}, "
@@ -118,7 +116,7 @@ def _max_pool(shapes: Shapes, config: MaxPoolConfig) -> None:
         if name not in shapes:
             continue
         size = shapes.of(name, 4)
-        expected = tuple(output_size(s, config.kernel, config.stride, config.padding) for s in size[1:3])
+        expected = tuple(window.results(s) for window, s in zip(config.windows, size[1:3], strict=True))
         if (size[0], *expected, size[3]) != (n, rows, columns, c):
             fits = [size[0], *expected, size[3]]
             found = [n, rows, columns, c]
@@ -128,11 +126,11 @@ def _max_pool(shapes: Shapes, config: MaxPoolConfig) -> None:
 def _avg_pool(shapes: Shapes, config: AvgPoolConfig) -> None:
     large = next((name for name in ("x", "dx") if name in shapes), "x")
     n, h, w, c = shapes.of(large, 4)
-    kh, kw = (h, w) if config.kernel is None else (config.kernel, config.kernel)
-    rows, columns = output_size(h, kh, kh, 0), output_size(w, kw, kw, 0)
+    windows = config.windows((h, w))
+    rows, columns = windows[0].results(h), windows[1].results(w)
     shapes.same(("x", "dx"), (n, h, w, c))
-    shapes.same(("y", "dy", "sum"), (n, rows, columns, c))
-    shapes.same(("sum_running",), (kh, n, rows, columns, c))
+    shapes.same(("y", "dy", "sum", "scaled"), (n, rows, columns, c))
+    shapes.same(("sum_running",), (windows[0].kernel, n, rows, columns, c))
 
 
 def _linear(shapes: Shapes, _: LinearConfig) -> None:

@@ -132,7 +132,7 @@ def _convolution(stream: Stream, name: str, config: ConvConfig, weight: tuple[in
     scales = {"scale": _scalar(0.0155), "x_inv_scale": _scalar(inverse_scale(0.3))}
     yield Problem(f"{name}_forward", conv.FORWARD, config,
                   {"x": moderate(part, MAP, 10, 17), "weight_code": codes} | scales)  # fmt: skip
-    rows = (MAP[1] + 2 * config.padding - weight[0]) // config.stride + 1
+    rows = config.windows(weight)[0].results(MAP[1])
     given = {
         "dy": moderate(part, (IMAGES, rows, rows, weight[3]), 5, 14),
         "mask": (part.below(4, MAP) > 0).astype(np.uint8),

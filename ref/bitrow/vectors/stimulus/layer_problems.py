@@ -16,7 +16,6 @@ from bitrow.config import (
     MaxPoolConfig,
     ReluConfig,
     Statistics,
-    output_size,
 )
 from bitrow.contract import batch_norm, elementwise, pool
 from bitrow.contract import linear as contract_linear
@@ -182,7 +181,7 @@ def accumulate(stream: Stream, name: str, mode: FloatMode, consumers: int = 3, s
 def max_pool(stream: Stream, name: str, config: MaxPoolConfig, backward: bool, shape=(1, 7, 8, 5)) -> Problem:
     """Few distinct words, so that windows tie; zeros of both signs, NaNs and infinities among them."""
     n, h, w, c = shape
-    oh, ow = (output_size(s, config.kernel, config.stride, config.padding) for s in (h, w))
+    oh, ow = (window.results(size) for window, size in zip(config.windows, (h, w), strict=True))
     x = sprinkle(
         stream, stream.choice(np.array([0x3C00, 0x4000, 0xBC00], np.uint16), shape), SPECIAL_WORDS, 6
     )
@@ -208,12 +207,14 @@ def max_pool(stream: Stream, name: str, config: MaxPoolConfig, backward: bool, s
 def avg_pool(stream: Stream, name: str, config: AvgPoolConfig, backward: bool, shape=(1, 8, 8, 9)) -> Problem:
     """Channels of ordinary words, and of each kind that would spoil the others."""
     n, h, w, c = shape
-    kernel = (config.kernel, config.kernel) if config.kernel else (h, w)
-    x = spread(stream, (n, h // kernel[0], w // kernel[1], c) if backward else shape, -4, 3)
+    windows = config.windows((h, w))
+    small = windows[0].results(h), windows[1].results(w)
+    x = spread(stream, (n, *small, c) if backward else shape, -4, 3)
     for channel in range(1, c):
         x[..., channel] = _kind(stream, channel - 1, x.shape[:3])
     if not backward:
-        _aim_average(stream, x[0, : kernel[0], : kernel[1], 0])
+        if config.apart:
+            _aim_average(stream, x[0, : windows[0].kernel, : windows[1].kernel, 0])
         return Problem(name, pool.AVG_FORWARD, config, {"x": x})
     return Problem(name, pool.AVG_BACKWARD, config, {"dy": x, "input_hw": np.array([h, w], np.int32)})
 

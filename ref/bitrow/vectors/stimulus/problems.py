@@ -10,10 +10,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike
 
-from bitrow.config import (
-    ConvConfig,
-    output_size,
-)
+from bitrow.config import ConvConfig, Window
+from bitrow.config.windows import Windows
 from bitrow.contract import conv, fixed_point
 from bitrow.contract.operation import Operation
 from bitrow.contract.units import UNITS
@@ -85,16 +83,16 @@ def _around(stream: Stream, shape: tuple[int, ...], scale: float, fmt: Fxp, pool
     return sprinkle(stream, spread(stream, shape, top - 4, top), pool)
 
 
-def _corner(sizes: tuple[int, int], kernel: tuple[int, int], stride: int, padding: int, last: bool):
+def _corner(sizes: tuple[int, int], windows: Windows, last: bool):
     """Rows and columns of the first or last window that lies inside the map, None where none does."""
     spans = []
-    for size, k in zip(sizes, kernel, strict=True):
-        places = [i * stride - padding for i in range(output_size(size, k, stride, padding))]
-        inside = [p for p in places if p >= 0 and p + k <= size]
+    for size, window in zip(sizes, windows, strict=True):
+        places = [i * window.stride - window.before for i in range(window.results(size))]
+        inside = [p for p in places if p >= 0 and p + window.extent <= size]
         if not inside:
             return None
         start = inside[-1 if last else 0]
-        spans.append(slice(start, start + k))
+        spans.append(slice(start, start + window.extent))
     return tuple(spans)
 
 
@@ -144,10 +142,8 @@ class ConvShapes(NamedTuple):
         return self.kh, self.kw, self.c_in // groups, self.c_out
 
     def out_hw(self, config: ConvConfig) -> tuple[int, int]:
-        return (
-            output_size(self.h, self.kh, config.stride, config.padding),
-            output_size(self.w, self.kw, config.stride, config.padding),
-        )
+        down, across = config.windows((self.kh, self.kw))
+        return down.results(self.h), across.results(self.w)
 
 
 def _with_extremes(
@@ -173,10 +169,8 @@ def conv_forward(
     inverse = inverse_scale(scales.x)
     pool = np.concatenate([stimulus.quantizer_words(int(half(inverse)), config.x_format), SPECIAL_WORDS])
     x = _around(stream, (size.n, size.h, size.w, size.c_in), scales.x, config.x_format, pool)
-    corners = tuple(
-        _corner((size.h, size.w), (size.kh, size.kw), config.stride, config.padding, last)
-        for last in (False, True)
-    )
+    windows = config.windows((size.kh, size.kw))
+    corners = tuple(_corner((size.h, size.w), windows, last) for last in (False, True))
     x = _with_extremes(x, corners, _clip_words(inverse, config.x_format), size.n == 1)
     given = {
         "x": x,
@@ -214,7 +208,8 @@ def conv_backward(
         pool = np.concatenate([stimulus.quantizer_words(int(half(inverse)), config.dy_format), SPECIAL_WORDS])
         dy = _around(stream, shape, scales.dy, config.dy_format, pool)
         # windows of dy that one dx reads whole: any kh x kw block, where the stride is 1
-        blocks = tuple(_corner((oh, ow), (size.kh, size.kw), 1, 0, last) for last in (False, True))
+        down, across = (one._replace(stride=1, before=0, after=0) for one in config.windows((size.kh, size.kw)))
+        blocks = tuple(_corner((oh, ow), (down, across), last) for last in (False, True))
         dy = _with_extremes(dy, blocks, _clip_words(inverse, config.dy_format), size.n == 1)
     mask = (stream.below(4, (size.n, size.h, size.w, size.c_in)) > 0).astype(np.uint8)
     given = {
@@ -233,13 +228,20 @@ def conv_backward(
     return Problem(name, conv.BACKWARD, config, given)
 
 
+def _origin(window: Window) -> int:
+    """The kernel's element through which the first window reads the first position that it reads at all."""
+    return min(-(-window.before // window.dilation), window.kernel - 1)
+
+
 def _aim_gradient(stream: Stream, config: ConvConfig, given: Words) -> None:
     """Aim a sum of FP16 gradients (SPEC.md C3): an infinite dy, which lies first, meets a weight code of 0; and in
     the last corner of a 3x3 window two of dy are such that the sum's product with a single scale rounds otherwise
     through FP32."""
     dy, weight, scale = given["dy"], given["weight_code"], given["w_scale"]
-    weight[config.padding, config.padding, :, 0] = 0
-    if config.fold or scale.size > 1 or weight.shape[:2] != (3, 3) or (config.stride, config.padding) != (1, 1):
+    windows = config.windows(weight.shape)
+    weight[_origin(windows[0]), _origin(windows[1]), :, 0] = 0
+    plain = windows == (Window(3, 1, 1, 1), Window(3, 1, 1, 1))
+    if config.fold or scale.size > 1 or not plain:
         return
     near, far = int(weight[1, 1, 0, -1]), int(weight[2, 2, 0, -1])
     first, second = spread(stream, (256,), 0, 0) & 0x7FFF, spread(stream, (1024,), -10, -8) & 0x7FFF
