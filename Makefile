@@ -46,7 +46,7 @@ exhaustive: $(VENV)/.installed-dev
 	$(BIN)/python -m bitrow.proofs.fp16_hashes
 	$(BIN)/bitrow prove claims --full
 
-# Seconds: every deliberate fault of the datapath is found by golden/v1.
+# Seconds: every deliberate fault of the datapath is found by the sets in golden/.
 mutants: $(VENV)/.installed
 	$(BIN)/bitrow prove mutants --quiet
 

@@ -14,7 +14,8 @@ from bitrow.vectors.problem import Problem
 from kernel_judges import expect, same
 
 GOLDEN = Path(__file__).parents[1] / "golden"
-CASES = [(folder, name) for folder in ("v1", "v2") for name in store.case_names(GOLDEN / folder)]
+SETS = sorted(path.name for path in GOLDEN.glob("v*"))
+CASES = [(folder, name) for folder in SETS for name in store.case_names(GOLDEN / folder)]
 
 
 @pytest.mark.parametrize(("folder", "name"), CASES, ids=[name for _, name in CASES])

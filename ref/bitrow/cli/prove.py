@@ -68,9 +68,14 @@ def merge(files: Sequence[Path], jobs: int | None, **given: Any) -> None:
     _end(command.merge(files, written, jobs))
 
 
+def _committed() -> tuple[Path, ...]:
+    """The vector sets of this repository, or the first, which is then missed."""
+    return tuple(sorted(Path("golden").glob("v*"))) or (Path("golden/v1"),)
+
+
 @click.command(cls=Command)
-@option("--set", "folders", type=PLACE, multiple=True, default=(Path("golden/v1"), Path("golden/v2")), metavar="DIR",
-        show_default="golden/v1 and golden/v2", section="Vectors",
+@option("--set", "folders", type=PLACE, multiple=True, default=_committed, metavar="DIR",
+        show_default="all in golden/", section="Vectors",
         help="A vector set that has to find them, with the others given.")  # fmt: skip
 @options.json_file
 @options.markdown

@@ -327,6 +327,12 @@ def blocks() -> list[Entry]:
     entries.append(next(_activations("sigmoid_short_table_up_flush", SigmoidConfig(3, up), shape=small)))
     entries += _activations("silu", SiluConfig(), shape=small)
     entries += _pairs("upsample_2x3", block.upsample, UpsampleConfig(2, 3), shape=(1, 2, 3, 4))
+    hard = FloatMode(Rounding.DOWN, Overflow.SATURATE, flush=True)
+    entries += _pairs("multiply_down_saturate_flush", block.multiply, MultiplyConfig(mode=hard), shape=(1, 3, 8, 4))
+    larger = UpsampleConfig(2, 2, mode=hard)
+    entries += _pairs("upsample_2x2_down_saturate_flush", block.upsample, larger, shape=(1, 3, 6, 5))
+    for name, config in (("hard_sigmoid", HardSigmoidConfig(mode=hard)), ("silu", SiluConfig(mode=hard))):
+        entries += _activations(f"{name}_down_saturate_flush", config, shape=small)
     dcr, crd = (list(_pairs(f"depth_to_space_{order.value}", block.depth_to_space, DepthToSpaceConfig(2, order)))
                 for order in DepthOrder)  # fmt: skip
     return [*entries, *dcr, *crd]

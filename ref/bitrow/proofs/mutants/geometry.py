@@ -1,6 +1,6 @@
 """Faults of where windows lie: sides, axes, dilation, what a mean counts (SPEC.md C1, C2, A2, A3).
 
-The suite `geometry` finds them. They are for the catalogue of `prove mutants` when a committed set holds that suite.
+`golden/v3` holds the windows that show them.
 """
 
 from __future__ import annotations

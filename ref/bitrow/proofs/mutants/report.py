@@ -75,7 +75,7 @@ def run(
         broken = tuple(properties.broken(mutant, sound))
         findings.append(MutantResult(mutant, kills, len(judge.reachable(mutant, cases)), broken))
         advance(mutant.name)
-    return MutantReport(" and ".join(map(str, folders)), cases, tuple(one.property for one in sound), tuple(findings))
+    return MutantReport(", ".join(map(str, folders)), cases, tuple(one.property for one in sound), tuple(findings))
 
 
 def word(value: int) -> str:

@@ -1,0 +1,101 @@
+// Constants of the vector case multiply_gate_backward; hex file names are relative to its folder.
+/* verilator lint_off UNUSEDPARAM */
+package multiply_gate_backward_pkg;
+  localparam int SCHEMA = 1;
+  localparam int SPEC_VERSION = 1;
+  localparam CASE_NAME = "multiply_gate_backward";
+  localparam OPERATION = "multiply.backward";
+  localparam int CONFIG_GATE = 1;
+  typedef enum int {
+    CONFIG_MODE_ROUNDING_NEAREST_EVEN = 0,
+    CONFIG_MODE_ROUNDING_TOWARD_ZERO = 1,
+    CONFIG_MODE_ROUNDING_UP = 2,
+    CONFIG_MODE_ROUNDING_DOWN = 3,
+    CONFIG_MODE_ROUNDING_NEAREST_AWAY = 4
+  } config_mode_rounding_e;
+  localparam int CONFIG_MODE_ROUNDING = CONFIG_MODE_ROUNDING_NEAREST_EVEN;
+  typedef enum int {
+    CONFIG_MODE_OVERFLOW_INFINITY = 0,
+    CONFIG_MODE_OVERFLOW_SATURATE = 1
+  } config_mode_overflow_e;
+  localparam int CONFIG_MODE_OVERFLOW = CONFIG_MODE_OVERFLOW_INFINITY;
+  localparam int CONFIG_MODE_FLUSH = 0;
+  localparam int X_BITS = 16;
+  localparam int X_DEPTH = 120;
+  localparam int X_DIM_N = 1;
+  localparam int X_DIM_H = 3;
+  localparam int X_DIM_W = 5;
+  localparam int X_DIM_C = 8;
+  localparam X_HEX = "x.hex";
+  localparam int GATE_BITS = 16;
+  localparam int GATE_DEPTH = 8;
+  localparam int GATE_DIM_N = 1;
+  localparam int GATE_DIM_OH = 1;
+  localparam int GATE_DIM_OW = 1;
+  localparam int GATE_DIM_C = 8;
+  localparam GATE_HEX = "gate.hex";
+  localparam int DY_BITS = 16;
+  localparam int DY_DEPTH = 120;
+  localparam int DY_DIM_N = 1;
+  localparam int DY_DIM_H = 3;
+  localparam int DY_DIM_W = 5;
+  localparam int DY_DIM_C = 8;
+  localparam DY_HEX = "dy.hex";
+  localparam int SUM_LEVEL1_BITS = 32;
+  localparam int SUM_LEVEL1_DEPTH = 96;
+  localparam int SUM_LEVEL1_DIM_N = 1;
+  localparam int SUM_LEVEL1_DIM_OH = 1;
+  localparam int SUM_LEVEL1_DIM_KH = 3;
+  localparam int SUM_LEVEL1_DIM_OW = 1;
+  localparam int SUM_LEVEL1_DIM_W_LEVEL = 4;
+  localparam int SUM_LEVEL1_DIM_C = 8;
+  localparam SUM_LEVEL1_HEX = "sum_level1.hex";
+  localparam int SUM_LEVEL2_BITS = 32;
+  localparam int SUM_LEVEL2_DEPTH = 48;
+  localparam int SUM_LEVEL2_DIM_N = 1;
+  localparam int SUM_LEVEL2_DIM_OH = 1;
+  localparam int SUM_LEVEL2_DIM_KH = 3;
+  localparam int SUM_LEVEL2_DIM_OW = 1;
+  localparam int SUM_LEVEL2_DIM_W_LEVEL = 2;
+  localparam int SUM_LEVEL2_DIM_C = 8;
+  localparam SUM_LEVEL2_HEX = "sum_level2.hex";
+  localparam int SUM_LEVEL3_BITS = 32;
+  localparam int SUM_LEVEL3_DEPTH = 24;
+  localparam int SUM_LEVEL3_DIM_N = 1;
+  localparam int SUM_LEVEL3_DIM_OH = 1;
+  localparam int SUM_LEVEL3_DIM_KH = 3;
+  localparam int SUM_LEVEL3_DIM_OW = 1;
+  localparam int SUM_LEVEL3_DIM_W_LEVEL = 1;
+  localparam int SUM_LEVEL3_DIM_C = 8;
+  localparam SUM_LEVEL3_HEX = "sum_level3.hex";
+  localparam int SUM_RUNNING_BITS = 32;
+  localparam int SUM_RUNNING_DEPTH = 24;
+  localparam int SUM_RUNNING_DIM_KH = 3;
+  localparam int SUM_RUNNING_DIM_N = 1;
+  localparam int SUM_RUNNING_DIM_OH = 1;
+  localparam int SUM_RUNNING_DIM_OW = 1;
+  localparam int SUM_RUNNING_DIM_C = 8;
+  localparam SUM_RUNNING_HEX = "sum_running.hex";
+  localparam int SUM_BITS = 32;
+  localparam int SUM_DEPTH = 8;
+  localparam int SUM_DIM_N = 1;
+  localparam int SUM_DIM_OH = 1;
+  localparam int SUM_DIM_OW = 1;
+  localparam int SUM_DIM_C = 8;
+  localparam SUM_HEX = "sum.hex";
+  localparam int DX_BITS = 16;
+  localparam int DX_DEPTH = 120;
+  localparam int DX_DIM_N = 1;
+  localparam int DX_DIM_H = 3;
+  localparam int DX_DIM_W = 5;
+  localparam int DX_DIM_C = 8;
+  localparam DX_HEX = "dx.hex";
+  localparam int DGATE_BITS = 16;
+  localparam int DGATE_DEPTH = 8;
+  localparam int DGATE_DIM_N = 1;
+  localparam int DGATE_DIM_OH = 1;
+  localparam int DGATE_DIM_OW = 1;
+  localparam int DGATE_DIM_C = 8;
+  localparam DGATE_HEX = "dgate.hex";
+endpackage : multiply_gate_backward_pkg
+/* verilator lint_on UNUSEDPARAM */

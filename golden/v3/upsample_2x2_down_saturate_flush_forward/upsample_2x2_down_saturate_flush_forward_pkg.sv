@@ -1,0 +1,39 @@
+// Constants of the vector case upsample_2x2_down_saturate_flush_forward; hex file names are relative to its folder.
+/* verilator lint_off UNUSEDPARAM */
+package upsample_2x2_down_saturate_flush_forward_pkg;
+  localparam int SCHEMA = 1;
+  localparam int SPEC_VERSION = 1;
+  localparam CASE_NAME = "upsample_2x2_down_saturate_flush_forward";
+  localparam OPERATION = "upsample.forward";
+  localparam int CONFIG_ROWS = 2;
+  localparam int CONFIG_COLUMNS = 2;
+  typedef enum int {
+    CONFIG_MODE_ROUNDING_NEAREST_EVEN = 0,
+    CONFIG_MODE_ROUNDING_TOWARD_ZERO = 1,
+    CONFIG_MODE_ROUNDING_UP = 2,
+    CONFIG_MODE_ROUNDING_DOWN = 3,
+    CONFIG_MODE_ROUNDING_NEAREST_AWAY = 4
+  } config_mode_rounding_e;
+  localparam int CONFIG_MODE_ROUNDING = CONFIG_MODE_ROUNDING_DOWN;
+  typedef enum int {
+    CONFIG_MODE_OVERFLOW_INFINITY = 0,
+    CONFIG_MODE_OVERFLOW_SATURATE = 1
+  } config_mode_overflow_e;
+  localparam int CONFIG_MODE_OVERFLOW = CONFIG_MODE_OVERFLOW_SATURATE;
+  localparam int CONFIG_MODE_FLUSH = 1;
+  localparam int X_BITS = 16;
+  localparam int X_DEPTH = 90;
+  localparam int X_DIM_N = 1;
+  localparam int X_DIM_H = 3;
+  localparam int X_DIM_W = 6;
+  localparam int X_DIM_C = 5;
+  localparam X_HEX = "x.hex";
+  localparam int Y_BITS = 16;
+  localparam int Y_DEPTH = 360;
+  localparam int Y_DIM_N = 1;
+  localparam int Y_DIM_OH = 6;
+  localparam int Y_DIM_OW = 12;
+  localparam int Y_DIM_C = 5;
+  localparam Y_HEX = "y.hex";
+endpackage : upsample_2x2_down_saturate_flush_forward_pkg
+/* verilator lint_on UNUSEDPARAM */
