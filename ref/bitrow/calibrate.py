@@ -163,6 +163,38 @@ def gradient_scales(
     images = _images(network, images)
     labels = _labels(network, labels, len(images))
     gradients = _output_gradients(network, model, scales, images, labels)
+    return _gradient_scales(network, scales, gradients, rule)
+
+
+def gradient_scales_of(
+    network: Network,
+    model: FloatModel,
+    scales: Mapping[str, ConvScales],
+    images: np.ndarray,
+    dlogits: np.ndarray,
+    rule: CalibrationRule = LeastSquares(),
+) -> GradientScales:
+    """As `gradient_scales`, from a gradient of the output, f32[n, classes] or f32[n,h,w,c], under no loss scale.
+
+    Raises:
+        BitrowError: as `gradient_scales`; a gradient of another shape than the output's.
+    """
+    images = _images(network, images)
+    dlogits = host_fp32(network.name, "dlogits", np.asarray(dlogits))
+    expected = shapes(network)[network.output]
+    if len(dlogits) != len(images) or dlogits.shape[1:] not in (expected, expected[2:]):
+        raise BitrowError(
+            f"{network.name} dlogits: found shape {list(dlogits.shape)}, expected {[len(images), *expected]}"
+        )
+    sizes, x = shapes(network), jnp.asarray(images)
+    offsets = {name: jnp.zeros((len(images), *sizes[name]), jnp.float32) for name in scales}
+    found = _dot_gradient(offsets, network, model, dict(scales), x, jnp.asarray(dlogits))
+    return _gradient_scales(network, scales, {name: np.asarray(value) for name, value in found.items()}, rule)
+
+
+def _gradient_scales(
+    network: Network, scales: Mapping[str, ConvScales], gradients: Mapping[str, np.ndarray], rule: CalibrationRule
+) -> GradientScales:
     wanted, least = {}, math.inf
     configs = {conv.name: conv.config for conv in convolutions(network)}
     for name, dy in gradients.items():
@@ -295,6 +327,18 @@ def _loss(
 
 
 _loss_gradient = jax.jit(jax.grad(_loss), static_argnums=1)
+
+
+def _dot(
+    offsets: dict[str, jax.Array], network: Network, model: FloatModel, scales: dict[str, ConvScales], x: jax.Array,
+    dlogits: jax.Array,
+) -> jax.Array:  # fmt: skip
+    """A loss whose gradient is `dlogits`."""
+    logits, _ = forward(network, model, x, scales=scales, offsets=offsets)
+    return (logits * dlogits.reshape(logits.shape)).sum()
+
+
+_dot_gradient = jax.jit(jax.grad(_dot), static_argnums=1)
 
 
 def _weights(network: Network, model: FloatModel, name: str) -> Weights:
