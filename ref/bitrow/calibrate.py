@@ -94,11 +94,13 @@ class Percentile:
 class GradientScales(NamedTuple):
     """Scales of the convolutions' output gradients by layer, and the loss scale that they assume.
 
-    They fit `dlogits = loss_scale * d(sum of the images' losses) / d(logits)`, whatever the batch size.
+    They fit `dlogits = loss_scale * d(sum of the images' losses) / d(logits)`, whatever the batch size. `too_small`
+    names layers whose gradients are so much smaller than others that no loss scale brings them into range.
     """
 
     dy_scale: dict[str, float]
     loss_scale: float
+    too_small: tuple[str, ...] = ()
 
 
 class Calibrated(NamedTuple):
@@ -176,8 +178,10 @@ def gradient_scales_of(
 ) -> GradientScales:
     """As `gradient_scales`, from a gradient of the output, f32[n, classes] or f32[n,h,w,c], under no loss scale.
 
+    Gradients too small for every loss scale are no error here, as of a network that nobody may train: they are named.
+
     Raises:
-        BitrowError: as `gradient_scales`; a gradient of another shape than the output's.
+        BitrowError: as `gradient_scales` but for that; a gradient of another shape than the output's.
     """
     images = _images(network, images)
     dlogits = host_fp32(network.name, "dlogits", np.asarray(dlogits))
@@ -189,25 +193,27 @@ def gradient_scales_of(
     sizes, x = shapes(network), jnp.asarray(images)
     offsets = {name: jnp.zeros((len(images), *sizes[name]), jnp.float32) for name in scales}
     found = _dot_gradient(offsets, network, model, dict(scales), x, jnp.asarray(dlogits))
-    return _gradient_scales(network, scales, {name: np.asarray(value) for name, value in found.items()}, rule)
+    return _gradient_scales(network, scales, {name: np.asarray(value) for name, value in found.items()}, rule, True)
 
 
 def _gradient_scales(
-    network: Network, scales: Mapping[str, ConvScales], gradients: Mapping[str, np.ndarray], rule: CalibrationRule
-) -> GradientScales:
-    wanted, least = {}, math.inf
+    network: Network, scales: Mapping[str, ConvScales], gradients: Mapping[str, np.ndarray], rule: CalibrationRule,
+    lenient: bool = False,
+) -> GradientScales:  # fmt: skip
+    wanted, weights = {}, {}
     configs = {conv.name: conv.config for conv in convolutions(network)}
     for name, dy in gradients.items():
         config = configs[name]
         w_scale = np.asarray(scales[name].w_scale)
         where = f"{network.name} {name}"
         folded = host_fp32(where, "output gradient", dy * w_scale if config.fold else dy)
-        wanted[name] = _positive(f"{where} dy_scale", rule(folded, config.dy_format))
-        if np.any(folded):
-            least = min(least, wanted[name] * (1.0 if config.fold else float(w_scale.min())))
-        else:
-            wanted[name] = 0.0
+        scale = _positive(f"{where} dy_scale", rule(folded, config.dy_format))
+        wanted[name] = scale if np.any(folded) else 0.0
+        weights[name] = 1.0 if config.fold else float(w_scale.min())
+    least = min((scale * weights[name] for name, scale in wanted.items() if scale), default=math.inf)
     exponent = 0 if least == math.inf else max(0, math.ceil(math.log2(LEAST_GRADIENT_PRODUCT / least)))
+    if lenient:
+        return _within_reach(wanted, weights, exponent)
     loss_scale = check_loss_scale(network, math.ldexp(1.0, exponent))
     for name, scale in wanted.items():
         if scale * loss_scale > SCALE_MAX:
@@ -216,6 +222,19 @@ def _gradient_scales(
                 f"{loss_scale:g} that the smallest gradients need, expected at most {SCALE_MAX:g}"
             )
     return GradientScales({n: as_scale(s * loss_scale) if s else 1.0 for n, s in wanted.items()}, loss_scale)
+
+
+def _within_reach(wanted: Mapping[str, float], weights: Mapping[str, float], exponent: int) -> GradientScales:
+    """The loss scale that every gradient's scale fits under; those too small under it get the least that D3 allows."""
+    room = min(LOSS_SCALE_MAX, SCALE_MAX / max((*wanted.values(), LEAST_GRADIENT_PRODUCT)))
+    loss_scale = math.ldexp(1.0, max(0, min(exponent, math.floor(math.log2(room)))))
+    found, floored = {}, []
+    for name, scale in wanted.items():
+        least = LEAST_GRADIENT_PRODUCT / weights[name]
+        found[name] = as_scale(max(scale * loss_scale, least)) if scale else 1.0
+        if 0 < scale * loss_scale < least:
+            floored.append(name)
+    return GradientScales(found, loss_scale, tuple(floored))
 
 
 def check_loss_scale(network: Network, loss_scale: float) -> float:

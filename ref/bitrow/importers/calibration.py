@@ -1,7 +1,7 @@
 """Parameters of an imported network: scales of the file or of images, batch norms by the file's own values (B1).
 
 Where a convolution's scales are too small for FP16 (F8, D3), its weights stand for a power of two more, one for each
-output channel where each has its scale, and the batch norm behind it takes that back: exactly, as both are powers of two.
+output channel where each has its scale, and the batch norm behind it takes that back, exactly.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from bitrow.errors import BitrowError
 from bitrow.float_model import FloatModel
 from bitrow.formats import SCALE_MAX, SCALE_MIN
 from bitrow.graph import consumers, shapes
-from bitrow.host import LEAST_PRODUCT, as_scale, fold_batch_norm, rounded_fp16
+from bitrow.host import LEAST_PRODUCT, fold_batch_norm, rounded_fp16
 from bitrow.importers.emit import FloatNetwork, with_rescales
 from bitrow.importers.layers import CodeBits, LayerPlace, emitted
 from bitrow.importers.operators import FileQuantizer, Normalize, Refusal
@@ -46,12 +46,13 @@ class RoundedScale(NamedTuple):
 
 class ImportedModel(NamedTuple):
     """The model, and how it came about: the float network that was calibrated, the scales of every convolution's
-    input and weights, and those of the file that were rounded."""
+    input and weights, those of the file that were rounded, the layers whose gradients are too small for codes."""
 
     model: Model
     made: FloatNetwork
     scales: dict[str, tuple[float, np.ndarray]]
     rounded: tuple[RoundedScale, ...]
+    too_small: tuple[str, ...] = ()
 
 
 def scale_refusals(made: FloatNetwork) -> list[Refusal]:
@@ -101,7 +102,7 @@ def calibrated(made: FloatNetwork, images: np.ndarray, notes: dict[str, str], ke
     scaled = rounded_fp16(f"{made.network.name} dlogits", dlogits[:kept] * gradients.loss_scale)
     samples = Samples(rounded_fp16(f"{made.network.name} images", images[:kept]), labels[:kept], scaled)
     model = Model(made.network, params, gradients.loss_scale, samples, notes)
-    return ImportedModel(model, made, scales, rounded)
+    return ImportedModel(model, made, scales, rounded, gradients.too_small)
 
 
 _Scales = dict[str, tuple[float, np.ndarray]]
@@ -119,7 +120,7 @@ def _scales(made: FloatNetwork, measured: dict[str, ConvScales]) -> tuple[_Scale
                 worst = _inexact(quantizer)
                 if worst is not None:
                     what = ("x_scale", "w_scale")[place]
-                    rounded.append(RoundedScale(name, what, worst, float(_rounded(np.float64(worst)))))
+                    rounded.append(RoundedScale(name, what, worst, float(_rounded(np.array(worst)))))
         x = float(used[0])
         if not SCALE_MIN <= x <= SCALE_MAX:
             raise BitrowError(f"{made.network.name} {name} x_scale: found {x!r}, expected 2^-14 to 2^14 (SPEC.md F8)")

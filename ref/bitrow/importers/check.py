@@ -90,7 +90,8 @@ def checked(path: Path, made: FloatNetwork, imported: ImportedModel, images: np.
     expected = run_original(path, images, [output], made.layouts)[output]
     model = imported.model
     got = np.asarray(_forward(model.network, model.params, jnp.asarray(images, jnp.float16))[0], np.float32)
-    certificates = {one.layer: one for one in exactness.certify(model.network, model.params) if one.direction == FORWARD}
+    found = exactness.certify(model.network, model.params)
+    certificates = {one.layer: one for one in found if one.direction == FORWARD}
     counted: dict[str, int] = {}
     for one in certificates.values():
         held = next((clause for clause in ("E2", "E3") if clause in one.holds), "none")

@@ -120,7 +120,7 @@ def _source(options: ImportOptions) -> str:
 
 def _chosen(made: FloatNetwork, images: np.ndarray, options: ImportOptions) -> tuple[str, ...]:
     """What the file does not say."""
-    stated = [quantizers for quantizers in made.quantizers.values()]
+    stated = list(made.quantizers.values())
     convolutions = sum(one.kind == "conv" for one in describe(made.network))
     inputs, weights = (sum(pair[place] is not None for pair in stated) for place in (0, 1))
     bits = options.bits

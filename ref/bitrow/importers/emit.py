@@ -67,7 +67,9 @@ class _Layers:
             self.layers[source] = (*self.layers.get(source, ()), name)
 
 
-def to_network(graph: FloatGraph, bits: CodeBits, judge_only: bool = False) -> tuple[FloatNetwork | None, list[Refusal]]:
+def to_network(
+    graph: FloatGraph, bits: CodeBits, judge_only: bool = False
+) -> tuple[FloatNetwork | None, list[Refusal]]:
     """The network, or what stands in its way; `judge_only`: the graph has holes, and no network is made.
 
     Raises:
@@ -107,7 +109,8 @@ def with_rescales(made: FloatNetwork, convolutions: set[str]) -> FloatNetwork:
         nodes.append(replace(node, inputs=tuple(behind.get(name, name) for name in node.inputs)))
         if node.name in behind:
             name, channels = behind[node.name], shapes(network)[node.name][2]
-            op = Normalize(*(np.full(channels, value, np.float32) for value in (1, 0, 0, 1)), 0.0)
+            ones, zeros = np.ones(channels, np.float32), np.zeros(channels, np.float32)
+            op = Normalize(ones, zeros, zeros, ones, 0.0)
             norm = emitted(op, LayerPlace(shapes(network)[node.name], False, CodeBits()))
             nodes.append(Node(name, norm.config, (node.name,)))
             params[name], stats[name], norms[name] = norm.twin.params, norm.twin.stats, op

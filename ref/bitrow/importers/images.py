@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -24,7 +25,7 @@ _DEEPEST = 6
 
 
 class PixelScaling(NamedTuple):
-    """How a picture's bytes become a network's input: `(byte / 255 - mean) / std`, one number or one for each channel."""
+    """How a picture's bytes become a network's input: `(byte / 255 - mean) / std`, by channel or for all."""
 
     mean: tuple[float, ...] = (0.0,)
     std: tuple[float, ...] = (1.0,)
@@ -45,7 +46,8 @@ def load(path: Path, shape: Shape, most: int, scaling: PixelScaling = PixelScali
             that does not fit the channels.
     """
     for name, values in scaling._asdict().items():
-        if len(values) not in (1, shape[2]) or not all(map(np.isfinite, values)) or (name == "std" and min(values) <= 0):
+        fits = len(values) in (1, shape[2]) and all(map(np.isfinite, values))
+        if not fits or (name == "std" and min(values) <= 0):
             raise BitrowError(f"images {name}: found {list(values)}, expected one number or {shape[2]}, std above 0")
     pixels = _npz(path, most) if path.suffix.lower() == ".npz" else _pictures(path, shape, most)
     if pixels.shape[1:] != shape:
@@ -68,17 +70,19 @@ class _Entry(NamedTuple):
 
 def _pictures(path: Path, shape: Shape, most: int) -> np.ndarray:
     if shape[2] not in (1, 3):
-        raise BitrowError(f"images {path}: found pictures for {shape[2]} channels, expected 1 or 3, or an npz of arrays")
+        raise BitrowError(f"images {path}: found pictures for {shape[2]} channels, expected 1 or 3, or an npz")
     if path.suffix.lower() == ".zip":
         with opened_zip(path, ARCHIVE, f"images {path}", "a zip") as archive:
             archive.check_unfolded(archive.entries)
             inside = {info.filename: info for info in archive.entries if _is_picture(info.filename)}
-            entries = [_Entry((n,), i.file_size, lambda n=n, i=i: archive.read(i, f"images {path}/{n}", "an image"))
-                       for n, i in sorted(inside.items())]  # fmt: skip
-            return _decoded(path, entries[:most], shape)
+            entries = [
+                _Entry((name,), info.file_size, partial(archive.read, info, f"images {path}/{name}", "an image"))
+                for name, info in sorted(inside.items())[:most]
+            ]
+            return _decoded(path, entries, shape)
     if path.is_dir():
         found = sorted(_walk(path, ()))[:most]
-        entries = [_Entry(parts, 0, lambda parts=parts: read_bytes(path.joinpath(*parts), IMAGE)) for parts in found]
+        entries = [_Entry(parts, 0, partial(read_bytes, path.joinpath(*parts), IMAGE)) for parts in found]
         return _decoded(path, entries, shape)
     content = read_bytes(path, IMAGE, f"images {path}")
     return _decoded(path.parent, [_Entry((path.name,), len(content), lambda: content)], shape)
@@ -121,13 +125,15 @@ def _npz(path: Path, most: int) -> np.ndarray:
         members = {info.filename.removesuffix(".npy"): info for info in archive.entries}
         name = next((one for one in _ARRAYS if one in members), None)
         if name is None:
-            raise BitrowError(f"{where}: found arrays {', '.join(members)[:80] or 'none'}, expected one of {', '.join(_ARRAYS)}")
+            found = ", ".join(members)[:80] or "none"
+            raise BitrowError(f"{where}: found arrays {found}, expected one of {', '.join(_ARRAYS)}")
         check_size(members[name].file_size, MAX_BYTES, where, "bytes of arrays")
         archive.check_unfolded([members[name]])
         with archive.entry(members[name], f"{where} {name}", "an npy array") as stream:
             x = read_npy(stream, npy_header(stream, f"{where} {name}"), f"{where} {name}")
     x = x[..., None] if x.ndim == 3 else x
     if x.ndim != 4 or not len(x) or not (x.dtype == np.uint8 or x.dtype.kind == "f"):
-        raise BitrowError(f"{where} {name}: found {x.dtype}{list(x.shape)}, expected images, uint8 or float, [n, h, w, c]")
+        found = f"{x.dtype}{list(x.shape)}"
+        raise BitrowError(f"{where} {name}: found {found}, expected images, uint8 or float, [n, h, w, c]")
     check_layout(f"{where} {name}", x)
     return x[:most]

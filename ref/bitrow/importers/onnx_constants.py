@@ -99,7 +99,7 @@ def _concat(node: OnnxNode, inputs: _Inputs) -> Known:
 def _slice(node: OnnxNode, inputs: _Inputs) -> Known:
     _check_small(inputs, inputs[0].array.size)
     parts: list[Any] = [[int(v) for v in one.array.reshape(-1)] for one in inputs[1:]]
-    starts, ends, axes, steps = (*parts, *[None] * (4 - len(parts)))
+    starts, ends, axes, steps = [*parts, None, None, None, None][:4]
     if starts is None or ends is None:
         raise NotImported("found no starts and ends, expected constants")
     index: list[slice] = [slice(None)] * inputs[0].array.ndim
@@ -123,7 +123,7 @@ def _divide(one: np.ndarray, other: np.ndarray) -> np.ndarray:
 
 def _check_small(inputs: _Inputs, size: int) -> None:
     """Arithmetic of shapes and of vectors, of a result of `size`; on more, which is weights, no exporter does any."""
-    largest = max(size, *(one.array.size for one in inputs))
+    largest = max([size, *(one.array.size for one in inputs)])
     if largest > _MOST or any(one.scale is not None for one in inputs):
         raise NotImported(f"found constants of {largest:,} numbers, expected at most {_MOST:,} to compute with")
 

@@ -80,7 +80,7 @@ class OnnxFile:
             raise NotImported(f"found {name} of ONNX's data type {tensor.data_type}, expected numbers")
         dims = tuple(tensor.dims)
         if len(dims) > MOST_RANK or any(size < 0 for size in dims):
-            raise NotImported(f"found {name} of shape {list(dims)[:MOST_RANK]}, expected up to {MOST_RANK} sizes from 0")
+            raise NotImported(f"found {name} of shape {list(dims)[:8]}, expected up to {MOST_RANK} sizes from 0")
         count, item = math.prod(dims), np.dtype(dtype)
         if tensor.data_location == _EXTERNAL:
             data = self._external(tensor, name, count * item.itemsize)

@@ -120,11 +120,12 @@ class _Walk:
         names = [one.name for one in self._file.graph.output]
         if wanted is not None:
             if not any(wanted in node.output for node in self._file.graph.node):
-                raise BitrowError(f"{self._file.path} output: found no value {wanted[:80]!r}, expected one of its nodes")
+                raise BitrowError(f"{self._file.path} output: found no value {wanted[:80]!r}, expected a node's")
             return wanted
         if len(names) != 1:
             shown = ", ".join(name[:40] for name in names[:8])
-            raise BitrowError(f"{self._file.path}: found {len(names)} outputs ({shown}), expected one; --output names it")
+            found = f"{len(names)} outputs ({shown})"
+            raise BitrowError(f"{self._file.path}: found {found}, expected one; --output names it")
         return names[0]
 
     def _read_input(self, input_size: tuple[int, int] | None) -> str:
@@ -167,7 +168,7 @@ def _shape(where: str, sizes: dict[str, int], input_size: tuple[int, int] | None
         found[axis] = size
     if min(found) < 1 or sizes["c"] < 1:
         open_ = "x".join(str(size) if size > 0 else "?" for size in (*found, sizes["c"]))
-        raise BitrowError(f"{where}: found {open_} rows, columns and channels, expected sizes; --input-size HxW gives two")
+        raise BitrowError(f"{where}: found {open_} rows, columns, channels, expected sizes; --input-size HxW gives two")
     if max(*found, sizes["c"]) > MOST_ALONG:
         raise BitrowError(f"{where}: found sides of {max(*found, sizes['c']):,}, expected at most {MOST_ALONG:,}")
     return found[0], found[1], sizes["c"]

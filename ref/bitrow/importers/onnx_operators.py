@@ -51,7 +51,8 @@ def _batch_norm(build: Builder, node: OnnxNode) -> Found:
     x = node.map(0)
     if x.axes[1:2] != ("c",):
         raise NotImported(f"found a map laid out as {shown(x)}, expected channels second")
-    return build.step(node, Normalize(*(node.vector(i) for i in range(1, 5)), node.real("epsilon", 1e-5)), x)
+    gamma, beta, mean, var = (node.vector(place) for place in range(1, 5))
+    return build.step(node, Normalize(gamma, beta, mean, var, node.real("epsilon", 1e-5)), x)
 
 
 def _clip(build: Builder, node: OnnxNode) -> Found:
@@ -220,7 +221,8 @@ def _resize(build: Builder, node: OnnxNode) -> Found:
         scales = [size / old for size, old in zip(node.list_of(3, "sizes") or [], x.dims, strict=False)]
     factors = [int(scale) for scale in scales if 1 <= scale <= 64 and scale == int(scale)]
     if len(factors) != 4 or factors[:2] != [1, 1]:
-        raise NotImported(f"found scales {[round(scale, 4) for scale in scales[:4]]}, expected whole ones of rows and columns")
+        found = [round(scale, 4) for scale in scales[:4]]
+        raise NotImported(f"found scales {found}, expected whole ones of rows and columns")
     return build.step(node, RepeatRows((factors[2], factors[3])), x)
 
 

@@ -79,14 +79,15 @@ def reshaped(given: FileMap, target: Sequence[int], zero_copies: bool = True) ->
     sizes = given.sizes
     letters = [letter for axis in given.axes for letter in axis if sizes[letter] > 1 and letter != "n"]
     if not wanted or wanted[0] != given.batch or not given.axes[0].startswith("n"):
-        raise NotImported(f"found a reshape from {list(given.dims)} to {wanted[:8]}, expected the images first, as before")
+        raise NotImported(f"found a reshape from {list(given.dims)} to {wanted[:8]}, expected the images first")
     axes = ["n"]
     for size in wanted[1:]:
         axis = ""
         while math.prod(sizes[letter] for letter in axis) < size and letters:
             axis += letters.pop(0)
         if math.prod(sizes[letter] for letter in axis) != size:
-            raise NotImported(f"found a reshape from {list(given.dims)} to {wanted[:8]}, which splits or mixes dimensions")
+            found = f"{list(given.dims)} to {wanted[:8]}"
+            raise NotImported(f"found a reshape from {found}, which splits or mixes dimensions")
         axes.append(axis)
     return given._replace(axes=_ones_named(axes, sizes))
 
@@ -145,7 +146,8 @@ def per_channel(given: FileMap, constant: Known) -> np.ndarray:
     channels = given.shape[2]
     others = [size for size, axis in zip(dims, given.axes, strict=False) if axis != "c"]
     if len(dims) != len(given.axes) or any(size != 1 for size in others) or array.size != channels:
-        raise NotImported(f"found a constant of shape {list(array.shape)} on {shown(given)}, expected one for each channel")
+        found = f"a constant of shape {list(array.shape)} on {shown(given)}"
+        raise NotImported(f"found {found}, expected one number for each channel")
     return array.reshape(channels)
 
 

@@ -288,7 +288,7 @@ class FloatStep(NamedTuple):
 
 
 class FloatGraph(NamedTuple):
-    """A network's operators in order; by value its shape (h, w, c), and its axes in the file, such as "n", "c", "h", "w"."""
+    """A network's operators in order; by value its shape (h, w, c) and its axes in the file ("n", "c", "h", "w")."""
 
     name: str
     input: str

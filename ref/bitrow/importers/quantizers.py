@@ -73,7 +73,7 @@ def _taken(step: FloatStep, given: list[FileQuantizer | None], sources: list[str
         return step  # a ReLU of what is not negative changes nothing
     if isinstance(step.op, _Moves):
         if not all(_equal(given[0], other) for other in given):
-            raise NotImported("found maps with different quantizers, expected the same: codes of one scale (SPEC.md F8)")
+            raise NotImported("found maps with different quantizers, expected the same: one scale (SPEC.md F8)")
         return step
     raise NotImported(
         f"found a quantizer on what it reads, expected it at a convolution's input: the accelerator's {step.op.label} "

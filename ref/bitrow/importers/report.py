@@ -45,6 +45,10 @@ class ImportReport(NamedTuple):
         yield from self.chosen
         if self.imported is not None:
             yield from map(str, self.imported.rounded)
+            if self.imported.too_small:
+                few = ", ".join(self.imported.too_small[:3])
+                count = len(self.imported.too_small)
+                yield f"gradients too small for codes under every loss scale: {count} convolutions ({few}, ...)"
         if self.checked is not None:
             yield from self.checked.lines()
 
@@ -62,6 +66,7 @@ class ImportReport(NamedTuple):
             found["network"] = {"name": network.name, "input": list(network.input_shape), "output": network.output,
                                 "layers": [_layer(network, name) for name in _kinds(self.imported)]}  # fmt: skip
             found["rounded_scales"] = [one._asdict() for one in self.imported.rounded]
+            found["gradients_too_small"] = list(self.imported.too_small)
             found["loss_scale"] = self.imported.model.loss_scale
         found["chosen"] = list(self.chosen)
         return found | ({} if self.checked is None else {"check": self.checked.to_json()})

@@ -44,7 +44,8 @@ def rewritten(graph: FloatGraph) -> tuple[FloatGraph, list[str]]:
 
     A graph whose output is unknown, since a node before it was refused, is kept whole.
     """
-    steps, output, left = list(graph.steps), graph.output, []
+    steps, output = list(graph.steps), graph.output
+    left: list[str] = []
     if output:
         steps, output, left = _host_tail(needed(steps, frozenset([output])), output)
     ends = frozenset([output]) if output else frozenset(step.output for step in steps) - readers(steps).keys()
@@ -137,10 +138,10 @@ def _is(op: ScaleShift, scale: float, shift: float) -> bool:
 
 def _hard(before: FloatStep, step: FloatStep) -> FloatOperator | None:
     one, other = before.op, step.op
-    if isinstance(one, ScaleShift) and isinstance(other, Clamp) and _is(one, 1, 3) and (other.low, other.high) == (0, 6):
-        return Pointwise("six_sigmoid")
-    if isinstance(one, Pointwise) and one.name == "six_sigmoid" and isinstance(other, ScaleShift) and _is(other, _SIXTH, 0):
-        return Pointwise("hard_sigmoid", _SIXTH, 0.5)
+    if isinstance(one, ScaleShift) and isinstance(other, Clamp):
+        return Pointwise("six_sigmoid") if _is(one, 1, 3) and (other.low, other.high) == (0, 6) else None
+    if isinstance(one, Pointwise) and isinstance(other, ScaleShift) and one.name == "six_sigmoid":
+        return Pointwise("hard_sigmoid", _SIXTH, 0.5) if _is(other, _SIXTH, 0) else None
     return None
 
 
@@ -171,8 +172,8 @@ def _self_gated(gate: Pointwise) -> Pointwise | None:
 
 def _sixth(before: FloatStep, step: FloatStep) -> FloatOperator | None:
     one, other = before.op, step.op
-    if isinstance(one, Pointwise) and one.name == "six_swish" and isinstance(other, ScaleShift) and _is(other, _SIXTH, 0):
-        return Pointwise("hard_swish")
+    if isinstance(one, Pointwise) and isinstance(other, ScaleShift) and one.name == "six_swish":
+        return Pointwise("hard_swish") if _is(other, _SIXTH, 0) else None
     return None
 
 

@@ -1,0 +1,130 @@
+"""Random small ONNX graphs of the operators that are layers: the float twin gives onnxruntime's numbers."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+import hypothesis
+import hypothesis.strategies as st
+import numpy as np
+import pytest
+
+pytest.importorskip("onnx", reason="needs the extra import")
+pytest.importorskip("onnxruntime", reason="needs onnxruntime, of the extra dev")
+
+from draws import examples
+from onnx_samples import OnnxGraph, assert_close, float_pair
+
+Shape = tuple[int, int, int]  # c, h, w
+Made = tuple[str, Shape]
+
+
+class _Drawn:
+    """A graph under way: every map so far, with its shape."""
+
+    def __init__(self, draw: st.DrawFn) -> None:
+        self.draw = draw
+        shape = draw(st.tuples(st.integers(1, 4), st.integers(4, 9), st.integers(4, 9)))
+        self.graph = OnnxGraph((1, *shape), opset=draw(st.sampled_from((13, 17))))
+        self.graph.rng = np.random.default_rng(draw(st.integers(0, 99)))
+        self.maps: list[Made] = [("x", shape)]
+
+    def add(self, operator: str, shape: Shape, *inputs: str, **attributes: object) -> None:
+        self.maps.append((self.graph.add(operator, *inputs, **attributes), shape))
+
+
+def _conv(d: _Drawn) -> None:
+    x, (c, h, w) = d.maps[-1]
+    kernel, pad, stride = d.draw(st.integers(1, min(3, h, w))), d.draw(st.integers(0, 1)), d.draw(st.integers(1, 2))
+    groups = d.draw(st.sampled_from([g for g in range(1, c + 1) if c % g == 0]))
+    out = groups * d.draw(st.integers(1, 2))
+    weight = d.graph.normal(out, c // groups, kernel, kernel, scale=0.5)
+    bias = [d.graph.normal(out)] if d.draw(st.booleans()) else []
+    rows, columns = ((size + 2 * pad - kernel) // stride + 1 for size in (h, w))
+    d.add("Conv", (out, rows, columns), x, weight, *bias, pads=[pad] * 4, strides=[stride] * 2, group=groups)
+
+
+def _norm(d: _Drawn) -> None:
+    x, shape = d.maps[-1]
+    d.maps.append((d.graph.norm(x, shape[0], d.draw(st.sampled_from((0.0, 1e-5, 1e-3)))), shape))
+
+
+def _activation(d: _Drawn) -> None:
+    x, shape = d.maps[-1]
+    match d.draw(st.sampled_from(("Relu", "Clip", "HardSwish", "Identity", "Dropout"))):
+        case "Clip":
+            d.add("Clip", shape, x, d.graph.constant(0.0), d.graph.constant(6.0))
+        case "HardSwish" if d.graph.opset < 14:
+            d.add("Mul", shape, x, d.graph.add("HardSigmoid", x, alpha=1 / 6, beta=0.5))
+        case name:
+            d.add(name, shape, x)
+
+
+def _constant(d: _Drawn) -> None:
+    x, shape = d.maps[-1]
+    size = d.draw(st.sampled_from(((), (shape[0], 1, 1), (1, shape[0], 1, 1))))
+    given = [x, d.graph.constant(d.graph.rng.uniform(0.5, 2, size))]
+    name = d.draw(st.sampled_from(("Add", "Mul", "Sub", "Div")))
+    d.add(name, shape, *(given[::-1] if name in ("Add", "Mul") and d.draw(st.booleans()) else given))
+
+
+def _pool(d: _Drawn) -> None:
+    x, (c, h, w) = d.maps[-1]
+    if min(h, w) < 2:
+        return
+    name, stride = d.draw(st.sampled_from(("MaxPool", "AveragePool"))), 2
+    if name == "MaxPool":
+        stride = d.draw(st.integers(1, 2))
+    shape = (c, (h - 2) // stride + 1, (w - 2) // stride + 1)
+    d.add(name, shape, x, kernel_shape=[2, 2], strides=[stride, stride])
+
+
+def _pair(d: _Drawn) -> None:
+    x, (c, h, w) = d.maps[-1]
+    name = d.draw(st.sampled_from(("Add", "Concat")))
+    alike = [one for one in d.maps if one[1][1:] == (h, w) and (name == "Concat" or one[1][0] == c)]
+    other, (more, _, _) = d.draw(st.sampled_from(alike))
+    given = {"axis": d.draw(st.sampled_from((1, -3)))} if name == "Concat" else {}
+    d.add(name, (c + more if name == "Concat" else c, h, w), x, other, **given)
+
+
+def _pad(d: _Drawn) -> None:
+    x, (c, h, w) = d.maps[-1]
+    padded = d.graph.add("Pad", x, d.graph.constant([0, 0, 1, 1, 0, 0, 1, 1], np.int64))
+    d.add("Conv", (2, h, w), padded, d.graph.normal(2, c, 3, 3, scale=0.5))
+
+
+def _head(d: _Drawn) -> str:
+    x, (c, h, w) = d.maps[-1]
+    if d.draw(st.booleans()):
+        x, h, w = d.graph.add("GlobalAveragePool", x), 1, 1
+    x, count = d.graph.add("Flatten", x), c * h * w
+    if d.draw(st.booleans()):
+        return d.graph.add("Gemm", x, d.graph.normal(3, count), d.graph.normal(3), transB=1)
+    return d.graph.add("MatMul", x, d.graph.normal(count, 3))
+
+
+PARTS: list[Callable[[_Drawn], None]] = [_conv, _conv, _norm, _activation, _constant, _pool, _pair, _pad]
+
+
+@st.composite
+def graphs(draw: st.DrawFn) -> tuple[OnnxGraph, str]:
+    """A graph of a few operators, and its output."""
+    d = _Drawn(draw)
+    for part in draw(st.lists(st.sampled_from(PARTS), min_size=1, max_size=6)):
+        part(d)
+    if len(d.maps) == 1 or all(node.op_type in ("Identity", "Dropout") for node in d.graph.nodes):
+        _conv(d)
+    return d.graph, _head(d) if draw(st.booleans()) else d.maps[-1][0]
+
+
+@examples(12, shrink=False)
+@hypothesis.given(graphs())
+def test_random_graphs_give_the_same_floats(made: tuple[OnnxGraph, str]) -> None:
+    """SPEC.md B1, C1, A1 to A4, A6, A7: within what float32 sums in other orders differ by."""
+    graph, output = made
+    with tempfile.TemporaryDirectory() as folder:
+        _, got, expected = float_pair(graph.save(Path(folder), output))
+    assert_close(got, expected, 2e-5)
