@@ -9,8 +9,7 @@ from typing import Any
 import click
 
 from bitrow.cli import needs, options
-from bitrow.cli.arguments import Integer
-from bitrow.cli.options import PLACE
+from bitrow.cli.options import PLACE, TIMES
 from bitrow.cli.sections import OUTPUT, Command, option
 from bitrow.reading.values import number, whole_number
 
@@ -67,7 +66,7 @@ class InputSize(click.ParamType):
 @option("--output", section=_FILE, metavar="NAME", help="The value that is the network's output, of several.")
 @option("--images", section=_IMAGES, type=PLACE, metavar="PATH", show_default="drawn ones",
         help="To calibrate on: a picture, a folder or zip of pictures, an npz.")  # fmt: skip
-@option("--limit-images", section=_IMAGES, type=Integer(), default=8, show_default=True, metavar="N",
+@option("--limit-images", section=_IMAGES, type=TIMES, default=8, show_default=True, metavar="N",
         help="The first N of them.")  # fmt: skip
 @option("--mean", section=_IMAGES, type=Numbers(), default=(0.0,), metavar="X,...",
         help="Subtracted from a picture's values of 0 to 1, by channel.")  # fmt: skip

@@ -49,7 +49,7 @@ class ImportRefused(BitrowError):
 
     def __init__(self, report: ImportReport) -> None:
         first, count = report.refusals[0], len(report.refusals)
-        more = f" (and {count - 1} more nodes refused)" if count > 1 else ""
+        more = f" (and {count - 1} more refused)" if count > 1 else ""
         super().__init__(f"{report.file}: {first}{more}")
         self.report = report
 

@@ -6,6 +6,7 @@ Arrays are made one by one, from the bytes that stand in the file or beside it; 
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -140,7 +141,20 @@ def _parsed(path: Path, content: bytes) -> Any:
         raise BitrowError(f"{path}: found no whole ONNX file ({reason}), expected {ONNX.expected}") from None
     if not model.HasField("graph") or not model.graph.node:
         raise BitrowError(f"{path}: found no graph with nodes in it, expected {ONNX.expected}")
+    if not all(isinstance(name, str) for name in _names(model.graph)):  # what is no text the library gives as bytes
+        raise BitrowError(f"{path}: found a name that is no UTF-8, expected {ONNX.expected}")
     return model
+
+
+def _names(graph: Any) -> Iterator[Any]:
+    """Every name in a graph that is looked at."""
+    for node in graph.node:
+        yield from (node.name, node.op_type, node.domain, *node.input, *node.output)
+        yield from (attribute.name for attribute in node.attribute)
+    for values in (graph.input, graph.output, graph.value_info, graph.initializer):
+        yield from (value.name for value in values)
+    for tensor in graph.initializer:
+        yield from (part for entry in tensor.external_data for part in (entry.key, entry.value))
 
 
 def _opset(path: Path, model: Any) -> int:
