@@ -1,4 +1,4 @@
-"""`bitrow import`: the model file, the report, the check, the images; what it refuses, and that it then writes nothing."""
+"""`bitrow import`: the model file, the report, the check, the images; what is refused, and then writes nothing."""
 
 from __future__ import annotations
 

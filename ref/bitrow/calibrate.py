@@ -94,13 +94,11 @@ class Percentile:
 class GradientScales(NamedTuple):
     """Scales of the convolutions' output gradients by layer, and the loss scale that they assume.
 
-    They fit `dlogits = loss_scale * d(sum of the images' losses) / d(logits)`, whatever the batch size. `too_small`
-    names layers whose gradients are so much smaller than others that no loss scale brings them into range.
+    They fit `dlogits = loss_scale * d(sum of the images' losses) / d(logits)`, whatever the batch size.
     """
 
     dy_scale: dict[str, float]
     loss_scale: float
-    too_small: tuple[str, ...] = ()
 
 
 class Calibrated(NamedTuple):
@@ -165,7 +163,8 @@ def gradient_scales(
     images = _images(network, images)
     labels = _labels(network, labels, len(images))
     gradients = _output_gradients(network, model, scales, images, labels)
-    return _gradient_scales(network, scales, gradients, rule)
+    wanted, _, exponent = _wanted(network, scales, gradients, rule)
+    return _gradient_scales(network, wanted, exponent)
 
 
 def gradient_scales_of(
@@ -175,10 +174,11 @@ def gradient_scales_of(
     images: np.ndarray,
     dlogits: np.ndarray,
     rule: CalibrationRule = LeastSquares(),
-) -> GradientScales:
+) -> tuple[GradientScales, tuple[str, ...]]:
     """As `gradient_scales`, from a gradient of the output, f32[n, classes] or f32[n,h,w,c], under no loss scale.
 
-    Gradients too small for every loss scale are no error here, as of a network that nobody may train: they are named.
+    Gradients too small for every loss scale are no error here, as of a network that nobody may train: they get the
+    least scale that D3 allows, and the second result names their layers.
 
     Raises:
         BitrowError: as `gradient_scales` but for that; a gradient of another shape than the output's.
@@ -193,13 +193,17 @@ def gradient_scales_of(
     sizes, x = shapes(network), jnp.asarray(images)
     offsets = {name: jnp.zeros((len(images), *sizes[name]), jnp.float32) for name in scales}
     found = _dot_gradient(offsets, network, model, dict(scales), x, jnp.asarray(dlogits))
-    return _gradient_scales(network, scales, {name: np.asarray(value) for name, value in found.items()}, rule, True)
+    gradients = {name: np.asarray(value) for name, value in found.items()}
+    return _within_reach(*_wanted(network, scales, gradients, rule))
 
 
-def _gradient_scales(
-    network: Network, scales: Mapping[str, ConvScales], gradients: Mapping[str, np.ndarray], rule: CalibrationRule,
-    lenient: bool = False,
-) -> GradientScales:  # fmt: skip
+_Wanted = tuple[dict[str, float], dict[str, float], int]
+
+
+def _wanted(
+    network: Network, scales: Mapping[str, ConvScales], gradients: Mapping[str, np.ndarray], rule: CalibrationRule
+) -> _Wanted:
+    """The rule's scales, 0 for gradients of 0, each one's weight scale, and the loss scale's exponent for all."""
     wanted, weights = {}, {}
     configs = {conv.name: conv.config for conv in convolutions(network)}
     for name, dy in gradients.items():
@@ -212,8 +216,10 @@ def _gradient_scales(
         weights[name] = 1.0 if config.fold else float(w_scale.min())
     least = min((scale * weights[name] for name, scale in wanted.items() if scale), default=math.inf)
     exponent = 0 if least == math.inf else max(0, math.ceil(math.log2(LEAST_GRADIENT_PRODUCT / least)))
-    if lenient:
-        return _within_reach(wanted, weights, exponent)
+    return wanted, weights, exponent
+
+
+def _gradient_scales(network: Network, wanted: Mapping[str, float], exponent: int) -> GradientScales:
     loss_scale = check_loss_scale(network, math.ldexp(1.0, exponent))
     for name, scale in wanted.items():
         if scale * loss_scale > SCALE_MAX:
@@ -224,17 +230,19 @@ def _gradient_scales(
     return GradientScales({n: as_scale(s * loss_scale) if s else 1.0 for n, s in wanted.items()}, loss_scale)
 
 
-def _within_reach(wanted: Mapping[str, float], weights: Mapping[str, float], exponent: int) -> GradientScales:
+def _within_reach(
+    wanted: Mapping[str, float], weights: Mapping[str, float], exponent: int
+) -> tuple[GradientScales, tuple[str, ...]]:
     """The loss scale that every gradient's scale fits under; those too small under it get the least that D3 allows."""
     room = min(LOSS_SCALE_MAX, SCALE_MAX / max((*wanted.values(), LEAST_GRADIENT_PRODUCT)))
     loss_scale = math.ldexp(1.0, max(0, min(exponent, math.floor(math.log2(room)))))
-    found, floored = {}, []
+    found, small = {}, []
     for name, scale in wanted.items():
         least = LEAST_GRADIENT_PRODUCT / weights[name]
         found[name] = as_scale(max(scale * loss_scale, least)) if scale else 1.0
         if 0 < scale * loss_scale < least:
-            floored.append(name)
-    return GradientScales(found, loss_scale, tuple(floored))
+            small.append(name)
+    return GradientScales(found, loss_scale), tuple(small)
 
 
 def check_loss_scale(network: Network, loss_scale: float) -> float:

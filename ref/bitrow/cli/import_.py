@@ -60,7 +60,8 @@ class InputSize(click.ParamType):
 
 
 @click.command("import", cls=Command)
-@click.argument("file", metavar="FILE", type=PLACE, help="An .onnx file, also of QONNX or with QCDQ quantizers.")
+@click.argument("file", metavar="FILE", type=PLACE,
+                help="An .onnx file (also QONNX, QCDQ), or torchvision's state dict in .safetensors.")
 @option("--input-size", section=_FILE, type=InputSize(), metavar="HxW",
         help="Rows and columns, where the file leaves them open.")  # fmt: skip
 @option("--output", section=_FILE, metavar="NAME", help="The value that is the network's output, of several.")

@@ -93,7 +93,7 @@ def calibrated(made: FloatNetwork, images: np.ndarray, notes: dict[str, str], ke
     made, scales = _rescaled(made, scales)
     used = {name: ConvScales(jnp.float32(x), jnp.asarray(w, jnp.float32)) for name, (x, w) in scales.items()}
     dlogits, labels = _dlogits(made, images)
-    gradients = calibrate.gradient_scales_of(made.network, made.model, used, images, dlogits)
+    gradients, small = calibrate.gradient_scales_of(made.network, made.model, used, images, dlogits)
     params = calibrate.make_params(made.network, made.model, used, gradients.dy_scale)
     for name, norm in made.norms.items():
         where = f"{made.network.name} {name}"
@@ -102,7 +102,7 @@ def calibrated(made: FloatNetwork, images: np.ndarray, notes: dict[str, str], ke
     scaled = rounded_fp16(f"{made.network.name} dlogits", dlogits[:kept] * gradients.loss_scale)
     samples = Samples(rounded_fp16(f"{made.network.name} images", images[:kept]), labels[:kept], scaled)
     model = Model(made.network, params, gradients.loss_scale, samples, notes)
-    return ImportedModel(model, made, scales, rounded, gradients.too_small)
+    return ImportedModel(model, made, scales, rounded, small)
 
 
 _Scales = dict[str, tuple[float, np.ndarray]]

@@ -17,10 +17,11 @@ from bitrow.importers.emit import FloatNetwork, to_network
 from bitrow.importers.images import PixelScaling
 from bitrow.importers.layers import CodeBits
 from bitrow.importers.onnx_graph import read_onnx
-from bitrow.importers.operators import Refusal
+from bitrow.importers.operators import Reading, Refusal
 from bitrow.importers.quantizers import placed
 from bitrow.importers.report import ImportReport, NodeReport, node_reports
 from bitrow.importers.rewrite import finished, rewritten
+from bitrow.importers.state_dict import read_state_dict
 
 COUNT = 8  # images, where nothing else is said
 
@@ -91,9 +92,7 @@ def read_float(path: Path, options: ImportOptions = ImportOptions()) -> FloatRea
     Raises:
         ImportRefused, BitrowError: as `import_network`.
     """
-    if path.suffix.lower() != ".onnx":
-        raise BitrowError(f"{path}: found a file of kind {path.suffix[:20]!r}, expected .onnx")
-    reading = read_onnx(path, options.input_size, options.output)
+    reading = _read(path, options)
     graph, left = rewritten(reading.graph)
     graph, moved = placed(graph)
     graph, unplaced = finished(graph)
@@ -108,6 +107,18 @@ def read_float(path: Path, options: ImportOptions = ImportOptions()) -> FloatRea
     if refusals or made is None:
         raise ImportRefused(ImportReport(str(path), nodes, tuple(_once(refusals))))
     return FloatReading(made, nodes)
+
+
+def _read(path: Path, options: ImportOptions) -> Reading:
+    """The file by its suffix."""
+    match path.suffix.lower():
+        case ".onnx":
+            return read_onnx(path, options.input_size, options.output)
+        case ".safetensors" if options.output is not None or options.check:
+            raise BitrowError(f"{path}: found a state dict, which has no graph: neither outputs nor a check")
+        case ".safetensors":
+            return read_state_dict(path, options.input_size)
+    raise BitrowError(f"{path}: found a file of kind {path.suffix[:20]!r}, expected .onnx or .safetensors")
 
 
 def _once(refusals: list[Refusal]) -> list[Refusal]:

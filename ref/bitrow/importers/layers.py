@@ -41,10 +41,10 @@ from bitrow.importers.operators import (
     MultiplyMaps,
     Normalize,
     NotImported,
-    Pair,
+    PerAxis,
+    PerSide,
     Pointwise,
     RepeatRows,
-    Sides,
     SpreadDepth,
     Windowed,
 )
@@ -89,12 +89,12 @@ class Emitted(NamedTuple):
     w_quantizer: FileQuantizer | None = None
 
 
-def _along(pair: Pair) -> Any:
+def _along(pair: PerAxis) -> Any:
     """One number where both axes have the same."""
     return pair[0] if pair[0] == pair[1] else pair
 
 
-def _around(sides: Sides) -> Any:
+def _around(sides: PerSide) -> Any:
     return sides[0] if len(set(sides)) == 1 else sides
 
 

@@ -7,8 +7,6 @@ from bitrow.importers.onnx_node import OnnxNode
 from bitrow.importers.onnx_values import FileMap
 from bitrow.importers.operators import FloatOperator, FloatStep
 
-Axes = tuple[str, ...] | None
-
 
 class Builder:
     """Collects steps; a value of the graph has the name of the ONNX value that it is."""
@@ -23,7 +21,9 @@ class Builder:
         self.shapes[name], self.layouts[name] = shape, axes
         return FileMap(name, shape, axes, batch)
 
-    def step(self, node: OnnxNode, op: FloatOperator, *inputs: FileMap, part: int = 0, axes: Axes = None) -> FileMap:
+    def step(
+        self, node: OnnxNode, op: FloatOperator, *inputs: FileMap, part: int = 0, axes: tuple[str, ...] | None = None
+    ) -> FileMap:
         """One operator more; `part` numbers those of a node that becomes several, `axes` are the input's unless given.
 
         Raises:

@@ -34,7 +34,7 @@ def _fill(node: OnnxNode, inputs: _Inputs) -> Known:
     if one is None:
         raise NotImported("found a value of several numbers, expected one")
     node.file.spend(math.prod(shape), one.dtype.itemsize)
-    return Known(np.full(shape, one))
+    return Known(np.broadcast_to(one, shape))  # its memory is taken where it is used
 
 
 def _constant(node: OnnxNode, inputs: _Inputs) -> Known:

@@ -14,7 +14,7 @@ from bitrow.importers.onnx_file import OnnxFile
 from bitrow.importers.onnx_node import OnnxNode
 from bitrow.importers.onnx_operators import MAPS, REFUSED
 from bitrow.importers.onnx_quantizers import clip_codes, is_code_clip
-from bitrow.importers.onnx_values import NCHW, NHWC, FileMap, Found, Known, Lost
+from bitrow.importers.onnx_values import NCHW, NHWC, FileMap, Known, Lost, OnnxValue
 from bitrow.importers.operators import FileNode, FloatGraph, NotImported, Reading, Refusal
 
 _FLOATS = (1, 10)  # float32, float16: ONNX's numbers of data types
@@ -29,15 +29,15 @@ def read_onnx(path: Path, input_size: tuple[int, int] | None = None, output: str
     Raises:
         BitrowError: no sound ONNX file; several inputs or outputs, or sizes that the file leaves open.
     """
-    return _Walk(OnnxFile(path), input_size, output).reading()
+    return _FileWalk(OnnxFile(path), input_size, output).reading()
 
 
-class _Walk:
+class _FileWalk:
     """One pass over the nodes, in the file's order, which ONNX says is one of dependence."""
 
     def __init__(self, file: OnnxFile, input_size: tuple[int, int] | None, output: str | None) -> None:
         self._file, self._build = file, Builder()
-        self._found: dict[str, Found] = {}
+        self._found: dict[str, OnnxValue] = {}
         self._tensors = {one.name: one for one in file.graph.initializer}
         self._stated = {one.name: [size.dim_value for size in one.type.tensor_type.shape.dim]
                         for one in file.graph.value_info}  # fmt: skip
@@ -59,7 +59,7 @@ class _Walk:
         graph = FloatGraph(name, self._input, value, steps, dict(self._build.shapes), dict(self._build.layouts))
         return Reading(graph, tuple(self._nodes), tuple(self._refusals))
 
-    def _find(self, name: str) -> Found:
+    def _find(self, name: str) -> OnnxValue:
         found = self._found.get(name)
         if found is None and name in self._tensors:
             found = self._found[name] = Known(self._file.array(self._tensors[name]))
@@ -69,7 +69,7 @@ class _Walk:
 
     def _visit(self, node: OnnxNode) -> None:
         steps = len(self._build.steps)
-        made: Found = Lost()
+        made: OnnxValue = Lost()
         note = ""
         try:
             made = self._made(node)
@@ -84,7 +84,7 @@ class _Walk:
         self._nodes.append(FileNode(node.name, node.operator, note))
         self._keep(node, made)
 
-    def _made(self, node: OnnxNode) -> Found:
+    def _made(self, node: OnnxNode) -> OnnxValue:
         if not node.standard:
             raise NotImported(f"found an operator of {node.proto.domain[:80]!r}, which is unknown")
         if node.operator in REFUSED:
@@ -100,7 +100,7 @@ class _Walk:
             return clip_codes(node)
         return MAPS[node.operator](self._build, node)
 
-    def _assumed(self, node: OnnxNode) -> Found:
+    def _assumed(self, node: OnnxNode) -> OnnxValue:
         """The result of a refused node, where the file says its shape: what reads it can be judged by it."""
         name = next(iter(node.outputs), "")
         dims = self._stated.get(name, [])
@@ -108,7 +108,7 @@ class _Walk:
             return Lost()
         return self._build.input(name, (dims[2], dims[3], dims[1]), NCHW, dims[0])
 
-    def _keep(self, node: OnnxNode, made: Found) -> None:
+    def _keep(self, node: OnnxNode, made: OnnxValue) -> None:
         """The first output; what else a node has is of training, and lost."""
         for place, name in enumerate(node.outputs):
             if name in self._found or name in self._tensors:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from bitrow.importers.onnx_file import DOMAIN, QUANT_DOMAINS, OnnxFile
-from bitrow.importers.onnx_values import FileCodes, FileMap, Found, Known, Lost, number_array
+from bitrow.importers.onnx_values import FileCodes, FileMap, Known, Lost, OnnxValue, number_array
 from bitrow.importers.operators import NotImported
 
 _FIELDS: dict[int, str] = {1: "f", 2: "i", 3: "s", 6: "floats", 7: "ints"}  # by AttributeProto.AttributeType
@@ -20,7 +20,7 @@ _CASTS: dict[int, type] = {1: np.float32, 6: np.int32, 7: np.int64, 9: np.bool_,
 class OnnxNode:
     """One node, and what its inputs stand for."""
 
-    def __init__(self, file: OnnxFile, proto: Any, place: int, find: Callable[[str], Found]) -> None:
+    def __init__(self, file: OnnxFile, proto: Any, place: int, find: Callable[[str], OnnxValue]) -> None:
         self.file, self.proto, self._find = file, proto, find
         self.opset = file.opset
         first = next(filter(None, proto.output), "")
@@ -91,7 +91,7 @@ class OnnxNode:
         """Whether the input is there; an optional one may be named ""."""
         return place < len(self.inputs) and self.inputs[place] != ""
 
-    def found(self, place: int) -> Found:
+    def found(self, place: int) -> OnnxValue:
         """What an input stands for. Raises: NotImported: it is left out."""
         if not self.given(place):
             raise NotImported(f"found no input {place + 1}, expected one")

@@ -13,8 +13,8 @@ from bitrow.importers.onnx_node import OnnxNode
 from bitrow.importers.onnx_quantizers import dequantize_linear, quant, quantize_linear
 from bitrow.importers.onnx_values import (
     FileMap,
-    Found,
     Known,
+    OnnxValue,
     flat_weight,
     map_axis,
     number_array,
@@ -41,11 +41,11 @@ from bitrow.importers.operators import (
     SpreadDepth,
 )
 
-Row = Callable[[Builder, OnnxNode], Found]
+OperatorRow = Callable[[Builder, OnnxNode], OnnxValue]
 _NEAREST = ("half_pixel", "pytorch_half_pixel")
 
 
-def _batch_norm(build: Builder, node: OnnxNode) -> Found:
+def _batch_norm(build: Builder, node: OnnxNode) -> OnnxValue:
     if node.integer("training_mode", 0) or not node.integer("spatial", 1):
         raise NotImported("found batch statistics, expected those of training, one for each channel")
     x = node.map(0)
@@ -55,7 +55,7 @@ def _batch_norm(build: Builder, node: OnnxNode) -> Found:
     return build.step(node, Normalize(gamma, beta, mean, var, node.real("epsilon", 1e-5)), x)
 
 
-def _clip(build: Builder, node: OnnxNode) -> Found:
+def _clip(build: Builder, node: OnnxNode) -> OnnxValue:
     if node.opset < 11:
         low, high = node.real("min", -math.inf), node.real("max", math.inf)
     else:
@@ -63,10 +63,10 @@ def _clip(build: Builder, node: OnnxNode) -> Found:
     return build.step(node, Clamp(max(low, -math.inf), high), node.map(0))
 
 
-def _affine(place: int, make: Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]) -> Row:
+def _affine(place: int, make: Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]) -> OperatorRow:
     """A map and a constant; `place` is the constant's, -1 where either may be it."""
 
-    def row(build: Builder, node: OnnxNode) -> Found:
+    def row(build: Builder, node: OnnxNode) -> OnnxValue:
         at = place if place >= 0 else int(isinstance(node.found(1), Known))
         x = node.map(1 - at)
         return build.step(node, ScaleShift(*make(per_channel(x, node.known(at)))), x)
@@ -102,7 +102,7 @@ def _has_constant(node: OnnxNode) -> bool:
     return any(isinstance(node.found(place), Known) for place in range(len(node.inputs)))
 
 
-def _sum(build: Builder, node: OnnxNode) -> Found:
+def _sum(build: Builder, node: OnnxNode) -> OnnxValue:
     """Add, and Sum of any number."""
     if _has_constant(node):
         return _ADD(build, node)
@@ -112,7 +112,7 @@ def _sum(build: Builder, node: OnnxNode) -> Found:
     return total
 
 
-def _product(build: Builder, node: OnnxNode) -> Found:
+def _product(build: Builder, node: OnnxNode) -> OnnxValue:
     if _has_constant(node):
         return _MULTIPLY(build, node)
     x, gate = _same_layout(node, 2)
@@ -121,11 +121,11 @@ def _product(build: Builder, node: OnnxNode) -> Found:
     return build.step(node, MultiplyMaps(), x, gate)
 
 
-def _minus(build: Builder, node: OnnxNode) -> Found:
+def _minus(build: Builder, node: OnnxNode) -> OnnxValue:
     return (_FROM if isinstance(node.found(0), Known) else _MINUS)(build, node)
 
 
-def _concat(build: Builder, node: OnnxNode) -> Found:
+def _concat(build: Builder, node: OnnxNode) -> OnnxValue:
     if _has_constant(node):
         raise NotImported("found a constant among the maps, expected maps alone")
     joined, *others = _same_layout(node, len(node.inputs))
@@ -136,11 +136,11 @@ def _concat(build: Builder, node: OnnxNode) -> Found:
     return joined
 
 
-def _matmul(build: Builder, node: OnnxNode) -> Found:
+def _matmul(build: Builder, node: OnnxNode) -> OnnxValue:
     return _connected(build, node, node.known(1), None)
 
 
-def _gemm(build: Builder, node: OnnxNode) -> Found:
+def _gemm(build: Builder, node: OnnxNode) -> OnnxValue:
     weight = node.known(1)
     if node.integer("transA", 0) or node.real("alpha", 1.0) != 1 or node.real("beta", 1.0) != 1:
         raise NotImported("found transA, alpha or beta, expected x * weight + bias")
@@ -150,7 +150,7 @@ def _gemm(build: Builder, node: OnnxNode) -> Found:
     return _connected(build, node, weight, node.vector(2) if node.given(2) else None)
 
 
-def _connected(build: Builder, node: OnnxNode, weight: Known, bias: np.ndarray | None) -> Found:
+def _connected(build: Builder, node: OnnxNode, weight: Known, bias: np.ndarray | None) -> OnnxValue:
     x, array = node.map(0), number_array(weight)
     if array.ndim != 2 or not array.size:
         raise NotImported(f"found weights of shape {list(array.shape)}, expected [in, out]")
@@ -162,7 +162,7 @@ def _connected(build: Builder, node: OnnxNode, weight: Known, bias: np.ndarray |
     return build.step(node, op, x, axes=("n", "c"))
 
 
-def _reduced_mean(build: Builder, node: OnnxNode) -> Found:
+def _reduced_mean(build: Builder, node: OnnxNode) -> OnnxValue:
     x, axes = node.map(0), node.axes(1)
     letters = sorted(map_axis(x, axis) for axis in axes or ())
     if letters != ["h", "w"]:
@@ -171,14 +171,14 @@ def _reduced_mean(build: Builder, node: OnnxNode) -> Found:
     return build.step(node, MeanWindow(kernel=x.shape[:2], whole=True), x, axes=kept)
 
 
-def _flatten(build: Builder, node: OnnxNode) -> Found:
+def _flatten(build: Builder, node: OnnxNode) -> OnnxValue:
     x = node.map(0)
     if node.integer("axis", 1) != 1:
         raise NotImported(f"found axis {node.integer('axis', 1)}, expected 1")
     return reshaped(x, [x.batch, -1])
 
 
-def _reshape(build: Builder, node: OnnxNode) -> Found:
+def _reshape(build: Builder, node: OnnxNode) -> OnnxValue:
     target = node.list_of(1, "shape") or []
     if len(target) > 8:
         raise NotImported(f"found a shape of {len(target)} sizes, expected up to 8")
@@ -188,14 +188,14 @@ def _reshape(build: Builder, node: OnnxNode) -> Found:
     return reshaped(x, target, not node.integer("allowzero", 0))
 
 
-def _squeeze(build: Builder, node: OnnxNode) -> Found:
+def _squeeze(build: Builder, node: OnnxNode) -> OnnxValue:
     x, axes = node.map(0), node.axes(1)
     places = {axis % len(x.axes) for axis in axes} if axes is not None else None
     dims = [size for place, size in enumerate(x.dims) if not (size == 1 if places is None else place in places)]
     return reshaped(x, dims)
 
 
-def _unsqueeze(build: Builder, node: OnnxNode) -> Found:
+def _unsqueeze(build: Builder, node: OnnxNode) -> OnnxValue:
     x, axes = node.map(0), node.axes(1) or []
     dims, rank = list(x.dims), len(x.axes) + len(axes)
     if rank > 8:
@@ -205,11 +205,11 @@ def _unsqueeze(build: Builder, node: OnnxNode) -> Found:
     return reshaped(x, dims)
 
 
-def _shape(build: Builder, node: OnnxNode) -> Found:
+def _shape(build: Builder, node: OnnxNode) -> OnnxValue:
     return Known(np.array(node.map(0).dims, np.int64))
 
 
-def _resize(build: Builder, node: OnnxNode) -> Found:
+def _resize(build: Builder, node: OnnxNode) -> OnnxValue:
     x = spatial(node.map(0))
     _check_nearest(node)
     place = 2 if node.operator == "Resize" and node.opset >= 11 else 1
@@ -236,41 +236,41 @@ def _check_nearest(node: OnnxNode) -> None:
         raise NotImported(f"found mode {mode}, {place}, {rounding}, expected nearest rows of whole factors")
 
 
-def _depth_to_space(build: Builder, node: OnnxNode) -> Found:
+def _depth_to_space(build: Builder, node: OnnxNode) -> OnnxValue:
     x, block, mode = spatial(node.map(0)), node.integer("blocksize", 0), node.text("mode", "DCR")
     if not 1 <= block <= 64 or mode not in ("DCR", "CRD"):
         raise NotImported(f"found blocksize {block} and mode {mode}, expected 1 to 64, DCR or CRD")
     return build.step(node, SpreadDepth(block, mode == "CRD"), x)
 
 
-def _cast(build: Builder, node: OnnxNode) -> Found:
+def _cast(build: Builder, node: OnnxNode) -> OnnxValue:
     if node.dtype("to") not in (np.float32, np.float16):
         raise NotImported(f"found a cast of a map to {np.dtype(node.dtype('to'))}, expected float32 or float16")
     return node.map(0)
 
 
-def _pointwise(name: str, alpha: float = 0.0, beta: float = 0.0) -> Row:
-    def row(build: Builder, node: OnnxNode) -> Found:
+def _pointwise(name: str, alpha: float = 0.0, beta: float = 0.0) -> OperatorRow:
+    def row(build: Builder, node: OnnxNode) -> OnnxValue:
         given = (node.real("alpha", alpha), node.real("beta", beta)) if name == "hard_sigmoid" else (alpha, beta)
         return build.step(node, Pointwise(name, *given), node.map(0))
 
     return row
 
 
-def _host(build: Builder, node: OnnxNode) -> Found:
+def _host(build: Builder, node: OnnxNode) -> OnnxValue:
     return build.step(node, LeftToHost(), node.map(0))
 
 
-def _same(build: Builder, node: OnnxNode) -> Found:
+def _same(build: Builder, node: OnnxNode) -> OnnxValue:
     return node.map(0)
 
 
-def _transpose(build: Builder, node: OnnxNode) -> Found:
+def _transpose(build: Builder, node: OnnxNode) -> OnnxValue:
     x = node.map(0)
     return transposed(x, node.integers("perm") or list(reversed(range(len(x.axes)))))
 
 
-MAPS: dict[str, Row] = {
+MAPS: dict[str, OperatorRow] = {
     "Conv": windows.convolve,
     "BatchNormalization": _batch_norm,
     "Relu": lambda build, node: build.step(node, Clamp(0.0, math.inf), node.map(0)),

@@ -11,13 +11,13 @@ from bitrow.errors import BitrowError
 from bitrow.formats import Fxp
 from bitrow.importers.onnx_builder import Builder
 from bitrow.importers.onnx_node import OnnxNode
-from bitrow.importers.onnx_values import FileCodes, Found, Known, number_array
+from bitrow.importers.onnx_values import FileCodes, Known, OnnxValue, number_array
 from bitrow.importers.operators import FileQuantizer, NotImported, Requantize
 
 _ROUNDINGS = ("ROUND", "HALF_EVEN")
 
 
-def quant(build: Builder, node: OnnxNode) -> Found:
+def quant(build: Builder, node: OnnxNode) -> OnnxValue:
     """Quant of a map or of weights."""
     if node.text("rounding_mode", "ROUND").upper() not in _ROUNDINGS:
         raise NotImported(f"found rounding_mode {node.text('rounding_mode', '')}, expected ROUND, to nearest even")
@@ -29,7 +29,7 @@ def quant(build: Builder, node: OnnxNode) -> Found:
     return _quantized(build, node, _scale(node, 1), fmt)
 
 
-def _quantized(build: Builder, node: OnnxNode, scale: np.ndarray, fmt: Fxp) -> Found:
+def _quantized(build: Builder, node: OnnxNode, scale: np.ndarray, fmt: Fxp) -> OnnxValue:
     given = node.found(0)
     if isinstance(given, Known):
         array = number_array(given)
@@ -76,7 +76,7 @@ def _bounds_format(low: int, high: int) -> Fxp:
 _INTEGERS = {"int8": Fxp(8), "uint8": Fxp(8, signed=False)}
 
 
-def quantize_linear(build: Builder, node: OnnxNode) -> Found:
+def quantize_linear(build: Builder, node: OnnxNode) -> OnnxValue:
     """Codes of a map, or of weights."""
     _check_zero(node, 2)
     dtype = str(node.known(2).array.dtype) if node.given(2) else "uint8"
@@ -89,7 +89,7 @@ def quantize_linear(build: Builder, node: OnnxNode) -> Found:
     return FileCodes(node.map(0), _map_quantizer(scale, fmt))
 
 
-def clip_codes(node: OnnxNode) -> Found:
+def clip_codes(node: OnnxNode) -> OnnxValue:
     """A Clip between QuantizeLinear and DequantizeLinear: fewer bits."""
     codes = node.found(0)
     low, high = node.number(1, None), node.number(2, None)
@@ -101,7 +101,7 @@ def clip_codes(node: OnnxNode) -> Found:
     return codes._replace(quantizer=codes.quantizer._replace(fmt=fmt))
 
 
-def dequantize_linear(build: Builder, node: OnnxNode) -> Found:
+def dequantize_linear(build: Builder, node: OnnxNode) -> OnnxValue:
     """A quantizer where its codes come from a map; weights of codes where they are a constant."""
     _check_zero(node, 2)
     scale, given = _scale(node, 1), node.found(0)
@@ -141,7 +141,7 @@ def _along(node: OnnxNode, scale: np.ndarray, rank: int) -> np.ndarray:
     return scale.reshape(dims)
 
 
-def is_code_clip(given: Found) -> bool:
+def is_code_clip(given: OnnxValue) -> bool:
     """Whether a Clip is of codes."""
     return isinstance(given, FileCodes) or (isinstance(given, Known) and given.array.dtype in (np.int8, np.uint8))
 

@@ -59,7 +59,7 @@ class Lost(NamedTuple):
     """The result of a node that was refused: what reads it is judged by its operator alone."""
 
 
-Found = Known | FileMap | FileCodes | Lost
+OnnxValue = Known | FileMap | FileCodes | Lost
 
 
 def transposed(given: FileMap, perm: Sequence[int]) -> FileMap:

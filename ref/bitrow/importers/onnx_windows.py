@@ -15,8 +15,8 @@ from bitrow.importers.operators import (
     MeanWindow,
     NotImported,
     PadMap,
-    Pair,
-    Sides,
+    PerAxis,
+    PerSide,
 )
 
 _MOST = 1 << 16  # of a kernel, stride, dilation or padding
@@ -105,7 +105,7 @@ def pad(build: Builder, node: OnnxNode) -> FileMap:
     return build.step(node, PadMap(padding, float(value or 0.0)), x)
 
 
-def _pool(node: OnnxNode) -> tuple[FileMap, Pair, Pair, Sides]:
+def _pool(node: OnnxNode) -> tuple[FileMap, PerAxis, PerAxis, PerSide]:
     x = spatial(node.map(0))
     sizes = node.integers("kernel_shape") or []
     if len(sizes) != 2:
@@ -115,7 +115,7 @@ def _pool(node: OnnxNode) -> tuple[FileMap, Pair, Pair, Sides]:
     return x, kernel, stride, _sides(node, x, kernel, stride, (1, 1))
 
 
-def _ceiled(x: FileMap, kernel: Pair, stride: Pair, padding: Sides) -> Sides:
+def _ceiled(x: FileMap, kernel: PerAxis, stride: PerAxis, padding: PerSide) -> PerSide:
     """The padding with which whole windows reach as far as ceil_mode's do."""
     sides = list(padding)
     for axis in (0, 1):
@@ -128,7 +128,7 @@ def _ceiled(x: FileMap, kernel: Pair, stride: Pair, padding: Sides) -> Sides:
     return sides[0], sides[1], sides[2], sides[3]
 
 
-def _pair(node: OnnxNode, name: str) -> Pair:
+def _pair(node: OnnxNode, name: str) -> PerAxis:
     found = node.integers(name) or [1, 1]
     if len(found) != 2:
         raise NotImported(f"found {name} {found[:8]}, expected two: maps have rows and columns")
@@ -141,7 +141,7 @@ def _bounded(name: str, value: int) -> int:
     return value
 
 
-def _sides(node: OnnxNode, x: FileMap, kernel: Pair, stride: Pair, dilation: Pair) -> Sides:
+def _sides(node: OnnxNode, x: FileMap, kernel: PerAxis, stride: PerAxis, dilation: PerAxis) -> PerSide:
     """Top, bottom, left, right; SAME pads so that the result has size/stride rows, rounded up."""
     mode = node.text("auto_pad", "NOTSET")
     if mode == "VALID":

@@ -15,9 +15,9 @@ import numpy as np
 from bitrow.config import Shape
 from bitrow.formats import Fxp
 
-Pair = tuple[int, int]  # along h, along w
-Sides = tuple[int, int, int, int]  # top, bottom, left, right
-NO_SIDES: Sides = (0, 0, 0, 0)
+PerAxis = tuple[int, int]  # along h, along w
+PerSide = tuple[int, int, int, int]  # top, bottom, left, right
+NO_SIDES: PerSide = (0, 0, 0, 0)
 
 
 class NotImported(Exception):
@@ -57,12 +57,12 @@ class FloatOperator:
 class Windowed(FloatOperator):
     """An operator over windows."""
 
-    kernel: Pair
-    stride: Pair = (1, 1)
-    padding: Sides = NO_SIDES
-    dilation: Pair = (1, 1)
+    kernel: PerAxis
+    stride: PerAxis = (1, 1)
+    padding: PerSide = NO_SIDES
+    dilation: PerAxis = (1, 1)
 
-    def rows(self, shape: Shape) -> Pair:
+    def rows(self, shape: Shape) -> PerAxis:
         """Rows and columns of the result."""
         found = []
         for axis in (0, 1):
@@ -221,7 +221,7 @@ class RepeatRows(FloatOperator):
 
     label = "nearest upsampling"
 
-    factors: Pair
+    factors: PerAxis
 
     def shape(self, inputs: Sequence[Shape]) -> Shape:
         h, w, c = inputs[0]
@@ -250,7 +250,7 @@ class PadMap(FloatOperator):
 
     label = "padding"
 
-    padding: Sides
+    padding: PerSide
     value: float
 
     def shape(self, inputs: Sequence[Shape]) -> Shape:

@@ -15,7 +15,6 @@ from bitrow.errors import BitrowError
 from bitrow.extras import extra
 from bitrow.importers.onnx_file import DOMAIN, OnnxFile, onnx
 
-Axes = tuple[str, ...]
 _MOST_KEPT = 1 << 30  # values of the original that are held at once
 
 
@@ -47,7 +46,7 @@ def run_original(
     }
 
 
-def _to_file(image: np.ndarray, given: Any, axes: Axes) -> np.ndarray:
+def _to_file(image: np.ndarray, given: Any, axes: tuple[str, ...]) -> np.ndarray:
     """An image f32[h,w,c] as the file's input has it; a fixed number of images is filled with it."""
     count = given.shape[0] if isinstance(given.shape[0], int) else 1
     x = np.repeat(image[None], max(1, count), axis=0)
@@ -57,7 +56,7 @@ def _to_file(image: np.ndarray, given: Any, axes: Axes) -> np.ndarray:
     return np.ascontiguousarray(x.astype(np.float16 if "float16" in given.type else np.float32))
 
 
-def _from_file(value: np.ndarray, axes: Axes) -> np.ndarray:
+def _from_file(value: np.ndarray, axes: tuple[str, ...]) -> np.ndarray:
     """A value of the file as f32[n,h,w,c], or as it is where it is flat."""
     value = value.astype(np.float32)
     if sorted(axes) == ["c", "h", "n", "w"] and value.ndim == 4:

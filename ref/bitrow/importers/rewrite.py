@@ -34,7 +34,7 @@ from bitrow.importers.operators import (
     readers,
 )
 
-Steps = list[FloatStep]
+StepList = list[FloatStep]
 Ends = frozenset[str]
 _SIXTH = float(np.float32(1 / 6))
 
@@ -54,7 +54,7 @@ def rewritten(graph: FloatGraph) -> tuple[FloatGraph, list[str]]:
     return graph._replace(steps=tuple(steps), output=output), left
 
 
-def needed(steps: Sequence[FloatStep], ends: Ends) -> Steps:
+def needed(steps: Sequence[FloatStep], ends: Ends) -> StepList:
     """The steps that the ends depend on."""
     wanted, kept = set(ends), []
     for step in reversed(steps):
@@ -64,7 +64,7 @@ def needed(steps: Sequence[FloatStep], ends: Ends) -> Steps:
     return kept[::-1]
 
 
-def _host_tail(steps: Steps, output: str) -> tuple[Steps, str, list[str]]:
+def _host_tail(steps: StepList, output: str) -> tuple[StepList, str, list[str]]:
     """Softmax and the last quantizer are what is done with a result."""
     made = {step.output: step for step in steps}
     left: list[str] = []
@@ -79,7 +79,7 @@ def _merged(into: FloatStep, step: FloatStep, op: FloatOperator) -> FloatStep:
     return into._replace(op=op, output=step.output, sources=(*into.sources, *step.sources))
 
 
-def _absorb_pads(steps: Steps, ends: Ends) -> Steps:
+def _absorb_pads(steps: StepList, ends: Ends) -> StepList:
     """Zeros around a map belong to the convolution or the counting average pool that reads them."""
     pads = {step.output: step for step in steps if isinstance(step.op, PadMap)}
     made = []
@@ -106,7 +106,7 @@ def _padded(op: FloatOperator, pad: PadMap) -> FloatOperator | None:
     return None
 
 
-def _hard_activations(steps: Steps, ends: Ends) -> Steps:
+def _hard_activations(steps: StepList, ends: Ends) -> StepList:
     """clip(x + 3, 0, 6) / 6 is a hard sigmoid; x times it, divided before or after, is hard swish."""
     return _along(steps, ends, _hard)
 
@@ -114,7 +114,7 @@ def _hard_activations(steps: Steps, ends: Ends) -> Steps:
 Rule = Callable[[FloatStep, FloatStep], FloatOperator | None]
 
 
-def _along(steps: Steps, ends: Ends, rule: Rule) -> Steps:
+def _along(steps: StepList, ends: Ends, rule: Rule) -> StepList:
     """Put a step and the only one that reads it together, where the rule makes one operator of both."""
     made: dict[str, FloatStep] = {}
     order: list[str] = []
@@ -145,7 +145,7 @@ def _hard(before: FloatStep, step: FloatStep) -> FloatOperator | None:
     return None
 
 
-def _gated(steps: Steps, ends: Ends) -> Steps:
+def _gated(steps: StepList, ends: Ends) -> StepList:
     """A map times an activation of itself: SiLU, hard swish (also six times it, divided behind)."""
     read, made = readers(steps), {step.output: step for step in steps}
     for step in steps:
@@ -177,7 +177,7 @@ def _sixth(before: FloatStep, step: FloatStep) -> FloatOperator | None:
     return None
 
 
-def _constants(steps: Steps, ends: Ends) -> Steps:
+def _constants(steps: StepList, ends: Ends) -> StepList:
     """Constants on channels go into the layer before: a bias, or a batch norm; else they become a batch norm."""
     merged = _along(steps, ends, _folded)
     return [step._replace(op=_normal(step.op)) if isinstance(step.op, ScaleShift) else step for step in merged]
