@@ -7,6 +7,7 @@ output channel where each has its scale, and the batch norm behind it takes that
 from __future__ import annotations
 
 import math
+from collections.abc import Collection
 from dataclasses import replace
 from typing import NamedTuple
 
@@ -15,11 +16,11 @@ import jax.numpy as jnp
 import numpy as np
 
 from bitrow import calibrate, float_model
-from bitrow.config import Shape
+from bitrow.config import ConvSize, Shape
 from bitrow.errors import BitrowError
 from bitrow.float_model import FloatModel
 from bitrow.formats import SCALE_MAX, SCALE_MIN
-from bitrow.graph import consumers, shapes
+from bitrow.graph import Network, consumers, shapes
 from bitrow.host import LEAST_PRODUCT, fold_batch_norm, rounded_fp16
 from bitrow.importers.emit import FloatNetwork, with_rescales
 from bitrow.importers.layers import CodeBits, LayerPlace, emitted
@@ -129,7 +130,10 @@ def _scales(made: FloatNetwork, measured: dict[str, ConvScales]) -> tuple[_Scale
 
 
 def _rescaled(made: FloatNetwork, scales: _Scales) -> tuple[FloatNetwork, _Scales]:
-    """Powers of two that keep every product of scales normal, taken back by a batch norm, an added one if need be."""
+    """Powers of two that keep every product of scales normal, taken back by a batch norm, an added one if need be.
+
+    A bias goes there, too: as many times larger, FP16 might not hold it.
+    """
     gains = {name: _gain(x, w) for name, (x, w) in scales.items()}
     gains = {name: gain for name, gain in gains.items() if (gain != 1).any()}
     read = consumers(made.network)
@@ -140,14 +144,24 @@ def _rescaled(made: FloatNetwork, scales: _Scales) -> tuple[FloatNetwork, _Scale
     params, stats, norms = dict(made.model.params), dict(made.model.stats), dict(made.norms)
     for name, gain in gains.items():
         weights, norm_name = params[name], read[name][0]
-        bias = None if weights.bias is None else jnp.asarray(np.asarray(weights.bias) * gain, jnp.float32)
-        params[name] = Weights(jnp.asarray(np.asarray(weights.weight) * gain, jnp.float32), bias)
+        bias = 0.0 if weights.bias is None else np.asarray(weights.bias, np.float64)  # so much more, FP16 may lack it
+        params[name] = Weights(jnp.asarray(np.asarray(weights.weight) * gain, jnp.float32), None)
         norm = norms[norm_name]
-        norms[norm_name] = replace(norm, gamma=_float32(norm.gamma / gain), mean=_float32(norm.mean * gain))
+        norms[norm_name] = replace(norm, gamma=_float32(norm.gamma / gain), mean=_float32((norm.mean - bias) * gain))
         twin = _twin(norms[norm_name], shapes(made.network)[norm_name])
         params[norm_name], stats[norm_name] = twin.params, twin.stats
     scales = {name: (x, w * gains[name] if name in gains else w) for name, (x, w) in scales.items()}
-    return made._replace(model=FloatModel(params, stats), norms=norms), scales
+    return made._replace(network=_without_biases(made.network, gains), model=FloatModel(params, stats), norms=norms), scales
+
+
+def _without_biases(network: Network, convolutions: Collection[str]) -> Network:
+    """These convolutions' biases went into the means of the batch norms behind them."""
+    nodes = [
+        replace(node, size=replace(node.size, bias=False))
+        if node.name in convolutions and isinstance(node.size, ConvSize) else node
+        for node in network.nodes
+    ]  # fmt: skip
+    return replace(network, nodes=tuple(nodes))
 
 
 def _gain(x: float, w: np.ndarray) -> np.ndarray:
