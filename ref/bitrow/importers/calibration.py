@@ -151,7 +151,8 @@ def _rescaled(made: FloatNetwork, scales: _Scales) -> tuple[FloatNetwork, _Scale
         twin = _twin(norms[norm_name], shapes(made.network)[norm_name])
         params[norm_name], stats[norm_name] = twin.params, twin.stats
     scales = {name: (x, w * gains[name] if name in gains else w) for name, (x, w) in scales.items()}
-    return made._replace(network=_without_biases(made.network, gains), model=FloatModel(params, stats), norms=norms), scales
+    network = _without_biases(made.network, gains)
+    return made._replace(network=network, model=FloatModel(params, stats), norms=norms), scales
 
 
 def _without_biases(network: Network, convolutions: Collection[str]) -> Network:

@@ -28,18 +28,18 @@ from bitrow.model_file import Model
 
 
 class OutputDifference(NamedTuple):
-    """How far an output is from the original's: the largest difference, the original's largest magnitude, and in how
-    many of the images the largest value is in the same place."""
+    """How far an output is from the original's: the largest difference, the original's largest magnitude, and, of a
+    classifier, in how many of the images the largest value is in the same place."""
 
     largest: float
     magnitude: float
-    same_top: int
+    same_top: int | None
     images: int
 
     def __str__(self) -> str:
         share = f"{self.largest / self.magnitude:.2g}" if self.magnitude else "0"
-        top = f"top-1 equal in {self.same_top} of {self.images} images"
-        return f"largest difference {self.largest:.3g} of {self.magnitude:.3g} ({share}), {top}"
+        top = "" if self.same_top is None else f", top-1 equal in {self.same_top} of {self.images} images"
+        return f"largest difference {self.largest:.3g} of {self.magnitude:.3g} ({share}){top}"
 
 
 class BoundCheck(NamedTuple):
@@ -109,8 +109,9 @@ _forward = jax.jit(network.forward, static_argnums=0)
 
 
 def _difference(got: np.ndarray, expected: np.ndarray) -> OutputDifference:
+    classes = expected.size == len(expected) * expected.shape[-1]
     got, expected = (value.reshape(len(value), -1).astype(np.float64) for value in (got, expected))
-    same = int((got.argmax(axis=1) == expected.argmax(axis=1)).sum())
+    same = int((got.argmax(axis=1) == expected.argmax(axis=1)).sum()) if classes else None
     return OutputDifference(float(np.abs(got - expected).max()), float(np.abs(expected).max()), same, len(got))
 
 

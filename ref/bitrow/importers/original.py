@@ -1,6 +1,6 @@
 """The original file run by onnxruntime, with some of its values as outputs; nothing but ONNX's own operators runs.
 
-QONNX's Quant is put as the operators that it stands for: divide, round, clip, multiply.
+QONNX's Quant is put as the operators that it stands for: divide, clip, round, multiply.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from bitrow.errors import BitrowError
 from bitrow.extras import extra
 from bitrow.importers.onnx_file import DOMAIN, OnnxFile, onnx
 
-_MOST_KEPT = 1 << 30  # values of the original that are held at once
+_NEAREST_EVEN = 1.5 * 2**23  # a float32 of this size has no fraction: added and taken off, it rounds; Round is late
 
 
 def run_original(
@@ -85,7 +85,7 @@ def _with_outputs(file: OnnxFile, values: list[str]) -> bytes:
 
 
 def _plain(library: Any, node: Any, name: str) -> list[Any]:
-    """Quant as divide, round, clip and multiply; any other node as it is."""
+    """Quant as divide, clip, round and multiply; any other node as it is."""
     if node.op_type != "Quant":
         return [node]
     x, scale, _, width = node.input
@@ -110,8 +110,9 @@ def _plain(library: Any, node: Any, name: str) -> list[Any]:
     else:
         parts += [constant(0.0, "low")]
     parts += [
-        make("Div", [x, scale], "t"), make("Round", [f"{name}t"], "code"),
-        make("Max", [f"{name}code", f"{name}low"], "above"), make("Min", [f"{name}above", f"{name}high"], "cut"),
-        library.helper.make_node("Mul", [f"{name}cut", scale], list(node.output)),
+        make("Div", [x, scale], "t"), constant(_NEAREST_EVEN, "step"),
+        make("Max", [f"{name}t", f"{name}low"], "above"), make("Min", [f"{name}above", f"{name}high"], "cut"),
+        make("Add", [f"{name}cut", f"{name}step"], "up"), make("Sub", [f"{name}up", f"{name}step"], "code"),
+        library.helper.make_node("Mul", [f"{name}code", scale], list(node.output)),
     ]  # fmt: skip
     return parts
