@@ -109,6 +109,22 @@ def _reach(operator: str, left: tuple[int, ...], right: tuple[int, ...]) -> Any:
     return _model(g)
 
 
+def _many_uses(count: int) -> Any:
+    """Weights that the file makes once and uses again and again."""
+    g = OnnxGraph((1, 4, 4, 4))
+    weight = g.add("ConstantOfShape", g.constant([count >> 6, 4, 4, 4], np.int64))
+    for _ in range(20):
+        g.add("Conv", "x", weight)
+    return _model(g)
+
+
+def _nothing(*operators: str) -> Any:
+    g = OnnxGraph()
+    for operator in operators:
+        g.add(operator)
+    return _model(g)
+
+
 BAD: dict[str, tuple[Callable[[], Any], str]] = {
     "unknown operator": (lambda: _one("NoSuch"), "(NoSuch): an unknown operator"),
     "operator of another domain": (lambda: _one("Relu", domain="com.evil"), "'com.evil', which is unknown"),
@@ -146,6 +162,8 @@ BAD: dict[str, tuple[Callable[[], Any], str]] = {
         lambda: _tensor(external={"location": "w.bin", "offset": "4"}), "of 20 bytes, expected 24"),
     "external, another size": (
         lambda: _tensor(external={"location": "w.bin", "length": str(1 << 40)}), "of external data"),
+    "one fill for many": (lambda: _many_uses(1 << 26), "bytes unfolded from"),
+    "no inputs": (lambda: _nothing("Concat", "Mul", "Conv", "Gemm", "Clip"), "(Concat): found"),
     "an attribute of another type": (lambda: _one("HardSigmoid", alpha="low"), "expected another type"),
 }  # fmt: skip
 

@@ -154,3 +154,13 @@ def test_quantizers_that_the_accelerator_lacks(tmp_path: Path, name: str) -> Non
     g = OnnxGraph()
     lines = _lines(g.save(tmp_path, REFUSED[name](g)))
     assert len(lines) == 1 and lines[0].startswith("/net."), lines
+
+
+def test_scales_make_no_array_larger(tmp_path: Path) -> None:
+    """Of two small constants no large one."""
+    g = OnnxGraph()
+    tall, wide = np.ones((1 << 16, 1)), np.ones((1, 1 << 16), np.float32)
+    g.quant(g.constant(tall), wide, 4)
+    g.add("DequantizeLinear", g.constant(tall, np.int8), g.constant(wide[0]), axis=1)
+    g.add("QuantizeLinear", g.constant(tall), g.constant(wide[0]), axis=1)
+    assert len(_lines(g.save(tmp_path, g.add("Relu", "x")))) == 3

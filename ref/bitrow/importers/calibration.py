@@ -23,8 +23,9 @@ from bitrow.formats import SCALE_MAX, SCALE_MIN
 from bitrow.graph import Network, consumers, shapes
 from bitrow.host import LEAST_PRODUCT, fold_batch_norm, rounded_fp16
 from bitrow.importers.emit import FloatNetwork, with_rescales
+from bitrow.importers.float_graph import Refusal
 from bitrow.importers.layers import CodeBits, LayerPlace, emitted
-from bitrow.importers.operators import FileQuantizer, Normalize, Refusal
+from bitrow.importers.operators import FileQuantizer, Normalize
 from bitrow.layers.batch_norm import FrozenParams
 from bitrow.layers.table import layer
 from bitrow.layers.twin import ConvScales, FloatLayer, Weights

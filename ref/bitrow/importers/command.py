@@ -14,10 +14,10 @@ from bitrow.importers import images as pictures
 from bitrow.importers.calibration import calibrated, scale_refusals
 from bitrow.importers.check import checked
 from bitrow.importers.emit import FloatNetwork, to_network
+from bitrow.importers.float_graph import Reading, Refusal
 from bitrow.importers.images import PixelScaling
 from bitrow.importers.layers import CodeBits
 from bitrow.importers.onnx_graph import read_onnx
-from bitrow.importers.operators import Reading, Refusal
 from bitrow.importers.quantizers import placed
 from bitrow.importers.report import ImportReport, NodeReport, node_reports
 from bitrow.importers.rewrite import finished, rewritten

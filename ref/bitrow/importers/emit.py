@@ -10,15 +10,10 @@ import numpy as np
 from bitrow.errors import BitrowError
 from bitrow.float_model import FloatModel
 from bitrow.graph import INPUT, Network, Node, shapes
+from bitrow.importers.float_graph import FloatGraph, Refusal
 from bitrow.importers.layers import CodeBits, Emitted, LayerPlace, emitted
 from bitrow.importers.names import Names
-from bitrow.importers.operators import (
-    FileQuantizer,
-    FloatGraph,
-    Normalize,
-    NotImported,
-    Refusal,
-)
+from bitrow.importers.operators import FileQuantizer, Normalize, NotImported
 
 
 class FloatNetwork(NamedTuple):

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from bitrow.config import Shape
+from bitrow.importers.float_graph import FloatStep
 from bitrow.importers.onnx_node import OnnxNode
 from bitrow.importers.onnx_values import FileMap
-from bitrow.importers.operators import FloatOperator, FloatStep
+from bitrow.importers.operators import FloatOperator
 
 
 class Builder:

@@ -7,6 +7,7 @@ from typing import Any
 
 from bitrow.config.base import MOST_ALONG, Shape
 from bitrow.errors import BitrowError
+from bitrow.importers.float_graph import FileNode, FloatGraph, Reading, Refusal
 from bitrow.importers.names import identifier
 from bitrow.importers.onnx_builder import Builder
 from bitrow.importers.onnx_constants import CONSTANTS, computed
@@ -15,7 +16,7 @@ from bitrow.importers.onnx_node import OnnxNode
 from bitrow.importers.onnx_operators import MAPS, REFUSED
 from bitrow.importers.onnx_quantizers import clip_codes, is_code_clip
 from bitrow.importers.onnx_values import NCHW, NHWC, FileMap, Known, Lost, OnnxValue
-from bitrow.importers.operators import FileNode, FloatGraph, NotImported, Reading, Refusal
+from bitrow.importers.operators import NotImported
 
 _FLOATS = (1, 10)  # float32, float16: ONNX's numbers of data types
 _TO_NCHW = [0, 3, 1, 2]
@@ -77,9 +78,11 @@ class _FileWalk:
                 note = "a constant"
             elif len(self._build.steps) == steps:
                 note = "nothing: how its input is looked at"
-        except NotImported as error:
+        except BitrowError:
+            raise
+        except (NotImported, ValueError, IndexError, TypeError, OverflowError) as error:
             del self._build.steps[steps:]
-            self._refusals.append(Refusal(node.name, node.operator, str(error)))
+            self._refusals.append(Refusal(node.name, node.operator, _reason(error)))
             made = self._assumed(node)
         self._nodes.append(FileNode(node.name, node.operator, note))
         self._keep(node, made)
@@ -157,6 +160,12 @@ class _FileWalk:
         first: list[Any] = [node for node in self._file.graph.node if name in node.input]
         perms = [list(one.ints) for node in first for one in node.attribute if one.name == "perm"]
         return bool(first) and len(perms) == len(first) and all(perm == _TO_NCHW for perm in perms)
+
+
+def _reason(error: Exception) -> str:
+    """In our words, or in those of numpy or Python on inputs that no rule had foreseen."""
+    text = " ".join(str(error).split())
+    return text if isinstance(error, NotImported) else f"found inputs that it cannot take ({text[:80]})"
 
 
 def _shape(where: str, sizes: dict[str, int], input_size: tuple[int, int] | None) -> Shape:

@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 import numpy as np
 
+from bitrow.importers import onnx_views as views
 from bitrow.importers import onnx_windows as windows
 from bitrow.importers.onnx_builder import Builder
 from bitrow.importers.onnx_node import OnnxNode
@@ -19,10 +20,8 @@ from bitrow.importers.onnx_values import (
     map_axis,
     number_array,
     per_channel,
-    reshaped,
     shown,
     spatial,
-    transposed,
 )
 from bitrow.importers.onnx_windows import weight_quantizer
 from bitrow.importers.operators import (
@@ -158,6 +157,7 @@ def _connected(build: Builder, node: OnnxNode, weight: Known, bias: np.ndarray |
     if bias is not None and bias.size not in (1, outputs):
         raise NotImported(f"found a bias of {bias.size} numbers, expected {outputs}")
     bias = None if bias is None else np.broadcast_to(bias, (outputs,))
+    node.file.spend(array.size, array.itemsize)
     op = FullyConnected(flat_weight(x, array), bias, w_quantizer=weight_quantizer(weight, (0, 1)))
     return build.step(node, op, x, axes=("n", "c"))
 
@@ -169,44 +169,6 @@ def _reduced_mean(build: Builder, node: OnnxNode) -> OnnxValue:
         raise NotImported(f"found axes {axes} of {shown(x)}, expected rows and columns")
     kept = x.axes if node.integer("keepdims", 1) else tuple(axis for axis in x.axes if axis not in ("h", "w"))
     return build.step(node, MeanWindow(kernel=x.shape[:2], whole=True), x, axes=kept)
-
-
-def _flatten(build: Builder, node: OnnxNode) -> OnnxValue:
-    x = node.map(0)
-    if node.integer("axis", 1) != 1:
-        raise NotImported(f"found axis {node.integer('axis', 1)}, expected 1")
-    return reshaped(x, [x.batch, -1])
-
-
-def _reshape(build: Builder, node: OnnxNode) -> OnnxValue:
-    target = node.list_of(1, "shape") or []
-    if len(target) > 8:
-        raise NotImported(f"found a shape of {len(target)} sizes, expected up to 8")
-    x = node.map(0)
-    if x.batch == 1 and target[:1] == [-1] and target.count(-1) == 1:
-        target = [1, *target[1:]]
-    return reshaped(x, target, not node.integer("allowzero", 0))
-
-
-def _squeeze(build: Builder, node: OnnxNode) -> OnnxValue:
-    x, axes = node.map(0), node.axes(1)
-    places = {axis % len(x.axes) for axis in axes} if axes is not None else None
-    dims = [size for place, size in enumerate(x.dims) if not (size == 1 if places is None else place in places)]
-    return reshaped(x, dims)
-
-
-def _unsqueeze(build: Builder, node: OnnxNode) -> OnnxValue:
-    x, axes = node.map(0), node.axes(1) or []
-    dims, rank = list(x.dims), len(x.axes) + len(axes)
-    if rank > 8:
-        raise NotImported(f"found {rank} dimensions, expected up to 8")
-    for axis in sorted(axis % rank for axis in axes):
-        dims.insert(axis, 1)
-    return reshaped(x, dims)
-
-
-def _shape(build: Builder, node: OnnxNode) -> OnnxValue:
-    return Known(np.array(node.map(0).dims, np.int64))
 
 
 def _resize(build: Builder, node: OnnxNode) -> OnnxValue:
@@ -243,12 +205,6 @@ def _depth_to_space(build: Builder, node: OnnxNode) -> OnnxValue:
     return build.step(node, SpreadDepth(block, mode == "CRD"), x)
 
 
-def _cast(build: Builder, node: OnnxNode) -> OnnxValue:
-    if node.dtype("to") not in (np.float32, np.float16):
-        raise NotImported(f"found a cast of a map to {np.dtype(node.dtype('to'))}, expected float32 or float16")
-    return node.map(0)
-
-
 def _pointwise(name: str, alpha: float = 0.0, beta: float = 0.0) -> OperatorRow:
     def row(build: Builder, node: OnnxNode) -> OnnxValue:
         given = (node.real("alpha", alpha), node.real("beta", beta)) if name == "hard_sigmoid" else (alpha, beta)
@@ -259,15 +215,6 @@ def _pointwise(name: str, alpha: float = 0.0, beta: float = 0.0) -> OperatorRow:
 
 def _host(build: Builder, node: OnnxNode) -> OnnxValue:
     return build.step(node, LeftToHost(), node.map(0))
-
-
-def _same(build: Builder, node: OnnxNode) -> OnnxValue:
-    return node.map(0)
-
-
-def _transpose(build: Builder, node: OnnxNode) -> OnnxValue:
-    x = node.map(0)
-    return transposed(x, node.integers("perm") or list(reversed(range(len(x.axes)))))
 
 
 MAPS: dict[str, OperatorRow] = {
@@ -295,15 +242,15 @@ MAPS: dict[str, OperatorRow] = {
     "Resize": _resize,
     "Upsample": _resize,
     "DepthToSpace": _depth_to_space,
-    "Flatten": _flatten,
-    "Reshape": _reshape,
-    "Squeeze": _squeeze,
-    "Unsqueeze": _unsqueeze,
-    "Transpose": _transpose,
-    "Shape": _shape,
-    "Identity": _same,
-    "Dropout": _same,
-    "Cast": _cast,
+    "Flatten": views.flatten,
+    "Reshape": views.reshape,
+    "Squeeze": views.squeeze,
+    "Unsqueeze": views.unsqueeze,
+    "Transpose": views.transpose,
+    "Shape": views.shape,
+    "Identity": views.same,
+    "Dropout": views.dropout,
+    "Cast": views.cast,
     "Quant": quant,
     "QuantizeLinear": quantize_linear,
     "DequantizeLinear": dequantize_linear,

@@ -32,10 +32,18 @@ def quant(build: Builder, node: OnnxNode) -> OnnxValue:
 def _quantized(build: Builder, node: OnnxNode, scale: np.ndarray, fmt: Fxp) -> OnnxValue:
     given = node.found(0)
     if isinstance(given, Known):
-        array = number_array(given)
+        array = _fits(number_array(given), scale)
         codes = np.clip(np.rint(array / scale), fmt.min, fmt.max)
         return Known((codes * scale).astype(np.float32), scale, fmt)
     return build.step(node, Requantize(_map_quantizer(scale, fmt)), node.map(0))
+
+
+def _fits(array: np.ndarray, scale: np.ndarray) -> np.ndarray:
+    """`array`, if scales do not make it larger."""
+    dims = (1,) * (array.ndim - scale.ndim) + scale.shape
+    if len(dims) > array.ndim or any(one not in (1, size) for one, size in zip(dims, array.shape, strict=True)):
+        raise NotImported(f"found scales of shape {list(scale.shape)} for {list(array.shape)}, expected no more")
+    return array
 
 
 def _map_quantizer(scale: np.ndarray, fmt: Fxp) -> FileQuantizer:
@@ -80,12 +88,14 @@ def quantize_linear(build: Builder, node: OnnxNode) -> OnnxValue:
     """Codes of a map, or of weights."""
     _check_zero(node, 2)
     dtype = str(node.known(2).array.dtype) if node.given(2) else "uint8"
+    if not node.given(2) and node.integer("output_dtype", 0) not in (0, 2):  # ONNX's number of uint8
+        raise NotImported(f"found output_dtype {node.integer('output_dtype', 0)}, expected a zero point of that type")
     if dtype not in _INTEGERS:
         raise NotImported(f"found codes of {dtype}, expected int8 or uint8")
     scale, fmt, given = _scale(node, 1), _INTEGERS[dtype], node.found(0)
     if isinstance(given, Known):
         array = number_array(given)
-        return Known(np.clip(np.rint(array / _along(node, scale, array.ndim)), fmt.min, fmt.max).astype(dtype))
+        return Known(np.clip(np.rint(array / _along(node, scale, array.shape)), fmt.min, fmt.max).astype(dtype))
     return FileCodes(node.map(0), _map_quantizer(scale, fmt))
 
 
@@ -110,7 +120,7 @@ def dequantize_linear(build: Builder, node: OnnxNode) -> OnnxValue:
             raise NotImported("found another scale than QuantizeLinear's, expected the same")
         return build.step(node, Requantize(given.quantizer), given.map)
     codes = node.known(0).array
-    along = _along(node, scale, codes.ndim)
+    along = _along(node, scale, codes.shape)
     array = (codes.astype(np.float64) * along).astype(np.float32)
     if str(codes.dtype) in _INTEGERS:
         return Known(array, along, _least_format(codes))
@@ -129,12 +139,12 @@ def _least_format(codes: np.ndarray) -> Fxp:
     raise NotImported(f"found codes from {low} to {high}, expected those of 2 to 8 bits (SPEC.md F7)")
 
 
-def _along(node: OnnxNode, scale: np.ndarray, rank: int) -> np.ndarray:
+def _along(node: OnnxNode, scale: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
     """Scales along the axis that the node names, of as many dimensions as the codes."""
     if scale.size == 1:
         return scale.reshape(())
-    axis = node.integer("axis", 1)
-    if scale.ndim != 1 or not -rank <= axis < rank or node.integer("block_size", 0):
+    axis, rank = node.integer("axis", 1), len(shape)
+    if scale.ndim != 1 or not -rank <= axis < rank or node.integer("block_size", 0) or scale.size != shape[axis]:
         raise NotImported(f"found scales of shape {list(scale.shape)}, expected one, or one for each output")
     dims = [1] * rank
     dims[axis] = scale.size

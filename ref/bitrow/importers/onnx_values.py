@@ -155,7 +155,7 @@ def number_array(constant: Known) -> np.ndarray:
     """A constant as float32. Raises: NotImported: not finite, other numbers than float32 and float16."""
     if constant.array.dtype not in (np.float32, np.float16):
         raise NotImported(f"found a constant of {constant.array.dtype}, expected float32 or float16")
-    array = constant.array.astype(np.float32)
+    array = constant.array.astype(np.float32, copy=False)
     if not np.isfinite(array).all():
         raise NotImported("found a constant with infinities or NaNs, expected finite numbers")
     return array

@@ -32,6 +32,7 @@ def convolve(build: Builder, node: OnnxNode) -> FileMap:
     if (node.integers("kernel_shape") or list(kernel)) != list(kernel):
         raise NotImported(f"found kernel_shape {node.integers('kernel_shape')}, expected {list(kernel)} of its weights")
     stride, dilation = _pair(node, "strides"), _pair(node, "dilations")
+    node.file.spend(array.size, array.itemsize)
     op = Convolve(
         kernel=kernel, stride=stride, dilation=dilation, padding=_sides(node, x, kernel, stride, dilation),
         weight=np.ascontiguousarray(array.transpose(2, 3, 1, 0)), bias=node.vector(2) if node.given(2) else None,

@@ -9,17 +9,15 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from bitrow.importers.float_graph import FloatGraph, FloatStep, Refusal
 from bitrow.importers.operators import (
     Clamp,
     Convolve,
     FileQuantizer,
-    FloatGraph,
-    FloatStep,
     FullyConnected,
     JoinMaps,
     MaxWindow,
     NotImported,
-    Refusal,
     RepeatRows,
     Requantize,
     SpreadDepth,

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 from bitrow.graph import Network, describe
 from bitrow.importers.calibration import ImportedModel
 from bitrow.importers.check import CheckReport
-from bitrow.importers.operators import FileNode, Refusal
+from bitrow.importers.float_graph import FileNode, Refusal
 
 SCHEMA = "bitrow-import-1"
 

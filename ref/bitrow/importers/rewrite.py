@@ -11,13 +11,12 @@ from dataclasses import replace
 
 import numpy as np
 
+from bitrow.importers.float_graph import FloatGraph, FloatStep, Refusal, readers
 from bitrow.importers.operators import (
     AddMaps,
     Clamp,
     Convolve,
-    FloatGraph,
     FloatOperator,
-    FloatStep,
     FullyConnected,
     LeftToHost,
     MaxWindow,
@@ -27,11 +26,9 @@ from bitrow.importers.operators import (
     NotImported,
     PadMap,
     Pointwise,
-    Refusal,
     Requantize,
     ScaleShift,
     Windowed,
-    readers,
 )
 
 StepList = list[FloatStep]

@@ -12,22 +12,18 @@ import numpy as np
 
 from bitrow.config import Shape
 from bitrow.errors import BitrowError
+from bitrow.importers.float_graph import FileNode, FloatGraph, FloatStep, Reading, Refusal
 from bitrow.importers.names import identifier
 from bitrow.importers.operators import (
     AddMaps,
     Clamp,
     Convolve,
-    FileNode,
-    FloatGraph,
     FloatOperator,
-    FloatStep,
     FullyConnected,
     MaxWindow,
     MeanWindow,
     Normalize,
     NotImported,
-    Reading,
-    Refusal,
 )
 from bitrow.reading.tensors import read_tensors
 
