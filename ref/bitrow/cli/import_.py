@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +13,6 @@ from bitrow.cli.sections import OUTPUT, Command, option
 from bitrow.reading.values import number, whole_number
 
 _IMAGES, _CODES, _FILE = "Images", "Codes", "File"
-_SIZE = re.compile(r"([0-9]{1,5})x([0-9]{1,5})")
 
 
 class Numbers(click.ParamType):
@@ -45,25 +43,10 @@ class BitCounts(click.ParamType):
         return (found * 3)[0], (found * 3)[1], (found * 3)[2]
 
 
-class InputSize(click.ParamType):
-    """Rows and columns."""
-
-    name = "size"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[int, int]:
-        if isinstance(value, tuple):
-            return value
-        found = _SIZE.fullmatch(str(value))
-        if found is None or min(map(int, found.groups())) < 1:
-            self.fail(f"{value!r} is not ROWSxCOLUMNS, such as 224x224.", param, ctx)
-        return int(found[1]), int(found[2])
-
-
 @click.command("import", cls=Command)
 @click.argument("file", metavar="FILE", type=PLACE,
                 help="An .onnx file (also QONNX, QCDQ), or torchvision's state dict in .safetensors.")
-@option("--input-size", section=_FILE, type=InputSize(), metavar="HxW",
-        help="Rows and columns, where the file leaves them open.")  # fmt: skip
+@options.input_size(_FILE, "Rows and columns, where the file leaves them open.")
 @option("--output", section=_FILE, metavar="NAME", help="The value that is the network's output, of several.")
 @option("--images", section=_IMAGES, type=PLACE, metavar="PATH", show_default="drawn ones",
         help="To calibrate on: a picture, a folder or zip of pictures, an npz.")  # fmt: skip
