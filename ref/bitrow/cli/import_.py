@@ -65,7 +65,7 @@ class BitCounts(click.ParamType):
 @option("--force", section=OUTPUT, is_flag=True, help="Replace the file at --out.")
 @option("--report", section=OUTPUT, type=PLACE, metavar="FILE",
         help="What became of each node, as JSON; - is standard output.")  # fmt: skip
-@options.quiet
+@option("--quiet", is_flag=True, help="No lines but an error's.")
 def import_(file: Path, out: Path, force: bool, report: Path | None, quiet: bool, **given: Any) -> None:
     """Make a model file of a network of another program.
 
