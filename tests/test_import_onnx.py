@@ -213,6 +213,7 @@ def test_names_are_identifiers_each_once() -> None:
     assert identifier("0.1", "conv") == "conv_0_1" and identifier("٣", "relu") == "relu"
     long = identifier("a.very.long.name.of.a.module." * 9 + "conv.weight")
     assert len(long) <= MOST and long.endswith("conv_weight")
+    assert len(f"{'n' * MOST}_{'l' * MOST}_backward") <= 64  # network, layer and direction: a case's name
     give = Names()
     assert [give(name) for name in ("input", "x.y", "x_y", "x/y")] == ["input_2", "x_y", "x_y_2", "x_y_3"]
 

@@ -7,13 +7,13 @@ from collections.abc import Iterable
 
 from bitrow.graph import INPUT
 
-MOST = 32  # characters: a tensor's name is the layer's, a pass and a tap, and has 64 at most (V1)
+MOST = 26  # characters: a case's name has a network's, an image's, a layer's and a direction in it, 64 at most (V1)
 _TAKEN = (INPUT, "samples")
 _OTHER = re.compile(r"[^a-z0-9]+")
 
 
 def identifier(text: str, default: str = "layer") -> str:
-    """Lower-case letters, digits and single underscores, a letter first, of at most 32 characters: the last ones."""
+    """Lower-case letters, digits and single underscores, a letter first, of at most 26 characters: the last words."""
     words = [word for word in _OTHER.split(text.lower()) if word]
     while len(words) > 1 and len("_".join(words)) > MOST:
         del words[0]
