@@ -228,3 +228,28 @@ def test_bits_and_formats_are_the_callers(tmp_path: Path) -> None:
     assert (first.config.x_format.bits, first.config.x_format.signed) == (6, True)
     assert (second.config.x_format.bits, second.config.x_format.signed) == (6, False)
     assert second.config.weight_format.bits == 5 and second.config.fold and second.size.per_channel
+
+
+def test_squeeze_and_excite_and_silu(tmp_path: Path) -> None:
+    """SPEC.md A8 to A11: a gate of the map's mean; x times its sigmoid is one layer."""
+    g = OnnxGraph((1, 4, 6, 6))
+    gate = g.add("Relu", g.add("Conv", g.add("ReduceMean", "x", axes=[2, 3]), g.normal(2, 4, 1, 1), g.normal(2)))
+    gate = g.add("HardSigmoid", g.add("Conv", gate, g.normal(4, 2, 1, 1)), alpha=0.25, beta=0.5)
+    x = g.add("Mul", gate, "x")
+    found, got, expected = float_pair(g.save(tmp_path, g.add("Mul", x, g.add("Sigmoid", x))))
+    assert_close(got, expected)
+    assert [type(node.config).__name__ for node in found.made.network.nodes][-3:] == [
+        "HardSigmoidConfig", "MultiplyConfig", "SiluConfig",
+    ]  # fmt: skip
+    assert found.made.network.nodes[-2].config.gate and found.made.network.nodes[-2].inputs[0] == "input"
+
+
+def test_upsampling_in_a_quantized_network_carries_the_quantizer(tmp_path: Path) -> None:
+    """SPEC.md A12, A13, Q1: codes are only moved."""
+    g = OnnxGraph((1, 4, 3, 3))
+    x = g.add("Upsample", g.quant("x", 0.5, 4), g.constant([1, 1, 2, 3]), mode="nearest")
+    g.opset = 9
+    x = g.add("DepthToSpace", x, blocksize=2)
+    found, got, expected = float_pair(g.save(tmp_path, g.add("Conv", x, g.quant(g.normal(2, 1, 3, 3), 0.25, 4))))
+    assert_close(got, expected)
+    assert set(found.made.quantizers) == {"net_4_conv"}

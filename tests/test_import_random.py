@@ -81,6 +81,33 @@ def _pool(d: _Drawn) -> None:
     d.add(name, shape, x, kernel_shape=[2, 2], strides=[stride, stride])
 
 
+def _gate(d: _Drawn) -> None:
+    """Squeeze and excite, or a map times its own sigmoid."""
+    x, shape = d.maps[-1]
+    c = shape[0]
+    if d.draw(st.booleans()):
+        d.add("Mul", shape, x, d.graph.add("Sigmoid", x))
+        return
+    gate = d.graph.add("Relu", d.graph.add("Conv", d.graph.add("GlobalAveragePool", x), d.graph.normal(c, c, 1, 1)))
+    given = [x, d.graph.add("HardSigmoid", gate, alpha=0.25, beta=0.5)]
+    d.add("Mul", shape, *(given if d.draw(st.booleans()) else given[::-1]))
+
+
+def _larger(d: _Drawn) -> None:
+    x, (c, h, w) = d.maps[-1]
+    if max(h, w) > 9:
+        return
+    if c % 4 == 0 and d.draw(st.booleans()):
+        d.add("DepthToSpace", (c // 4, 2 * h, 2 * w), x, blocksize=2, mode=d.draw(st.sampled_from(("DCR", "CRD"))))
+        return
+    rows, columns = d.draw(st.integers(1, 2)), d.draw(st.integers(1, 3))
+    scales = d.graph.constant([1, 1, rows, columns])
+    place = d.draw(st.sampled_from(("asymmetric", "half_pixel")))
+    given = {"nearest_mode": "floor"} if place == "asymmetric" else {}
+    d.add("Resize", (c, h * rows, w * columns), x, "", scales, mode="nearest",
+          coordinate_transformation_mode=place, **given)  # fmt: skip
+
+
 def _pair(d: _Drawn) -> None:
     x, (c, h, w) = d.maps[-1]
     name = d.draw(st.sampled_from(("Add", "Concat")))
@@ -106,7 +133,9 @@ def _head(d: _Drawn) -> str:
     return d.graph.add("MatMul", x, d.graph.normal(count, 3))
 
 
-PARTS: list[Callable[[_Drawn], None]] = [_conv, _conv, _norm, _activation, _constant, _pool, _pair, _pad]
+PARTS: list[Callable[[_Drawn], None]] = [
+    _conv, _conv, _norm, _activation, _constant, _pool, _pair, _pad, _gate, _larger,
+]  # fmt: skip
 
 
 @st.composite
@@ -123,7 +152,7 @@ def graphs(draw: st.DrawFn) -> tuple[OnnxGraph, str]:
 @examples(12, shrink=False)
 @hypothesis.given(graphs())
 def test_random_graphs_give_the_same_floats(made: tuple[OnnxGraph, str]) -> None:
-    """SPEC.md B1, C1, A1 to A4, A6, A7: within what float32 sums in other orders differ by."""
+    """SPEC.md B1, C1, A1 to A4, A6 to A13: within what float32 sums in other orders differ by."""
     graph, output = made
     with tempfile.TemporaryDirectory() as folder:
         _, got, expected = float_pair(graph.save(Path(folder), output))

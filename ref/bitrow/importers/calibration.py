@@ -178,7 +178,7 @@ def _float32(values: np.ndarray) -> np.ndarray:
 
 
 def _twin(norm: Normalize, shape: Shape) -> FloatLayer:
-    return emitted(norm, LayerPlace(shape, False, CodeBits())).twin
+    return emitted(norm, LayerPlace((shape,), False, CodeBits())).twin
 
 
 def _dlogits(made: FloatNetwork, images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -49,8 +49,9 @@ class _Layers:
         """The layer of one step. Raises: NotImported."""
         step = self._graph.steps[place]
         inputs = tuple(self.named.get(name, name) for name in step.inputs)
+        shapes = (self._graph.shapes[name] for name in step.inputs)
         known = [self.not_negative.get(name, False) for name in inputs]
-        made = emitted(step.op, LayerPlace(self._graph.shapes[step.inputs[0]], all(known), self._bits))
+        made = emitted(step.op, LayerPlace(tuple(shapes), all(known), self._bits))
         name = self._names(step.name, step.kind.lower())
         self.named[step.output] = name
         self.nodes.append(Node(name, made.config, inputs, made.size))
@@ -106,7 +107,7 @@ def with_rescales(made: FloatNetwork, convolutions: set[str]) -> FloatNetwork:
             name, channels = behind[node.name], shapes(network)[node.name][2]
             ones, zeros = np.ones(channels, np.float32), np.zeros(channels, np.float32)
             op = Normalize(ones, zeros, zeros, ones, 0.0)
-            norm = emitted(op, LayerPlace(shapes(network)[node.name], False, CodeBits()))
+            norm = emitted(op, LayerPlace((shapes(network)[node.name],), False, CodeBits()))
             nodes.append(Node(name, norm.config, (node.name,)))
             params[name], stats[name], norms[name] = norm.twin.params, norm.twin.stats, op
     output = behind.get(network.output, network.output)

@@ -16,14 +16,21 @@ from bitrow.config import (
     ConcatConfig,
     ConvConfig,
     ConvSize,
+    DepthOrder,
+    DepthToSpaceConfig,
+    HardSigmoidConfig,
     HardSwishConfig,
     LayerConfig,
     LayerSize,
     LinearConfig,
     LinearSize,
     MaxPoolConfig,
+    MultiplyConfig,
     ReluConfig,
     Shape,
+    SigmoidConfig,
+    SiluConfig,
+    UpsampleConfig,
 )
 from bitrow.errors import BitrowError
 from bitrow.formats import Accumulator, Fxp
@@ -72,9 +79,9 @@ class CodeBits:
 
 
 class LayerPlace(NamedTuple):
-    """What an operator's row is given: the shape that it reads, whether that can be negative, the widths."""
+    """What an operator's row is given: the shapes that it reads, whether they can be negative, the widths."""
 
-    shape: Shape
+    shapes: tuple[Shape, ...]
     not_negative: bool
     bits: CodeBits
 
@@ -144,7 +151,7 @@ def _connected(op: FullyConnected, place: LayerPlace) -> Emitted:
         bias = np.zeros(op.weight.shape[1], np.float32) if op.bias is None else op.bias
         twin = FloatLayer(Weights(jnp.asarray(op.weight), jnp.asarray(bias)))
         return Emitted(LinearConfig(), LinearSize(op.weight.shape[1]), twin)
-    h, w, c = place.shape
+    h, w, c = place.shapes[0]
     weight = op.weight.reshape(h, w, c, -1)
     conv = Convolve(
         kernel=(h, w), weight=weight, bias=op.bias, x_quantizer=op.x_quantizer, w_quantizer=op.w_quantizer
@@ -162,10 +169,6 @@ def _normalize(op: Normalize, place: LayerPlace) -> Emitted:
     return Emitted(BatchNormConfig(), None, FloatLayer(Norm(jnp.asarray(scale), jnp.asarray(shift)), stats))
 
 
-def _max_pool(op: MaxWindow, place: LayerPlace) -> Emitted:
-    return Emitted(MaxPoolConfig(kernel=_along(op.kernel), **_window(MaxPoolConfig, op)))
-
-
 def _mean_pool(op: MeanWindow, place: LayerPlace) -> Emitted:
     if op.whole:
         return Emitted(AvgPoolConfig(None))
@@ -177,10 +180,17 @@ def _mean_pool(op: MeanWindow, place: LayerPlace) -> Emitted:
     return Emitted(AvgPoolConfig(kernel=_along(op.kernel), **_supported(AvgPoolConfig, given)))
 
 
-def _pointwise(op: Pointwise, place: LayerPlace) -> Emitted:
-    if op.name != "hard_swish":
-        raise NotImported(f"the accelerator has no {op.name.replace('_', ' ')}")
-    return Emitted(HardSwishConfig())
+def _multiply(op: MultiplyMaps, place: LayerPlace) -> Emitted:
+    x, other = place.shapes
+    return Emitted(MultiplyConfig(gate=other != x))
+
+
+_POINTWISE: dict[str, Callable[[Pointwise], LayerConfig]] = {
+    "hard_swish": lambda op: HardSwishConfig(),
+    "hard_sigmoid": lambda op: HardSigmoidConfig.of(op.alpha, op.beta),
+    "sigmoid": lambda op: SigmoidConfig(),
+    "silu": lambda op: SiluConfig(),
+}
 
 
 Emit = Callable[[Any, LayerPlace], Emitted]
@@ -190,16 +200,14 @@ LAYERS: dict[type[FloatOperator], Emit] = {
     FullyConnected: _connected,
     Normalize: _normalize,
     Clamp: lambda op, place: Emitted(ReluConfig(six=op.high == 6)),
-    Pointwise: _pointwise,
-    MaxWindow: _max_pool,
+    Pointwise: lambda op, place: Emitted(_POINTWISE[op.name](op)),
+    MaxWindow: lambda op, place: Emitted(MaxPoolConfig(_along(op.kernel), **_window(MaxPoolConfig, op))),
     MeanWindow: _mean_pool,
     AddMaps: lambda op, place: Emitted(AddConfig()),
+    MultiplyMaps: _multiply,
     JoinMaps: lambda op, place: Emitted(ConcatConfig()),
-}
-MISSING: dict[type[FloatOperator], str] = {
-    MultiplyMaps: "product of two maps",
-    RepeatRows: "nearest upsampling",
-    SpreadDepth: "depth to space",
+    RepeatRows: lambda op, place: Emitted(UpsampleConfig(*op.factors)),
+    SpreadDepth: lambda op, place: Emitted(DepthToSpaceConfig(op.block, DepthOrder.CRD if op.crd else DepthOrder.DCR)),
 }
 
 
@@ -209,8 +217,6 @@ def emitted(op: FloatOperator, place: LayerPlace) -> Emitted:
     Raises:
         NotImported: the accelerator has none, or none with these values.
     """
-    if type(op) in MISSING:
-        raise NotImported(f"the accelerator has no {MISSING[type(op)]}")
     try:
         return LAYERS[type(op)](op, place)
     except BitrowError as error:
