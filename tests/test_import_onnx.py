@@ -244,6 +244,18 @@ def test_squeeze_and_excite_and_silu(tmp_path: Path) -> None:
     assert found.made.network.nodes[-2].config.gate and found.made.network.nodes[-2].inputs[0] == "input"
 
 
+@pytest.mark.parametrize("mode", ["SAME_UPPER", "SAME_LOWER"])
+def test_tensorflows_same_padding_at_stride_2(tmp_path: Path, mode: str) -> None:
+    """SPEC.md C1, A2: padding for each side; equal shapes with symmetric padding would be other numbers."""
+    g = OnnxGraph((1, 3, 8, 8))
+    x = g.add("Conv", "x", g.normal(4, 3, 3, 3), auto_pad=mode, strides=[2, 2])
+    found, got, expected = float_pair(g.save(tmp_path, g.add("MaxPool", x, kernel_shape=[3, 3], strides=[2, 2],
+                                                             auto_pad=mode)))  # fmt: skip
+    assert_close(got, expected)
+    first, second = ((0, 1, 0, 1), (0, 1, 0, 1)) if mode == "SAME_UPPER" else ((1, 0, 1, 0), (1, 0, 1, 0))
+    assert [node.config.padding for node in found.made.network.nodes] == [first, second]
+
+
 def test_upsampling_in_a_quantized_network_carries_the_quantizer(tmp_path: Path) -> None:
     """SPEC.md A12, A13, Q1: codes are only moved."""
     g = OnnxGraph((1, 4, 3, 3))

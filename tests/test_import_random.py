@@ -35,15 +35,39 @@ class _Drawn:
         self.maps.append((self.graph.add(operator, *inputs, **attributes), shape))
 
 
+def _window(d: _Drawn, most: int, dilated: bool = False) -> dict[str, list[int]]:
+    """Kernel, strides and pads, each axis and side its own, of a window that fits; no window lies outside the map."""
+    _, (_, *sizes) = d.maps[-1]
+    kernel = [d.draw(st.integers(1, min(most, size))) for size in sizes]
+    given = {"kernel_shape": kernel, "strides": [d.draw(st.integers(1, 3)) for _ in sizes],
+             "pads": [d.draw(st.integers(0, kernel[place % 2] - 1)) for place in range(4)]}  # fmt: skip
+    if dilated:
+        rooms = [(size - 1) // max(1, k - 1) for size, k in zip(sizes, kernel, strict=True)]
+        given["dilations"] = [d.draw(st.integers(1, max(1, min(2, room)))) for room in rooms]
+    return given
+
+
+def _result(d: _Drawn, window: dict[str, list[int]]) -> tuple[int, int]:
+    _, (_, *sizes) = d.maps[-1]
+    dilations = window.get("dilations", [1, 1])
+    extents = [(k - 1) * step + 1 for k, step in zip(window["kernel_shape"], dilations, strict=True)]
+    pads, strides = window["pads"], window["strides"]
+    rows, columns = ((sizes[a] + pads[a] + pads[a + 2] - extents[a]) // strides[a] + 1 for a in (0, 1))
+    return rows, columns
+
+
 def _conv(d: _Drawn) -> None:
     x, (c, h, w) = d.maps[-1]
-    kernel, pad, stride = d.draw(st.integers(1, min(3, h, w))), d.draw(st.integers(0, 1)), d.draw(st.integers(1, 2))
     groups = d.draw(st.sampled_from([g for g in range(1, c + 1) if c % g == 0]))
-    out = groups * d.draw(st.integers(1, 2))
-    weight = d.graph.normal(out, c // groups, kernel, kernel, scale=0.5)
+    out, window = groups * d.draw(st.integers(1, 2)), _window(d, 3, True)
+    weight = d.graph.normal(out, c // groups, *window["kernel_shape"], scale=0.5)
     bias = [d.graph.normal(out)] if d.draw(st.booleans()) else []
-    rows, columns = ((size + 2 * pad - kernel) // stride + 1 for size in (h, w))
-    d.add("Conv", (out, rows, columns), x, weight, *bias, pads=[pad] * 4, strides=[stride] * 2, group=groups)
+    shape = _result(d, window)
+    if d.draw(st.integers(0, 4)) == 0:  # the automatic paddings
+        window["auto_pad"], window["dilations"] = d.draw(st.sampled_from(("SAME_UPPER", "SAME_LOWER"))), [1, 1]
+        del window["pads"]
+        shape = tuple(-(-size // step) for size, step in zip((h, w), window["strides"], strict=True))
+    d.add("Conv", (out, *shape), x, weight, *bias, group=groups, **window)
 
 
 def _norm(d: _Drawn) -> None:
@@ -71,14 +95,11 @@ def _constant(d: _Drawn) -> None:
 
 
 def _pool(d: _Drawn) -> None:
-    x, (c, h, w) = d.maps[-1]
-    if min(h, w) < 2:
-        return
-    name, stride = d.draw(st.sampled_from(("MaxPool", "AveragePool"))), 2
-    if name == "MaxPool":
-        stride = d.draw(st.integers(1, 2))
-    shape = (c, (h - 2) // stride + 1, (w - 2) // stride + 1)
-    d.add(name, shape, x, kernel_shape=[2, 2], strides=[stride, stride])
+    x, (c, _, _) = d.maps[-1]
+    window = _window(d, 3)
+    given = {"count_include_pad": d.draw(st.integers(0, 1))}
+    name = d.draw(st.sampled_from(("MaxPool", "AveragePool")))
+    d.add(name, (c, *_result(d, window)), x, **window, **(given if name == "AveragePool" else {}))
 
 
 def _gate(d: _Drawn) -> None:

@@ -48,8 +48,6 @@ from bitrow.importers.operators import (
     MultiplyMaps,
     Normalize,
     NotImported,
-    PerAxis,
-    PerSide,
     Pointwise,
     RepeatRows,
     SpreadDepth,
@@ -96,29 +94,8 @@ class Emitted(NamedTuple):
     w_quantizer: FileQuantizer | None = None
 
 
-def _along(pair: PerAxis) -> Any:
-    """One number where both axes have the same."""
-    return pair[0] if pair[0] == pair[1] else pair
-
-
-def _around(sides: PerSide) -> Any:
-    return sides[0] if len(set(sides)) == 1 else sides
-
-
-def _window(config: type[LayerConfig], op: Windowed) -> dict[str, Any]:
-    """The window's geometry, as far as it is not the usual one."""
-    given = {"stride": _along(op.stride), "padding": _around(op.padding)}
-    if op.dilation != (1, 1):
-        given["dilation"] = _along(op.dilation)
-    return _supported(config, given)
-
-
-def _supported(config: type[LayerConfig], given: dict[str, Any]) -> dict[str, Any]:
-    known = {field.name for field in fields(config)}  # type: ignore[arg-type]
-    for name in given:
-        if name not in known:
-            raise NotImported(f"found {name} {given[name]}, expected none: the accelerator's {config.label} has none")
-    return given
+def _window(op: Windowed) -> dict[str, Any]:
+    return {"stride": op.stride, "padding": op.padding}
 
 
 def _convolution(op: Convolve, place: LayerPlace) -> Emitted:
@@ -128,7 +105,7 @@ def _convolution(op: Convolve, place: LayerPlace) -> Emitted:
     per_channel = op.w_quantizer.scale.ndim > 0 if op.w_quantizer else bits.per_channel
     config = ConvConfig(
         groups=op.groups, x_format=x_format, weight_format=w_format, dy_format=Fxp(bits.gradients), fold=per_channel,
-        **_window(ConvConfig, op),
+        dilation=op.dilation, **_window(op),
     )  # fmt: skip
     kh, kw, _, c_out = op.weight.shape
     config = _wide_enough(config, op.weight.shape)
@@ -172,12 +149,7 @@ def _normalize(op: Normalize, place: LayerPlace) -> Emitted:
 def _mean_pool(op: MeanWindow, place: LayerPlace) -> Emitted:
     if op.whole:
         return Emitted(AvgPoolConfig(None))
-    given: dict[str, Any] = {}
-    if op.stride != op.kernel:
-        given["stride"] = _along(op.stride)
-    if any(op.padding):
-        given |= {"padding": _around(op.padding), "count_padding": op.count_padding}
-    return Emitted(AvgPoolConfig(kernel=_along(op.kernel), **_supported(AvgPoolConfig, given)))
+    return Emitted(AvgPoolConfig(op.kernel, count_padding=op.count_padding and any(op.padding), **_window(op)))
 
 
 def _multiply(op: MultiplyMaps, place: LayerPlace) -> Emitted:
@@ -201,7 +173,7 @@ LAYERS: dict[type[FloatOperator], Emit] = {
     Normalize: _normalize,
     Clamp: lambda op, place: Emitted(ReluConfig(six=op.high == 6)),
     Pointwise: lambda op, place: Emitted(_POINTWISE[op.name](op)),
-    MaxWindow: lambda op, place: Emitted(MaxPoolConfig(_along(op.kernel), **_window(MaxPoolConfig, op))),
+    MaxWindow: lambda op, place: Emitted(MaxPoolConfig(op.kernel, **_window(op))),
     MeanWindow: _mean_pool,
     AddMaps: lambda op, place: Emitted(AddConfig()),
     MultiplyMaps: _multiply,
