@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+import onnx
 import pytest
 import sklearn.datasets
 from PIL import Image
@@ -22,6 +23,7 @@ from safetensors.numpy import save as save_tensors
 from bitrow import cli, model_file
 from bitrow.config import ConvConfig
 from bitrow.errors import BitrowError
+from bitrow.importers import command as import_command
 from bitrow.proofs import command, registry, shards
 from bitrow.proofs.claim import Effort
 from bitrow.proofs.claim import Outcome as Chunk
@@ -31,7 +33,8 @@ from bitrow.vectors import catalog, generate
 from network_samples import every_layer
 from vectors_samples import conv_case, frozen_case, write
 
-LOADED = (command, transfer_command, catalog, generate, sklearn.datasets, registry.claims())  # no command's time has it
+LOADED = (command, import_command, onnx, transfer_command, catalog, generate, sklearn.datasets, registry.claims())
+# no command's time has them
 SECONDS = 2.0
 BYTES = 1 << 30
 LENGTH = 1_200

@@ -17,6 +17,8 @@ OPTIONS = {
                  "--layer", "--part", "--out", "--force", "--list", "--quiet"},
     "verify": {"--no-recompute", "--dut", "--json", "--quiet"},
     "inspect": {"--as"},
+    "import": {"--input-size", "--output", "--images", "--limit-images", "--mean", "--std", "--bits", "--per-channel",
+               "--round-scales", "--check", "--out", "--force", "--report", "--quiet"},
     "pipeline": {"--input-size", "--images", "--forward-only", "--machine", "--policy", "--check", "--rings", "--json",
                  "--csv", "--trace", "--html"},
     "ablate": {"--network", "--study", "--images", "--machine", "--json", "--csv", "--html"},
@@ -95,7 +97,8 @@ def test_what_is_of_a_command_of_prove_is_not_its_own(run, kind: str) -> None:
 
 @pytest.mark.parametrize(("group", "sections"), [
     ("", {
-        "Golden vectors": ["generate", "verify", "inspect"], "Row pipeline": ["pipeline", "ablate"],
+        "Golden vectors": ["generate", "verify", "inspect"], "Networks": ["import"],
+        "Row pipeline": ["pipeline", "ablate"],
         "Training": ["transfer"], "Proofs": ["prove"], "This machine": ["certify"], "General": ["--version", "-h"],
     }),
     ("prove", {

@@ -34,6 +34,7 @@ from hostile_samples import (
     run,
     vector_set,
 )
+from onnx_samples import OnnxGraph
 
 Place = Callable[[Path], tuple[Path, tuple[object, ...]]]
 
@@ -84,6 +85,12 @@ def _samples(name: str) -> Place:
     return make
 
 
+def _import_images(folder: Path) -> tuple[Path, tuple[object, ...]]:
+    g = OnnxGraph((1, 1, 2, 2))
+    path = g.save(folder, g.add("Relu", "x"))
+    return folder / "data.npz", ("import", path, "--images", folder / "data.npz", "--out", folder / "none.safetensors")
+
+
 FILES: dict[str, Place] = {
     "manifest": _in_set("manifest.json"),
     "case": _in_set("conv/case.json"),
@@ -105,6 +112,9 @@ FILES: dict[str, Place] = {
     "a picture": _samples("picture.png"),
     "certificates": _file("model.safetensors", "prove", "certificates", "FILE"),
     "float model": _file("model.safetensors", "transfer", "--network", "resnet8", "--model", "FILE", "--limit", "20"),
+    "onnx": _file("net.onnx", "import", "FILE", "--out", "none.safetensors"),
+    "images of an import": _import_images,
+    "state dict": _file("net.safetensors", "import", "FILE", "--out", "none.safetensors"),
     "results": _file("results.json", "prove", "merge", "FILE"),
     "npz": _file("data.npz", "transfer", "--data", "FILE"),
     "zip": _file("data.zip", "transfer", "--data", "FILE"),

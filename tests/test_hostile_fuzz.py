@@ -26,6 +26,7 @@ from bitrow.contract.encoding import FP16_WORD
 from bitrow.errors import BitrowError
 from bitrow.images import read_samples
 from bitrow.images.decode import Decoder
+from bitrow.importers.command import read_float
 from bitrow.pipeline.machine import load_machine
 from bitrow.proofs import shards
 from bitrow.transfer import data
@@ -44,6 +45,7 @@ from hostile_samples import (
     result_file,
     vector_set,
 )
+from onnx_samples import OnnxGraph
 
 fuzzed = examples(60)
 
@@ -294,6 +296,20 @@ def test_graphs(graph: Any) -> None:
     header = _header()
     header["__metadata__"]["bitrow"] = json.dumps(graph)
     test_models.hypothesis.inner_test(_model(header))
+
+
+def _onnx() -> bytes:
+    g = OnnxGraph()
+    x = g.add("Conv", g.quant("x", 0.5, 4), g.normal(4, 3, 3, 3), g.normal(4), pads=[1, 1, 1, 1])
+    x = g.add("Gemm", g.add("Flatten", g.add("Relu", g.norm(x, 4))), g.normal(2, 256), transB=1)
+    return bytes(g.model(x).SerializeToString())
+
+
+@fuzzed
+@hypothesis.given(spoiled(_onnx()))
+def test_onnx_files(content: bytes) -> None:
+    with placed("net.onnx", content) as path:
+        accepts_or_refuses(lambda: read_float(path))
 
 
 @fuzzed

@@ -163,19 +163,63 @@ def gradient_scales(
     images = _images(network, images)
     labels = _labels(network, labels, len(images))
     gradients = _output_gradients(network, model, scales, images, labels)
-    wanted, least = {}, math.inf
+    wanted, _, exponent = _wanted(network, scales, gradients, rule)
+    return _gradient_scales(network, wanted, exponent)
+
+
+def gradient_scales_of(
+    network: Network,
+    model: FloatModel,
+    scales: Mapping[str, ConvScales],
+    images: np.ndarray,
+    dlogits: np.ndarray,
+    rule: CalibrationRule = LeastSquares(),
+) -> tuple[GradientScales, tuple[str, ...]]:
+    """As `gradient_scales`, from a gradient of the output, f32[n, classes] or f32[n,h,w,c], under no loss scale.
+
+    Gradients too small for every loss scale are no error here, as of a network that nobody may train: they get the
+    least scale that D3 allows, and the second result names their layers.
+
+    Raises:
+        BitrowError: as `gradient_scales` but for that; a gradient of another shape than the output's.
+    """
+    images = _images(network, images)
+    dlogits = host_fp32(network.name, "dlogits", np.asarray(dlogits))
+    expected = shapes(network)[network.output]
+    if len(dlogits) != len(images) or dlogits.shape[1:] not in (expected, expected[2:]):
+        raise BitrowError(
+            f"{network.name} dlogits: found shape {list(dlogits.shape)}, expected {[len(images), *expected]}"
+        )
+    sizes, x = shapes(network), jnp.asarray(images)
+    offsets = {name: jnp.zeros((len(images), *sizes[name]), jnp.float32) for name in scales}
+    found = _dot_gradient(offsets, network, model, dict(scales), x, jnp.asarray(dlogits))
+    gradients = {name: np.asarray(value) for name, value in found.items()}
+    return _within_reach(*_wanted(network, scales, gradients, rule))
+
+
+_Wanted = tuple[dict[str, float], dict[str, float], int]
+
+
+def _wanted(
+    network: Network, scales: Mapping[str, ConvScales], gradients: Mapping[str, np.ndarray], rule: CalibrationRule
+) -> _Wanted:
+    """The rule's scales, 0 for gradients of 0, each one's weight scale, and the loss scale's exponent for all."""
+    wanted, weights = {}, {}
     configs = {conv.name: conv.config for conv in convolutions(network)}
     for name, dy in gradients.items():
         config = configs[name]
         w_scale = np.asarray(scales[name].w_scale)
         where = f"{network.name} {name}"
         folded = host_fp32(where, "output gradient", dy * w_scale if config.fold else dy)
-        wanted[name] = _positive(f"{where} dy_scale", rule(folded, config.dy_format))
-        if np.any(folded):
-            least = min(least, wanted[name] * (1.0 if config.fold else float(w_scale.min())))
-        else:
-            wanted[name] = 0.0
+        scale = _positive(f"{where} dy_scale", rule(folded, config.dy_format))
+        wanted[name] = scale if np.any(folded) else 0.0
+        weights[name] = 1.0 if config.fold else float(w_scale.min())
+    least = min((scale * weights[name] for name, scale in wanted.items() if scale), default=math.inf)
     exponent = 0 if least == math.inf else max(0, math.ceil(math.log2(LEAST_GRADIENT_PRODUCT / least)))
+    return wanted, weights, exponent
+
+
+def _gradient_scales(network: Network, wanted: Mapping[str, float], exponent: int) -> GradientScales:
     loss_scale = check_loss_scale(network, math.ldexp(1.0, exponent))
     for name, scale in wanted.items():
         if scale * loss_scale > SCALE_MAX:
@@ -184,6 +228,21 @@ def gradient_scales(
                 f"{loss_scale:g} that the smallest gradients need, expected at most {SCALE_MAX:g}"
             )
     return GradientScales({n: as_scale(s * loss_scale) if s else 1.0 for n, s in wanted.items()}, loss_scale)
+
+
+def _within_reach(
+    wanted: Mapping[str, float], weights: Mapping[str, float], exponent: int
+) -> tuple[GradientScales, tuple[str, ...]]:
+    """The loss scale that every gradient's scale fits under; those too small under it get the least that D3 allows."""
+    room = min(LOSS_SCALE_MAX, SCALE_MAX / max((*wanted.values(), LEAST_GRADIENT_PRODUCT)))
+    loss_scale = math.ldexp(1.0, max(0, min(exponent, math.floor(math.log2(room)))))
+    found, small = {}, []
+    for name, scale in wanted.items():
+        least = LEAST_GRADIENT_PRODUCT / weights[name]
+        found[name] = as_scale(max(scale * loss_scale, least)) if scale else 1.0
+        if 0 < scale * loss_scale < least:
+            small.append(name)
+    return GradientScales(found, loss_scale), tuple(small)
 
 
 def check_loss_scale(network: Network, loss_scale: float) -> float:
@@ -295,6 +354,18 @@ def _loss(
 
 
 _loss_gradient = jax.jit(jax.grad(_loss), static_argnums=1)
+
+
+def _dot(
+    offsets: dict[str, jax.Array], network: Network, model: FloatModel, scales: dict[str, ConvScales], x: jax.Array,
+    dlogits: jax.Array,
+) -> jax.Array:  # fmt: skip
+    """A loss whose gradient is `dlogits`."""
+    logits, _ = forward(network, model, x, scales=scales, offsets=offsets)
+    return (logits * dlogits.reshape(logits.shape)).sum()
+
+
+_dot_gradient = jax.jit(jax.grad(_dot), static_argnums=1)
 
 
 def _weights(network: Network, model: FloatModel, name: str) -> Weights:

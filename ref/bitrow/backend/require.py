@@ -16,6 +16,7 @@ KERNELS = ("fp16_add_default", "fp16_mul_wide", "fp16_fma_default", "fp16_div_de
            "conv_forward", "batch_norm_frozen")  # fmt: skip
 PROGRAMS = {
     "generate": "training frozen",
+    "import": "training frozen",  # with --check
     "pipeline": "rows forward",
     "transfer": "step bias bit_accurate",
 }

