@@ -31,6 +31,7 @@ from bitrow.config import (
 from bitrow.config.rows import Phase, Take
 from bitrow.contract.operations import find
 from bitrow.errors import BitrowError
+from bitrow.faults import catalogue
 from bitrow.formats import FloatMode, Rounding
 from bitrow.graph import INPUT, Network, Node
 from bitrow.layers import sigmoid, table
@@ -43,7 +44,7 @@ from bitrow.pipeline.policies import layer_by_layer, row_pipelined, row_pipeline
 from bitrow.pipeline.ring_sizes import RingSize, ring_sizes
 from bitrow.pipeline.rings import RingKind
 from bitrow.pipeline.schedule import schedule
-from bitrow.proofs.mutants import block_properties, catalogue, judge, properties
+from bitrow.proofs.mutants import block_properties, judge, properties
 from bitrow.synthetic import synthetic
 from bitrow.transfer import network_module, numerics, policies
 from bitrow.transfer.data import Images

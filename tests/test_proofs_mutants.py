@@ -23,10 +23,11 @@ from bitrow.contract.operations import OPERATIONS
 from bitrow.contract.program import Program
 from bitrow.contract.units import UNITS
 from bitrow.errors import BitrowError
+from bitrow.faults import apply, catalogue, rounding_points
+from bitrow.faults.mutant import Edit, FaultFamily, Mutant
 from bitrow.formats import FloatMode, Rounding
 from bitrow.oracle import fp16, lfsr, softfloat
-from bitrow.proofs.mutants import all_properties, apply, catalogue, judge, properties, report, rounding_points
-from bitrow.proofs.mutants.mutant import Edit, FaultFamily, Mutant
+from bitrow.proofs.mutants import all_properties, judge, properties, report
 from bitrow.proofs.mutants.word_properties import MODES, rounded, value
 from bitrow.vectors.files import store
 

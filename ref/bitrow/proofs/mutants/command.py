@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 
 from bitrow import terminal
 from bitrow.errors import BitrowError
+from bitrow.faults import catalogue
 from bitrow.files import check_outputs, write_report, write_text
-from bitrow.proofs.mutants import catalogue, report
+from bitrow.proofs.mutants import report
 from bitrow.terminal import Column
 
 if TYPE_CHECKING:

@@ -7,21 +7,19 @@ one by one, each from its own stored inputs.
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from types import CodeType, FrameType, TracebackType
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from bitrow.contract import interpreter
 from bitrow.contract.operation import Operation
 from bitrow.errors import BitrowError
-from bitrow.proofs.mutants import apply
-from bitrow.proofs.mutants.apply import Part
-from bitrow.proofs.mutants.mutant import Mutant
+from bitrow.faults import apply
+from bitrow.faults.apply import Part
+from bitrow.faults.mutant import Mutant
+from bitrow.faults.reach import parts_run_by, raised_by
 from bitrow.vectors.files import store
 from bitrow.vectors.network_pass import WholePass
 from bitrow.vectors.operations import split
@@ -63,28 +61,6 @@ class Judged:
         return self.operation.oracle(self.config, self.given)
 
 
-def parts_run_by(run: Callable[[], object]) -> frozenset[Part]:
-    """The code of every Python function that `run` calls, and the lines of operations, caches emptied before."""
-    codes: set[CodeType] = set()
-    runs: list[tuple[Operation, Any, Any]] = []
-
-    def note(frame: FrameType, event: str, argument: object) -> None:
-        if event == "call":
-            codes.add(frame.f_code)
-            if frame.f_code is interpreter.run.__code__:
-                runs.append((frame.f_locals["operation"], frame.f_locals["config"], frame.f_locals["given"]))
-
-    apply.clear_caches()
-    before = sys.getprofile()
-    sys.setprofile(note)
-    try:
-        run()
-    finally:
-        sys.setprofile(before)
-    lines = {(operation, line) for operation, config, given in runs for line in operation.active(config, given)}
-    return frozenset(codes) | lines
-
-
 def first_difference(
     name: str, found: Mapping[str, np.ndarray], expected: Mapping[str, np.ndarray]
 ) -> Kill | None:
@@ -120,19 +96,6 @@ def load(folder: Path) -> Iterator[Judged]:
                 f"expected {wrong.expected:x} of the set; run bitrow verify"
             )
         yield replace(sound, parts=parts)
-
-
-def raised_by(traceback: TracebackType | None, faulty: apply.Fault) -> bool:
-    """Whether an error passed through faulty code, or through a run of a faulty program, on its way."""
-    codes = set(faulty.codes.values())
-    while traceback is not None:
-        frame = traceback.tb_frame
-        if frame.f_code in codes:
-            return True
-        if frame.f_code is interpreter.run.__code__ and frame.f_locals["operation"] in faulty.texts:
-            return True
-        traceback = traceback.tb_next
-    return False
 
 
 def judge(case: Judged, faulty: apply.Fault) -> Kill | None:

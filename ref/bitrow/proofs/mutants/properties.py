@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from bitrow.errors import BitrowError
-from bitrow.proofs.mutants import apply, judge
-from bitrow.proofs.mutants.mutant import Mutant
+from bitrow.faults import apply
+from bitrow.faults.mutant import Mutant
+from bitrow.proofs.mutants import judge
 
 
 @dataclass(frozen=True)

@@ -24,7 +24,7 @@ from types import CodeType, FunctionType
 from bitrow.contract.operation import Operation
 from bitrow.contract.program import Line, Program, parse_line
 from bitrow.errors import BitrowError
-from bitrow.proofs.mutants.mutant import Edit, Mutant
+from bitrow.faults.mutant import Edit, Mutant
 
 _ONE_AT_A_TIME = threading.Lock()
 _CACHED = ("bitrow.contract", "bitrow.oracle", "bitrow.pipeline")

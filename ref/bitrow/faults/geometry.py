@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from bitrow.proofs.mutants.mutant import Edit, FaultFamily, Mutant
+from bitrow.faults.mutant import Edit, FaultFamily, Mutant
 
 _GATHER, _WINDOWS = "oracle.gather:", "contract.windows:"
 _COLUMNS = "forward_sources(x_hw[1], windows[1])"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bitrow.proofs.mutants.mutant import Edit, FaultFamily, Mutant
+from bitrow.faults.mutant import Edit, FaultFamily, Mutant
 
 _SOFT = "oracle.softfloat:"
 _AWAY, _ROUND, _OVER = f"{_SOFT}_rounds_away", f"{_SOFT}round_to", f"{_SOFT}_overflowed"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bitrow.proofs.mutants.mutant import Edit, FaultFamily, Mutant, neighbours
+from bitrow.faults.mutant import Edit, FaultFamily, Mutant, neighbours
 
 _FROZEN, _FORWARD = "contract.batch_norm:FORWARD_FROZEN", "contract.batch_norm:FORWARD_BATCH"
 _BACKWARD, _WORDS = "contract.batch_norm:BACKWARD_BATCH", "contract.arithmetic:"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bitrow.proofs.mutants.mutant import Edit, FaultFamily, Mutant, neighbours
+from bitrow.faults.mutant import Edit, FaultFamily, Mutant, neighbours
 
 _GATHER, _WINDOWS, _BACKWARD = "oracle.gather:", "contract.windows:", "contract.conv:BACKWARD"
 

@@ -5,7 +5,7 @@ They change no formula of the datapath, so no vector of it can find them: the pi
 
 from __future__ import annotations
 
-from bitrow.proofs.mutants.mutant import Edit, FaultFamily, Mutant
+from bitrow.faults.mutant import Edit, FaultFamily, Mutant
 
 _MEMORY, _RINGS, _BANKS = "pipeline.memory:", "pipeline.rings:", "pipeline.banks:"
 _STEPS = "pipeline.steps:"

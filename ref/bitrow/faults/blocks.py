@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bitrow.proofs.mutants.mutant import Edit, FaultFamily, Mutant
+from bitrow.faults.mutant import Edit, FaultFamily, Mutant
 
 _PRODUCT, _GATE = "contract.multiply:BACKWARD", "contract.multiply:GATE_BACKWARD"
 _HARD = "contract.hard_sigmoid:FORWARD"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bitrow.proofs.mutants.mutant import Edit, FaultFamily, Mutant, neighbours
+from bitrow.faults.mutant import Edit, FaultFamily, Mutant, neighbours
 
 _FXP, _SETTLED = "oracle.fxp:", "contract.arithmetic:settled"
 _CODE, _STOCHASTIC = f"{_FXP}_code_and_mask", f"{_FXP}drawn_code"

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from bitrow.errors import BitrowError
-from bitrow.proofs.mutants.arithmetic import ARITHMETIC
-from bitrow.proofs.mutants.blocks import BLOCKS
-from bitrow.proofs.mutants.convolution import CONVOLUTION
-from bitrow.proofs.mutants.fixed_point import FIXED_POINT
-from bitrow.proofs.mutants.geometry import GEOMETRY
-from bitrow.proofs.mutants.layers import LAYERS
-from bitrow.proofs.mutants.mutant import Mutant
-from bitrow.proofs.mutants.rounding_points import ROUNDING_POINTS
-from bitrow.proofs.mutants.rows import ROWS
+from bitrow.faults.arithmetic import ARITHMETIC
+from bitrow.faults.blocks import BLOCKS
+from bitrow.faults.convolution import CONVOLUTION
+from bitrow.faults.fixed_point import FIXED_POINT
+from bitrow.faults.geometry import GEOMETRY
+from bitrow.faults.layers import LAYERS
+from bitrow.faults.mutant import Mutant
+from bitrow.faults.rounding_points import ROUNDING_POINTS
+from bitrow.faults.rows import ROWS
 
 MUTANTS: tuple[Mutant, ...] = (
     *ARITHMETIC, *ROUNDING_POINTS, *FIXED_POINT, *CONVOLUTION, *GEOMETRY, *LAYERS, *BLOCKS, *ROWS,

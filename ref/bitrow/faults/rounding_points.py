@@ -15,8 +15,8 @@ from bitrow.contract import operations
 from bitrow.contract.arithmetic import ROUNDED
 from bitrow.contract.operation import Operation
 from bitrow.contract.program import Line
-from bitrow.proofs.mutants.apply import rows
-from bitrow.proofs.mutants.mutant import Edit, FaultFamily, Mutant
+from bitrow.faults.apply import rows
+from bitrow.faults.mutant import Edit, FaultFamily, Mutant
 
 # What rounds as its line says; `won` and `float_macs` round in functions of their own.
 ROUNDS = (*ROUNDED, "tree", "running", "partial_sums", "reciprocal")
