@@ -106,7 +106,10 @@ class Frame:
         return self.known[name]
 
     def _given(self, name: str) -> Value:
-        line, words = self.operation.line(name), self.given[name]
+        return self.placed(self.operation.line(name), self.given[name])
+
+    def placed(self, line: Line, words: np.ndarray) -> Value:
+        """Words of a whole tensor as a line's value, of the rows that are computed."""
         axes = together(line.axes) if words.ndim else ()
         for at, axis in enumerate(axes):
             if axis in ROW_AXES:

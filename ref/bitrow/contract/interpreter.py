@@ -44,14 +44,14 @@ def run(operation: Operation, config: Any, given: Mapping[str, Any], rows: Itera
     frame.place(rows)
     out: Words = {}
     for line in lines:
-        taps, value = _line(frame, line)
+        taps, value = computed(frame, line)
         frame.known[line.name] = value
         if line.role is not None:
             out |= {name: frame.apart(tap, line.axes) if rows is None else tap for name, tap in taps.items()}
     return out
 
 
-def _line(frame: Frame, line: Line) -> Result:
+def computed(frame: Frame, line: Line) -> Result:
     """The taps of a line, and the value that later lines read."""
     values = [frame.read(name) for name in line.operands]
     axes = together(line.axes)

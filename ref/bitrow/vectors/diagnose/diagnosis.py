@@ -7,18 +7,22 @@ Standard library, numpy and the scalar oracle only.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
 from typing import Any
 
+import numpy as np
+
 from bitrow.errors import BitrowError
 from bitrow.vectors.case import Case
-from bitrow.vectors.diagnose import misread, recomputed
+from bitrow.vectors.diagnose import faulty, geometry, misread, races, recomputed, sequences, where
 from bitrow.vectors.diagnose import rounding_points as steps
 from bitrow.vectors.diagnose.scene import UNKNOWN, Guess, Scene
 from bitrow.vectors.files.dump import Dump
 
-_NAMED = 3
+_NAMED = 4
+_PLENTY = 12  # words that one guess explains: faults that are costly to compute are then not tried
+_CLOSE = 0.9  # of the differing words, to be called close
 
 
 @dataclass(frozen=True)
@@ -37,16 +41,22 @@ class Verdict:
 
 @dataclass(frozen=True)
 class Diagnosis:
-    """The guesses at one tap, best first: those that explain everything, or the closest ones."""
+    """Where words differ at one tap, and the guesses, best first: those that explain everything, or the nearest."""
 
     mismatches: int
     guesses: int
     verdicts: tuple[Verdict, ...]
+    where: tuple[str, ...] = ()
 
     @property
     def explained(self) -> bool:
         """Whether some single guess explains every word that was tried."""
         return any(verdict.complete for verdict in self.verdicts)
+
+    @property
+    def closest(self) -> Verdict | None:
+        """The guess that comes nearest: it explains nine tenths at least, and spoils less than it explains."""
+        return next((verdict for verdict in self.verdicts if _close(verdict)), None)
 
     def __str__(self) -> str:
         if not self.mismatches:
@@ -64,9 +74,9 @@ class Diagnosis:
             more = f"; and {len(others) - _NAMED + 1} more" if len(others) >= _NAMED else ""
             return f"would match with {first.name}: explains {part} differing words{tried}{also}{more}"
         text = f"no single hypothesis of {self.guesses} explains it"
-        if not self.verdicts:
+        best = self.closest
+        if best is None:
             return text
-        best = self.verdicts[0]
         spoiled = f", and would spoil {best.spoiled} that agree" if best.spoiled else ""
         share = f"{best.explained} of {best.tried} differing words"
         return f"{text}; the closest, {best.name}, explains {share}{spoiled}"
@@ -75,6 +85,7 @@ class Diagnosis:
         """The diagnosis as a JSON object."""
         return {
             "text": str(self),
+            "where": list(self.where),
             "mismatches": self.mismatches,
             "hypotheses": self.guesses,
             "explained": self.explained,
@@ -85,9 +96,22 @@ class Diagnosis:
 def _judge(scene: Scene, guess: Guess) -> Verdict | None:
     """How a guess fares, None where it does not apply or changes nothing."""
     try:
-        predicted = guess.predict()
+        if guess.screen is not None:
+            screened = _fare(scene, guess.name, guess.screen())
+            if screened is None or not _close(screened):
+                return None
+        return _fare(scene, guess.name, guess.predict())
     except BitrowError:
         return None  # the oracle refuses that configuration
+
+
+def _close(verdict: Verdict) -> bool:
+    """Whether a guess may be called close."""
+    return verdict.explained >= _CLOSE * verdict.tried and verdict.spoiled < verdict.explained
+
+
+def _fare(scene: Scene, name: str, predicted: np.ndarray | None) -> Verdict | None:
+    """How predicted words fare; None where there are none, or they explain nothing."""
     if predicted is None:
         return None
     words = predicted.reshape(-1)
@@ -98,28 +122,49 @@ def _judge(scene: Scene, guess: Guess) -> Verdict | None:
     if not explained:
         return None
     spoiled = int((known & ~differs & (words != scene.found)).sum())
-    return Verdict(guess.name, explained, int(tried.sum()), spoiled)
+    return Verdict(name, explained, int(tried.sum()), spoiled)
 
 
 def _guesses(scene: Scene) -> Iterator[Guess]:
     yield from steps.local_guesses(scene)
     yield from recomputed.guesses(scene)
     yield from steps.upstream_guesses(scene)
+    yield from geometry.guesses(scene)
     yield from misread.guesses(scene)
+    yield from races.guesses(scene)
+    yield from sequences.guesses(scene)
 
 
-def diagnose(case: Case, tap: str, dump: Dump) -> Diagnosis:
-    """What single mistake would give a design's words of `tap`, all inputs being golden."""
-    scene = Scene(case, tap, dump)
-    if not scene.mismatches:
-        return Diagnosis(0, 0, ())
-    verdicts: list[Verdict] = []
+def _try(scene: Scene, guesses: Iterable[Guess], verdicts: list[Verdict]) -> int:
+    """Add the verdict of each guess that explains something; how many guesses there were."""
     count = 0
-    for guess in _guesses(scene):
+    for guess in guesses:
         count += 1
         verdict = _judge(scene, guess)
         if verdict is not None:
             verdicts.append(verdict)
+    return count
+
+
+def diagnose(case: Case, tap: str, dump: Dump, agreed: Iterable[str] = ()) -> Diagnosis:
+    """What single mistake would give a design's words of `tap`, all inputs being golden.
+
+    `agreed` names other taps that the design dumped rightly: a guess that would change one of them is none.
+    """
+    scene = Scene(case, tap, dump, agreed)
+    if not scene.mismatches:
+        return Diagnosis(0, 0, ())
+    verdicts: list[Verdict] = []
+    count = _try(scene, _guesses(scene), verdicts)
+    plenty = any(verdict.complete and verdict.tried >= _PLENTY for verdict in verdicts)
+    if not (plenty and faulty.costly(scene)):
+        count += _try(scene, faulty.guesses(scene), verdicts)
     # sorting is stable: among equals the simplest, which comes first, stays first
-    verdicts.sort(key=lambda v: (not v.complete, -v.tried if v.complete else v.spoiled - v.explained))
-    return Diagnosis(scene.mismatches, count, tuple(verdicts[:8]))
+    overflows = where.all_out_of_range(scene)
+
+    def rank(verdict: Verdict) -> tuple[bool, int, bool]:
+        worth = -verdict.tried if verdict.complete else verdict.spoiled - verdict.explained
+        return not verdict.complete, worth, overflows and not verdict.name.startswith("overflow")
+
+    verdicts.sort(key=rank)
+    return Diagnosis(scene.mismatches, count, tuple(verdicts[:8]), where.where(scene))

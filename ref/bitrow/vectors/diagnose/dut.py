@@ -12,20 +12,26 @@ from typing import Any
 
 import numpy as np
 
+from bitrow.contract.encoding import Kind
 from bitrow.vectors.case import Case, Tensor
 from bitrow.vectors.diagnose.diagnosis import Diagnosis, diagnose
 from bitrow.vectors.files import schema, store
-from bitrow.vectors.files.decode import ulps, word_text
+from bitrow.vectors.files.decode import float_of, ulps, word_text
 from bitrow.vectors.files.dump import Dump, find_dumps, read_dump
 from bitrow.vectors.files.hexfile import file_words
 
 _AXES = {"w": "column", "ow": "column", "c": "channel", "c_in": "channel", "c_out": "channel"}
 _SHOWN = 3
+_NUMBERS = (Kind.FP16, Kind.FP32, Kind.CODE, Kind.INTEGER)  # words that lie at a distance from each other
 
 
 @dataclass(frozen=True)
 class Mismatch:
-    """One word that differs: where it is, both words, and their signed distance `found - expected` in ulp."""
+    """One word that differs: where it is, both words, and their signed distance `found - expected`.
+
+    `ulps` counts units in the last place of floating-point words, and whole numbers of codes and sums; other words
+    have no distance.
+    """
 
     element: int
     index: tuple[int, ...]
@@ -35,12 +41,11 @@ class Mismatch:
     found_text: str
     expected_text: str
     ulps: int | None
+    unit: str = ""
 
     def __str__(self) -> str:
-        return (
-            f"element {self.element} ({self.place}): found {self.found_text}, expected {self.expected_text}"
-            + (f", {self.ulps:+d} ulp" if self.ulps is not None else "")
-        )
+        both = f"element {self.element} ({self.place}): found {self.found_text}, expected {self.expected_text}"
+        return both if self.ulps is None else f"{both}, {self.ulps:+d}{self.unit}"
 
 
 @dataclass(frozen=True)
@@ -144,7 +149,8 @@ def _mismatch(tensor: Tensor, golden: np.ndarray, dump: Dump, element: int) -> M
         expected=expected,
         found_text="an undriven word (x or z)" if found is None else word_text(found, encoding),
         expected_text=word_text(expected, encoding),
-        ulps=None if found is None else ulps(found, expected, encoding),
+        ulps=None if found is None or encoding.kind not in _NUMBERS else ulps(found, expected, encoding),
+        unit=" ulp" if float_of(encoding) is not None else "",
     )
 
 
@@ -162,7 +168,8 @@ def compare_case(case: Case, dumps: dict[str, Dump]) -> CaseReport:
     dumped = [tensor for tensor in case.tensors if tensor.name in dumps]
     taps = tuple(compare_tap(tensor, dumps[tensor.name]) for tensor in dumped)
     root = next((tap.tap for tap in taps if not tap.matches), None)
-    diagnosis = None if root is None else diagnose(case, root, dumps[root])
+    agreed = [tap.tap for tap in taps if tap.matches]
+    diagnosis = None if root is None else diagnose(case, root, dumps[root], agreed)
     return CaseReport(case.name, case.operation.name, taps, root, diagnosis)
 
 

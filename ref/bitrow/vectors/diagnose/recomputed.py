@@ -240,15 +240,16 @@ def _other_code(t: int, fmt: Fxp, how: str) -> int:
     if number.kind is NumberKind.NAN:
         return 0
     if number.kind is NumberKind.INFINITE:
-        return fmt.min if number.sign else fmt.max
+        return 0 if how == "low" else fmt.min if number.sign else fmt.max
     exact = softfloat.exact(number)
     rounded = {
         "floor": lambda: exact.__floor__(),
         "zero": lambda: int(exact),
         "away": lambda: int(abs(exact) + 1 / type(exact)(2)) * (-1 if exact < 0 else 1),
         "wrap": lambda: round(exact),
+        "low": lambda: round(exact),
     }[how]()
-    if how == "wrap":
+    if how in ("wrap", "low"):
         low = rounded & ((1 << fmt.bits) - 1)
         return low - (1 << fmt.bits) if fmt.signed and low >> (fmt.bits - 1) else low
     return max(fmt.min, min(rounded, fmt.max))
@@ -259,6 +260,7 @@ _QUANTIZERS = {
     "zero": "codes truncated toward zero instead of rounded to nearest even",
     "away": "code ties away from zero instead of to even",
     "wrap": "codes that wrap instead of clipping",
+    "low": "codes that wrap instead of clipping, infinities 0",
 }
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from typing import cast
 
 import numpy as np
 
@@ -181,6 +182,22 @@ def mode_variants(mode: FloatMode) -> Iterator[tuple[str, FloatMode]]:
         yield "overflow to infinity instead of the largest number", replace(mode, overflow=Overflow.INFINITY)
 
 
+@dataclass(frozen=True)
+class _Plain:
+    """Truncation whose overflow is not F6's of `toward_zero`: no rounding at all, and infinity beyond the largest."""
+
+    overflow: Overflow
+    flush: bool
+    rounding: None = None
+
+
+def _plainly(model: DefectModel, name: str, now: FloatMode) -> np.ndarray | None:
+    """A step without rounding, and infinity beyond the largest; None where that is truncation as F6 has it."""
+    plain = model.predict(Defect(name, mode=cast(FloatMode, _Plain(Overflow.INFINITY, now.flush))))
+    cut = model.predict(Defect(name, mode=replace(now, rounding=Rounding.TOWARD_ZERO)))
+    return None if plain is None or np.array_equal(plain, cut) else plain  # type: ignore[arg-type]
+
+
 def step_guesses(model: DefectModel, name: str) -> Iterator[Guess]:
     """The guesses that change only the rounding point `name`."""
     step, fmt = model.steps[name], model.format_of(name)
@@ -189,6 +206,9 @@ def step_guesses(model: DefectModel, name: str) -> Iterator[Guess]:
     for text, mode in mode_variants(model.mode if fmt == FP16 else NEAREST):
         defect = Defect(name, mode=mode)
         yield Guess(f"{text} in {name}", functools.partial(model.predict, defect))
+    now = model.mode if fmt == FP16 else NEAREST
+    text = f"truncation that still overflows to infinity instead of {ROUNDINGS[now.rounding]} in {name}"
+    yield Guess(text, functools.partial(_plainly, model, name, now))
     for operand in step.operands if step.op in ("add", "sub") else ():
         if operand in model.steps and model.steps[operand].op in ("mul", "negmul"):
             defect = Defect(name, fused=operand)
@@ -212,5 +232,5 @@ def upstream_guesses(scene: Scene) -> Iterator[Guess]:
     """Guesses that change one rounding point before the scene's tap and no other; nearest first."""
     model = DefectModel(scene)
     for name in reversed(list(model.steps)):
-        if name != scene.tap and model.downstream(name, scene.tap):
+        if name != scene.tap and name not in scene.agreed and model.downstream(name, scene.tap):
             yield from step_guesses(model, name)
