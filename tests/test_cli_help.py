@@ -15,7 +15,7 @@ from bitrow.cli.sections import Option
 OPTIONS = {
     "generate": {"--suite", "--network", "--layer-file", "--seed", "--input-size", "--images", "--limit-images",
                  "--layer", "--part", "--out", "--force", "--list", "--quiet"},
-    "verify": {"--no-recompute", "--dut", "--json", "--quiet"},
+    "verify": {"--no-recompute", "--dut", "--require", "--json", "--junit", "--quiet"},
     "inspect": {"--as"},
     "import": {"--input-size", "--output", "--images", "--limit-images", "--mean", "--std", "--bits", "--per-channel",
                "--round-scales", "--check", "--out", "--force", "--report", "--quiet"},

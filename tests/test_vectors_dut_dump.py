@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
+from dataclasses import replace
 from pathlib import Path
+from xml.etree import ElementTree
 
 import numpy as np
 import pytest
@@ -13,6 +16,7 @@ from bitrow.errors import BitrowError
 from bitrow.formats import Fxp
 from bitrow.vectors.case import Case
 from bitrow.vectors.diagnose import dut
+from bitrow.vectors.diagnose.junit import junit
 from bitrow.vectors.files import hexfile
 from bitrow.vectors.files.decode import ulps
 from bitrow.vectors.files.dump import read_dump
@@ -45,6 +49,9 @@ SAME = {
     "short digits": "3609\nb657\nabcd\n3509",
     "wide digits": "00003609\n0000b657\n0000abcd\n00003509\n",
     "underscores": "36_09\nb6_57\nab_cd\n35_09\n",
+    "prefix": "0x3609\n0XB657\n0xabcd\n0x3509\n",
+    "hash comments": "# from a script\n3609 # first\nb657\nabcd\n3509\n",
+    "another base": "@1000\n3609\nb657\n@1002\nabcd\n3509\n",
 }
 
 
@@ -71,7 +78,7 @@ def test_undriven_words(tmp_path: Path) -> None:
 WRONG = {
     "too few": ("3609\n", "found 1 words, expected 4"),
     "none": ("// nothing\n", "found 0 words, expected 4"),
-    "too many": ("1 2 3 4 5", "found a word at address 4, expected 4 words"),
+    "too many": ("1 2 3 4 5", "found 5 words, expected 4"),
     "address": ("@10\n3609\n", "found a word at address 16, expected 4 words"),
     "non-hex": ("3609\nhello\n0000\n0000", "dump.hex word 1: found the non-hex word 'hello'"),
     "over-wide": ("3609\n13609\n0000\n0000", "dump.hex word 1: found '13609', expected at most 16 bits"),
@@ -168,7 +175,9 @@ FOLDERS = {
     "nothing there": (lambda out: None, "found nothing, expected the folder of a design's dumps"),
     "a file": (lambda out: out.write_text(""), "found a file, expected the folder"),
     "empty": (lambda out: out.mkdir(), "found no hex file"),
-    "unknown case": (lambda out: dumped(out, "cnov/y.hex"), "found a hex file of no case"),
+}
+FILES = {
+    "unknown case": (lambda out: dumped(out, "cnov/y.hex"), "cnov/y.hex: found a hex file of no case"),
     "unknown tensor": (
         lambda out: dumped(out, "frozen/zz.hex"),
         "found no tensor 'zz' in frozen, expected y, a, b",
@@ -186,10 +195,120 @@ def dumped(out: Path, name: str) -> None:
 
 @pytest.mark.parametrize("kind", FOLDERS)
 def test_folders_of_dumps_that_are_none(tmp_path: Path, kind: str) -> None:
-    """SPEC.md V2: a misnamed or missing dump is refused, lest it be thought to have passed."""
+    """SPEC.md V2: where nothing can be compared, one line says so."""
     make, message = FOLDERS[kind]
     vectors = write(tmp_path / "set", frozen_case())
     make(tmp_path / "out")
     with pytest.raises(BitrowError) as caught:
         dut.compare(vectors, tmp_path / "out")
     assert message in str(caught.value) and "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("kind", FILES)
+def test_a_file_that_is_no_dump_hides_no_other(tmp_path: Path, kind: str) -> None:
+    """SPEC.md V2: a misnamed, second or miscounted dump fails the comparison, and the other dumps are compared."""
+    make, message = FILES[kind]
+    conv = conv_case()
+    vectors = write(tmp_path / "set", frozen_case(), conv)
+    make(tmp_path / "out")
+    export(tmp_path / "out", conv, "y", conv.tensor("y").data ^ 0x8000)
+    report = dut.compare(vectors, tmp_path / "out")
+    assert not report.matches and message in "\n".join(report.lines())
+    assert report.differing == ("conv",) and report.cases[-1].diagnosis is not None
+    unread = dut.to_json(report)["unread"]
+    assert any(message in one["message"] for one in unread) and all(one["file"].endswith(".hex") for one in unread)
+
+
+SLIPS = {
+    "one is missing": (lambda w: np.delete(w, 37), "word 37 (row n=0 h=1, column 4, channel 1) is missing, the others"),
+    "three are missing": (lambda w: np.delete(w, [37, 38, 39]), "3 words from word 37 (row n=0 h=1, column 4"),
+    "the last is missing": (lambda w: w[:-1], "word 119 (row n=1 h=2, column 4, channel 3) is missing"),
+    "one is doubled": (lambda w: np.insert(w, 51, w[50]), "word 51 (row n=0 h=2, column 2, channel 3) is inserted or"),
+    "one comes from elsewhere": (lambda w: np.insert(w, 50, 1), "word 50 (row n=0 h=2, column 2, channel 2) is in"),
+    "more is wrong": (lambda w: np.delete(w, 37) ^ (np.arange(119) == 80), "; the first that differs is word 37"),
+}
+
+
+@pytest.mark.parametrize("kind", SLIPS)
+def test_a_dropped_or_doubled_word_is_located(tmp_path: Path, kind: str) -> None:
+    """SPEC.md V2: a handshake that loses or repeats a word gives a dump of another count; the line says which."""
+    change, message = SLIPS[kind]
+    frozen = frozen_case()
+    words = frozen.tensor("z").data.reshape(-1).copy()
+    words[30:] = 0x3C00 + np.arange(90)  # no two alike
+    case = replace(frozen, tensors=tuple(
+        replace(t, data=words.reshape(t.data.shape)) if t.name == "z" else t for t in frozen.tensors
+    ))  # fmt: skip
+    export(tmp_path / "out", case, "z", change(words.astype(np.int64)))
+    (unread,) = dut.compare(write(tmp_path / "set", case), tmp_path / "out").unread
+    assert message in unread.message
+
+
+def test_signs_above_words(tmp_path: Path) -> None:
+    """SPEC.md V2: codes and sums with their sign extended, in their own width, or in the word's are the same."""
+    code, narrow = code_encoding(Fxp(4)), integer_encoding(11)
+    for text in ("d 8 7 0", "fd f8 07 00", "fffffffd fffffff8 00000007 0"):
+        assert read(tmp_path, text, encoding=code).words.tolist() == [0xD, 8, 7, 0]
+    for text in ("fff c00 3ff 000", "7ff 400 3ff 0", "ffffffff fffffc00 3ff 0", "0x7ff 0x400 0x3ff 0x0"):
+        assert read(tmp_path, text, encoding=narrow).words.tolist() == [0xFFF, 0xC00, 0x3FF, 0]
+    for text in ("1d 8 7 0", "ed 8 7 0", "f7 8 7 0", "f" * 40 + " 8 7 0"):
+        with pytest.raises(BitrowError, match="at most 4 bits"):
+            read(tmp_path, text, encoding=code)
+    with pytest.raises(BitrowError, match="at most 16 bits"):
+        read(tmp_path, "ffff8000 0 0 0")  # an FP16 word has no sign to extend
+
+
+def test_an_x_after_a_zero_is_a_digit_unless_every_word_has_it(tmp_path: Path) -> None:
+    """SPEC.md V2: 0x36 among plain words is a word with an undriven digit."""
+    assert read(tmp_path, "0x36\n3609\n0x12\n3509\n").undriven.tolist() == [True, False, True, False]
+    assert read(tmp_path, "0x36xx\n0x3609\n0xzzzz\n0x3509\n").undriven.tolist() == [True, False, True, False]
+
+
+def test_old_dumps_and_required_cases(tmp_path: Path) -> None:
+    """SPEC.md V1, T1: a dump older than the set is pointed out; a required case that is not dumped fails."""
+    frozen, conv = frozen_case(), conv_case()
+    vectors = write(tmp_path / "set", frozen, conv)
+    path = export(tmp_path / "out", frozen, "z", frozen.tensor("z").data)
+    assert dut.compare(vectors, tmp_path / "out").stale == ()
+    os.utime(path, (1, 1))
+    report = dut.compare(vectors, tmp_path / "out", require=["frozen"])
+    assert report.stale == ("frozen z",) and report.matches and "older than the set: frozen z" in list(report.lines())
+    assert dut.to_json(report)["cases"][0]["taps"][0]["stale"]
+    for require in (["all"], ["conv"], ["frozen", "conv"]):
+        report = dut.compare(vectors, tmp_path / "out", require=require)
+        assert not report.matches and report.lacking == ("conv",)
+        assert "required, but not dumped: conv" in list(report.lines())
+    with pytest.raises(BitrowError, match="require: found 'cnov', expected all or a case of the set"):
+        dut.compare(vectors, tmp_path / "out", require=["cnov"])
+
+
+def test_distances_are_of_numbers(tmp_path: Path) -> None:
+    """SPEC.md V2: ulp for floating-point words, whole numbers for codes and sums, none for masks."""
+    case = conv_case()
+    vectors = write(tmp_path / "set", case)
+    for name, by in (("x_code", 1), ("mask", 1), ("acc", 1), ("y", 1)):
+        data = case.tensor(name).data
+        export(tmp_path / "out", case, name, data ^ np.asarray(by, data.dtype))
+    (found,) = dut.compare(vectors, tmp_path / "out").cases
+    taps = {tap.tap: str(tap.first[0]) for tap in found.taps}
+    assert taps["y"].endswith(" ulp") and "ulp" not in taps["acc"] + taps["x_code"] + taps["mask"]
+    assert taps["acc"][-3:] in (", +1"[-3:], ", -1"[-3:]) and taps["mask"].endswith(")")
+
+
+def test_junit(tmp_path: Path) -> None:
+    """SPEC.md T1: a test for each case, failed, passed or skipped, and an error for a file that is no dump."""
+    frozen, conv, batch = frozen_case(), conv_case(), batch_case()
+    vectors = write(tmp_path / "set", frozen, conv, batch)
+    out = tmp_path / "out"
+    export(out, frozen, "z", frozen.tensor("z").data)
+    export(out, conv, "y", conv.tensor("y").data ^ 0x8000)
+    dumped(out, "stray\x01.hex")
+    suite = ElementTree.fromstring(junit(dut.compare(vectors, out), vectors))
+    assert [suite.get(name) for name in ("tests", "failures", "errors", "skipped")] == ["4", "1", "1", "1"]
+    tests = {test.get("name"): test for test in suite}
+    assert len(tests["frozen"]) == 0 and tests["batch"][0].tag == "skipped"
+    failure = tests["conv"][0]
+    assert failure.tag == "failure" and "the sign of each word turned" in str(failure.get("message"))
+    assert "conv y element 0" in str(failure.text)
+    required = ElementTree.fromstring(junit(dut.compare(vectors, out, require=["batch"]), vectors))
+    assert required.get("failures") == "2"

@@ -2,40 +2,59 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from bitrow.cli import needs, options
 from bitrow.cli.options import PLACE
-from bitrow.cli.sections import Command, option
+from bitrow.cli.sections import OUTPUT, Command, option
 from bitrow.cli.streams import say
 from bitrow.errors import BitrowError
-from bitrow.files import check_outputs, write_report
-from bitrow.leave import DIFFERS
+from bitrow.files import check_outputs, write_report, write_text
+from bitrow.leave import BAD_INPUT, DIFFERS
 from bitrow.terminal import put
 
+if TYPE_CHECKING:
+    from bitrow.vectors.diagnose.report import DutReport
+
 _CHECKS = "Checks"
+_SHOWN = 4  # names in the last line
 
 
 @click.command(cls=Command)
 @click.argument("folder", metavar="DIR", type=PLACE, help="A vector set, as generate writes it.")
 @option("--no-recompute", section=_CHECKS, is_flag=True, help="Check the files only; needs no JAX.")
 @option("--dut", "outputs", section=_CHECKS, type=PLACE, metavar="OUTPUTS", help="Compare a design's dumps, see above.")
+@option("--require", section=_CHECKS, multiple=True, metavar="CASE",
+        help="With --dut: must be dumped; all for each case.")  # fmt: skip
 @options.json_file
+@option("--junit", section=OUTPUT, type=PLACE, metavar="FILE", help="With --dut: the report as JUnit's XML.")
 @options.quiet
-def verify(folder: Path, no_recompute: bool, outputs: Path | None, json_file: Path | None, quiet: bool) -> None:
+def verify(
+    folder: Path,
+    no_recompute: bool,
+    outputs: Path | None,
+    require: Sequence[str],
+    json_file: Path | None,
+    junit: Path | None,
+    quiet: bool,
+) -> None:
     """Check a vector set, or a design's dumps against it.
 
     Files first, then every value by oracle and kernels. With --dut, compare instead what a design dumped into
     OUTPUTS, as CASE/TENSOR.hex or CASE.TENSOR.hex, of outputs or any tap: where it differs, by how much, and what
-    the design seems to do instead.
+    the design seems to do instead. A dump that cannot be compared hides no other; the exit status is then 2, else
+    1 where words differ or a required case is not dumped.
     """
     from bitrow.vectors.files.check import check
 
     dumps = [outputs] if outputs is not None and json_file is not None and json_file.suffix == ".hex" else []
-    check_outputs({"--json": json_file}, [folder, *dumps])
+    check_outputs({"--json": json_file, "--junit": junit}, [folder, *dumps])
+    if outputs is None and (require or junit is not None):
+        raise BitrowError(f"{'--require' if require else '--junit'}: found no --dut, expected the folder of dumps, too")
     found = check(folder)
     result: dict[str, Any] = {"set": str(folder), "findings": [str(finding) for finding in found]}
     if found:
@@ -43,7 +62,7 @@ def verify(folder: Path, no_recompute: bool, outputs: Path | None, json_file: Pa
         more = f" (and {len(found) - 1} more findings)" if len(found) > 1 else ""
         raise BitrowError(f"{folder}/{found[0]}{more}")
     if outputs is not None:
-        _compare(folder, outputs, json_file, result, quiet)
+        _compare(folder, outputs, require, {"json": json_file, "junit": junit}, result, quiet)
     elif no_recompute:
         write_report(json_file, result)
         put([f"{folder}: files, checksums and words are sound; not recomputed"])
@@ -51,20 +70,45 @@ def verify(folder: Path, no_recompute: bool, outputs: Path | None, json_file: Pa
         _recompute(folder, json_file, result, quiet)
 
 
-def _compare(folder: Path, outputs: Path, report: Path | None, result: dict[str, Any], quiet: bool) -> None:
+def _compare(
+    folder: Path,
+    outputs: Path,
+    require: Sequence[str],
+    files: Mapping[str, Path | None],
+    result: dict[str, Any],
+    quiet: bool,
+) -> None:
     from bitrow.progress import bar
     from bitrow.vectors.diagnose import dut
+    from bitrow.vectors.diagnose.junit import junit
 
     with bar("compare", None, quiet) as advance:
-        compared = dut.compare(folder, outputs, lambda case, number, total: advance(case, total))
-    write_report(report, result | {"dut": dut.to_json(compared)})
-    if str(report) != "-":
+        compared = dut.compare(folder, outputs, lambda case, number, total: advance(case, total), require)
+    write_report(files["json"], result | {"dut": dut.to_json(compared)})
+    if files["junit"] is not None:
+        write_text(files["junit"], junit(compared, folder))
+    if str(files["json"]) != "-" and compared.cases:  # else the last line says all
         put(compared.lines())
-    wrong = [case.case for case in compared.cases if not case.matches]
-    if wrong:
-        share = f"{len(wrong)} of {len(compared.cases)} cases"
-        say(f"{outputs}: {share} differ from {folder}: {', '.join(wrong[:4])}")
-        raise click.exceptions.Exit(DIFFERS)
+    if compared.matches:
+        return
+    say(f"{outputs}: {'; '.join(_failures(compared, folder))}")
+    raise click.exceptions.Exit(BAD_INPUT if compared.unread else DIFFERS)
+
+
+def _failures(report: DutReport, folder: Path) -> Iterator[str]:
+    """What is wrong, the first names of each kind and the count of the rest."""
+    if report.unread:
+        more = f", and {len(report.unread) - 1} more" if len(report.unread) > 1 else ""
+        yield f"{report.unread[0].message}{more}"
+    if report.differing:
+        yield f"{len(report.differing)} of {len(report.cases)} cases differ from {folder}: {_named(report.differing)}"
+    if report.lacking:
+        yield f"{len(report.lacking)} required cases are not dumped: {_named(report.lacking)}"
+
+
+def _named(names: Sequence[str]) -> str:
+    more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
+    return f"{', '.join(names[:_SHOWN])}{more}"
 
 
 def _recompute(folder: Path, report: Path | None, result: dict[str, Any], quiet: bool) -> None:

@@ -193,6 +193,9 @@ class _Plain:
 
 def _plainly(model: DefectModel, name: str, now: FloatMode) -> np.ndarray | None:
     """A step without rounding, and infinity beyond the largest; None where that is truncation as F6 has it."""
+    fmt = model.format_of(name)
+    if not ((model.scene.golden[name] & (fmt.sign_mask - 1)) >= fmt.max_finite_bits).any():
+        return None  # nothing comes near the largest number
     plain = model.predict(Defect(name, mode=cast(FloatMode, _Plain(Overflow.INFINITY, now.flush))))
     cut = model.predict(Defect(name, mode=replace(now, rounding=Rounding.TOWARD_ZERO)))
     return None if plain is None or np.array_equal(plain, cut) else plain  # type: ignore[arg-type]
