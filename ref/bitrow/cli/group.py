@@ -6,6 +6,7 @@ import click
 
 from bitrow import __version__
 from bitrow.cli.ablate import ablate
+from bitrow.cli.bench_audit import bench_audit
 from bitrow.cli.certify import certify
 from bitrow.cli.generate import generate
 from bitrow.cli.import_ import import_
@@ -26,7 +27,7 @@ def root() -> None:
     """
 
 
-root.add_section("Golden vectors", generate, verify, inspect)
+root.add_section("Golden vectors", generate, verify, inspect, bench_audit)
 root.add_section("Networks", import_)
 root.add_section("Row pipeline", pipeline, ablate)
 root.add_section("Training", transfer)

@@ -158,7 +158,7 @@ class _Checker:
         found = read_hex(self.folder / file, tensor.encoding, tensor.count, file)
         values = from_file_words(found, tensor.encoding)
         check_values(values, tensor.encoding, file)
-        low, high = shapes.code_range(case, tensor.name) or (None, None)
+        low, high = shapes.code_range(case.config, tensor.name) or (None, None)
         if low is not None and high is not None:
             bad = np.flatnonzero((values < low) | (values > high))
             if bad.size:

@@ -238,10 +238,10 @@ def check_ports(case: CaseEntry) -> None:
             raise BitrowError(f"{case.name}: found no tensor {name}, expected one for {case.operation}")
 
 
-def code_range(case: CaseEntry, name: str) -> tuple[int, int] | None:
+def code_range(config: Any, name: str) -> tuple[int, int] | None:
     """Smallest and largest code of a tensor by its format in the configuration (SPEC.md F7)."""
     formats = {"x_code": "x_format", "weight_code": "weight_format", "dy_code": "dy_format"}
-    fmt = getattr(case.config, formats.get(name, ""), None)
+    fmt = getattr(config, formats.get(name, ""), None)
     return None if fmt is None else (fmt.min, fmt.max)
 
 
