@@ -19,6 +19,7 @@ OPTIONS = {
     "inspect": {"--as"},
     "import": {"--input-size", "--output", "--images", "--limit-images", "--mean", "--std", "--bits", "--per-channel",
                "--round-scales", "--check", "--out", "--force", "--report", "--quiet"},
+    "bench-audit": {"--case", "--family", "--taps", "--inputs", "--seconds", "--shrink", "--json", "--quiet"},
     "pipeline": {"--input-size", "--images", "--forward-only", "--machine", "--policy", "--check", "--rings", "--json",
                  "--csv", "--trace", "--html"},
     "ablate": {"--network", "--study", "--images", "--machine", "--json", "--csv", "--html"},
@@ -97,7 +98,7 @@ def test_what_is_of_a_command_of_prove_is_not_its_own(run, kind: str) -> None:
 
 @pytest.mark.parametrize(("group", "sections"), [
     ("", {
-        "Golden vectors": ["generate", "verify", "inspect"], "Networks": ["import"],
+        "Golden vectors": ["generate", "verify", "inspect", "bench-audit"], "Networks": ["import"],
         "Row pipeline": ["pipeline", "ablate"],
         "Training": ["transfer"], "Proofs": ["prove"], "This machine": ["certify"], "General": ["--version", "-h"],
     }),
@@ -111,7 +112,7 @@ def test_commands_stand_under_headings(run, group: str, sections: dict[str, list
     status, printed, errors = run(*group.split(), "--help")
     assert (status, errors) == (0, []) and "..." not in printed.partition("\n")[2]
     found = {
-        title: re.findall(r"^  (-?-?[a-z]+)", rows, re.M)
+        title: re.findall(r"^  (-?-?[a-z-]+)", rows, re.M)
         for title, rows in re.findall(r"^([A-Z][a-z ]+):\n((?:  .*\n)+)", printed, re.M)
     }
     assert found == sections

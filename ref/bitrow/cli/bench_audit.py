@@ -50,11 +50,12 @@ def bench_audit(
     seconds: float,
     **faults: Any,
 ) -> None:
-    """Is your bench awake? Hand it sets with one fault at a time; list the faults that it lets pass.
+    """Try a bench of yours: sets with one fault each.
 
     COMMAND runs the bench on the set that the environment variable BITROW_SET names, and that stands in COMMAND in
     place of {}. It must pass DIR as it is. Then a fault at a time is put into the words that the set expects, and
-    COMMAND must fail. With --shrink it must fail on DIR, and is given ever smaller cases.
+    COMMAND must fail: the faults that it lets pass are listed, by family. To shrink, it must fail on DIR, and is given
+    ever smaller cases.
     """
     from bitrow.vectors.bench.runs import Bench
     from bitrow.vectors.files.check import require_sound

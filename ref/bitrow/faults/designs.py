@@ -49,6 +49,7 @@ _CELLS = """cells = [(row[at], kh * config.kernel + kw)
 _PADDED = """zeros = [0] * x.words.shape[2]
             cells = [(zeros if kh not in kept or at is None else kept[kh][at], kh * config.kernel + kw)
                      for kh in range(config.kernel) for kw, at in enumerate(sources)]"""
+_NAN = "    if fp16.is_nan(a):\n"
 _LATE = (
     "[[at if 0 <= (at := j * config.stride - config.padding + kw + 1) < x.words.shape[1] else None\n"
     "                for kw in range(config.kernel)] for j in range(len(across))]"
@@ -67,10 +68,9 @@ POOLS = (
     _pool("pool_nan_loses", "a NaN never wins a window",
           Edit(f"{_WINDOWS}_order", "return FP16.infinity_bits + 1", "return -FP16.infinity_bits - 1")),
     _pool("pool_words_as_integers", "the maximum compares words as signed integers",
-          Edit(f"{_WINDOWS}_order", "return -magnitude if a & FP16.sign_mask else magnitude",
-               "return a - 0x10000 if a & FP16.sign_mask else a")),
+          Edit(f"{_WINDOWS}_order", _NAN, f"    return a - 0x10000 if a & FP16.sign_mask else a\n{_NAN}")),
     _pool("pool_words_unsigned", "the maximum compares words as unsigned integers",
-          Edit(f"{_WINDOWS}_order", "return -magnitude if a & FP16.sign_mask else magnitude", "return a")),
+          Edit(f"{_WINDOWS}_order", _NAN, f"    return a\n{_NAN}")),
     _pool("pool_magnitudes", "the maximum compares magnitudes",
           Edit(f"{_WINDOWS}_order", "return -magnitude if a & FP16.sign_mask else magnitude", "return magnitude")),
     _pool("pool_column_late", "a window starts one column late",

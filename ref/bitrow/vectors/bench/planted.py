@@ -138,8 +138,8 @@ def _single_words(chosen: list[Subject], family: str, role: Role) -> Iterator[Pl
 
 def turned(tensor: Tensor, element: int, bit: int) -> np.ndarray:
     """The words of a tensor with one bit of one element turned."""
-    words = file_words(np.asarray(tensor.data), tensor.encoding).copy()
-    words.reshape(-1)[element] ^= np.uint32(1 << bit)
+    words = file_words(np.asarray(tensor.data).reshape(-1), tensor.encoding).copy()
+    words[element] ^= np.uint32(1 << bit)
     return from_file_words(words, tensor.encoding).reshape(np.shape(tensor.data))
 
 
