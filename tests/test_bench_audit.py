@@ -17,7 +17,7 @@ from bitrow.contract.encoding import Role
 from bitrow.errors import BitrowError
 from bitrow.vectors.bench import planted, shrink
 from bitrow.vectors.bench.audit import audit
-from bitrow.vectors.bench.runs import Bench, Outcome, WorkingSet
+from bitrow.vectors.bench.runs import Bench, Ending, WorkingSet
 from bitrow.vectors.case import Case
 from bitrow.vectors.files import store
 from bitrow.vectors.files.check import check
@@ -132,7 +132,7 @@ def test_the_set_is_named_twice(vectors: Path, tmp_path: Path) -> None:
     """SPEC.md V1: by BITROW_SET, and in place of {}; the command may write there."""
     seen = tmp_path / "seen"
     script = f'echo "$BITROW_SET {{}}" > {seen}; echo spoiled > "{{}}/frozen/z.hex"'
-    assert Bench(("bash", "-c", script), 60).run(vectors) is Outcome.PASSES
+    assert Bench(("bash", "-c", script), 60).run(vectors) is Ending.PASSES
     assert seen.read_text() == f"{vectors} {vectors}\n"
 
 

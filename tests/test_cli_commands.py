@@ -180,6 +180,31 @@ def test_comparing_a_design(vectors: Path, tmp_path: Path, run) -> None:
     assert status == 1 and json.loads(printed)["dut"] == content
 
 
+def test_comparing_for_ci(vectors: Path, tmp_path: Path, run) -> None:
+    """SPEC.md T1: a bad file, wrong words and a required case are all told; 2 before 1, both reports written."""
+    out, report, junit = tmp_path / "out", tmp_path / "report.json", tmp_path / "report.xml"
+    frozen = frozen_case()
+    dump(out, frozen, "z", frozen.tensor("z").data)
+    common = ("verify", vectors, "--dut", out, "--json", report, "--junit", junit, "--require")
+    assert run(*common, "frozen")[::2] == (0, [])
+    status, printed, errors = run(*common, "all")
+    assert status == 1 and errors[0].endswith("1 required cases are not dumped: conv")
+    assert "frozen: 1 tensors" in printed
+    dump(out, frozen, "z", frozen.tensor("z").data ^ 0x8000)
+    (out / "stray.hex").write_text("0000\n")
+    status, printed, errors = run(*common, "conv")
+    assert status == 2 and len(errors) == 1 and "stray.hex: found a hex file of no case" in errors[0]
+    assert "1 of 1 cases differ" in errors[0] and "required cases are not dumped: conv" in errors[0]
+    assert "would match with the sign of each word turned" in printed and "frozen z: differs every word" in printed
+    content = json.loads(report.read_text())["dut"]
+    assert content["lacking"] == ["conv"] and len(content["unread"]) == 1 and not content["matches"]
+    assert 'failures="2" errors="1"' in junit.read_text()
+    assert_refused(run("verify", vectors, "--require", "all"), "--require: found no --dut")
+    assert_refused(run(*common, "cnov"), "require: found 'cnov', expected all or a case of the set")
+    inside = run("verify", vectors, "--dut", out, "--junit", vectors / "conv" / "y.hex")
+    assert_refused(inside, "which is read or part of")
+
+
 @pytest.mark.parametrize("text", ["zzzz\n", "0000\n", "3c01 " * 119, "123456 " * 120, ""])
 def test_bad_dumps(vectors: Path, tmp_path: Path, run, text: str) -> None:
     """SPEC.md V2: a dump that cannot be one is bad input, not a mismatch."""

@@ -402,3 +402,59 @@ def test_means_and_orders_of_sided_windows() -> None:
     flipped = {"x": given_words["x"][:, ::-1, ::-1, ::-1], "weight_code": given_words["weight_code"][::-1, ::-1, ::-1]}
     acc = operations.find("conv.forward", conv).oracle(flip, given_words | flipped)["acc"][:, ::-1, ::-1]
     expect(case, "acc", acc, "reversed reduction order: products summed last to first")
+
+
+WHERE = {
+    "a column": (np.s_[:, :, 2], "only in column 2 of 6: every word there"),
+    "a channel": (np.s_[..., 1], "only in channel 1 of 4: every word there"),
+    "rows of a ring": (np.s_[:, 1::2], "only in row oh modulo 2 = 1: every word there"),
+    "the edges": (np.s_[:, :, ::5], "only in the first and last column: every word there"),
+    "a few rows": (np.s_[1, 2:4], "only in image 1 of 2, row oh 2 to 3 of 5: every word there"),
+    "everything": (np.s_[...], "every word"),
+}
+
+
+@pytest.mark.parametrize("kind", WHERE)
+def test_where_words_differ(kind: str) -> None:
+    """SPEC.md T1: the part of the tensor, before what it may be."""
+    place, text = WHERE[kind]
+    case = conv_case(bias=True)
+    y = case.tensor("y").data.copy()
+    y[place] ^= 0x0155
+    assert look(case, "y", y).where[0] == text
+
+
+def test_which_words_differ() -> None:
+    """SPEC.md F4, F6, M2: among infinities, NaN or saturated sums, by one ulp, and what the design gives instead."""
+    case = corners()
+    z, config = case.tensor("z").data, replace(case.config, mode=FloatMode(overflow=Overflow.SATURATE))
+    large = {"y": np.arange(0x7800, 0x7980, 4, dtype=np.uint16).reshape(1, 4, 6, 4), "a": fp16([2.0, 1.0, -2.5, 1.25])}
+    over = build("over", "batch_norm.forward", case.config, {**given(case), **large})
+    found = look(over, "ay", computed(over, config)["ay"]).where
+    assert any(text.startswith("only where the contract's word is an infinity: ") for text in found), found
+    near = z.copy()
+    near[(z & 0x7FFF > 0x3C00) & (z & 0x7FFF < 0x5000)] -= 1
+    assert "each of them is one ulp nearer to zero" in look(case, "z", near).where
+    clamped = conv_case(config=wrapping(8, AccOverflow.SATURATE), seed=5)
+    acc = clamped.tensor("acc").data
+    found = look(clamped, "acc", np.where(acc == 127, 126, acc).astype(np.int32)).where
+    number = int((acc == 127).sum())
+    assert f"only where the contract's word is saturated at the top: {number} of {number} such words" in found
+
+
+def test_a_right_tap_clears_what_is_before_it() -> None:
+    """SPEC.md T1: a guess that would change a dumped tensor which is right is none."""
+    case = conv_case(config=wrapping(10), seed=3)
+    narrow = computed(case, wrapping(9))
+    dump = Dump(narrow["y"].reshape(-1), np.zeros(narrow["y"].size, bool))
+    assert any("one accumulator bit less" in name for name in names(diagnose(case, "y", dump)))
+    later = names(diagnose(case, "y", dump, ["t", "x_code", "acc"]))
+    assert later == ["the dequantizer reads one bit less of the register"]
+
+
+def test_a_fault_is_put_in_and_taken_out() -> None:
+    """SPEC.md V5: a diagnosis that tries every fault leaves the oracle as it was."""
+    case = frozen_case()
+    before = computed(case)
+    look(case, "z", case.tensor("z").data ^ 0x0010)
+    assert all((words == before[name]).all() for name, words in computed(case).items())

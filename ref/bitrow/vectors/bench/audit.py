@@ -12,7 +12,7 @@ from bitrow.errors import BitrowError
 from bitrow.faults.mutant import FaultFamily
 from bitrow.vectors.bench import planted
 from bitrow.vectors.bench.planted import Planted
-from bitrow.vectors.bench.runs import Bench, Outcome, WorkingSet, scratch
+from bitrow.vectors.bench.runs import Bench, Ending, WorkingSet, scratch
 
 FAMILIES = (*(f.value for f in FaultFamily if f is not FaultFamily.ROWS), planted.OUTPUTS, planted.TAPS)
 GIVEN_FAMILIES = (planted.INPUTS, planted.PARAMETERS)
@@ -28,17 +28,17 @@ class Heard:
     family: str
     clause: str
     cases: tuple[str, ...]
-    outcome: Outcome
+    outcome: Ending
     seconds: float
 
     def __str__(self) -> str:
         more = f" and {len(self.cases) - _SHOWN} more" if len(self.cases) > _SHOWN else ""
-        verb = "let pass" if self.outcome is Outcome.PASSES else "hangs on"
+        verb = "let pass" if self.outcome is Ending.PASSES else "hangs on"
         return f"  {verb} {self.name} ({self.clause}): {self.does}; in {', '.join(self.cases[:_SHOWN])}{more}"
 
     def to_json(self) -> dict[str, Any]:
         """The fault as a JSON object."""
-        caught = {Outcome.FAILS: "caught", Outcome.PASSES: "let pass", Outcome.HANGS: "hangs"}[self.outcome]
+        caught = {Ending.FAILS: "caught", Ending.PASSES: "let pass", Ending.HANGS: "hangs"}[self.outcome]
         return {"name": self.name, "does": self.does, "family": self.family, "clause": self.clause,
                 "cases": list(self.cases), "outcome": caught, "seconds": round(self.seconds, 3)}  # fmt: skip
 
@@ -52,15 +52,15 @@ class Audit:
     @property
     def asleep(self) -> tuple[Heard, ...]:
         """The faults that the bench did not catch: it passed, or did not end."""
-        return tuple(one for one in self.heard if one.outcome is not Outcome.FAILS)
+        return tuple(one for one in self.heard if one.outcome is not Ending.FAILS)
 
     def lines(self) -> Iterator[str]:
         """By family: how many faults were caught, and those that were not."""
         for family in dict.fromkeys(one.family for one in self.heard):
             mine = [one for one in self.heard if one.family == family]
-            caught = sum(one.outcome is Outcome.FAILS for one in mine)
+            caught = sum(one.outcome is Ending.FAILS for one in mine)
             yield f"{family}: {caught} of {len(mine)} faults caught"
-            yield from (str(one) for one in mine if one.outcome is not Outcome.FAILS)
+            yield from (str(one) for one in mine if one.outcome is not Ending.FAILS)
 
     def to_json(self) -> dict[str, Any]:
         """The audit as a JSON object."""
@@ -105,8 +105,8 @@ def audit(
     with scratch() as room:
         working = WorkingSet(folder, room)
         sound = bench.run(working.folder)
-        if sound is not Outcome.PASSES:
-            what = "fails" if sound is Outcome.FAILS else f"takes more than {bench.seconds:g} s"
+        if sound is not Ending.PASSES:
+            what = "fails" if sound is Ending.FAILS else f"takes more than {bench.seconds:g} s"
             raise BitrowError(f"command {bench.command[0]}: found that it {what} on {folder}, expected a pass first")
         for fault in faults:
             heard.append(_hear(fault, working, bench))

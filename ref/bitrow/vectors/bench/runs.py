@@ -27,7 +27,7 @@ VARIABLE = "BITROW_SET"  # the environment variable that names the set
 PLACE = "{}"  # what stands for the set in the command
 
 
-class Outcome(enum.Enum):
+class Ending(enum.Enum):
     """How the command ended."""
 
     PASSES = "passes"
@@ -43,7 +43,7 @@ class Bench:
             raise BitrowError("command: found none, expected the command that runs the bench, behind --")
         self.command, self.seconds = tuple(command), seconds
 
-    def run(self, folder: Path) -> Outcome:
+    def run(self, folder: Path) -> Ending:
         """Run the command on a set; 0 is a pass. What it prints is not shown.
 
         Raises:
@@ -60,9 +60,9 @@ class Bench:
             raise BitrowError(f"command {arguments[0]}: cannot be started: {reason}") from None
         with leave.undoing(functools.partial(_end, process)):
             try:
-                return Outcome.FAILS if process.wait(self.seconds) else Outcome.PASSES
+                return Ending.FAILS if process.wait(self.seconds) else Ending.PASSES
             except subprocess.TimeoutExpired:
-                return Outcome.HANGS
+                return Ending.HANGS
             finally:
                 _end(process)
 

@@ -13,7 +13,7 @@ from bitrow.config import output_size
 from bitrow.contract import conv
 from bitrow.errors import BitrowError
 from bitrow.vectors import operations
-from bitrow.vectors.bench.runs import Bench, Outcome, one_set, scratch
+from bitrow.vectors.bench.runs import Bench, Ending, one_set, scratch
 from bitrow.vectors.case import Case
 from bitrow.vectors.coverage import measure
 from bitrow.vectors.files import schema, store
@@ -92,7 +92,7 @@ class _Shrinker:
         self.runs += 1
         target = one_set(self.room / f"set{self.runs}", [case], self.manifest)
         self.progress(case.name)
-        return self.bench.run(target) is Outcome.FAILS
+        return self.bench.run(target) is Ending.FAILS
 
     def first(self, names: list[str]) -> Case:
         for case in (store.read_case(self.folder, name) for name in names):
