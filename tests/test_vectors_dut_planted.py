@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 
 import planted_faults
+from bitrow.vectors import catalog, operations
+from bitrow.vectors.case import Case
+from bitrow.vectors.diagnose import readings
 from bitrow.vectors.diagnose.diagnosis import Diagnosis, diagnose
+from bitrow.vectors.diagnose.scene import Scene
+from bitrow.vectors.files import store
 from bitrow.vectors.files.dump import Dump
+from bitrow.vectors.files.hexfile import file_words
 from planted_faults import Fault
 
 FAULTS = planted_faults.everything()
@@ -58,3 +65,28 @@ def test_there_are_enough_of_them() -> None:
     assert len(names) >= 80 and len(unnamed) <= 5
     named_somewhere = {fault.name for fault in FAULTS if (fault.name, fault.case) not in UNNAMED}
     assert len(named_somewhere) >= 75 and {name.removeprefix("rtl ") for name in unnamed} <= set(planted_faults.RTL)
+
+
+def test_what_sums_read_is_the_contracts() -> None:
+    """SPEC.md M1, M2, C2, C3: unmoved, the indices that faults move give the oracle's sums: strides, sides, dilation,
+    groups, clamped registers, FP16 gradients.
+    """
+    problems = [catalog.build(entry, 1) for entry in catalog.geometry()]
+    cases = [planted_faults.case(name) for name in store.case_names(planted_faults.GOLDEN) if name.startswith("conv_")]
+    for problem in problems:
+        words = problem.given | problem.operation.oracle(problem.config, problem.given)
+        tensors = operations.tensors(problem.operation, problem.config, words)
+        cases.append(Case(problem.name, problem.operation, problem.config, tensors, ()))
+    looked = 0
+    for case in (case for case in cases if case.operation.name.startswith("conv.")):
+        last = case.tensors[-1]
+        words = file_words(last.data, last.encoding).reshape(-1) ^ np.uint32(1)
+        scene = Scene(case, last.name, Dump(words, np.zeros(words.size, bool)))
+        reading = readings.reading_of(scene)
+        assert reading is not None
+        for name, sums in readings.sums_of(scene, reading, None).items():
+            assert (sums.reshape(-1) == scene.golden[name].reshape(-1)).all(), (case.name, name)
+            looked += 1
+        whole = scene.resumed(readings.sums_of(scene, reading, None), None)
+        assert whole is not None and (whole.reshape(-1) == scene.expected).all()
+    assert looked > 12

@@ -58,11 +58,13 @@ def bench_audit(
     ever smaller cases.
     """
     from bitrow.vectors.bench.runs import Bench
-    from bitrow.vectors.files.check import require_sound
+    from bitrow.vectors.files.check import check, told
 
     check_outputs({"--json": json_file, "--shrink": shrink}, [folder])
     bench = Bench(command, seconds)
-    require_sound(folder)
+    findings = check(folder)
+    if findings:
+        raise BitrowError(told(folder, findings))
     if shrink is None:
         _audit(folder, bench, json_file, quiet, faults)
     else:

@@ -49,7 +49,7 @@ def verify(
     the design seems to do instead. A dump that cannot be compared hides no other; the exit status is then 2, else
     1 where words differ or a required case is not dumped.
     """
-    from bitrow.vectors.files.check import check
+    from bitrow.vectors.files.check import check, told
 
     dumps = [outputs] if outputs is not None and json_file is not None and json_file.suffix == ".hex" else []
     check_outputs({"--json": json_file, "--junit": junit}, [folder, *dumps])
@@ -59,8 +59,7 @@ def verify(
     result: dict[str, Any] = {"set": str(folder), "findings": [str(finding) for finding in found]}
     if found:
         write_report(json_file, result)
-        more = f" (and {len(found) - 1} more findings)" if len(found) > 1 else ""
-        raise BitrowError(f"{folder}/{found[0]}{more}")
+        raise BitrowError(told(folder, found))
     if outputs is not None:
         _compare(folder, outputs, require, {"json": json_file, "junit": junit}, result, quiet)
     elif no_recompute:

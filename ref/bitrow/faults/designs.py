@@ -44,15 +44,15 @@ def _word(bits: int) -> Mutant:
     return _one(FaultFamily.STOCHASTIC, f"word_without_{bits}", does, "Q3", edit)
 
 
-_CELLS = """cells = [(row[at], kh * config.kernel + kw)
+_CELLS = """cells = [(row[at], kh * window.kernel + kw)
                      for kh, row in kept.items() for kw, at in enumerate(sources) if at is not None]"""
 _PADDED = """zeros = [0] * x.words.shape[2]
-            cells = [(zeros if kh not in kept or at is None else kept[kh][at], kh * config.kernel + kw)
-                     for kh in range(config.kernel) for kw, at in enumerate(sources)]"""
+            cells = [(zeros if kh not in kept or at is None else kept[kh][at], kh * window.kernel + kw)
+                     for kh in range(config.windows[0].kernel) for kw, at in enumerate(sources)]"""
 _NAN = "    if fp16.is_nan(a):\n"
 _LATE = (
-    "[[at if 0 <= (at := j * config.stride - config.padding + kw + 1) < x.words.shape[1] else None\n"
-    "                for kw in range(config.kernel)] for j in range(len(across))]"
+    "[[at if 0 <= (at := j * window.stride - window.before + kw * window.dilation + 1) < x.words.shape[1] else None\n"
+    "                for kw in range(window.kernel)] for j in range(len(across))]"
 )
 
 
@@ -62,7 +62,7 @@ def _pool(name: str, does: str, edit: Edit) -> Mutant:
 
 POOLS = (
     _pool("pool_padding_is_zero", "padding takes part in the maximum as +0",
-          Edit(f"{_WINDOWS}_winners", _CELLS, _PADDED)),
+          Edit(f"{_WINDOWS}_search", _CELLS, _PADDED)),
     _pool("pool_last_maximum", "the last of equal maxima wins",
           Edit(f"{_WINDOWS}_winner", "max(candidates,", "max(candidates[::-1],")),
     _pool("pool_nan_loses", "a NaN never wins a window",
@@ -74,9 +74,7 @@ POOLS = (
     _pool("pool_magnitudes", "the maximum compares magnitudes",
           Edit(f"{_WINDOWS}_order", "return -magnitude if a & FP16.sign_mask else magnitude", "return magnitude")),
     _pool("pool_column_late", "a window starts one column late",
-          Edit(f"{_WINDOWS}_winners", "for sources in across:", f"for sources in {_LATE}:")),
-    _pool("pool_place_by_columns", "the index of a winner counts columns first",
-          Edit(f"{_WINDOWS}_winners", "kh * config.kernel + kw)", "kw * config.kernel + kh)")),
+          Edit(f"{_WINDOWS}_search", "for sources in across:", f"for sources in {_LATE}:")),
     _pool("pool_first_gradient_only", "an input that wins several windows takes the first one's gradient alone",
           Edit(f"{_WINDOWS}_gathered", "won[1:]", "won[:0]")),
     _pool("pool_last_gradient_only", "an input that wins several windows keeps the last one's gradient alone",

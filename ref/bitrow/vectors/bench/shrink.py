@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from bitrow.config import output_size
+from bitrow.config import ConvConfig
 from bitrow.contract import conv
 from bitrow.errors import BitrowError
 from bitrow.vectors import operations
@@ -143,9 +143,9 @@ def _apply(case: Case, cut: Cut) -> Case | None:
     given, _ = split(case)
     cuts = {cut.axis: slice(cut.low, cut.high)}
     if case.operation is conv.BACKWARD and cut.axis in _PAIRS:
-        kernel = given["weight_code"].shape["hw".index(cut.axis)]
-        size = output_size(cut.high - cut.low, kernel, case.config.stride, case.config.padding)  # type: ignore[union-attr]
-        cuts[_PAIRS[cut.axis]] = slice(0, size)
+        assert isinstance(case.config, ConvConfig)
+        window = case.config.windows(given["weight_code"].shape)["hw".index(cut.axis)]
+        cuts[_PAIRS[cut.axis]] = slice(0, max(window.results(cut.high - cut.low), 0))
     words = {name: _part(case, name, data, cuts) for name, data in given.items()}
     try:
         computed = case.operation.oracle(case.config, words)

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from bitrow.config.windows import Window
 from bitrow.contract import conv, fixed_point
 from bitrow.formats import Gradient
 from bitrow.oracle.arrays import Row, Words, all_rows
@@ -57,7 +58,7 @@ def _ends(reading: Reading, ends: tuple[str, ...], how: str) -> Reading:
     return replace(reading, **changed)
 
 
-def _rows(reading: Reading, stride: int) -> Iterator[tuple[str, Change]]:
+def _rows(reading: Reading, along: Window) -> Iterator[tuple[str, Change]]:
     """A ring's slot read too early or too late."""
     window = reading.down.shape[1]
 
@@ -71,7 +72,7 @@ def _rows(reading: Reading, stride: int) -> Iterator[tuple[str, Change]]:
 
         return change
 
-    for slots in range(window, window + stride + 2):
+    for slots in range(along.extent, along.extent + along.stride + 2):
         text = f"in a ring of {slots} rows"
         yield f"the last row of each window is stale, {text}: what lay in its slot before", other(window - 1, -slots)
         yield f"the first row of each window is overwritten, {text}, before it is read", other(0, slots)
@@ -259,8 +260,9 @@ def guesses(scene: Scene) -> Iterator[Guess]:
     before = ("t", "x_code", "mask", "dy_folded", "dy_words", "dy_t", "dy_code")
     if reading is None or scene.tap in before:
         return
+    windows = scene.config.windows(scene.given["weight_code"].shape)
     changes = [
-        *_windows(scene.config.padding), *_rows(reading, scene.config.stride),
+        *_windows(max(max(side.before, side.after) for side in windows)), *_rows(reading, windows[0]),
         *_kernels(reading, scene.operation is conv.FORWARD), *_products(reading), *_codes(scene, reading),
     ]  # fmt: skip
     for text, change in changes:

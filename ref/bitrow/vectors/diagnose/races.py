@@ -58,7 +58,8 @@ def guesses(scene: Scene) -> Iterator[Guess]:
     window = reading.down.shape[1]
     if scene.data.shape[-1] < 2:
         return
-    for slots in range(window, window + scene.config.stride + 2):
+    along = scene.config.windows(scene.given["weight_code"].shape)[0]
+    for slots in range(along.extent, along.extent + along.stride + 2):
         for late, place, by, text in (
             (True, window - 1, -slots, "the last row of a window is read while it is written: some columns are stale"),
             (False, 0, slots, "the first row of a window is overwritten while it is read, in some columns"),

@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from bitrow.config import ConvConfig
+from bitrow.config.windows import Window
 from bitrow.contract import conv
 from bitrow.formats import FP32, AccOverflow, Gradient
 from bitrow.oracle.arrays import Row, Words, all_rows
@@ -82,12 +83,13 @@ def reading_of(scene: Scene) -> Reading | None:
     weight, forward = given["weight_code"].astype(np.int64), scene.operation is conv.FORWARD
     kh, kw, c_in, c_out = weight.shape
     groups, mine = config.groups, c_out // config.groups
+    windows = config.windows((kh, kw))
     spread = weight.reshape(kh, kw, c_in, groups, mine)
     if forward:
         codes, sizes = scene.golden["x_code"], scene.golden["acc"].shape[-3:-1]
         down, across = (
-            np.arange(size)[:, None] * config.stride - config.padding + np.arange(k)[None]
-            for size, k in zip(sizes, (kh, kw), strict=True)
+            np.arange(size)[:, None] * window.stride - window.before + np.arange(window.kernel)[None] * window.dilation
+            for size, window in zip(sizes, windows, strict=True)
         )
         full_down, full_across = np.zeros(down.shape, bool), np.zeros(across.shape, bool)
         kernel = spread.transpose(3, 0, 1, 2, 4)
@@ -95,12 +97,17 @@ def reading_of(scene: Scene) -> Reading | None:
         return Reading(codes, down, across, full_down, full_across, channels, kernel)
     codes = _gradients(scene, config)
     moved = [
-        np.divmod(np.arange(size)[:, None] + config.padding - (k - 1 - np.arange(k)[None]), config.stride)
-        for size, k in zip(given["mask"].shape[1:3], (kh, kw), strict=True)
+        np.divmod(np.arange(size)[:, None] + window.before - _rotated(window), window.stride)
+        for size, window in zip(given["mask"].shape[1:3], windows, strict=True)
     ]
     kernel = spread[::-1, ::-1].transpose(3, 0, 1, 4, 2)
     channels = np.arange(groups * mine).reshape(groups, mine)
     return Reading(codes, moved[0][0], moved[1][0], moved[0][1] != 0, moved[1][1] != 0, channels, kernel)
+
+
+def _rotated(window: Window) -> np.ndarray:
+    """How far each index of the rotated kernel lies from the window's beginning."""
+    return np.arange(window.kernel)[::-1] * window.dilation
 
 
 def _gradients(scene: Scene, config: ConvConfig) -> np.ndarray:

@@ -231,3 +231,9 @@ def check(folder: Path) -> list[Finding]:
     checker.check_certificates()
     checker.check_checksums()
     return list(checker.findings.values())
+
+
+def told(folder: Path, findings: list[Finding]) -> str:
+    """The first of the findings in one line, with the number of the others."""
+    more = f" (and {len(findings) - 1} more findings)" if len(findings) > 1 else ""
+    return f"{folder}/{findings[0]}{more}"
