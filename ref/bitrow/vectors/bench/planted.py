@@ -14,7 +14,7 @@ import numpy as np
 
 from bitrow.contract.encoding import Encoding, Kind, Role
 from bitrow.errors import BitrowError
-from bitrow.faults import apply, catalogue, designs, geometry, reach
+from bitrow.faults import apply, catalogue, designs, reach
 from bitrow.faults.apply import Part
 from bitrow.faults.mutant import Mutant
 from bitrow.oracle.arrays import Words
@@ -76,7 +76,7 @@ def subjects(folder: Path, names: Collection[str] = ()) -> list[Subject]:
 
 def mutants() -> tuple[Mutant, ...]:
     """The faults of the datapath."""
-    return tuple(mutant for mutant in (*catalogue.MUTANTS, *geometry.GEOMETRY, *designs.DESIGNS) if mutant.datapath)
+    return tuple(mutant for mutant in (*catalogue.MUTANTS, *designs.DESIGNS) if mutant.datapath)
 
 
 def expected(chosen: list[Subject], taps: bool, families: Collection[str] = ()) -> Iterator[Planted]:

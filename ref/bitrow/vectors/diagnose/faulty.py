@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from bitrow.faults import apply, catalogue, designs, geometry, reach
+from bitrow.faults import apply, catalogue, designs, reach
 from bitrow.faults.mutant import FaultFamily, Mutant
 from bitrow.oracle.arrays import Row
 from bitrow.vectors.diagnose.rounding_points import steps_of
@@ -30,7 +30,7 @@ SAID = frozenset(_SAID.split())
 
 def _hypotheses(scene: Scene) -> Iterator[Mutant]:
     steps = steps_of(scene)
-    for mutant in (*designs.DESIGNS, *catalogue.MUTANTS, *geometry.GEOMETRY):
+    for mutant in (*designs.DESIGNS, *catalogue.MUTANTS):
         rounds = mutant.family is FaultFamily.POINTS  # a step's truncation is a guess of its own
         line = mutant.edits[0].old.replace("out ", "").replace("let ", "").split()[0]
         if mutant.datapath and mutant.name not in SAID and not (rounds and line in steps):
