@@ -17,10 +17,10 @@ from bitrow.config.windows import Window
 from bitrow.contract import conv, fixed_point
 from bitrow.formats import Gradient
 from bitrow.oracle.arrays import Row, Words, all_rows
-from bitrow.vectors.diagnose.readings import Reading, moved, reading_of, registered, sums_of, wrapped
+from bitrow.vectors.diagnose.readings import WindowReads, moved, reading_of, registered, sums_of, wrapped
 from bitrow.vectors.diagnose.scene import Guess, Scene
 
-Change = Callable[[Reading], Reading]
+Change = Callable[[WindowReads], WindowReads]
 _EACH_PRODUCT = 96  # sums of so many products: any one of them may be lost or doubled
 _SEQUENCE = 40_000  # products that one register may run through
 
@@ -53,17 +53,17 @@ def _windows(padding: int) -> Iterator[tuple[str, Change]]:
     )
 
 
-def _ends(reading: Reading, ends: tuple[str, ...], how: str) -> Reading:
+def _ends(reading: WindowReads, ends: tuple[str, ...], how: str) -> WindowReads:
     changed: dict[str, Any] = dict.fromkeys(ends, how)
     return replace(reading, **changed)
 
 
-def _rows(reading: Reading, along: Window) -> Iterator[tuple[str, Change]]:
+def _rows(reading: WindowReads, along: Window) -> Iterator[tuple[str, Change]]:
     """A ring's slot read too early or too late."""
     window = reading.down.shape[1]
 
     def other(place: int, by: int) -> Change:
-        def change(r: Reading) -> Reading:
+        def change(r: WindowReads) -> WindowReads:
             down, height = r.down.copy(), r.codes.shape[1]
             down[:, place] += np.where((down[:, place] >= 0) & (down[:, place] < height), by, 0)
             if by > 0:  # nothing is written over it any more
@@ -83,13 +83,13 @@ def _rows(reading: Reading, along: Window) -> Iterator[tuple[str, Change]]:
         yield "the first row of each window is missing", functools.partial(_no_row, place=0)
 
 
-def _no_row(reading: Reading, place: int) -> Reading:
+def _no_row(reading: WindowReads, place: int) -> WindowReads:
     kernel = reading.kernel.copy()
     kernel[:, place] = 0
     return replace(reading, kernel=kernel)
 
 
-def _kernels(reading: Reading, forward: bool) -> Iterator[tuple[str, Change]]:
+def _kernels(reading: WindowReads, forward: bool) -> Iterator[tuple[str, Change]]:
     def kernel(change: Callable[[np.ndarray], np.ndarray]) -> Change:
         return lambda r: replace(r, kernel=change(r.kernel))
 
@@ -129,12 +129,12 @@ def _channels(change: Callable[[np.ndarray], np.ndarray]) -> Change:
     return lambda r: replace(r, channels=change(r.channels))
 
 
-def _products(reading: Reading) -> Iterator[tuple[str, Change]]:
+def _products(reading: WindowReads) -> Iterator[tuple[str, Change]]:
     _, kh, kw, source, _ = reading.kernel.shape
     count = kh * kw * source
 
     def times(at: int, factor: int) -> Change:
-        def change(r: Reading) -> Reading:
+        def change(r: WindowReads) -> WindowReads:
             kernel = r.kernel.copy()
             row, rest = divmod(at, kw * source)
             kernel[:, row, rest // source, rest % source] *= factor
@@ -154,13 +154,13 @@ def _products(reading: Reading) -> Iterator[tuple[str, Change]]:
             yield f"the {name} column of each window is missing", functools.partial(_no_column, place=at)
 
 
-def _no_column(reading: Reading, place: int) -> Reading:
+def _no_column(reading: WindowReads, place: int) -> WindowReads:
     kernel = reading.kernel.copy()
     kernel[:, :, place] = 0
     return replace(reading, kernel=kernel)
 
 
-def _codes(scene: Scene, reading: Reading) -> Iterator[tuple[str, Change]]:
+def _codes(scene: Scene, reading: WindowReads) -> Iterator[tuple[str, Change]]:
     """Codes and weights whose sign bit is read otherwise."""
     config = scene.config
     if reading.codes.dtype.kind != "f":
@@ -180,7 +180,7 @@ def _signs(codes: np.ndarray, bits: int, signed: bool) -> np.ndarray:
     return wide & ((1 << bits) - 1) if signed else wrapped(wide, bits)
 
 
-def _uncleared(scene: Scene, reading: Reading) -> Iterator[Guess]:
+def _uncleared(scene: Scene, reading: WindowReads) -> Iterator[Guess]:
     """The register goes on from the sum before."""
     if scene.config.gradient is Gradient.FP16 and scene.operation is conv.BACKWARD:
         return
@@ -205,7 +205,7 @@ def _uncleared(scene: Scene, reading: Reading) -> Iterator[Guess]:
         yield told(scene, f"the register is {text}", functools.partial(_of_rows, scene, name, whole))
 
 
-def _clamped_on(scene: Scene, reading: Reading) -> np.ndarray:
+def _clamped_on(scene: Scene, reading: WindowReads) -> np.ndarray:
     """Clamped sums that go on, channel by channel."""
     register, (n, h) = scene.config.accumulator, scene.operation.rows(scene.config, scene.given)
     patches, _ = reading.patches(all_rows(n, h))
@@ -249,7 +249,7 @@ def _registers(scene: Scene) -> Iterator[Guess]:
             yield told(scene, guess, functools.partial(_of_rows, scene, name, whole), seen=False)
 
 
-def _changed(scene: Scene, reading: Reading, change: Change, rows: list[Row] | None) -> Words:
+def _changed(scene: Scene, reading: WindowReads, change: Change, rows: list[Row] | None) -> Words:
     return sums_of(scene, change(reading), rows)
 
 

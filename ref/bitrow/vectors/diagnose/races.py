@@ -10,13 +10,13 @@ import numpy as np
 
 from bitrow.formats import Gradient
 from bitrow.oracle.arrays import Row, Words
-from bitrow.vectors.diagnose.readings import Reading, reading_of, registered, sums_of
+from bitrow.vectors.diagnose.readings import WindowReads, reading_of, registered, sums_of
 from bitrow.vectors.diagnose.scene import UNKNOWN, Guess, Scene
 
 _LEAST = 8  # words that a race must explain: where it lies is read off them
 
 
-def _cut(scene: Scene, reading: Reading, other: Reading, place: int, columns: slice, rows: list[Row] | None) -> Words:
+def _cut(scene: Scene, reading: WindowReads, other: WindowReads, place: int, columns: slice, rows: list[Row] | None) -> Words:
     """The sums where `columns` of the window's row `place` come from another reading."""
     rest, part = reading.kernel.copy(), np.zeros_like(reading.kernel)
     rest[:, place, columns] = 0
@@ -28,7 +28,7 @@ def _cut(scene: Scene, reading: Reading, other: Reading, place: int, columns: sl
 
 
 def _predict(
-    scene: Scene, reading: Reading, other: Reading, place: int, late: bool, rows: list[Row] | None
+    scene: Scene, reading: WindowReads, other: WindowReads, place: int, late: bool, rows: list[Row] | None
 ) -> np.ndarray | None:
     """The golden words, and at each pixel that differs those of the first cut that gives all its channels."""
     found, shape = scene.found.reshape(scene.data.shape), scene.data.shape

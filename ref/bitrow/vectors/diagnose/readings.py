@@ -20,7 +20,7 @@ from bitrow.vectors.diagnose.scene import Scene
 
 
 @dataclass(frozen=True)
-class Reading:
+class WindowReads:
     """Where the sums read, and what they multiply it by.
 
     `down[i, kh]` and `across[j, kw]` are indices of the source map, counted on beyond its ends; where `holes_down`
@@ -75,7 +75,7 @@ def _ended(at: np.ndarray, size: int, low: str, high: str) -> tuple[np.ndarray, 
     return found, inside
 
 
-def reading_of(scene: Scene) -> Reading | None:
+def reading_of(scene: Scene) -> WindowReads | None:
     """What the sums of a convolution's case read by the contract; None for any other case."""
     config, given = scene.config, scene.given
     if scene.operation not in conv.CONV or not isinstance(config, ConvConfig):
@@ -94,7 +94,7 @@ def reading_of(scene: Scene) -> Reading | None:
         full_down, full_across = np.zeros(down.shape, bool), np.zeros(across.shape, bool)
         kernel = spread.transpose(3, 0, 1, 2, 4)
         channels = np.arange(groups * c_in).reshape(groups, c_in)
-        return Reading(codes, down, across, full_down, full_across, channels, kernel)
+        return WindowReads(codes, down, across, full_down, full_across, channels, kernel)
     codes = _gradients(scene, config)
     moved = [
         np.divmod(np.arange(size)[:, None] + window.before - _rotated(window), window.stride)
@@ -102,7 +102,7 @@ def reading_of(scene: Scene) -> Reading | None:
     ]
     kernel = spread[::-1, ::-1].transpose(3, 0, 1, 4, 2)
     channels = np.arange(groups * mine).reshape(groups, mine)
-    return Reading(codes, moved[0][0], moved[1][0], moved[0][1] != 0, moved[1][1] != 0, channels, kernel)
+    return WindowReads(codes, moved[0][0], moved[1][0], moved[0][1] != 0, moved[1][1] != 0, channels, kernel)
 
 
 def _rotated(window: Window) -> np.ndarray:
@@ -119,7 +119,7 @@ def _gradients(scene: Scene, config: ConvConfig) -> np.ndarray:
     return words.view(np.float16).astype(np.float32)
 
 
-def sums_of(scene: Scene, reading: Reading, rows: list[Row] | None) -> Words:
+def sums_of(scene: Scene, reading: WindowReads, rows: list[Row] | None) -> Words:
     """The tensors that the sums of a reading give, of chosen rows, a map's rows one axis, as the oracle names them."""
     config = scene.config
     chosen = all_rows(*scene.operation.rows(config, scene.given)) if rows is None else rows
@@ -183,6 +183,6 @@ def _float_sums(found: np.ndarray, inside: np.ndarray, kernel: np.ndarray) -> Wo
     return {"dx_sum_running": words, "dx_sum": words[-1]}
 
 
-def moved(reading: Reading, rows: int = 0, columns: int = 0) -> Reading:
+def moved(reading: WindowReads, rows: int = 0, columns: int = 0) -> WindowReads:
     """The windows some rows down and columns to the right."""
     return replace(reading, down=reading.down + rows, across=reading.across + columns)
