@@ -16,7 +16,9 @@ from bitrow.vectors.diagnose.scene import UNKNOWN, Guess, Scene
 _LEAST = 8  # words that a race must explain: where it lies is read off them
 
 
-def _cut(scene: Scene, reading: WindowReads, other: WindowReads, place: int, columns: slice, rows: list[Row] | None) -> Words:
+def _cut(
+    scene: Scene, reading: WindowReads, other: WindowReads, place: int, columns: slice, rows: list[Row] | None
+) -> Words:
     """The sums where `columns` of the window's row `place` come from another reading."""
     rest, part = reading.kernel.copy(), np.zeros_like(reading.kernel)
     rest[:, place, columns] = 0
