@@ -36,11 +36,13 @@ WHOLE = {
     "merge jobs": ["prove", "merge", "--jobs", "VALUE", "a.json"],
     **{f"transfer {name}": ["transfer", f"--{name}", "VALUE", "--out", "OUT"]
        for name in ("seeds", "epochs", "pretrain-epochs", "tune-epochs", "batch", "input-size", "limit", "jobs",
-                    "processes", "process")},
+                    "processes", "process", "accumulate")},
 }  # fmt: skip
 NUMBERS = {
     "transfer width": ["transfer", "--width", "VALUE", "--out", "OUT"],
     "transfer checkpoint-seconds": ["transfer", "--checkpoint-seconds", "VALUE", "--out", "OUT"],
+    "transfer learning-rate": ["transfer", "--learning-rate", "VALUE", "--out", "OUT"],
+    "bench-audit seconds": ["bench-audit", "OUT", "--seconds", "VALUE", "--", "true"],
 }
 
 
