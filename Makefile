@@ -40,10 +40,11 @@ lint: $(VENV)/.installed-dev
 prove: $(VENV)/.installed-dev mutants
 	$(BIN)/bitrow prove claims --quick
 
-# Slow: the SHA-256 of all results of FP16 add, mul and sqrt; then every claim on its whole domain, taken up where it
+# Slow: the SHA-256 of all results of FP16 add, mul and sqrt, of the kernels and of the C model; then every claim on its whole domain, taken up where it
 # was stopped.
 exhaustive: $(VENV)/.installed-dev
 	$(BIN)/python -m bitrow.proofs.fp16_hashes
+	$(BIN)/python -m bitrow.proofs.fp16_hashes c.add c.mul c.sqrt
 	$(BIN)/bitrow prove claims --full
 
 # Seconds: every deliberate fault of the datapath is found by the sets in golden/.
@@ -57,6 +58,7 @@ bench: $(VENV)/.installed-dev
 	$(BIN)/python benchmarks/bench_pipeline.py
 	$(BIN)/python benchmarks/bench_transfer.py
 	$(BIN)/python benchmarks/bench_transfer.py 8 1 0.5
+	$(BIN)/python benchmarks/bench_c.py
 
 # Slow: the fixed problems on an emulated ARM processor (Debian's QEMU, PyPI's wheels, below out/); docs/processors.md.
 PROCESSOR ?= neoverse-n1

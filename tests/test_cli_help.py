@@ -15,7 +15,8 @@ from bitrow.cli.sections import Option
 OPTIONS = {
     "generate": {"--suite", "--network", "--layer-file", "--seed", "--input-size", "--images", "--limit-images",
                  "--layer", "--part", "--out", "--force", "--list", "--quiet"},
-    "verify": {"--no-recompute", "--dut", "--require", "--json", "--junit", "--quiet"},
+    "verify": {"--no-recompute", "--model", "--dut", "--require", "--json", "--junit", "--quiet"},
+    "export c": {"--network", "--input-size"},
     "inspect": {"--as"},
     "import": {"--input-size", "--output", "--images", "--limit-images", "--mean", "--std", "--bits", "--per-channel",
                "--round-scales", "--check", "--out", "--force", "--report", "--quiet"},
@@ -98,7 +99,7 @@ def test_what_is_of_a_command_of_prove_is_not_its_own(run, kind: str) -> None:
 
 @pytest.mark.parametrize(("group", "sections"), [
     ("", {
-        "Golden vectors": ["generate", "verify", "inspect", "bench-audit"], "Networks": ["import"],
+        "Golden vectors": ["generate", "verify", "inspect", "bench-audit", "export"], "Networks": ["import"],
         "Row pipeline": ["pipeline", "ablate"],
         "Training": ["transfer"], "Proofs": ["prove"], "This machine": ["certify"], "General": ["--version", "-h"],
     }),

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,7 +19,9 @@ from bitrow.leave import BAD_INPUT, DIFFERS
 from bitrow.terminal import put
 
 if TYPE_CHECKING:
+    from bitrow.vectors.case import Case
     from bitrow.vectors.diagnose.report import DutReport
+    from bitrow.vectors.generate import JudgeMismatch
 
 _CHECKS = "Checks"
 _SHOWN = 4  # names in the last line
@@ -27,6 +30,7 @@ _SHOWN = 4  # names in the last line
 @click.command(cls=Command)
 @click.argument("folder", metavar="DIR", type=PLACE, help="A vector set, as generate writes it.")
 @option("--no-recompute", section=_CHECKS, is_flag=True, help="Check the files only; needs no JAX.")
+@option("--model", section=_CHECKS, type=click.Choice(["c"]), help="Recompute by the C model; needs a C compiler.")
 @option("--dut", "outputs", section=_CHECKS, type=PLACE, metavar="OUTPUTS", help="Compare a design's dumps, see above.")
 @option("--require", section=_CHECKS, multiple=True, metavar="CASE",
         help="With --dut: must be dumped; all for each case.")  # fmt: skip
@@ -36,11 +40,11 @@ _SHOWN = 4  # names in the last line
 def verify(
     folder: Path,
     no_recompute: bool,
+    model: str | None,
     outputs: Path | None,
     require: Sequence[str],
-    json_file: Path | None,
-    junit: Path | None,
     quiet: bool,
+    **files: Path | None,
 ) -> None:
     """Check a vector set, or a design's dumps against it.
 
@@ -51,6 +55,9 @@ def verify(
     """
     from bitrow.vectors.files.check import check, told
 
+    json_file, junit = files["json_file"], files["junit"]
+    if sum((no_recompute, model is not None, outputs is not None)) > 1:
+        raise BitrowError("verify: found several ways to check, expected one of --model, --dut, --no-recompute")
     dumps = [outputs] if outputs is not None and json_file is not None and json_file.suffix == ".hex" else []
     check_outputs({"--json": json_file, "--junit": junit}, [folder, *dumps])
     if outputs is None and (require or junit is not None):
@@ -66,7 +73,7 @@ def verify(
         write_report(json_file, result)
         put([f"{folder}: files, checksums and words are sound; not recomputed"])
     else:
-        _recompute(folder, json_file, result, quiet)
+        _recompute(folder, model, json_file, result, quiet)
 
 
 def _compare(
@@ -110,21 +117,33 @@ def _named(names: Sequence[str]) -> str:
     return f"{', '.join(names[:_SHOWN])}{more}"
 
 
-def _recompute(folder: Path, report: Path | None, result: dict[str, Any], quiet: bool) -> None:
+def _judge(model: str | None) -> Callable[[Case], list[JudgeMismatch]]:
+    """What recomputes a case: oracle and kernels, or the C model, which is compiled here."""
+    if model is None:
+        from bitrow.vectors.generate import recompute
+
+        return recompute
+    from bitrow.export.library import CModel
+    from bitrow.export.recompute import recompute as by_model
+
+    return partial(by_model, CModel.build())
+
+
+def _recompute(folder: Path, model: str | None, report: Path | None, result: dict[str, Any], quiet: bool) -> None:
     needs.jax()
     from bitrow.progress import bar
     from bitrow.vectors.files import store
-    from bitrow.vectors.generate import recompute
 
-    names = store.case_names(folder)
+    judge, names = _judge(model), store.case_names(folder)
     mismatches = []
     with bar("recompute", len(names), quiet) as advance:
         for name in names:
-            mismatches += [str(mismatch) for mismatch in recompute(store.read_case(folder, name))]
+            mismatches += [str(mismatch) for mismatch in judge(store.read_case(folder, name))]
             advance(name)
+    by = " by the C model" if model else ""
     write_report(report, result | {"recomputed": len(names), "mismatches": mismatches})
     if str(report) != "-":
-        put(mismatches or [f"{folder}: {len(names)} cases, every value recomputed and the same"])
+        put(mismatches or [f"{folder}: {len(names)} cases, every value recomputed{by} and the same"])
     if mismatches:
         say(f"{folder}: {len(mismatches)} tensors differ from their recomputation, the first: {mismatches[0]}")
         raise click.exceptions.Exit(DIFFERS)

@@ -23,13 +23,18 @@ def _constant(word: int) -> Array:
     return lax.bitcast_convert_type(jnp.uint16(word), jnp.float16)
 
 
+def clip(x: Float16[Array, "*s"]) -> Float16[Array, "*s"]:
+    """x between 0 and 1, NaN for NaN."""
+    word = fp16.bits(activation.forward(ReluConfig(), x))
+    word = jnp.where(word > jnp.uint16(FP16.infinity_bits), word, jnp.minimum(word, jnp.uint16(_ONE)))
+    return lax.bitcast_convert_type(word, jnp.float16)
+
+
 def forward(config: HardSigmoidConfig, x: Float16[Array, "*s"], tap: Tap = no_tap) -> Float16[Array, "*s"]:
     """alpha * x + beta, each rounded once, then between 0 and 1. Taps scaled, shifted, y."""
     scaled = fp16.mul(x, _constant(config.alpha), config.mode)
     shifted = fp16.add(scaled, _constant(config.beta), config.mode)
-    word = fp16.bits(activation.forward(ReluConfig(), shifted))
-    word = jnp.where(word > jnp.uint16(FP16.infinity_bits), word, jnp.minimum(word, jnp.uint16(_ONE)))
-    y = lax.bitcast_convert_type(word, jnp.float16)
+    y = clip(shifted)
     for name, value in (("scaled", scaled), ("shifted", shifted), ("y", y)):
         tap(name, value)
     return y

@@ -35,18 +35,23 @@ def forward(config: HardSwishConfig, x: Float16[Array, "*s"], tap: Tap = no_tap)
     return y
 
 
+def ramp(slope: Float16[Array, "*s"], x: Float16[Array, "*s"]) -> Float16[Array, "*s"]:
+    """The derivative at x: `slope` where -3 < x < 3, 0 below, 1 above, NaN for NaN."""
+    word = fp16.bits(x)
+    magnitude, negative = word & jnp.uint16(0x7FFF), word >= jnp.uint16(0x8000)
+    flat = jnp.where(negative, jnp.uint16(0), jnp.uint16(_ONE))
+    flat = jnp.where(magnitude > jnp.uint16(FP16.infinity_bits), jnp.uint16(FP16.nan_bits), flat)
+    factor = jnp.where(magnitude < jnp.uint16(_THREE), fp16.bits(slope), flat)
+    return lax.bitcast_convert_type(factor, jnp.float16)
+
+
 def backward(
     config: HardSwishConfig, x: Float16[Array, "*s"], dy: Float16[Array, "*s"], tap: Tap = no_tap
 ) -> Float16[Array, "*s"]:
     """dy times the derivative at x: x/3 + 1/2 where -3 < x < 3, else 0 or 1. Taps x_third, slope, factor, dx."""
     x_third = fp16.mul(x, _constant(_THIRD), config.mode)
     slope = fp16.add(x_third, _constant(_HALF), config.mode)
-    word = fp16.bits(x)
-    magnitude, negative = word & jnp.uint16(0x7FFF), word >= jnp.uint16(0x8000)
-    flat = jnp.where(negative, jnp.uint16(0), jnp.uint16(_ONE))
-    flat = jnp.where(magnitude > jnp.uint16(FP16.infinity_bits), jnp.uint16(FP16.nan_bits), flat)
-    factor = jnp.where(magnitude < jnp.uint16(_THREE), fp16.bits(slope), flat)
-    factor = lax.bitcast_convert_type(factor, jnp.float16)
+    factor = ramp(slope, x)
     dx = fp16.mul(dy, factor, config.mode)
     for name, value in (("x_third", x_third), ("slope", slope), ("factor", factor), ("dx", dx)):
         tap(name, value)

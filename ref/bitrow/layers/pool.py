@@ -26,7 +26,7 @@ _PADDING_KEY = -0x8000  # below every number's key
 _NAN_KEY = 0x7FFF
 
 
-def _order_key(x: Array) -> Array:
+def order_key(x: Array) -> Array:
     """int32 that orders FP16 as A2 does: NaN highest, -0 equal to +0."""
     word = fp16.bits(x).astype(jnp.int32)
     magnitude = word & 0x7FFF
@@ -53,7 +53,7 @@ def max_rows(
 ) -> tuple[Float16[Array, "n oh ow c"], UInt8[Array, "n oh ow c"]]:
     """`max_forward` of a padded slab: elements that are not `present` never win (SPEC.md A2)."""
     size, stride = both(config.kernel), both(config.stride)
-    key = _order_key(x)
+    key = order_key(x)
     here = present[None, :, :, None] | jnp.zeros_like(key, bool)  # split over a mesh as x is
     key = jnp.where(here, key, jnp.int32(_PADDING_KEY))
     values = windows(fp16.canonical(x), size, stride)

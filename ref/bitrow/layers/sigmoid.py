@@ -42,6 +42,13 @@ def _table(bits: int) -> tuple[np.ndarray, np.ndarray]:
     return words[:-1], rises
 
 
+def table(bits: int) -> np.ndarray:
+    """The table's words, uint16 [2^bits + 1] (SPEC.md A10); every second word of a table is the next smaller one's."""
+    words, rises = _table(bits)
+    last = words[-1:].view(np.float16) + rises[-1:].view(np.float16)  # exact
+    return np.concatenate([words, last.view(np.uint16)])
+
+
 class _Line(NamedTuple):
     """A line between two words of the table, for each x: its lower end, its rise, and how far along it x lies."""
 

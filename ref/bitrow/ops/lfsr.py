@@ -42,6 +42,11 @@ def _power(log2_steps: int) -> Matrix:
     return tuple(_apply(half, image) for image in half)
 
 
+def images(log2_steps: int) -> Matrix:
+    """What each unit state is after 2^log2_steps steps: all that a jump needs (SPEC.md Q3)."""
+    return _power(log2_steps)
+
+
 def _apply_array(matrix: Matrix, state: UInt16[Array, "*s"]) -> UInt16[Array, "*s"]:
     out = jnp.zeros_like(state)
     for bit, image in enumerate(matrix):

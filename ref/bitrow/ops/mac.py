@@ -98,8 +98,15 @@ def saturating_add(
     acc: Int32[Array, "*#s"], product: Int32[Array, "*#s"], accumulator: Accumulator
 ) -> Int32[Array, "*s"]:
     """acc + product clamped to the accumulator's range, without leaving int32."""
-    up = jnp.minimum(acc, jnp.int32(accumulator.max) - product)
-    down = jnp.maximum(acc, jnp.int32(accumulator.min) - product)
+    return clamped_add(acc, product, jnp.int32(accumulator.min), jnp.int32(accumulator.max))
+
+
+def clamped_add(
+    acc: Int32[Array, "*#s"], product: Int32[Array, "*#s"], low: Int32[Array, ""], high: Int32[Array, ""]
+) -> Int32[Array, "*s"]:
+    """acc + product clamped to a range that holds acc, without leaving int32."""
+    up = jnp.minimum(acc, high - product)
+    down = jnp.maximum(acc, low - product)
     return jnp.where(product > 0, up, down) + product
 
 

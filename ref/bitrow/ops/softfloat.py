@@ -148,9 +148,13 @@ def add(
     target: Float | None = None,
 ) -> UInt32[Array, "..."]:
     """a + b of two words of `fmt`, rounded once to `target` (by default `fmt`)."""
-    target = target or fmt
     a, b = jnp.broadcast_arrays(a, b)
     x, y = unpack(a, fmt, mode.flush and fmt == FP16), unpack(b, fmt, mode.flush and fmt == FP16)
+    return _sum(x, y, target or fmt, mode)
+
+
+def _sum(x: Unpacked, y: Unpacked, target: Float, mode: FloatMode) -> Array:
+    """x + y rounded once to `target`."""
     # Zeros have no exponent of their own: give them the lowest, so that the other operand leads.
     ex = jnp.where(x.zero, -(1 << 20), x.exponent)
     ey = jnp.where(y.zero, -(1 << 20), y.exponent)
@@ -194,6 +198,25 @@ def mul(
     bits = round_pack(sign, exponent, product, target, mode)
     nan = x.nan | y.nan | (x.inf & y.zero) | (x.zero & y.inf)
     return _special(bits, target, nan, x.inf | y.inf, sign)
+
+
+def fma(
+    a: UInt32[Array, "*#s"], b: UInt32[Array, "*#s"], c: UInt32[Array, "*#s"], mode: FloatMode = RNE
+) -> UInt32[Array, "..."]:
+    """a * b + c of FP16 words, rounded once (SPEC.md F2); the product of two significands of 11 bits has 22."""
+    a, b, c = jnp.broadcast_arrays(a, b, c)
+    x, y, z = (unpack(word, FP16, mode.flush) for word in (a, b, c))
+    unused = LEADING - FP16.fraction_bits
+    product = (x.significand >> unused) * (y.significand >> unused) << (LEADING - 2 * FP16.fraction_bits - 1)
+    below = (product >> LEADING) == 0  # or the product is zero
+    exact = Unpacked(
+        sign=x.sign ^ y.sign,
+        exponent=x.exponent + y.exponent + jnp.where(below, 0, 1),
+        significand=jnp.where(below, product << 1, product),
+        nan=x.nan | y.nan | (x.inf & y.zero) | (x.zero & y.inf),
+        inf=x.inf | y.inf,
+    )
+    return _sum(exact, z, FP16, mode)
 
 
 def mul_integer(
@@ -286,6 +309,12 @@ def sub(a: UInt32[Array, "*#s"], b: UInt32[Array, "*#s"], fmt: Float, mode: Floa
 def is_nan(a: UInt32[Array, "..."], fmt: Float) -> Bool[Array, "..."]:
     """True where a word is any NaN."""
     return (a & u32(fmt.sign_mask - 1)) > u32(fmt.infinity_bits)
+
+
+def positive_part(a: UInt32[Array, "*s"], fmt: Float) -> UInt32[Array, "*s"]:
+    """a where it is greater than 0 or NaN, else +0 (SPEC.md B2's var)."""
+    keep = (a < jnp.uint32(fmt.sign_mask)) | is_nan(a, fmt)
+    return jnp.where(keep, a, jnp.uint32(0))
 
 
 def from_ratio(numerator: int, denominator: int, fmt: Float) -> UInt32[Array, ""]:

@@ -1,7 +1,7 @@
 """All 2^32 operand pairs of FP16 add and mul, and every word of sqrt, against numpy's float16 (SPEC.md F2).
 
-Run as `python -m bitrow.proofs.fp16_hashes [add|mul|sqrt ...]`. Prints, for each operation, the SHA-256 of all
-its results: little-endian uint16, first operand major, every NaN as 0x7E00.
+Run as `python -m bitrow.proofs.fp16_hashes [add|mul|sqrt ...]`; `c.add` and so on are the compiled C model's. Prints,
+for each operation, the SHA-256 of all its results: little-endian uint16, first operand major, every NaN as 0x7E00.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ WORDS = 1 << 16
 FIRST_PER_CHUNK = 64  # 64 first operands x 65,536 second ones: 4M pairs at a time
 
 KERNELS: dict[str, Callable[..., jax.Array]] = {"add": fp16.add, "mul": fp16.mul, "sqrt": fp16.sqrt}
+OF_C = "c."  # before the name of an operation that the C model computes
 JUDGES: dict[str, Callable[..., np.ndarray]] = {"add": np.add, "mul": np.multiply, "sqrt": np.sqrt}
 
 
@@ -53,18 +54,43 @@ def first_difference(name: str, chunk: tuple[np.ndarray, ...], found: np.ndarray
     return f"{name}({given}): found 0x{found[at]:04x}, expected 0x{expected[at]:04x}"
 
 
+Words = Callable[[tuple[np.ndarray, ...]], np.ndarray]
+
+
+def words_of(name: str) -> Words:
+    """What computes a chunk: the kernel, compiled, or the C model, compiled by the C compiler.
+
+    Raises:
+        BitrowError: no C compiler.
+    """
+    if not name.startswith(OF_C):
+        kernel = jax.jit(KERNELS[name])
+        return lambda chunk: np.asarray(kernel(*(jnp.asarray(x) for x in chunk))).view(np.uint16).reshape(-1)
+    from bitrow.export.library import CModel
+    from bitrow.formats import FloatMode
+
+    model, own = CModel.build(("-O3",)), f"fp16_{name.removeprefix(OF_C)}"
+
+    def run(chunk: tuple[np.ndarray, ...]) -> np.ndarray:
+        whole = (np.ascontiguousarray(each).view(np.uint16) for each in np.broadcast_arrays(*chunk))
+        return model.array(own, FloatMode(), *whole).reshape(-1)
+
+    return run
+
+
 def check(name: str, advance: Callable[[int], object] = lambda count: None) -> tuple[int, str]:
     """Run every operand tuple of `name`; how many there were, and the SHA-256 of all results.
 
     Raises:
         BitrowError: the first result that differs from numpy's.
     """
-    kernel, digest, count = jax.jit(KERNELS[name]), hashlib.sha256(), 0
+    compute, digest, count = words_of(name), hashlib.sha256(), 0
+    name = name.removeprefix(OF_C)
     with ThreadPoolExecutor(2) as pool:  # numpy and hashlib release the interpreter while JAX computes
         hashing = None
         for chunk in operands(name):
             expected = pool.submit(judge, name, chunk)
-            found = np.asarray(kernel(*(jnp.asarray(x) for x in chunk))).view(np.uint16).reshape(-1)
+            found = compute(chunk)
             if not np.array_equal(found, expected.result()):
                 raise BitrowError(first_difference(name, chunk, found, expected.result()))
             if hashing is not None:
@@ -82,10 +108,10 @@ def main(names: list[str]) -> int:
     from rich.progress import Progress
 
     for name in names or list(KERNELS):
-        if name not in KERNELS:
-            say(f"exhaustive: found {name!r}, expected one of {', '.join(KERNELS)}")
+        if name.removeprefix(OF_C) not in KERNELS:
+            say(f"exhaustive: found {name!r}, expected one of {', '.join(KERNELS)}, or with {OF_C} before it")
             return 2
-        total = WORDS if name == "sqrt" else WORDS * WORDS
+        total = WORDS if name.endswith("sqrt") else WORDS * WORDS
         try:
             with Progress(transient=True) as progress:
                 task = progress.add_task(name, total=total)

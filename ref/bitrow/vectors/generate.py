@@ -134,7 +134,7 @@ def describe_rows(rows: list[tuple[int, int]] | None) -> str:
     return f"rows (n, h) {listed}{more} of the result, and what they read"
 
 
-def _first_difference(case: str, tap: str, judged: Mapping[str, np.ndarray], digits: int) -> JudgeMismatch | None:
+def first_difference(case: str, tap: str, judged: Mapping[str, np.ndarray], digits: int) -> JudgeMismatch | None:
     """The first element in row-major order on which the judges' words differ."""
     first = next(iter(judged.values()))
     for other in judged.values():
@@ -159,7 +159,7 @@ def _difference(
     """The first element of a tap on which the judges differ; the oracle has its rows only, if `rows`."""
     digits = problem.operation.encoding(tap, problem.config).hex_digits
     if rows is None:
-        return _first_difference(problem.name, tap, {"oracle": oracle, **whole}, digits)
+        return first_difference(problem.name, tap, {"oracle": oracle, **whole}, digits)
 
     def sampled(words: np.ndarray) -> np.ndarray:
         return problem.operation.sampled(problem.config, problem.given, tap, words, rows)
@@ -167,12 +167,12 @@ def _difference(
     shape = next(iter(whole.values())).shape
     places = np.arange(int(np.prod(shape))).reshape(shape)
     parts = {"oracle": oracle, **{who: sampled(words) for who, words in whole.items()}}
-    found = _first_difference(problem.name, tap, parts, digits)
+    found = first_difference(problem.name, tap, parts, digits)
     if found is not None and found.element:
         flat = np.ravel_multi_index(found.element, oracle.shape)
         element = np.unravel_index(int(sampled(places).reshape(-1)[flat]), shape)
         return replace(found, element=tuple(int(i) for i in element))
-    return found or _first_difference(problem.name, tap, whole, digits)
+    return found or first_difference(problem.name, tap, whole, digits)
 
 
 def compare(problem: Problem, oracle: Words, rows: list | None, judged: Mapping[str, Words]) -> list[JudgeMismatch]:

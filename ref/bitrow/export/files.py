@@ -1,0 +1,142 @@
+"""The files of `bitrow export c`: the model, and of a network its functions, a program and packages that call them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from pathlib import Path
+
+from bitrow.errors import BitrowError
+from bitrow.export import model
+from bitrow.export.folder import check_folder, write_folder
+from bitrow.export.network import NetworkStages, constants
+from bitrow.export.systemverilog import example, network_package, package
+from bitrow.export.whole_pass import PassText
+from bitrow.graph import shapes
+from bitrow.lookup import InputSize, find_model
+from bitrow.model_file import Model
+
+
+def model_files() -> dict[str, str]:
+    """The C model and the package that imports its single words, by file name."""
+    return {
+        "bitrow.h": model.header(),
+        "bitrow.c": model.source(),
+        "bitrow_pkg.sv": package(),
+        "bitrow_example.sv": example(),
+    }
+
+
+def network_files(found: Model) -> dict[str, str]:
+    """A network's functions, the program that runs them, and the package that imports them, by file name.
+
+    Raises:
+        BitrowError: a layer that has no C, a network called bitrow.
+    """
+    stages = NetworkStages(found)
+    name = stages.name
+    if name == "bitrow":
+        raise BitrowError("C network: found the name 'bitrow', expected another: its files would be the model's")
+    return {f"{name}.h": _header(stages), f"{name}.c": _source(stages), f"{name}_main.c": _main(stages),
+            f"{name}_pkg.sv": network_package(stages)}  # fmt: skip
+
+
+def export(out: Path, network: str | None = None, size: InputSize | None = None) -> list[str]:
+    """Write the C model, and a network's functions (`lookup.find_model`), into a new folder; the files' names.
+
+    The folder appears whole or not at all.
+
+    Raises:
+        BitrowError: a folder that is there or cannot be written, a network that there is not or that has no C.
+    """
+    check_folder(out)
+    texts = network_files(find_model(network, size)) if network else {}
+    texts = model_files() | texts
+    write_folder(out, texts)
+    return list(texts)
+
+
+def _sizes(stages: NetworkStages) -> tuple[int, int]:
+    """Words of an image and of its result."""
+    network = stages.model.network
+    found = shapes(network)
+    return math.prod(network.input_shape), math.prod(found[network.output])
+
+
+def _header(stages: NetworkStages) -> str:
+    image, result = _sizes(stages)
+    heads = "\n".join(f"{stage.head};" for stage in (*stages.forward.values(), *stages.backward.values()))
+    singles = "\n".join(f"{head};" for head, _ in single_images(stages))
+    guard = f"{stages.name.upper()}_H"
+    return f"""/* {stages.name}: {image} words in, {result} out for each of n images; results are BW_OK and so on. */
+#ifndef {guard}
+#define {guard}
+
+#include "bitrow.h"
+
+#ifdef __cplusplus
+extern "C" {{
+#endif
+
+/* One function a layer and direction. */
+{heads}
+
+/* Forward, and with dlogits also backward; the layers' taps are called after "LAYER/forward" and so on. */
+{PassText(stages).head};
+
+/* The same for one image and without taps, as SystemVerilog calls them. */
+{singles}
+
+#ifdef __cplusplus
+}}
+#endif
+
+#endif
+"""
+
+
+def single_images(stages: NetworkStages) -> Iterator[tuple[str, str]]:
+    """Heads and bodies of the functions that take one image."""
+    for stage in (*stages.forward.values(), *stages.backward.values()):
+        head = f"int32_t {stage.name}_one({', '.join(port.text for port in stage.ports)})"
+        yield head, f"return {stage.name}(1, {', '.join(port.name for port in stage.ports)}, NULL);"
+    name = stages.name
+    head = f"int32_t {name}_pass_one(const uint16_t *x, const uint16_t *dlogits, uint16_t *logits, uint16_t *dx)"
+    yield head, f"return {name}_pass(1, x, dlogits, logits, dx, NULL);"
+
+
+def _source(stages: NetworkStages) -> str:
+    parts = [f'#include "{stages.name}.h"\n\n#include <stdlib.h>\n#include <string.h>\n', *constants(stages)]
+    parts += [stage.definition() for stage in (*stages.forward.values(), *stages.backward.values())]
+    parts += [model.part("pass.c"), "\n".join(PassText(stages).definition())]
+    parts += [f"{head} {{\n    {text}\n}}\n" for head, text in single_images(stages)]
+    return "\n".join(parts)
+
+
+def _main(stages: NetworkStages) -> str:
+    image, result = _sizes(stages)
+    return f"""/* Prints the result of an image, or with the result's gradient that of the image, a word in hex a line:
+   {stages.name} X.hex [DLOGITS.hex]
+   Built by: cc -std=c99 -O2 -o {stages.name} {stages.name}_main.c {stages.name}.c bitrow.c */
+#include "{stages.name}.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+{model.part("main.c")}
+int main(int argc, char **argv) {{
+    if (argc < 2) {{
+        fprintf(stderr, "usage: {stages.name} X.hex [DLOGITS.hex]\\n");
+        return 2;
+    }}
+    static uint16_t logits[{result}], dx[{image}];
+    uint16_t *x = words_of(argv[1], {image}u), *dlogits = argc > 2 ? words_of(argv[2], {result}u) : NULL;
+    const int32_t status = {stages.name}_pass(1, x, dlogits, logits, dx, NULL);
+    if (status == BW_OK) {{
+        print_words(argc > 2 ? dx : logits, argc > 2 ? {image}u : {result}u);
+    }}
+    free(x);
+    free(dlogits);
+    return status;
+}}
+"""
