@@ -54,10 +54,10 @@ def first_difference(name: str, chunk: tuple[np.ndarray, ...], found: np.ndarray
     return f"{name}({given}): found 0x{found[at]:04x}, expected 0x{expected[at]:04x}"
 
 
-Words = Callable[[tuple[np.ndarray, ...]], np.ndarray]
+ChunkWords = Callable[[tuple[np.ndarray, ...]], np.ndarray]
 
 
-def words_of(name: str) -> Words:
+def words_of(name: str) -> ChunkWords:
     """What computes a chunk: the kernel, compiled, or the C model, compiled by the C compiler.
 
     Raises:
