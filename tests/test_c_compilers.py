@@ -188,6 +188,9 @@ def test_export_writes_what_it_says(run, tmp_path: Path) -> None:
         f"bitrow: {tmp_path / 'out'}: found something of this name, expected none"
     ]
     assert run("export", "c", str(tmp_path / "new"), "--network", "nowhere")[0] == 2
+    assert run("export", "c", str(tmp_path / "new"), "--input-size", "8")[2] == [
+        "bitrow: --input-size: found no --network, expected one"
+    ]
     assert not (tmp_path / "new").exists()
 
 

@@ -28,6 +28,7 @@ WHOLE = {
     "pipeline images": ["pipeline", "resnet8", "--images", "VALUE"],
     "pipeline input size": ["pipeline", "resnet8", "--input-size", "VALUE"],
     "generate input size": ["generate", "--network", "resnet8", "--out", "OUT", "--input-size", "VALUE"],
+    "export input size": ["export", "c", "OUT", "--network", "resnet8", "--input-size", "VALUE"],
     "generate limit images": ["generate", "--network", "resnet8", "--out", "OUT", "--limit-images", "VALUE"],
     "ablate images": ["ablate", "--network", "resnet8", "--study", "banks", "--images", "VALUE"],
     "prove jobs": ["prove", "claims", "fp16.add", "--state", "OUT", "--jobs", "VALUE"],

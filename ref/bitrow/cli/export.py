@@ -9,6 +9,7 @@ import click
 from bitrow.cli import needs, options
 from bitrow.cli.options import PLACE
 from bitrow.cli.sections import Command, Group, option
+from bitrow.errors import BitrowError
 from bitrow.terminal import put
 
 
@@ -24,6 +25,8 @@ def c(out: Path, network: str | None, input_size: tuple[int, int] | None) -> Non
     """
     from bitrow.export.folder import check_folder
 
+    if input_size is not None and network is None:
+        raise BitrowError("--input-size: found no --network, expected one")
     check_folder(out)  # before JAX loads
     needs.jax()
     from bitrow.export.files import export as write
