@@ -26,7 +26,7 @@ OPTIONS = {
     "ablate": {"--network", "--study", "--images", "--machine", "--json", "--csv", "--html"},
     "transfer": {"--data", "--input-size", "--limit", "--network", "--width", "--model", "--policy", "--numerics",
                  "--seeds", "--compare", "--epochs", "--pretrain-epochs", "--tune-epochs", "--batch", "--power-of-two",
-                 "--target-only", "--optimizer", "--learning-rate", "--schedule", "--accumulate", "--plot",
+                 "--target-only", "--optimizer", "--learning-rate", "--schedule", "--accumulate", "--replay", "--plot",
                  "--jobs", "--checkpoint-seconds", "--resume", "--coordinator", "--processes", "--process", "--out",
                  "--quiet"},
     "prove claims": {"--quick", "--full", "--shard", "--state", "--fresh", "--jobs", "--json", "--markdown", "--record",

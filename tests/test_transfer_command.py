@@ -6,6 +6,7 @@ An earlier run's results lie in the folder that every refused command names, and
 from __future__ import annotations
 
 import contextlib
+import csv
 import hashlib
 import json
 import os
@@ -245,6 +246,7 @@ def test_any_head_and_every_option_of_training(run, tmp_path):
     checkpoint.save_float(file, network, float_model.initialize(network, 0))
     how = ("--optimizer", "momentum", "--learning-rate", "0.05", "--schedule", "warmup", "--accumulate", "2")
     data = ("--target-only", "--model", file, "--limit", "20")
+    assert_refused(run(*data, *how, "--replay", "0.5"), "--replay: found a share of 0.5 and no source images")
     plan = ("--network", "small", "--seeds", "1", "--epochs", "2", "--batch", "16", "--quiet")
     plan += ("--policy", "bias+lite_residual", "--numerics", "bit_accurate")
     out = tmp_path / "out"
@@ -306,6 +308,8 @@ def test_results_of_another_plan_stay(run, whole, arguments, text):
         (("--optimizer", "rms"), "optimizer: found 'rms'"),
         (("--network", "lenet"), "network: found 'lenet'"),
         (("--batch", "24"), "batch: found 24"),
+        (("--replay", "0.01"), "replay: found 0.01 of a batch of 32, expected a share of at least one image"),
+        (("--replay", "1"), "replay: found 1 of a batch of 32"),
         (("--batch", "1024"), "expected at least a batch of 1024"),
         (("--limit", "1"), "limit: found 1"),
         (("--input-size", "16"), "found images of (16, 16, 3)"),
@@ -335,3 +339,17 @@ def test_results_that_are_complete_are_taken_as_they_are(run, whole):
     before = files(whole)
     status, output, _ = run("--out", whole, "--resume")
     assert status == 0 and "lite_residual" in output and files(whole) == before
+
+
+def test_replay_from_the_command(run, tmp_path):
+    """Source accuracy is in results.csv, and a resumed run's is measured again."""
+    plan = ("--network", "small", "--seeds", "1", "--epochs", "1", *UNTRAINED, "--quiet", "--limit", "20",
+            "--policy", "bias", "--numerics", "bit_accurate", "--replay", "0.5", "--out", tmp_path / "out")  # fmt: skip
+    assert run(plan=plan)[0] == 0
+    (row,) = csv.DictReader((tmp_path / "out" / "results.csv").read_text().splitlines())
+    found = result(tmp_path / "out")
+    assert float(row["source_accuracy"]) == found["source_accuracy"] and 0 < found["source_before"] < 1
+    assert run("--resume", plan=plan)[0] == 0
+    metrics = tmp_path / "out" / "runs" / "bias" / "bit_accurate" / "seed0" / "metrics.json"
+    metrics.write_text(json.dumps(json.loads(metrics.read_text()) | {"source_accuracy": 0.999}))
+    assert_refused(run("--resume", plan=plan), "source_accuracy: found 0.999, expected")

@@ -11,11 +11,14 @@ from bitrow.transfer.tables import Cell
 COST = {"trainable": 1234, "saved_kib": 2.5, "optimizer_kib": 9.64}
 
 
-def cell(numerics: str, *accuracy: float, policy: str = "last_1") -> Cell:
-    return Cell(policy, numerics, tuple(Run(policy, numerics, i, a, "", [], COST) for i, a in enumerate(accuracy)))
+def cell(
+    numerics: str, *accuracy: float, policy: str = "last_1", kept: tuple[float | None, float | None] = (None, None)
+) -> Cell:
+    runs = (Run(policy, numerics, i, a, "", [], COST, *kept) for i, a in enumerate(accuracy))
+    return Cell(policy, numerics, tuple(runs))
 
 
-CELLS = [cell("float32", 0.80, 0.70, 0.90, 0.60), cell("bit_accurate", 0.79, 0.68, 0.87, 0.60)]
+CELLS = [cell("float32", 0.80, 0.70, 0.90, 0.60), cell("bit_accurate", 0.79, 0.68, 0.87, 0.60, kept=(0.972, 0.613))]
 
 
 def test_differences_are_paired_by_seed():
@@ -33,10 +36,12 @@ def test_tables_in_markdown_and_latex():
     assert heading == "Accuracy on 1,797 images of the target, %, mean ± deviation over 4 seeds"
     lines = tables.markdown(CELLS, heading).splitlines()
     assert lines[0].startswith(heading) and lines[-1] == (
-        "| `last_1` | bit_accurate | 73.5 ± 11.9 | -1.5 [-3.6, +0.6] | 1,234 | 2.50 | 9.64 |"
+        "| `last_1` | bit_accurate | 73.5 ± 11.9 | -1.5 [-3.6, +0.6] | 61.3 of 97.2 | 1,234 | 2.50 | 9.64 |"
     )
     assert len({line.count("|") for line in lines[2:]}) == 1
+    assert lines[-2] == "| `last_1` | float32 | 75.0 ± 12.9 |  |  | 1,234 | 2.50 | 9.64 |"  # no source, no difference
     latex = tables.latex(CELLS, heading)
-    assert r"last\_1 & bit\_accurate & 73.5 $\pm$ 11.9 & -1.5 [-3.6, +0.6] & 1,234 & 2.50 & 9.64 \\" in latex
+    row = r"last\_1 & bit\_accurate & 73.5 $\pm$ 11.9 & -1.5 [-3.6, +0.6] & 61.3 of 97.2 & 1,234 & 2.50 & 9.64 \\"
+    assert row in latex
     assert r"\caption{Accuracy on 1,797 images of the target, \%, mean $\pm$ deviation" in latex
     assert latex.count("{") == latex.count("}")

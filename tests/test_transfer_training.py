@@ -250,7 +250,7 @@ def test_channels_that_are_not_chosen_keep_every_bit():
     before = trainer.start()
     change = np.asarray(trainer.epoch(before, 0)[0].params["layers/c2/weight"] - before.params["layers/c2/weight"])
     assert not change[:, :, 0].any() and change[:, :, 1].all()
-    done = kept.finish("sparse_9", "bit_accurate", 0, trainer, before, [{"test_accuracy": 1.0}])
+    done = kept.finish(("sparse_9", "bit_accurate", 0), trainer, before, [{"test_accuracy": 1.0}])
     assert done.cost["trainable"] == 2 + 24 * 3
 
 

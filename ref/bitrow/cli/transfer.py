@@ -52,6 +52,8 @@ _DATA, _NETWORK, _GRID, _TRAINING, _PROCESSES = "Data", "Network", "Grid", "Trai
         help="constant, cosine, linear or warmup.")  # fmt: skip
 @option("--accumulate", section=_TRAINING, type=TIMES, default=1, show_default=True, metavar="N",
         help="Batches to an update.")  # fmt: skip
+@option("--replay", section=_TRAINING, type=FiniteNumber(0, 1), default=0.0, show_default=True, metavar="X",
+        help="Share of source images in each batch.")  # fmt: skip
 @option("--power-of-two", section=_TRAINING, is_flag=True, help="Scales that are powers of two only.")
 @option("--jobs", section=RUN, type=TIMES, metavar="N", show_default="one for each processor", help="Runs at a time.")
 @option("--checkpoint-seconds", section=RUN, type=FiniteNumber(0), metavar="N", show_default="15",

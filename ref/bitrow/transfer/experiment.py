@@ -26,20 +26,20 @@ from bitrow.errors import BitrowError
 from bitrow.files import read_json, write_csv, write_json, write_text
 from bitrow.graph import Network
 from bitrow.reading import MODEL, read_bytes
-from bitrow.transfer import checkpoint, kept, policies, pretrain, processes, sparse, tables
+from bitrow.transfer import checkpoint, kept, policies, pretrain, processes, source, sparse, tables
 from bitrow.transfer.augment import Augmentation, usual
 from bitrow.transfer.data import Transfer
 from bitrow.transfer.kept import Run
 from bitrow.transfer.numerics import Numerics, parse, with_gradient
 from bitrow.transfer.tables import Cell
-from bitrow.transfer.training import Recipe, State, Trainer, check_batch
+from bitrow.transfer.training import Recipe, Replay, State, Trainer, check_batch
 
 CHECKPOINT_SECONDS = 15.0
 RATES = {"full": 3e-3}  # learning rates that are not the usual one, by policy
 RATE = 1e-2
 PLAN = "plan.json"
 PLOTS = ("svg", "png", "pdf")
-_TRAINING = ("optimizer", "learning_rate", "schedule", "accumulate")
+_TRAINING = ("optimizer", "learning_rate", "schedule", "accumulate", "replay")
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,8 @@ class ExperimentPlan:
     """What to run. `width` scales the network's channels; `power_of_two` chooses such scales only.
 
     `learning_rate` None is the policy's usual one; `accumulate` batches make an update. `model_file`: a float32
-    safetensors model in place of pretraining, whose head may have any classes.
+    safetensors model in place of pretraining, whose head may have any classes. `replay`: the share of source images in
+    each batch.
 
     Raises:
         BitrowError: no seeds, an unknown policy or numerics, or one twice, a batch that is no power of two, no epoch.
@@ -68,6 +69,7 @@ class ExperimentPlan:
     learning_rate: float | None = None
     schedule: str = "cosine"
     accumulate: int = 1
+    replay: float = 0.0
     plots: tuple[str, ...] = PLOTS[:1]
 
     def __post_init__(self) -> None:
@@ -93,7 +95,7 @@ class ExperimentPlan:
             rate = min(RATES.get(part, RATE) for part in policy.split("+"))
         return Recipe(
             self.batch, rate, self.epochs, seed, loss_scale, self.power_of_two, how, self.optimizer, self.schedule,
-            self.accumulate,
+            self.accumulate, self.replay,
         )  # fmt: skip
 
 
@@ -190,12 +192,13 @@ class _Grid:
             raise BitrowError("training: stopped")
         data, saved, folder = self.data, None, self._folder(policy, numerics, seed)
         trainer = make_trainer(self.plan, data, self.pretrained[seed], policy, numerics, seed)
+        known = source.task(data, self.pretrained[seed], parse(numerics))
         if folder is not None:
             which = {"policy": policy, "numerics": numerics, "seed": seed}
             saved = checkpoint.Checkpoints(folder / "checkpoints", self.identity | which)
             found = kept.told(folder, policy, numerics, seed, self.plan.epochs)
             if found is not None:
-                done = kept.verify(folder, found, trainer, data)
+                done = kept.verify(folder, found, trainer, data, known)
                 processes.agree(saved.clear)  # a run that was killed when it had just ended has them still
                 return done
         silent: Counter[str] = Counter()
@@ -205,7 +208,7 @@ class _Grid:
             steps = trainer.program.steps * self.plan.epochs
             terminal.say(f"{policy} {numerics} seed {seed}: found gradient codes that are all zero: {told} of {steps} "
                          "steps")  # fmt: skip
-        done = kept.finish(policy, numerics, seed, trainer, state, rows)
+        done = kept.finish((policy, numerics, seed), trainer, state, rows, known)
         if folder is not None and saved is not None:
             processes.agree(kept.keep, folder, done, state, saved)
         return done
@@ -219,6 +222,8 @@ def check(plan: ExperimentPlan, data: Transfer, devices: int | None = None) -> N
     """
     if not data.source.classes and plan.model_file is None:
         raise BitrowError("--target-only: found no --model, expected one, for there is nothing to pretrain on")
+    if plan.replay and not data.source.classes:
+        raise BitrowError(f"--replay: found a share of {plan.replay:g} and no source images, expected some")
     network = network_of(plan, data)
     transferred = pretrain.new_head(network, len(data.target.classes))
     for policy in plan.policies:
@@ -262,8 +267,13 @@ def make_trainer(
     policies.prepare(module, chosen, seed)
     if chosen.budget:
         sparse.apply(module, data.target.train, chosen.budget)
-    how = usual(data.input_shape)
-    return Trainer(module, chosen, plan.recipe(policy, seed, loss_scale, how), data.target.train, devices)
+    known = source.task(data, found, arithmetic) if plan.replay else None
+    replay = None
+    if known is not None:
+        source.widen(module, known)
+        replay = Replay(data.source.train, len(data.target.classes))
+    recipe = plan.recipe(policy, seed, loss_scale, usual(data.input_shape))
+    return Trainer(module, chosen, recipe, data.target.train, devices, replay)
 
 
 def _identity(plan: ExperimentPlan, data: Transfer) -> dict[str, Any]:
@@ -367,7 +377,8 @@ def _write(out: Path, grid: _Grid, cells: list[Cell]) -> None:
               "images": len(data.target.train.y), "test_images": len(data.target.test.y)}  # fmt: skip
     rows = [
         {"policy": c.policy, "numerics": c.numerics, "accuracy_mean": c.mean, "accuracy_spread": c.spread,
-         "seeds": len(c.runs)} | shared | {key: value for key, value in c.cost.items() if key != "policy"}
+         "source_before": c.source_before, "source_accuracy": c.source_accuracy, "seeds": len(c.runs)}
+        | shared | {key: value for key, value in c.cost.items() if key != "policy"}
         for c in cells
     ]  # fmt: skip
     write_csv(out / "results.csv", rows)
@@ -377,7 +388,8 @@ def _write(out: Path, grid: _Grid, cells: list[Cell]) -> None:
     title = tables.title(len(cells[0].runs), len(data.target.test.y))
     write_text(out / "results.md", tables.markdown(cells, title))
     write_text(out / "results.tex", tables.latex(cells, title))
-    runs = [{name: getattr(run, name) for name in ("seed", "policy", "numerics", "accuracy", "digest")}
+    told = ("seed", "policy", "numerics", "accuracy", "source_before", "source_accuracy", "digest")
+    runs = [{name: getattr(run, name) for name in told}
              for cell in cells for run in cell.runs]  # fmt: skip
     write_json(out / "results.json", {"plan": identity, "cells": rows, "runs": runs})
     _plot(out, cells, plan.plots)

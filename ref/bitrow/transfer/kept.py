@@ -18,9 +18,10 @@ import numpy as np
 from bitrow.errors import BitrowError
 from bitrow.files import read_json, write_csv, write_json
 from bitrow.reading.values import parse_json
-from bitrow.transfer import checkpoint, optimizers, processes
+from bitrow.transfer import checkpoint, optimizers, processes, source
 from bitrow.transfer.accounting import account
 from bitrow.transfer.data import Transfer
+from bitrow.transfer.source import SourceTask
 from bitrow.transfer.training import State, Trainer
 
 METRICS, CURVE, STATE = "metrics.json", "metrics.csv", "state.safetensors"
@@ -28,7 +29,9 @@ ROW = ("epoch", "loss", "train_accuracy", "test_accuracy")
 
 
 class Run(NamedTuple):
-    """One finished run: its name, the accuracy on the target's test images, the final state's digest, its cost."""
+    """One finished run: its name, the accuracy on the target's test images, the final state's digest, its cost; the
+    accuracy on the source's test images as the run began and ended, None where there is no source.
+    """
 
     policy: str
     numerics: str
@@ -37,14 +40,21 @@ class Run(NamedTuple):
     digest: str
     rows: list[dict[str, Any]]
     cost: dict[str, Any]
+    source_before: float | None = None
+    source_accuracy: float | None = None
 
 
-def finish(policy: str, numerics: str, seed: int, trainer: Trainer, state: State, rows: list[dict[str, Any]]) -> Run:
-    """The figures of a run that has ended in `state`."""
+def finish(
+    name: tuple[str, str, int], trainer: Trainer, state: State, rows: list[dict[str, Any]],
+    task: SourceTask | None = None,
+) -> Run:  # fmt: skip
+    """The figures of the run of this policy, numerics and seed that has ended in `state`."""
+    policy = name[0]
     cost = account(trainer.network, trainer.program.trained, policy=policy, channels=trainer.channels).as_dict()
     numbers = optimizers.STATE[trainer.recipe.optimizer] + (trainer.recipe.accumulate > 1)
     cost["optimizer_kib"] = cost["trainable"] * numbers * 4 / 1024  # the host's: float32 beside each master
-    return Run(policy, numerics, seed, rows[-1]["test_accuracy"], checkpoint.digest(state), rows, cost)
+    known = (None, None) if task is None else source.measure(trainer, state, task)
+    return Run(*name, rows[-1]["test_accuracy"], checkpoint.digest(state), rows, cost, *known)
 
 
 def keep(folder: Path, done: Run, state: State, saved: checkpoint.Checkpoints) -> None:
@@ -95,7 +105,9 @@ def check_rows(where: str, rows: Any, epochs: int) -> None:
                 raise BitrowError(f"{where} rows: found {name} {value!s:.60} of epoch {number}, expected its figure")
 
 
-def verify(folder: Path, found: Mapping[str, Any], trainer: Trainer, data: Transfer) -> Run:
+def verify(
+    folder: Path, found: Mapping[str, Any], trainer: Trainer, data: Transfer, task: SourceTask | None = None
+) -> Run:
     """The kept run, computed again from its state as far as that goes.
 
     Raises:
@@ -105,7 +117,7 @@ def verify(folder: Path, found: Mapping[str, Any], trainer: Trainer, data: Trans
     check_state(str(folder / STATE), state, trainer, len(found["rows"]))
     accuracy = trainer.accuracy(state, data.target.test)
     rows = [*found["rows"][:-1], found["rows"][-1] | {"test_accuracy": accuracy}]
-    again = finish(found["policy"], found["numerics"], found["seed"], trainer, state, rows)
+    again = finish((found["policy"], found["numerics"], found["seed"]), trainer, state, rows, task)
     for name, value in parse_json(json.dumps(again._asdict()), METRICS, constants=True).items():
         if name != "rows" and found[name] != value:
             raise BitrowError(f"{folder / METRICS} {name}: found {found[name]!s:.60}, expected {value!s:.60} as "

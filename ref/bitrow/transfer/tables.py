@@ -40,6 +40,27 @@ class Cell(NamedTuple):
         """Standard deviation over the seeds, 0 for one."""
         return statistics.stdev(self.accuracy) if len(self.accuracy) > 1 else 0.0
 
+    @property
+    def source_before(self) -> float | None:
+        """Mean accuracy on the source as the runs began, None where there is no source."""
+        return _mean([run.source_before for run in self.runs])
+
+    @property
+    def source_accuracy(self) -> float | None:
+        """As the runs ended."""
+        return _mean([run.source_accuracy for run in self.runs])
+
+    @property
+    def source(self) -> str:
+        """What of the source is kept, in %, as in "61.3 of 97.2"."""
+        before, after = self.source_before, self.source_accuracy
+        return "" if before is None or after is None else f"{100 * after:.1f} of {100 * before:.1f}"
+
+
+def _mean(values: list[float | None]) -> float | None:
+    known = [value for value in values if value is not None]
+    return statistics.fmean(known) if known else None
+
 
 @dataclass(frozen=True)
 class PairedDifference:
@@ -95,7 +116,7 @@ def title(seeds: int, images: int) -> str:
     return f"Accuracy on {images:,} images of the target, %, mean ± deviation over {count}"
 
 
-_COLUMNS = ("policy", "numerics", "accuracy", "to the first", "trained", "KiB kept", "optimizer KiB")
+_COLUMNS = ("policy", "numerics", "accuracy", "to the first", "source kept", "trained", "KiB kept", "optimizer KiB")
 
 
 def _rows(cells: Sequence[Cell]) -> list[tuple[str, ...]]:
@@ -106,7 +127,7 @@ def _rows(cells: Sequence[Cell]) -> list[tuple[str, ...]]:
         difference = "" if one is None else f"{one.mean:+.1f} [{one.low:+.1f}, {one.high:+.1f}]"
         figures = (f"{cell.cost['trainable']:,}", f"{cell.cost['saved_kib']:.2f}", f"{cell.cost['optimizer_kib']:.2f}")
         accuracy = f"{100 * cell.mean:.1f} ± {100 * cell.spread:.1f}"
-        rows.append((cell.policy, cell.numerics, accuracy, difference, *figures))
+        rows.append((cell.policy, cell.numerics, accuracy, difference, cell.source, *figures))
     return rows
 
 

@@ -29,6 +29,7 @@ from bitrow.transfer.accounting_reach import reach
 from bitrow.transfer.augment import Augmentation, augment
 from bitrow.transfer.convolution import BackwardScales
 from bitrow.transfer.data import Images
+from bitrow.transfer.evaluation import evaluate
 from bitrow.transfer.modules import Conv
 from bitrow.transfer.network_module import NetworkModule, Parts, take_apart
 from bitrow.transfer.numerics import AXIS, HOST, Scaling
@@ -65,10 +66,12 @@ class Recipe:
     """How to train. `batch` is a power of two; `loss_scale` multiplies the loss and is taken out of the gradients.
 
     `optimizer` and `schedule` are names of `optimizers`; `accumulate` batches make an update. `power_of_two`: delayed
-    scales are powers of two. `augmentation` None trains on the images as they are.
+    scales are powers of two. `augmentation` None trains on the images as they are. `replay`: the share of source images
+    in each batch.
 
     Raises:
-        BitrowError: a batch that is no power of two, a rate that is not positive, an unknown optimizer or schedule.
+        BitrowError: a batch that is no power of two, a rate that is not positive, an unknown optimizer or schedule, a
+            share of no image or of all.
     """
 
     batch: int = 32
@@ -81,6 +84,7 @@ class Recipe:
     optimizer: str = "adam"
     schedule: str = "cosine"
     accumulate: int = 1
+    replay: float = 0.0
 
     def __post_init__(self) -> None:
         if self.batch < 1 or self.batch & (self.batch - 1):
@@ -90,12 +94,28 @@ class Recipe:
         if self.epochs < 1:
             raise BitrowError(f"epochs: found {self.epochs}, expected 1 or more")
         optimizers.check(self.optimizer, self.schedule, self.accumulate)
+        if not (self.replay == 0 or (0 < self.replay < 1 and 0 < self.replayed < self.batch)):
+            found = f"replay: found {self.replay:g} of a batch of {self.batch}"
+            raise BitrowError(f"{found}, expected a share of at least one image, and not of all")
+
+    @property
+    def replayed(self) -> int:
+        """Source images of a batch."""
+        return round(self.replay * self.batch)
+
+
+class Replay(NamedTuple):
+    """The source's training images, labels from 0, and how many classes of the head, its first ones, the target has."""
+
+    images: Images
+    classes: int
 
 
 @dataclass(frozen=True)
 class EpochProgram:
     """Everything static of a compiled epoch. `channels`: by convolution, the input channels whose weights are trained,
-    where not all are. `watched`: probes of the convolutions that pass a gradient on."""
+    where not all are. `watched`: probes of the convolutions that pass a gradient on. `classes`: how many are the
+    target's, where the source's follow in the head, else 0."""
 
     structure: Any
     trained: frozenset[str]
@@ -106,6 +126,7 @@ class EpochProgram:
     steps: int
     in_float: bool
     mesh: Mesh
+    classes: int
 
     @property
     def delayed(self) -> frozenset[str]:
@@ -125,9 +146,10 @@ class EpochProgram:
 
 
 def check_batch(recipe: Recipe, images: int, devices: int) -> None:
-    """Refuse fewer images than a batch, and a batch that the devices do not divide. Raises: BitrowError."""
-    if images < recipe.batch:
-        raise BitrowError(f"training images: found {images}, expected at least a batch of {recipe.batch}")
+    """Refuse fewer images than a batch takes, and a batch that the devices do not divide. Raises: BitrowError."""
+    least = recipe.batch - recipe.replayed
+    if images < least:
+        raise BitrowError(f"training images: found {images}, expected at least a batch of {least}")
     if recipe.batch % devices:
         raise BitrowError(f"batch: found {recipe.batch}, expected a multiple of {devices} devices")
 
@@ -135,8 +157,10 @@ def check_batch(recipe: Recipe, images: int, devices: int) -> None:
 class Trainer:
     """Trains one module on images f32[n,h,w,c] with labels i32[n] under a policy.
 
+    `replay`: what a recipe with a share of source images takes them from (`source.widen` makes the head for it).
+
     Raises:
-        BitrowError: fewer images than a batch, a batch that the devices do not divide.
+        BitrowError: fewer images than a batch, a batch that the devices do not divide, a share of no images.
     """
 
     def __init__(
@@ -146,6 +170,7 @@ class Trainer:
         recipe: Recipe,
         images: Images,
         devices: list[jax.Device] | None = None,
+        replay: Replay | None = None,
     ) -> None:
         self.mesh = Mesh(np.array(devices or jax.devices()), (AXIS,))
         check_batch(recipe, len(images.y), self.mesh.size)
@@ -155,7 +180,7 @@ class Trainer:
         self._loss_scale, module.loss_scale = module.loss_scale, None  # a trainer's is in its own loss
         self.parts = take_apart(module)
         module.loss_scale = self._loss_scale
-        self.images = images
+        self.targets, self.images = len(images.y), _together(recipe, images, replay)
         network = self.network = module.network
         names = policies.trained(network, policy, self.parts.params, module.sparse)
         sizes = shapes(network)
@@ -172,14 +197,15 @@ class Trainer:
         )  # fmt: skip
         self.recipe = recipe
         shared = replace(recipe, seed=0, loss_scale=1.0)  # runs that differ in these share their compiled program
-        steps = len(images.y) // recipe.batch
+        steps = len(images.y) // (recipe.batch - recipe.replayed)
         chosen = module.sparse.channels if module.sparse and policy.budget else ()
         self.channels = {name: len(each) for name, each in chosen}
         grouped = {conv.name for conv in convolutions(network) if conv.config.groups > 1}  # they train all or none
         channels = tuple((name, each) for name, each in chosen if name not in grouped)
         self.program = EpochProgram(
-            self.parts.structure, names, rules, passing, channels, shared, steps, module.in_float, self.mesh
-        )
+            self.parts.structure, names, rules, passing, channels, shared, steps, module.in_float, self.mesh,
+            0 if replay is None else replay.classes,
+        )  # fmt: skip
 
     def start(self) -> State:
         """The state before the first epoch."""
@@ -193,14 +219,22 @@ class Trainer:
         return jax.device_put(state, NamedSharding(self.mesh, P()))
 
     def epoch(self, state: State, number: int) -> tuple[State, Metrics]:
-        """Train the epoch of this number, from 0: every image at most once, in an order drawn from seed and number."""
+        """Train the epoch of this number, from 0: every image of the target at most once, in an order drawn from seed
+        and number."""
         return self.advance(state, number, self.order(number))
 
     def order(self, number: int) -> np.ndarray:
-        """Places of the images of every step of an epoch, i32[steps, batch]."""
-        recipe = self.recipe
-        order = np.random.default_rng((recipe.seed, number)).permutation(len(self.images.y))
-        return order[: self.program.steps * recipe.batch].reshape(-1, recipe.batch).astype(np.int32)
+        """Places of the images of every step of an epoch, i32[steps, batch]; replayed ones, drawn anew each time that
+        all were taken, end a step."""
+        recipe, steps = self.recipe, self.program.steps
+        order = np.random.default_rng((recipe.seed, number)).permutation(self.targets)
+        order = order[: steps * (recipe.batch - recipe.replayed)].reshape(steps, -1)
+        if recipe.replayed:
+            count, sources = steps * recipe.replayed, len(self.images.y) - self.targets
+            rng = np.random.default_rng((recipe.seed, number, 1))
+            again = np.concatenate([rng.permutation(sources) for _ in range(-(-count // sources))])[:count]
+            order = np.concatenate([order, self.targets + again.reshape(steps, -1)], 1)
+        return order.astype(np.int32)
 
     def advance(self, state: State, number: int, order: np.ndarray) -> tuple[State, Metrics]:
         """Train some steps of the epoch of this number, on the images at `order` i32[steps, batch]."""
@@ -234,21 +268,27 @@ class Trainer:
         return _gradients(self.program, state, (self.parts.probes, self.parts.constants), x, dlogits)
 
     def accuracy(self, state: State, images: Images) -> float:
-        """Share of images whose largest logit is their label's."""
-        batch = min(256, 1 << max(0, len(images.y) - 1).bit_length())
-        batch = max(batch, self.mesh.size)
-        steps = -(-len(images.y) // batch)
-        order = np.full(steps * batch, -1, np.int32)
-        order[: len(images.y)] = np.arange(len(images.y), dtype=np.int32)
-        parts = self.parts._replace(structure=None, params=state.params, gradient=state.gradient)
-        right = _evaluate(self.parts.structure, self.mesh, parts, images.x, images.y, order.reshape(steps, batch))
-        return int(right) / len(images.y)
+        """Share of the target's images whose largest logit, of those of its classes, is their label's."""
+        parts = self.parts._replace(params=state.params, gradient=state.gradient)
+        return evaluate(parts, self.mesh, images, self.program.classes)
 
     def module(self, state: State) -> NetworkModule:
         """The module with the state's parameters and scales."""
         module = self.parts._replace(params=state.params, gradient=state.gradient).join()
         module.loss_scale = self._loss_scale
         return module
+
+
+def _together(recipe: Recipe, images: Images, replay: Replay | None) -> Images:
+    """The target's images and after them the source's, whose labels follow the target's classes."""
+    if (recipe.replayed > 0) != (replay is not None and len(replay.images.y) > 0):
+        count = 0 if replay is None else len(replay.images.y)
+        found = f"replay: found a share of {recipe.replay:g} and {count} source images"
+        raise BitrowError(f"{found}, expected both or none")
+    if replay is None:
+        return images
+    pairs = ((images.x, replay.images.x), (images.y, replay.images.y + np.int32(replay.classes)))
+    return Images(*(np.concatenate(pair) for pair in pairs))
 
 
 def _probe(gradient: str) -> str:
@@ -334,6 +374,9 @@ def _step(program: EpochProgram, state: State, fixed: Any, x: Array, y: Array, s
 def _loss(program: EpochProgram, logits: Array, y: Array, loss_scale: Array) -> tuple[Array, Array, Array]:
     """Summed cross-entropy, images that are right, and the gradient of the logits: the host's work (SPEC.md A4)."""
     wide = logits.astype(jnp.float32)
+    if program.classes:  # an image's own task decides which there are
+        of_source = jnp.arange(wide.shape[1])[None, :] >= program.classes
+        wide = jnp.where(of_source == (y >= program.classes)[:, None], wide, -jnp.inf)
     shifted = wide - jnp.max(wide, axis=1, keepdims=True)
     odds = jnp.exp(shifted)
     total = ordered.tree_sum(odds, (1,))[:, None]
@@ -380,20 +423,3 @@ def _updated(program: EpochProgram, name: str, value: Array, update: Array) -> A
         return value + update
     place = jnp.zeros(value.shape[2], bool).at[jnp.array(chosen)].set(True)
     return jnp.where(jnp.broadcast_to(place[:, None], value.shape), value + update, value)
-
-
-@functools.partial(jax.jit, static_argnums=(0, 1))
-def _evaluate(structure: Any, mesh: Mesh, parts: Parts, x: Array, y: Array, order: Array) -> Array:
-    """Images that are right; one program for all policies of a structure."""
-
-    def run(parts: Parts, x: Array, y: Array, order: Array) -> Array:
-        def step(right: Array, index: Array) -> tuple[Array, None]:
-            logits = parts._replace(structure=structure).join()(x[index])
-            found = jnp.argmax(logits, axis=1).astype(jnp.int32)
-            return right + ((found == y[index]) & (index >= 0)).sum(dtype=jnp.int32), None
-
-        right, _ = lax.scan(step, jnp.int32(0), order)
-        return lax.psum(right, AXIS)
-
-    specs = (P(), P(), P(), P(None, AXIS))
-    return jax.shard_map(run, mesh=mesh, in_specs=specs, out_specs=P(), check_vma=False)(parts, x, y, order)
