@@ -341,15 +341,15 @@ def test_results_that_are_complete_are_taken_as_they_are(run, whole):
     assert status == 0 and "lite_residual" in output and files(whole) == before
 
 
-def test_replay_from_the_command(run, tmp_path):
+def test_replay_and_learned_scales_from_the_command(run, tmp_path):
     """Source accuracy is in results.csv, and a resumed run's is measured again."""
     plan = ("--network", "small", "--seeds", "1", "--epochs", "1", *UNTRAINED, "--quiet", "--limit", "20",
-            "--policy", "bias", "--numerics", "bit_accurate", "--replay", "0.5", "--out", tmp_path / "out")  # fmt: skip
+            "--policy", "bias+lsq", "--numerics", "bit_accurate", "--replay", "0.5", "--out", tmp_path / "out")  # fmt: skip
     assert run(plan=plan)[0] == 0
     (row,) = csv.DictReader((tmp_path / "out" / "results.csv").read_text().splitlines())
     found = result(tmp_path / "out")
     assert float(row["source_accuracy"]) == found["source_accuracy"] and 0 < found["source_before"] < 1
     assert run("--resume", plan=plan)[0] == 0
-    metrics = tmp_path / "out" / "runs" / "bias" / "bit_accurate" / "seed0" / "metrics.json"
+    metrics = tmp_path / "out" / "runs" / "bias+lsq" / "bit_accurate" / "seed0" / "metrics.json"
     metrics.write_text(json.dumps(json.loads(metrics.read_text()) | {"source_accuracy": 0.999}))
     assert_refused(run("--resume", plan=plan), "source_accuracy: found 0.999, expected")

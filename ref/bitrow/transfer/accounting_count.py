@@ -21,8 +21,9 @@ from bitrow.pipeline.machine import Machine
 from bitrow.pipeline.rings import Ring, RingKind, build_rings
 from bitrow.pipeline.stages import Phase, Stage, StageLayer
 from bitrow.pipeline.work import is_fxp, line_work, read_passes, work_of
-from bitrow.transfer.accounting_reach import Branch, Reach
+from bitrow.transfer.accounting_reach import SCALE, Branch, Reach
 
+_HALF = 16  # bits
 _FORWARD = (Phase.FORWARD_HEAD, Phase.FORWARD_CHAIN)
 
 
@@ -189,6 +190,8 @@ def _count_host(tally: ImageCounts, reach: Reach, node: Node) -> None:
         if saved.operand:
             products, operands = (reach.part(node.name, many) for many in (macs or inputs, inputs))
             tally.add(host_macs=products, gradient_bits=saved.bits * operands)
+    if SCALE in trained:  # the gradient of the quantized input, its products, and the input that they take
+        tally.add(host_macs=macs + inputs, gradient_bits=_HALF * inputs)
 
 
 def map_bits(shape: Shape, bits: int) -> int:
@@ -209,6 +212,9 @@ def saved(reach: Reach) -> Iterator[tuple[str, str, int, int]]:
             if item.operand:
                 shape = (*shape[:2], reach.part(node.name, shape[2]))
             yield node.name, item.what, map_bits(shape, item.bits), item.bytes * math.prod(shape)
+        if SCALE in reach.fields(node):
+            shape = sizes[node.inputs[0]]
+            yield node.name, "input", map_bits(shape, _HALF), 2 * math.prod(shape)
     for branch in reach.branches:
         name = f"branches/{branch.end}"
         maps = {"input": branch.pooled, "hidden": branch.hidden}

@@ -10,10 +10,11 @@ from functools import cached_property
 import numpy as np
 
 from bitrow.errors import BitrowError
-from bitrow.graph import INPUT, Network, Node, Shape, shapes
+from bitrow.graph import INPUT, Network, Node, Shape, convolutions, shapes
 from bitrow.transfer.branches import LiteResidual, blocks
 
 BRANCHES, LAYERS, PROMPT = "branches", "layers", "prompt"
+SCALE = "step"
 
 
 @dataclass(frozen=True)
@@ -88,7 +89,7 @@ class Reach:
     @cached_property
     def count(self) -> int:
         """Trained numbers."""
-        sizes = parameter_shapes(self.network)
+        sizes = parameter_shapes(self.network) | scale_shapes(self.network)
         return sum(self.part(name.split("/")[1], int(np.prod(sizes[name])), name) for name in self.trained)
 
     def part(self, layer: str, count: int, name: str = "") -> int:
@@ -107,7 +108,7 @@ def reach(network: Network, trained: Iterable[str], channels: Mapping[str, int] 
     Raises:
         BitrowError: a name that the network with its branches and prompt does not have, or none at all.
     """
-    names, known = frozenset(trained), parameter_shapes(network)
+    names, known = frozenset(trained), parameter_shapes(network) | scale_shapes(network)
     unknown = sorted(names - set(known))
     if unknown or not names:
         found = repr(unknown[0]) if unknown else "nothing"
@@ -129,7 +130,7 @@ def all_branches(network: Network) -> tuple[Branch, ...]:
 
 
 def parameter_shapes(network: Network) -> dict[str, tuple[int, ...]]:
-    """Every parameter that a policy may train, by name."""
+    """Every parameter that a policy may train, by name, but for `scale_shapes`."""
     sizes, found = shapes(network), dict[str, tuple[int, ...]]()
     for node in network.nodes:
         own = node.config.masters(node.size, sizes[node.inputs[0]], sizes[node.name][2])
@@ -140,3 +141,8 @@ def parameter_shapes(network: Network) -> dict[str, tuple[int, ...]]:
         found[f"{BRANCHES}/{branch.end}/up"] = (branch.rank, branch.end_shape[2])
     found[f"{PROMPT}/delta"] = network.input_shape
     return found
+
+
+def scale_shapes(network: Network) -> dict[str, tuple[int, ...]]:
+    """The scales that a policy may train, one of each convolution's input, by name."""
+    return {f"{LAYERS}/{conv.name}/{SCALE}": () for conv in convolutions(network)}

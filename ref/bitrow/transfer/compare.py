@@ -205,7 +205,7 @@ def _explained(
         return None
     params: Any = conv.to_params()
     image, row, column, channel = place
-    x, x_scale = here[node.inputs[0]][image], np.asarray(conv.scales.get_value().x_scale)
+    x, x_scale = here[node.inputs[0]][image], np.asarray(conv.forward_scales().x_scale)
     words = int(there[layer][place]), int(here[layer][place])
     return explain(conv.config, params, x_scale, x, (row, column, channel), *words)
 

@@ -22,7 +22,7 @@ from bitrow.host import nearest_fp16
 from bitrow.layers.conv import ConvParams
 from bitrow.ops import fp16
 from bitrow.parameters import LayerParams
-from bitrow.transfer import ordered
+from bitrow.transfer import learned_scales, ordered
 from bitrow.transfer.convolution import BackwardScales, ConvPlan, ForwardScales, conv_params, convolve, weight_codes
 from bitrow.transfer.numerics import GradientNumerics, Numerics, Scaling, wide_format
 
@@ -70,6 +70,7 @@ class Conv(LayerModule):
     config: ConvConfig
     weight: nnx.Param[Array]
     bias: nnx.Param[Array] | None
+    step: nnx.Param[Array] | None
     scales: CalibrationConstant
     gradient: GradientState
 
@@ -101,6 +102,7 @@ class Conv(LayerModule):
         self.config, self.scaling, self.sharded = config, scaling, False
         self.weight = nnx.Param(weight)
         self.bias = None if bias is None else nnx.Param(bias)
+        self.step, self.powers = nnx.data(None), False
         self.probe = Probe(jnp.zeros(2, jnp.float32))
         self.name = self.warn = ""
         self.channels: tuple[int, ...] = ()  # whose weights train; all of them
@@ -109,6 +111,15 @@ class Conv(LayerModule):
     def set_scales(self, forward: ForwardScales, gradient: BackwardScales) -> None:
         """Take these scales (SPEC.md F8, D3)."""
         self.scales, self.gradient = CalibrationConstant(forward), GradientState(gradient)
+
+    def learn_scale(self, power_of_two: bool = False) -> None:
+        """Let the input's scale train (`learned_scales`), as a multiple `step` f32[] of what calibration chose."""
+        self.step, self.powers = nnx.data(nnx.Param(jnp.ones((), jnp.float32))), power_of_two
+
+    def forward_scales(self) -> ForwardScales:
+        """Those that it runs on."""
+        chosen: ForwardScales = self.scales.get_value()
+        return chosen if self.step is None else learned_scales.scales(chosen, self.step.get_value(), self.powers)
 
     def __call__(self, x: Array) -> Array:
         """y [n,oh,ow,c_out] of x [n,h,w,c_in]. Raises: BitrowError: no scales yet."""
@@ -123,12 +134,12 @@ class Conv(LayerModule):
             raise BitrowError(f"{self.name or 'convolution'}: found no scales, expected own_loop.calibrate before")
         plan = ConvPlan(self.config, self.numerics, self.scaling, self.sharded, self.warn, self.channels)
         state = self.gradient.get_value()
-        scales, probe = self.scales.get_value(), self.probe.get_value()
+        scales, probe = self.forward_scales(), self.probe.get_value()
         return convolve(plan, weight, bias, scales, state, probe, ordered.as_half(x))
 
     def to_params(self) -> ConvParams:
         bias = None if self.bias is None else self.bias.get_value()
-        forward, gradient = self.scales.get_value(), self.gradient.get_value()
+        forward, gradient = self.forward_scales(), self.gradient.get_value()
         return conv_params(self.config, self.weight.get_value(), bias, forward, gradient)
 
 

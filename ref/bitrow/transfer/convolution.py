@@ -26,7 +26,7 @@ from bitrow.layers import conv
 from bitrow.layers.conv import ConvParams
 from bitrow.ops import fp16, fxp, lfsr
 from bitrow.ops.once import once
-from bitrow.transfer import ordered
+from bitrow.transfer import ordered, scale_gradient
 from bitrow.transfer.numerics import AXIS, ROW_BITS, Numerics, Scaling
 
 LOG_MOST = 64  # the largest logarithmic code of four bits: 0, 2^0 to 2^6, and a sign
@@ -53,12 +53,16 @@ class ConvPlan:
 
 
 class ForwardScales(NamedTuple):
-    """Scales of the forward pass. `w_scale` and `scale` are scalars or one for each output channel."""
+    """Scales of the forward pass. `w_scale` and `scale` are scalars or one for each output channel.
+
+    `learned`: the input's scale before it was rounded, where that is trained (`learned_scales`).
+    """
 
     x_scale: Float16[Array, ""]
     x_inv_scale: Float16[Array, ""]
     w_scale: Float16[Array, "..."]
     scale: Float16[Array, "..."]
+    learned: Float32[Array, ""] | None = None
 
 
 class BackwardScales(NamedTuple):
@@ -117,9 +121,9 @@ def convolve(
 ) -> Float16[Array, "n oh ow c_out"]:
     """The convolution's output (SPEC.md C1), differentiable in x as the accelerator does it (C2, C3).
 
-    The gradients of weight and bias are the host's, in float32 and straight through their rounding (C4). The
-    "gradient" of `probe` is the largest magnitude that the gradient's quantizer saw, for delayed scales, and 1 if it
-    made a code that is not zero, else 0; where there are no codes, the same of the gradient itself.
+    The gradients of weight, bias and a learned scale are the host's, in float32 and straight through their rounding
+    (C4). The "gradient" of `probe` is the largest magnitude that the gradient's quantizer saw, for delayed scales, and
+    1 if it made a code that is not zero, else 0; where there are no codes, the same of the gradient itself.
 
     Raises:
         BitrowError: another channel count, or a map smaller than the kernel.
@@ -153,6 +157,7 @@ class _Saved(NamedTuple):
     gradient: BackwardScales
     mask: Bool[Array, "n h w c"] | None  # where the input needs a gradient
     code: Int8[Array, "n h w c"] | None  # where the weights do
+    x: Float16[Array, "n h w c"] | None  # where its scale does
     shape: Array  # no elements: the input's rows and columns
     probed: Array | None
 
@@ -165,7 +170,8 @@ def _forward(plan: ConvPlan, weight: Any, bias: Any, forward: Any, gradient: Any
     probed = probe.value if probe.perturbed else None
     if plan.channels:
         code = code[..., jnp.array(plan.channels)]
-    kept = mask if x.perturbed else None, code if weight.perturbed else None
+    learns = forward.learned is not None and forward.learned.perturbed
+    kept = mask if x.perturbed else None, code if weight.perturbed else None, x.value if learns else None
     return y, _Saved(weight.value, plain[0], plain[1], plain[2], *kept, shape, probed)
 
 
@@ -188,8 +194,18 @@ def _backward(plan: ConvPlan, saved: _Saved, dy: Any) -> tuple[Any, ...]:
         value = saved.code.astype(jnp.float32) * fp16.widen(saved.forward.x_scale)
         dweight = weight_gradient(plan.config, value, fp16.widen(dy), saved.weight, params, plan.channels)
     dbias = None if saved.bias is None else ordered.channel_sum(dy)
+    dforward = None if saved.x is None else _scale_gradient(plan, params, saved, dy)
     seen = None if saved.probed is None else jnp.stack([_largest(plan, params, dy), _heard(ready)])
-    return dweight, dbias, None, None, seen, dx
+    return dweight, dbias, dforward, None, seen, dx
+
+
+def _scale_gradient(plan: ConvPlan, params: ConvParams, saved: _Saved, dy: Array) -> ForwardScales:
+    """Of the scale that is learned; the others of the scales have none."""
+    assert saved.x is not None
+    quantized = conv.quantize_input(plan.config, params, saved.x)
+    found = scale_gradient.host_gradient(plan.config, saved.x, quantized, _value(params), dy, saved.forward.x_scale)
+    none: Any = None
+    return ForwardScales(none, none, none, none, found)
 
 
 convolve.defvjp(_forward, _backward, symbolic_zeros=True)

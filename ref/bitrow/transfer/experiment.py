@@ -264,7 +264,7 @@ def make_trainer(
     """The trainer of one run of a plan, of the network that `found` is."""
     arithmetic, chosen = parse(numerics), policies.parse(policy)
     module, loss_scale = pretrain.ready(found, data.target, arithmetic, seed, LeastSquares(plan.power_of_two))
-    policies.prepare(module, chosen, seed)
+    policies.prepare(module, chosen, seed, plan.power_of_two)
     if chosen.budget:
         sparse.apply(module, data.target.train, chosen.budget)
     known = source.task(data, found, arithmetic) if plan.replay else None

@@ -47,8 +47,8 @@ def advance(
         return scales._replace(seed=seed), history
     wanted = _wanted(jnp.max(history), rule.config.dy_format, rule.power_of_two)
     folded = rule.config.fold
-    wanted = _larger(wanted, jnp.float16(SCALE_MIN) if folded else _least(w_scale))
-    wanted = _smaller(wanted, jnp.float16(SCALE_MAX))
+    wanted = larger(wanted, jnp.float16(SCALE_MIN) if folded else least(w_scale))
+    wanted = smaller(wanted, jnp.float16(SCALE_MAX))
     known = (jnp.max(history) > 0) & jnp.isfinite(jnp.max(history))
     dy_scale = jnp.where(known, wanted, scales.dy_scale)
     dx_scale = dy_scale if folded else fp16.mul(dy_scale, w_scale)
@@ -66,16 +66,16 @@ def round_up(scale: Array) -> Array:
     return lax.bitcast_convert_type(word & jnp.uint16(0x7C00), jnp.float16)
 
 
-def _least(w_scale: Array) -> Array:
+def least(w_scale: Array) -> Array:
     """A power of two, at least SCALE_MIN, whose product with w_scale is a normal FP16 number."""
     least = fp16.div(jnp.float16(FP16_MIN_NORMAL), w_scale)
-    return round_up(_larger(least, jnp.float16(SCALE_MIN)))
+    return round_up(larger(least, jnp.float16(SCALE_MIN)))
 
 
-def _larger(a: Array, b: Array) -> Array:
+def larger(a: Array, b: Array) -> Array:
     """Of two FP16 numbers that are not negative; their words are in their order."""
     return lax.bitcast_convert_type(jnp.maximum(fp16.bits(a), fp16.bits(b)), jnp.float16)
 
 
-def _smaller(a: Array, b: Array) -> Array:
+def smaller(a: Array, b: Array) -> Array:
     return lax.bitcast_convert_type(jnp.minimum(fp16.bits(a), fp16.bits(b)), jnp.float16)

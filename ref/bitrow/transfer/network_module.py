@@ -111,6 +111,12 @@ class NetworkModule(LayerModule):
             branch.set_attributes(numerics=self.numerics)
             self.branches[place.end] = branch
 
+    def learn_scales(self, power_of_two: bool = False) -> None:
+        """Let the scale of every convolution's input train."""
+        for each in self.layers.values():
+            if isinstance(each, ConvOfParams):
+                each.learn_scale(power_of_two)
+
     def add_prompt(self) -> None:
         """A trainable perturbation of the input."""
         self.prompt = nnx.data(Prompt(self.network.input_shape))

@@ -2,10 +2,10 @@
 
 Every policy trains the head, whose classes are the target's. `bias` adds the batch norms' shifts (and convolutions' and
 hidden Linears' biases), `norm` all of the batch norms, `lite_residual` branches beside the frozen blocks, `prompt` a
-perturbation of the input, `last_K` the last K convolutions with their batch norms and every Linear, `sparse_KIB` what
-contributes most within a budget of memory (`sparse`), and `full` everything. They combine by `+`, as in
-`bias+lite_residual`. The accelerator has no weight-gradient path: where convolutions train, their gradients are the
-host's, in float32.
+perturbation of the input, `lsq` the scales of the convolutions' inputs (`learned_scales`), `last_K` the last K
+convolutions with their batch norms and every Linear, `sparse_KIB` what contributes most within a budget of memory
+(`sparse`), and `full` everything. They combine by `+`, as in `bias+lite_residual`. The accelerator has no
+weight-gradient path: where convolutions train, their gradients are the host's, in float32.
 """
 
 from __future__ import annotations
@@ -19,11 +19,12 @@ import optax
 from bitrow.errors import BitrowError
 from bitrow.graph import Network, consumers, convolutions
 from bitrow.layers.table import layer
+from bitrow.transfer.accounting_reach import SCALE
 from bitrow.transfer.network_module import NetworkModule, SparseUpdate
 
 TRAIN, FREEZE = "train", "freeze"
 NAMES = ("head", "bias", "lite_residual", "prompt", "last_1", "full")
-_PARTS = ("head", "bias", "norm", "lite_residual", "prompt", "last_K", "sparse_KIB", "full")
+_PARTS = ("head", "bias", "norm", "lite_residual", "prompt", "lsq", "last_K", "sparse_KIB", "full")
 _SPARSE = re.compile(r"sparse_([0-9]{1,6}(?:\.[0-9]{1,6})?)")
 _LAST = re.compile(r"last_([1-9][0-9]{0,8})")
 _FIELDS = {"bias": ("shift", "bias", "beta"), "norm": ("scale", "shift", "gamma", "beta")}
@@ -71,8 +72,13 @@ def parse(name: str) -> Policy:
     return Policy(name, last, budget)
 
 
-def prepare(module: NetworkModule, policy: Policy, seed: int) -> None:
-    """Add to the module what the policy trains beside the network; branches are drawn from `seed`."""
+def prepare(module: NetworkModule, policy: Policy, seed: int, power_of_two: bool = False) -> None:
+    """Add to the module what the policy trains beside the network; branches are drawn from `seed`.
+
+    Learned scales are FP16 numbers, or powers of two; in float32 there are none.
+    """
+    if "lsq" in policy.parts and not module.in_float:
+        module.learn_scales(power_of_two)
     if "lite_residual" in policy.parts:
         module.add_branches(seed)
     if "prompt" in policy.parts:
@@ -101,7 +107,7 @@ def trained(
         kind, *path = name.split("/")
         if kind != "layers" or path[0] in layers or "full" in policy.parts:
             return True
-        return path[1] in fields
+        return path[1] in fields or path[1] == SCALE  # it is there where it is trained
 
     return frozenset(name for name in names if chosen(name))
 
