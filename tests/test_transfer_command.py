@@ -66,8 +66,8 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def files(folder: Path) -> dict[str, str]:
-    """Every file's SHA-256."""
-    found = (path for path in folder.rglob("*") if path.is_file())
+    """Every file's SHA-256, but for those of how long it took."""
+    found = (path for path in folder.rglob("*") if path.is_file() and not path.name.startswith("timing"))
     return {str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest() for path in found}
 
 
@@ -116,6 +116,9 @@ def test_a_killed_run_resumes_to_the_same_bits(run, whole, killed, tmp_path):
     assert run("--out", out, "--resume")[0] == 0
     assert files(out) == files(whole)
     assert result(out)["digest"] == result(whole)["digest"]
+    resumed, at_once = (next(csv.DictReader((each / "timings.csv").read_text().splitlines())) for each in (out, whole))
+    assert int(at_once["epochs"]) == 25 > int(resumed["epochs"]) > 0  # those of the call that ended the run
+    assert 0 < float(at_once["seconds"]) < 600 and at_once["policy"] == "lite_residual"
 
 
 def test_a_checkpoint_of_another_run(run, killed, tmp_path):
@@ -325,7 +328,9 @@ def test_arguments_that_cannot_be(run, arguments, text):
 def test_a_damaged_results_folder(run, whole, tmp_path):
     """A plan, or a run's metrics, that are no JSON or another's: one line, and nothing is overwritten."""
     metrics = RUN / "metrics.json"
-    for name, text in (("plan.json", "no JSON"), (metrics, "no JSON"), (metrics, "other keys")):
+    timing = RUN / "timing.json"
+    for name, text in (("plan.json", "no JSON"), (metrics, "no JSON"), (metrics, "other keys"), (timing, "no JSON"),
+                       (timing, "other keys")):  # fmt: skip
         out = tmp_path / text / Path(name).name
         shutil.copytree(whole, out)
         (out / name).write_text("[1]" if text == "other keys" else "{")
@@ -343,8 +348,8 @@ def test_results_that_are_complete_are_taken_as_they_are(run, whole):
 
 def test_replay_and_learned_scales_from_the_command(run, tmp_path):
     """Source accuracy is in results.csv, and a resumed run's is measured again."""
-    plan = ("--network", "small", "--seeds", "1", "--epochs", "1", *UNTRAINED, "--quiet", "--limit", "20",
-            "--policy", "bias+lsq", "--numerics", "bit_accurate", "--replay", "0.5", "--out", tmp_path / "out")  # fmt: skip
+    plan = ("--network", "small", "--seeds", "1", "--epochs", "1", *UNTRAINED, "--quiet", "--limit", "20", "--replay",
+            "0.5", "--policy", "bias+lsq", "--numerics", "bit_accurate", "--out", tmp_path / "out")  # fmt: skip
     assert run(plan=plan)[0] == 0
     (row,) = csv.DictReader((tmp_path / "out" / "results.csv").read_text().splitlines())
     found = result(tmp_path / "out")

@@ -80,6 +80,14 @@ def accuracy(value: dict[str, Any]) -> None:
     value["accuracy"] = value["rows"][-1]["test_accuracy"] = 1.0
 
 
+def times(**changed: object) -> Callable[[Path], None]:
+    def change(out: Path) -> None:
+        file = out / RUN / kept.TIMING
+        file.write_text(json.dumps(json.loads(file.read_text()) | changed))
+
+    return change
+
+
 def tensors(edit: Callable[[dict[str, np.ndarray]], object]) -> Callable[[Path], None]:
     def change(out: Path) -> None:
         held = load_file(out / RUN / kept.STATE)
@@ -107,6 +115,9 @@ FORGED: dict[str, tuple[Callable[[Path], None], str]] = {
     "seed": (figures(lambda v: v.update(seed=1)), "seed: found 1, expected 0"),
     "seed that is a truth": (figures(lambda v: v.update(seed=False)), "seed: found False, expected 0"),
     "cost": (figures(lambda v: v["cost"].update(trainable=1)), "cost: found"),
+    "times of more epochs": (times(epochs=3), "timing.json epochs: found 3, expected 0 to 2"),
+    "times of a truth": (times(epochs=True), "timing.json epochs: found True"),
+    "times below nothing": (times(seconds=-1), "timing.json seconds: found -1, expected a time"),
     "fewer epochs": (figures(lambda v: v["rows"].pop()), "rows: found 1, expected 2"),
     "epochs in disorder": (figures(lambda v: v["rows"].reverse()), "rows: found"),
     "share above one": (figures(lambda v: v["rows"][0].update(train_accuracy=2)), "found train_accuracy 2 of epoch 1"),
@@ -249,7 +260,8 @@ def test_a_start_that_wrote_its_plan_alone_is_not_in_the_way(run, tmp_path: Path
     (out / "plan.json").write_text("{")
     (out / asides.new_name("plan.json")).write_text("{")
     assert run("--out", out, policy="head")[0] == 0
-    assert contents(out) == contents(finished)
+    both = [{name: data for name, data in contents(each).items() if "timing" not in name} for each in (out, finished)]
+    assert both[0] == both[1]
     assert_refused(run("--out", out), "found results there, expected none; --resume continues them")
     (tmp_path / "file").write_text("")
     assert_refused(run("--out", tmp_path / "file"), "found something there")

@@ -8,7 +8,8 @@ from bitrow.transfer import tables
 from bitrow.transfer.kept import Run
 from bitrow.transfer.tables import Cell
 
-COST = {"trainable": 1234, "saved_kib": 2.5, "optimizer_kib": 9.64}
+COST = {"trainable": 1234, "saved_kib": 2.5, "optimizer_kib": 9.64, "energy_per_image_uj_low": 0.156,
+        "energy_per_image_uj_high": 0.21, "host_total_uj_low": 1, "host_total_uj_high": 2}  # fmt: skip
 
 
 def cell(
@@ -34,14 +35,13 @@ def test_differences_are_paired_by_seed():
 def test_tables_in_markdown_and_latex():
     heading = tables.title(4, 1797)
     assert heading == "Accuracy on 1,797 images of the target, %, mean ± deviation over 4 seeds"
-    lines = tables.markdown(CELLS, heading).splitlines()
-    assert lines[0].startswith(heading) and lines[-1] == (
-        "| `last_1` | bit_accurate | 73.5 ± 11.9 | -1.5 [-3.6, +0.6] | 61.3 of 97.2 | 1,234 | 2.50 | 9.64 |"
-    )
+    lines, costs = tables.markdown(CELLS, heading).splitlines(), "1,234 | 2.50 | 0.16 to 0.21 | 1.00 to 2.00 | 9.64 |"
+    kept = "-1.5 [-3.6, +0.6] | 61.3 of 97.2"
+    assert lines[0].startswith(heading) and lines[-1] == f"| `last_1` | bit_accurate | 73.5 ± 11.9 | {kept} | {costs}"
     assert len({line.count("|") for line in lines[2:]}) == 1
-    assert lines[-2] == "| `last_1` | float32 | 75.0 ± 12.9 |  |  | 1,234 | 2.50 | 9.64 |"  # no source, no difference
+    assert lines[-2] == f"| `last_1` | float32 | 75.0 ± 12.9 |  |  | {costs}"  # no source, no difference
     latex = tables.latex(CELLS, heading)
-    row = r"last\_1 & bit\_accurate & 73.5 $\pm$ 11.9 & -1.5 [-3.6, +0.6] & 61.3 of 97.2 & 1,234 & 2.50 & 9.64 \\"
-    assert row in latex
+    row = rf"last\_1 & bit\_accurate & 73.5 $\pm$ 11.9 & {kept} | {costs[:-2]} \\".replace(" | ", " & ")
+    assert row in latex and r"host $\mu$J" in latex and r"95\% intervals" in latex
     assert r"\caption{Accuracy on 1,797 images of the target, \%, mean $\pm$ deviation" in latex
     assert latex.count("{") == latex.count("}")

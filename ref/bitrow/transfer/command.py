@@ -75,6 +75,7 @@ def transfer(
     if not processes.leads():
         return cells
     terminal.put_table(table(cells, plan.numerics, len(loaded.target.test.y)), console)
+    terminal.put_table(cost_table(cells), console)
     for one in tables.differences(cells):
         terminal.put_line(f"{one.policy}: {one.numerics} less {one.reference} {one.mean:+.1f} points, 95% interval "
                           f"{one.low:+.1f} to {one.high:+.1f}", console)  # fmt: skip
@@ -119,22 +120,41 @@ def compare(
 
 
 def table(cells: Sequence[Cell], numerics: Sequence[str], images: int) -> Table:
-    """Policies by numerics: mean and standard deviation of the accuracy, and what an image costs."""
-    figures = (*numerics, "trained", "KiB kept", "MMAC forward + back", "MFLOP forward + back", "energy, µJ")
-    columns = [Column("policy"), *(Column(name, True) for name in figures)]
+    """Policies by numerics: mean and standard deviation of the accuracy, and what is kept of the source's."""
+    columns = [Column("policy"), *(Column(name, True) for name in numerics)]
+    known = cells[-1].source_accuracy is not None
+    columns += [Column(f"source, {name}", True) for name in numerics if known]
     found = terminal.table(tables.title(len(cells[0].runs), images), columns)
     by_policy: dict[str, dict[str, Cell]] = {}
     for cell in cells:
         by_policy.setdefault(cell.policy, {})[cell.numerics] = cell
     for policy, row in by_policy.items():
-        cost = row[numerics[-1]].cost
         accuracy = [f"{100 * row[name].mean:.1f} ± {100 * row[name].spread:.1f}" for name in numerics]
+        terminal.add_row(found, (policy, *accuracy, *(row[name].source for name in numerics if known)))
+    return found
+
+
+def cost_table(cells: Sequence[Cell]) -> Table:
+    """What an image costs, accelerator and host apart: a row for each policy and for what its numerics run on."""
+    names = ("trained", "KiB kept", "KiB weights", "MMAC forward + back", "MFLOP forward + back", "µJ", "host µJ",
+             "optimizer KiB")  # fmt: skip
+    columns = [Column("policy"), Column("on"), *(Column(name, True) for name in names)]
+    found = terminal.table("One training image; host: gradients of parameters, and its share of the update", columns)
+    seen = set[tuple[str, ...]]()
+    for cell in cells:
+        cost, name = cell.cost, (cell.policy, cell.cost["machine"], f"{cell.cost['saved_kib']:.2f}")
+        if name in seen:
+            continue
+        seen.add(name)
         spent = (
             f"{cost['trainable']:,}",
             f"{cost['saved_kib']:.2f}",
+            f"{cost['weights_kib']:.2f}",
             f"{cost['macs_forward'] / 1e6:.2f} + {cost['macs_backward'] / 1e6:.2f}",
             f"{cost['fp_forward'] / 1e6:.2f} + {cost['fp_backward'] / 1e6:.2f}",
-            f"{cost['energy_per_image_uj_low']:.2f} to {cost['energy_per_image_uj_high']:.2f}",
+            tables.energy(cost, "energy_per_image"),
+            tables.energy(cost, "host_total"),
+            f"{cost['optimizer_kib']:.2f}",
         )
-        terminal.add_row(found, (policy, *accuracy, *spent))
+        terminal.add_row(found, (*name[:2], *spent))
     return found

@@ -14,7 +14,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -170,6 +170,7 @@ class _Grid:
         )
         self.pretrained: dict[int, pretrain.Pretrained] = {}
         self.stopped = threading.Event()
+        self.timings: dict[tuple[str, str, int], kept.Timing] = {}
 
     def pretrain(self, seed: int) -> None:
         """Make the network that the seed's runs begin with."""
@@ -199,18 +200,20 @@ class _Grid:
             found = kept.told(folder, policy, numerics, seed, self.plan.epochs)
             if found is not None:
                 done = kept.verify(folder, found, trainer, data, known)
+                self.timings[policy, numerics, seed] = processes.agree(kept.timing, folder, self.plan.epochs)
                 processes.agree(saved.clear)  # a run that was killed when it had just ended has them still
                 return done
-        silent: Counter[str] = Counter()
-        state, rows = train(trainer, data, saved, self.every, self.stopped, silent)
-        if silent and processes.leads():
-            told = ", ".join(f"{name} in {count}" for name, count in silent.items())
+        seen, begun = Seen(), time.monotonic()
+        state, rows = train(trainer, data, saved, self.every, self.stopped, seen)
+        timing = self.timings[policy, numerics, seed] = kept.Timing(seen.epochs, time.monotonic() - begun)
+        if seen.silent and processes.leads():
+            told = ", ".join(f"{name} in {count}" for name, count in seen.silent.items())
             steps = trainer.program.steps * self.plan.epochs
             terminal.say(f"{policy} {numerics} seed {seed}: found gradient codes that are all zero: {told} of {steps} "
                          "steps")  # fmt: skip
         done = kept.finish((policy, numerics, seed), trainer, state, rows, known)
         if folder is not None and saved is not None:
-            processes.agree(kept.keep, folder, done, state, saved)
+            processes.agree(kept.keep, folder, done, state, saved, timing)
         return done
 
 
@@ -332,13 +335,19 @@ def pretrained(
     return found
 
 
+@dataclass
+class Seen:
+    """What a call of `train` saw: its epochs; by convolution, the steps in which all codes of a gradient were zero."""
+
+    epochs: int = 0
+    silent: Counter[str] = field(default_factory=Counter)
+
+
 def train(
     trainer: Trainer, data: Transfer, saved: checkpoint.Checkpoints | None, every: float = CHECKPOINT_SECONDS,
-    stopped: threading.Event | None = None, silent: Counter[str] | None = None,
+    stopped: threading.Event | None = None, seen: Seen | None = None,
 ) -> tuple[State, list[dict[str, Any]]]:
     """Train to the recipe's last epoch, from the last checkpoint if there is one; a checkpoint each `every` seconds.
-
-    `silent` counts, by convolution, the steps of this call in which all codes of a gradient were zero.
 
     Raises:
         BitrowError: a checkpoint of another run, or one that cannot be written; `stopped` was set meanwhile.
@@ -353,8 +362,9 @@ def train(
         if stopped is not None and stopped.is_set():
             raise BitrowError("training: stopped")
         state, metrics = trainer.epoch(state, epoch)
-        if silent is not None:
-            silent.update(metrics.silent_layers())
+        if seen is not None:
+            seen.epochs += 1
+            seen.silent.update(metrics.silent_layers())
         rows.append({
             "epoch": epoch + 1,
             "loss": float(metrics.loss.mean()),
@@ -391,6 +401,9 @@ def _write(out: Path, grid: _Grid, cells: list[Cell]) -> None:
     told = ("seed", "policy", "numerics", "accuracy", "source_before", "source_accuracy", "digest")
     runs = [{name: getattr(run, name) for name in told}
              for cell in cells for run in cell.runs]  # fmt: skip
+    taken = [{"policy": policy, "numerics": numerics, "seed": seed} | timing._asdict()
+             for (policy, numerics, seed), timing in sorted(grid.timings.items())]  # fmt: skip
+    write_csv(out / "timings.csv", taken)
     write_json(out / "results.json", {"plan": identity, "cells": rows, "runs": runs})
     _plot(out, cells, plan.plots)
 

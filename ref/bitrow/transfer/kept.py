@@ -18,13 +18,15 @@ import numpy as np
 from bitrow.errors import BitrowError
 from bitrow.files import read_json, write_csv, write_json
 from bitrow.reading.values import parse_json
-from bitrow.transfer import checkpoint, optimizers, processes, source
+from bitrow.transfer import checkpoint, processes, source
 from bitrow.transfer.accounting import account
+from bitrow.transfer.accounting_float import account_float, weights_kib
+from bitrow.transfer.accounting_host import host_cost
 from bitrow.transfer.data import Transfer
 from bitrow.transfer.source import SourceTask
 from bitrow.transfer.training import State, Trainer
 
-METRICS, CURVE, STATE = "metrics.json", "metrics.csv", "state.safetensors"
+METRICS, CURVE, STATE, TIMING = "metrics.json", "metrics.csv", "state.safetensors", "timing.json"
 ROW = ("epoch", "loss", "train_accuracy", "test_accuracy")
 
 
@@ -50,19 +52,50 @@ def finish(
 ) -> Run:  # fmt: skip
     """The figures of the run of this policy, numerics and seed that has ended in `state`."""
     policy = name[0]
-    cost = account(trainer.network, trainer.program.trained, policy=policy, channels=trainer.channels).as_dict()
-    numbers = optimizers.STATE[trainer.recipe.optimizer] + (trainer.recipe.accumulate > 1)
-    cost["optimizer_kib"] = cost["trainable"] * numbers * 4 / 1024  # the host's: float32 beside each master
+    cost = costs(trainer, policy)
     known = (None, None) if task is None else source.measure(trainer, state, task)
     return Run(*name, rows[-1]["test_accuracy"], checkpoint.digest(state), rows, cost, *known)
 
 
-def keep(folder: Path, done: Run, state: State, saved: checkpoint.Checkpoints) -> None:
+def costs(trainer: Trainer, policy: str) -> dict[str, Any]:
+    """What an image costs, flat: on the accelerator, or in float32 that on its own, and on the host."""
+    network, names, in_float = trainer.network, trainer.program.trained, trainer.program.in_float
+    counted = account_float if in_float else account
+    found = counted(network, names, policy=policy, channels=trainer.channels)
+    host = host_cost(found.trainable, found.host_macs, found.host_energy_uj, trainer.recipe)
+    machine = "float32 operations alone" if in_float else "accelerator"
+    weights = weights_kib(network, names, in_float=in_float)
+    return {"machine": machine} | found.as_dict() | {"weights_kib": weights} | host.as_dict()
+
+
+class Timing(NamedTuple):
+    """How long the last call took that trained a run: its `epochs`, compiling included, beside what else ran then."""
+
+    epochs: int
+    seconds: float
+
+
+def keep(folder: Path, done: Run, state: State, saved: checkpoint.Checkpoints, timing: Timing) -> None:
     """Write a run that has ended, the file that says so last. Raises: BitrowError as `files.whole`."""
     checkpoint.save_state(folder / STATE, state)
+    write_json(folder / TIMING, timing._asdict(), parents=True)
     write_csv(folder / CURVE, done.rows, parents=True)
     write_json(folder / METRICS, done._asdict(), parents=True)
     saved.clear()
+
+
+def timing(folder: Path, epochs: int) -> Timing:
+    """Of the run of so many epochs that ended there. Raises: BitrowError, naming the file: no such time."""
+    file = folder / TIMING
+    found = read_json(file)
+    if not isinstance(found, dict) or set(found) != set(Timing._fields):
+        raise BitrowError(f"{file}: found other keys, expected {', '.join(Timing._fields)}")
+    done, seconds = found["epochs"], found["seconds"]
+    if type(done) is not int or not 0 <= done <= epochs:
+        raise BitrowError(f"{file} epochs: found {done!s:.60}, expected 0 to {epochs}")
+    if type(seconds) not in (int, float) or not 0 <= seconds < math.inf:
+        raise BitrowError(f"{file} seconds: found {seconds!s:.60}, expected a time")
+    return Timing(done, seconds)
 
 
 def is_kept(folder: Path) -> bool:

@@ -30,6 +30,8 @@ _SCHEDULES: dict[str, Callable[[float, int], optax.Schedule]] = {
 OPTIMIZERS, SCHEDULES = tuple(_OPTIMIZERS), tuple(_SCHEDULES)
 # What a trained number's optimizer keeps beside it, in float32 numbers.
 STATE = {"adam": 2, "adamw": 2, "momentum": 1, "sgd": 0}
+# Multiplications and additions of its update; Adam's square root and division are not among them.
+OPERATIONS = {"adam": (8, 4), "adamw": (9, 5), "momentum": (2, 2), "sgd": (1, 1)}
 
 
 def check(optimizer: str, schedule: str, accumulate: int) -> None:

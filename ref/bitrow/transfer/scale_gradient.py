@@ -23,8 +23,8 @@ def host_gradient(
 
     `weight` f32[kh,kw,c_in/groups,c_out] is codes times scale, dy f16[n,oh,ow,c_out]. The host forms the gradient of
     the quantized input, also where it was clipped and the accelerator's is zero, and adds it up times how the input
-    follows the scale: the code less x/scale, or where it was clipped the code. LSQ's factor, 1/sqrt(elements of an image
-    * largest code), makes it comparable to those of weights.
+    follows the scale: the code less x/scale, or where it was clipped the code. LSQ's factor, 1/sqrt(elements of an
+    image * largest code), makes it comparable to those of weights.
     """
     code, mask = quantized
     dx = float_conv.input_gradient(config, weight, fp16.widen(dy), x.shape[1:3])

@@ -116,7 +116,15 @@ def title(seeds: int, images: int) -> str:
     return f"Accuracy on {images:,} images of the target, %, mean ± deviation over {count}"
 
 
-_COLUMNS = ("policy", "numerics", "accuracy", "to the first", "source kept", "trained", "KiB kept", "optimizer KiB")
+_COLUMNS = ("policy", "numerics", "accuracy", "to the first", "source kept", "trained", "KiB kept", "µJ", "host µJ",
+            "optimizer KiB")  # fmt: skip
+_NOTE = ("; differences paired by seed, 95% intervals; memory and energy of a training image on the accelerator and "
+         "the host, of float32 its own operations alone")  # fmt: skip
+
+
+def energy(cost: dict[str, Any], name: str) -> str:
+    """Of a cell's costs, as in "0.16 to 0.21"."""
+    return f"{cost[f'{name}_uj_low']:.2f} to {cost[f'{name}_uj_high']:.2f}"
 
 
 def _rows(cells: Sequence[Cell]) -> list[tuple[str, ...]]:
@@ -125,7 +133,9 @@ def _rows(cells: Sequence[Cell]) -> list[tuple[str, ...]]:
     for cell in cells:
         one = apart.get((cell.policy, cell.numerics))
         difference = "" if one is None else f"{one.mean:+.1f} [{one.low:+.1f}, {one.high:+.1f}]"
-        figures = (f"{cell.cost['trainable']:,}", f"{cell.cost['saved_kib']:.2f}", f"{cell.cost['optimizer_kib']:.2f}")
+        spent = (energy(cell.cost, name) for name in ("energy_per_image", "host_total"))
+        kept, state = (f"{cell.cost[name]:.2f}" for name in ("saved_kib", "optimizer_kib"))
+        figures = (f"{cell.cost['trainable']:,}", kept, *spent, state)
         accuracy = f"{100 * cell.mean:.1f} ± {100 * cell.spread:.1f}"
         rows.append((cell.policy, cell.numerics, accuracy, difference, cell.source, *figures))
     return rows
@@ -133,7 +143,7 @@ def _rows(cells: Sequence[Cell]) -> list[tuple[str, ...]]:
 
 def markdown(cells: Sequence[Cell], heading: str) -> str:
     """The cells as a Markdown table under a line of text; differences in points, paired by seed, 95% intervals."""
-    lines = [f"{heading}; differences paired by seed, 95% intervals.", ""]
+    lines = [f"{heading}{_NOTE}.", ""]
     lines += [f"| {' | '.join(_COLUMNS)} |", "|---|---" + "|--:" * (len(_COLUMNS) - 2) + "|"]
     lines += [f"| {' | '.join((f'`{policy}`', *rest))} |" for policy, *rest in _rows(cells)]
     return "\n".join(lines) + "\n"
@@ -141,7 +151,7 @@ def markdown(cells: Sequence[Cell], heading: str) -> str:
 
 def latex(cells: Sequence[Cell], heading: str) -> str:
     """The same as a LaTeX table of the package booktabs."""
-    lines = [r"\begin{table}", rf"\caption{{{_tex(heading)}; differences paired by seed, 95\% intervals.}}"]
+    lines = [r"\begin{table}", rf"\caption{{{_tex(heading + _NOTE)}.}}"]
     lines += [r"\begin{tabular}{ll" + "r" * (len(_COLUMNS) - 2) + "}", r"\toprule"]
     lines += [" & ".join(map(_tex, _COLUMNS)) + r" \\", r"\midrule"]
     lines += [" & ".join(map(_tex, row)) + r" \\" for row in _rows(cells)]
@@ -149,6 +159,6 @@ def latex(cells: Sequence[Cell], heading: str) -> str:
 
 
 def _tex(text: str) -> str:
-    for found, wanted in (("%", r"\%"), ("_", r"\_"), ("±", r"$\pm$")):
+    for found, wanted in (("%", r"\%"), ("_", r"\_"), ("±", r"$\pm$"), ("µ", r"$\mu$")):
         text = text.replace(found, wanted)
     return text
