@@ -352,6 +352,7 @@ def test_replay_and_learned_scales_from_the_command(run, tmp_path):
             "0.5", "--policy", "bias+lsq", "--numerics", "bit_accurate", "--out", tmp_path / "out")  # fmt: skip
     assert run(plan=plan)[0] == 0
     (row,) = csv.DictReader((tmp_path / "out" / "results.csv").read_text().splitlines())
+    assert row["machine"] == "accelerator" and float(row["host_update_uj_low"]) > 0
     found = result(tmp_path / "out")
     assert float(row["source_accuracy"]) == found["source_accuracy"] and 0 < found["source_before"] < 1
     assert run("--resume", plan=plan)[0] == 0

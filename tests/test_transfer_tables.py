@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from bitrow.transfer import tables
+from bitrow.transfer import command, tables
 from bitrow.transfer.kept import Run
 from bitrow.transfer.tables import Cell
 
@@ -45,3 +45,19 @@ def test_tables_in_markdown_and_latex():
     assert row in latex and r"host $\mu$J" in latex and r"95\% intervals" in latex
     assert r"\caption{Accuracy on 1,797 images of the target, \%, mean $\pm$ deviation" in latex
     assert latex.count("{") == latex.count("}")
+
+
+def test_numerics_that_cost_the_same_share_a_row():
+    """What a row runs on is named; accuracies stand in a table of their own, with the source's where there is one."""
+    sizes = {"weights_kib": 1, "macs_forward": 2e6, "macs_backward": 0, "fp_forward": 0, "fp_backward": 3e6}
+    alone = COST | sizes | {"machine": "float32 operations alone"}
+    there = COST | sizes | {"machine": "accelerator"}
+    cells = [Cell("bias", name, (Run("bias", name, 0, 0.5, "", [], cost, 0.9, 0.8),))
+             for name, cost in (("float32", alone), ("simulated", there), ("bit_accurate", there))]  # fmt: skip
+    costs, scores = command.cost_table(cells), command.table(cells, [cell.numerics for cell in cells], 9)
+    assert [list(column.cells)[:2] for column in costs.columns][1:3] == [
+        ["float32", "simulated, bit_accurate"], ["float32 operations alone", "accelerator"],
+    ]  # fmt: skip
+    assert costs.row_count == 2 and list(costs.columns[6].cells)[1] == "2.00 + 0.00"
+    first = [next(iter(column.cells)) for column in scores.columns]
+    assert first == ["bias", *["50.0 ± 0.0"] * 3, *["80.0 of 90.0"] * 3]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from bitrow import terminal
 from bitrow.errors import BitrowError
@@ -135,26 +135,29 @@ def table(cells: Sequence[Cell], numerics: Sequence[str], images: int) -> Table:
 
 
 def cost_table(cells: Sequence[Cell]) -> Table:
-    """What an image costs, accelerator and host apart: a row for each policy and for what its numerics run on."""
+    """What an image costs, accelerator and host apart: a row for each policy and the numerics that cost the same."""
     names = ("trained", "KiB kept", "KiB weights", "MMAC forward + back", "MFLOP forward + back", "µJ", "host µJ",
              "optimizer KiB")  # fmt: skip
-    columns = [Column("policy"), Column("on"), *(Column(name, True) for name in names)]
+    columns = [Column("policy"), Column("numerics"), Column("on"), *(Column(name, True) for name in names)]
     found = terminal.table("One training image; host: gradients of parameters, and its share of the update", columns)
-    seen = set[tuple[str, ...]]()
+    alike: dict[tuple[str, ...], list[str]] = {}
     for cell in cells:
-        cost, name = cell.cost, (cell.policy, cell.cost["machine"], f"{cell.cost['saved_kib']:.2f}")
-        if name in seen:
-            continue
-        seen.add(name)
-        spent = (
-            f"{cost['trainable']:,}",
-            f"{cost['saved_kib']:.2f}",
-            f"{cost['weights_kib']:.2f}",
-            f"{cost['macs_forward'] / 1e6:.2f} + {cost['macs_backward'] / 1e6:.2f}",
-            f"{cost['fp_forward'] / 1e6:.2f} + {cost['fp_backward'] / 1e6:.2f}",
-            tables.energy(cost, "energy_per_image"),
-            tables.energy(cost, "host_total"),
-            f"{cost['optimizer_kib']:.2f}",
-        )
-        terminal.add_row(found, (*name[:2], *spent))
+        alike.setdefault((cell.policy, *_spent(cell.cost)), []).append(cell.numerics)
+    for (policy, machine, *spent), numerics in alike.items():
+        terminal.add_row(found, (policy, ", ".join(numerics), machine, *spent))
     return found
+
+
+def _spent(cost: dict[str, Any]) -> tuple[str, ...]:
+    """What it is spent on, and how much."""
+    return (
+        cost["machine"],
+        f"{cost['trainable']:,}",
+        f"{cost['saved_kib']:.2f}",
+        f"{cost['weights_kib']:.2f}",
+        f"{cost['macs_forward'] / 1e6:.2f} + {cost['macs_backward'] / 1e6:.2f}",
+        f"{cost['fp_forward'] / 1e6:.2f} + {cost['fp_backward'] / 1e6:.2f}",
+        tables.energy(cost, "energy_per_image"),
+        tables.energy(cost, "host_total"),
+        f"{cost['optimizer_kib']:.2f}",
+    )

@@ -170,7 +170,7 @@ class _Grid:
         )
         self.pretrained: dict[int, pretrain.Pretrained] = {}
         self.stopped = threading.Event()
-        self.timings: dict[tuple[str, str, int], kept.Timing] = {}
+        self.timings: dict[tuple[str, str, int], kept.RunTime] = {}
 
     def pretrain(self, seed: int) -> None:
         """Make the network that the seed's runs begin with."""
@@ -205,7 +205,7 @@ class _Grid:
                 return done
         seen, begun = Seen(), time.monotonic()
         state, rows = train(trainer, data, saved, self.every, self.stopped, seen)
-        timing = self.timings[policy, numerics, seed] = kept.Timing(seen.epochs, time.monotonic() - begun)
+        timing = self.timings[policy, numerics, seed] = kept.RunTime(seen.epochs, time.monotonic() - begun)
         if seen.silent and processes.leads():
             told = ", ".join(f"{name} in {count}" for name, count in seen.silent.items())
             steps = trainer.program.steps * self.plan.epochs

@@ -68,14 +68,14 @@ def costs(trainer: Trainer, policy: str) -> dict[str, Any]:
     return {"machine": machine} | found.as_dict() | {"weights_kib": weights} | host.as_dict()
 
 
-class Timing(NamedTuple):
+class RunTime(NamedTuple):
     """How long the last call took that trained a run: its `epochs`, compiling included, beside what else ran then."""
 
     epochs: int
     seconds: float
 
 
-def keep(folder: Path, done: Run, state: State, saved: checkpoint.Checkpoints, timing: Timing) -> None:
+def keep(folder: Path, done: Run, state: State, saved: checkpoint.Checkpoints, timing: RunTime) -> None:
     """Write a run that has ended, the file that says so last. Raises: BitrowError as `files.whole`."""
     checkpoint.save_state(folder / STATE, state)
     write_json(folder / TIMING, timing._asdict(), parents=True)
@@ -84,18 +84,18 @@ def keep(folder: Path, done: Run, state: State, saved: checkpoint.Checkpoints, t
     saved.clear()
 
 
-def timing(folder: Path, epochs: int) -> Timing:
+def timing(folder: Path, epochs: int) -> RunTime:
     """Of the run of so many epochs that ended there. Raises: BitrowError, naming the file: no such time."""
     file = folder / TIMING
     found = read_json(file)
-    if not isinstance(found, dict) or set(found) != set(Timing._fields):
-        raise BitrowError(f"{file}: found other keys, expected {', '.join(Timing._fields)}")
+    if not isinstance(found, dict) or set(found) != set(RunTime._fields):
+        raise BitrowError(f"{file}: found other keys, expected {', '.join(RunTime._fields)}")
     done, seconds = found["epochs"], found["seconds"]
     if type(done) is not int or not 0 <= done <= epochs:
         raise BitrowError(f"{file} epochs: found {done!s:.60}, expected 0 to {epochs}")
     if type(seconds) not in (int, float) or not 0 <= seconds < math.inf:
         raise BitrowError(f"{file} seconds: found {seconds!s:.60}, expected a time")
-    return Timing(done, seconds)
+    return RunTime(done, seconds)
 
 
 def is_kept(folder: Path) -> bool:
