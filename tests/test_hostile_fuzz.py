@@ -45,6 +45,7 @@ from hostile_samples import (
     result_file,
     vector_set,
 )
+from keras_samples import KerasModel, functional, layer
 from onnx_samples import OnnxGraph
 
 fuzzed = examples(60)
@@ -309,6 +310,28 @@ def _onnx() -> bytes:
 @hypothesis.given(spoiled(_onnx()))
 def test_onnx_files(content: bytes) -> None:
     with placed("net.onnx", content) as path:
+        accepts_or_refuses(lambda: read_float(path))
+
+
+def _keras() -> KerasModel:
+    ones = np.ones((3, 3, 3, 2), np.float32)
+    vectors = [np.ones(2, np.float32)] * 4
+    return functional(False, [
+        (layer("InputLayer", "in", batch_shape=[None, 6, 6, 3]), []),
+        (layer("Conv2D", "conv", kernel_size=[3, 3], padding="same", use_bias=False, arrays=[ones]), [["in"]]),
+        (layer("BatchNormalization", "norm", epsilon=0.001, arrays=vectors), [["conv"]]),
+        (layer("Add", "add"), [["conv", "norm"]]), (layer("MaxPooling2D", "pool", pool_size=[2, 2]), [["add"]]),
+    ], "in", "pool")  # fmt: skip
+
+
+KERAS = _keras()
+
+
+@fuzzed
+@hypothesis.given(st.one_of(spoiled(KERAS.to_bytes()), spoiled(KERAS.arrays()).map(lambda arrays: KERAS.to_bytes(arrays)),
+                            changed(KERAS.plain()).map(lambda config: KERAS.to_bytes(config=config))))
+def test_keras_files(content: bytes) -> None:
+    with placed("net.keras", content) as path:
         accepts_or_refuses(lambda: read_float(path))
 
 

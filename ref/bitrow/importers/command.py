@@ -19,6 +19,7 @@ from bitrow.importers.check import Original, checked
 from bitrow.importers.emit import FloatNetwork, to_network
 from bitrow.importers.float_graph import Reading, Refusal
 from bitrow.importers.images import PixelScaling
+from bitrow.importers.keras_graph import read_keras
 from bitrow.importers.layers import CodeBits
 from bitrow.importers.onnx_graph import read_onnx
 from bitrow.importers.original import run_original
@@ -169,11 +170,15 @@ def _read(path: Path, options: ImportOptions) -> Reading:
     match path.suffix.lower():
         case ".onnx":
             return read_onnx(path, options.input_size, options.output)
+        case ".keras" if options.check:
+            raise BitrowError(f"{path}: found a .keras file, whose original nothing here runs: no check")
+        case ".keras":
+            return read_keras(path, options.input_size, options.output)
         case ".safetensors" if options.output is not None or options.check:
             raise BitrowError(f"{path}: found a state dict, which has no graph: neither outputs nor a check")
         case ".safetensors":
             return read_state_dict(path, options.input_size)
-    raise BitrowError(f"{path}: found a file of kind {path.suffix[:20]!r}, expected .onnx or .safetensors")
+    raise BitrowError(f"{path}: found a file of kind {path.suffix[:20]!r}, expected .onnx, .keras or .safetensors")
 
 
 def _once(refusals: list[Refusal]) -> list[Refusal]:
