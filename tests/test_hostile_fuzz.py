@@ -47,6 +47,7 @@ from hostile_samples import (
 )
 from keras_samples import KerasModel, functional, layer
 from onnx_samples import OnnxGraph
+from tflite_samples import TfliteGraph
 
 fuzzed = examples(60)
 
@@ -328,10 +329,27 @@ KERAS = _keras()
 
 
 @fuzzed
-@hypothesis.given(st.one_of(spoiled(KERAS.to_bytes()), spoiled(KERAS.arrays()).map(lambda arrays: KERAS.to_bytes(arrays)),
+@hypothesis.given(st.one_of(spoiled(KERAS.to_bytes()), spoiled(KERAS.arrays()).map(KERAS.to_bytes),
                             changed(KERAS.plain()).map(lambda config: KERAS.to_bytes(config=config))))
 def test_keras_files(content: bytes) -> None:
     with placed("net.keras", content) as path:
+        accepts_or_refuses(lambda: read_float(path))
+
+
+def _tflite() -> bytes:
+    g = TfliteGraph((1, 4, 4, 2))
+    weight = g.add("DEQUANTIZE", [g.normal(3, 3, 3, 2, dtype="float16")], (3, 3, 3, 2))
+    x = g.window("CONV_2D", [g.x, weight, g.normal(3)], (1, 2, 2, 3), StrideH=2, StrideW=2, FusedActivationFunction=1)
+    x = g.add("RESHAPE", [x], (1, 12))
+    g.add("FULLY_CONNECTED", [x, g.normal(5, 12)], (1, 5), "FullyConnectedOptions", FusedActivationFunction=0,
+          WeightsFormat=0, KeepNumDims=0)  # fmt: skip
+    return g.to_bytes()
+
+
+@fuzzed
+@hypothesis.given(spoiled(_tflite()))
+def test_tflite_files(content: bytes) -> None:
+    with placed("net.tflite", content) as path:
         accepts_or_refuses(lambda: read_float(path))
 
 

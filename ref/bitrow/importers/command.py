@@ -27,6 +27,7 @@ from bitrow.importers.quantizers import placed
 from bitrow.importers.report import ImportReport, NodeReport, node_reports
 from bitrow.importers.rewrite import finished, rewritten
 from bitrow.importers.state_dict import read_state_dict
+from bitrow.importers.tflite_graph import read_tflite
 
 if TYPE_CHECKING:
     from bitrow.importers.traced import Module, TracedModule
@@ -170,15 +171,20 @@ def _read(path: Path, options: ImportOptions) -> Reading:
     match path.suffix.lower():
         case ".onnx":
             return read_onnx(path, options.input_size, options.output)
-        case ".keras" if options.check:
-            raise BitrowError(f"{path}: found a .keras file, whose original nothing here runs: no check")
+        case (".keras" | ".tflite") as kind if options.check:
+            raise BitrowError(f"{path}: found a {kind} file, whose original nothing here runs: no check")
+        case ".tflite" if options.input_size is not None:
+            raise BitrowError(f"{path}: found a .tflite file, which states its sizes, expected no input size")
+        case ".tflite":
+            return read_tflite(path, options.output)
         case ".keras":
             return read_keras(path, options.input_size, options.output)
         case ".safetensors" if options.output is not None or options.check:
             raise BitrowError(f"{path}: found a state dict, which has no graph: neither outputs nor a check")
         case ".safetensors":
             return read_state_dict(path, options.input_size)
-    raise BitrowError(f"{path}: found a file of kind {path.suffix[:20]!r}, expected .onnx, .keras or .safetensors")
+    kinds = ".onnx, .keras, .tflite or .safetensors"
+    raise BitrowError(f"{path}: found a file of kind {path.suffix[:20]!r}, expected {kinds}")
 
 
 def _once(refusals: list[Refusal]) -> list[Refusal]:
