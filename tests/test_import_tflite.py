@@ -100,7 +100,7 @@ def test_a_file_gives_the_numbers_of_its_operators(tmp_path: Path, make: Callabl
     g, call = make()
     made = read_float(g.save(tmp_path)).made
     images = np.random.default_rng(5).normal(size=(2, *made.network.input_shape)).astype(np.float32)
-    with jax.numpy_rank_promotion("allow"):
+    with jax.numpy_rank_promotion("allow"), jax.numpy_dtype_promotion("standard"):
         expected = np.asarray(call(jnp.asarray(images)))
     got = float_twin(made, images).reshape(expected.shape)
     assert np.abs(got - expected).max() <= 1e-5 * max(1.0, np.abs(expected).max())

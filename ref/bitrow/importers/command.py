@@ -30,7 +30,7 @@ from bitrow.importers.state_dict import read_state_dict
 from bitrow.importers.tflite_graph import read_tflite
 
 if TYPE_CHECKING:
-    from bitrow.importers.traced import Module, TracedModule
+    from bitrow.importers.traced import TracedCall, TracedModule
 
 COUNT = 8  # images, where nothing else is said
 
@@ -84,7 +84,7 @@ def import_network(path: str | Path, options: ImportOptions = ImportOptions()) -
 
 
 def import_module(
-    module: Module, input_shape: Shape, options: ImportOptions = ImportOptions(),
+    module: TracedCall, input_shape: Shape, options: ImportOptions = ImportOptions(),
     variables: Mapping[str, Any] | None = None,
 ) -> ImportReport:  # fmt: skip
     """The network of a flax module, calibrated, as `import_network` makes a file's.
@@ -102,7 +102,7 @@ def import_module(
 
 
 def read_module(
-    module: Module, input_shape: Shape, options: ImportOptions = ImportOptions(),
+    module: TracedCall, input_shape: Shape, options: ImportOptions = ImportOptions(),
     variables: Mapping[str, Any] | None = None,
 ) -> FloatReading:  # fmt: skip
     """The network of a flax module in floats, before any image is looked at.
@@ -114,7 +114,7 @@ def read_module(
     return _floats(traced.name, traced.reading(), options)
 
 
-def _traced(module: Module, input_shape: Shape, options: ImportOptions, variables: Any) -> TracedModule:
+def _traced(module: TracedCall, input_shape: Shape, options: ImportOptions, variables: Any) -> TracedModule:
     if options.input_size is not None or options.output is not None:
         raise BitrowError("import_module options: found input_size or output, expected neither of a module")
     from bitrow.importers.traced import TracedModule  # flax takes a second to load, and files do without

@@ -11,7 +11,8 @@ from bitrow.config.base import MOST_ALONG
 from bitrow.errors import BitrowError
 from bitrow.importers.float_graph import FileNode, FloatGraph, Reading, Refusal
 from bitrow.importers.keras_file import KerasFile
-from bitrow.importers.keras_layers import LAYERS, KerasNode
+from bitrow.importers.keras_layers import LAYERS
+from bitrow.importers.keras_node import KerasNode
 from bitrow.importers.names import identifier
 from bitrow.importers.onnx_builder import Builder
 from bitrow.importers.onnx_values import NHWC, FileMap, Lost

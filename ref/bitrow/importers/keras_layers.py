@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Any
 
 import numpy as np
 
-from bitrow.importers.keras_file import KerasFile
+from bitrow.importers.keras_node import MOST, KerasNode, whole_numbers
 from bitrow.importers.onnx_builder import Builder
-from bitrow.importers.onnx_values import NHWC, FileMap, Known, Lost, flat_weight, number_array, reshaped, shown
+from bitrow.importers.onnx_values import NHWC, FileMap, flat_weight, reshaped, shown
 from bitrow.importers.operators import (
     NO_SIDES,
     AddMaps,
@@ -34,72 +33,7 @@ from bitrow.importers.operators import (
     same_sides,
 )
 
-_MOST = 1 << 16  # of a kernel, stride, dilation or padding
-
-
-class KerasNode:
-    """A call of a layer: its configuration, arrays and inputs."""
-
-    def __init__(
-        self, file: KerasFile, config: dict[str, Any], kind: str, stored: str, value: str,
-        inputs: tuple[FileMap | Lost, ...],
-    ) -> None:  # fmt: skip
-        self.file, self._config, self.operator, self._stored, self.inputs = file, config, kind, stored, inputs
-        self.name, self.outputs = value.replace("\n", " "), (value,)
-
-    def option(self, name: str, default: Any = None) -> Any:
-        """A value of the configuration as it stands."""
-        return self._config.get(name, default)
-
-    def expect(self, name: str, *values: Any) -> Any:
-        """A value that is one of these, the first where it is left out. Raises: NotImported."""
-        found = self._config.get(name, values[0])
-        if not any(type(found) is type(one) and found == one for one in values):
-            raise NotImported(f"found {name} {str(found)[:40]!r}, expected {' or '.join(map(repr, values))}")
-        return found
-
-    def number(self, name: str, default: float) -> float:
-        found = self._config.get(name, default)
-        if type(found) not in (int, float) or not math.isfinite(found) or abs(found) > 1e30:
-            raise NotImported(f"found {name} {str(found)[:40]!r}, expected a number")
-        return float(found)
-
-    def pair(self, name: str, default: Any) -> PerAxis:
-        """Two whole numbers from 1, or one for both."""
-        found = self._config.get(name, default)
-        found = [found, found] if type(found) is int else found
-        if not _whole(found, 2, 1):
-            raise NotImported(f"found {name} {str(found)[:40]}, expected two whole numbers from 1")
-        return found[0], found[1]
-
-    def map(self, place: int = 0) -> FileMap:
-        """An input. Raises: NotImported: there is none."""
-        found = self.inputs[place] if place < len(self.inputs) else Lost()
-        if not isinstance(found, FileMap):
-            raise NotImported(f"found {len(self.inputs)} inputs, expected {place + 1}")
-        return found
-
-    def single(self) -> FileMap:
-        """The only input."""
-        if len(self.inputs) != 1:
-            raise NotImported(f"found {len(self.inputs)} inputs, expected one")
-        return self.map()
-
-    def arrays(self, *ranks: int) -> list[np.ndarray]:
-        """Arrays of these ranks, in the order of the file. Raises: NotImported: others, or another number of them."""
-        found = self.file.arrays(self._stored, len(ranks))
-        if [one.ndim for one in found] != list(ranks) or not all(one.size for one in found):
-            shapes = [list(one.shape) for one in found]
-            raise NotImported(f"found arrays of {shapes}, expected {len(ranks)} of {list(ranks)} dimensions")
-        return [number_array(Known(one)) for one in found]
-
-
-def _whole(found: Any, count: int, least: int) -> bool:
-    return isinstance(found, list) and len(found) == count and all(
-        type(one) is int and least <= one <= _MOST for one in found)  # fmt: skip
-
-
-Row = Callable[[Builder, KerasNode], FileMap]
+KerasRow = Callable[[Builder, KerasNode], FileMap]
 
 _ACTIVATIONS: dict[str, FloatOperator] = {
     "relu": Clamp(0.0, math.inf),
@@ -160,8 +94,8 @@ def _convolution(build: Builder, node: KerasNode, depthwise: bool = False) -> Fi
     kernel = (weight.shape[0], weight.shape[1])
     stride, dilation = node.pair("strides", 1), node.pair("dilation_rate", 1)
     groups = x.shape[2] if depthwise else node.option("groups", 1)
-    if type(groups) is not int or not 1 <= groups <= _MOST:
-        raise NotImported(f"found groups {str(groups)[:40]}, expected 1 to {_MOST:,}")
+    if type(groups) is not int or not 1 <= groups <= MOST:
+        raise NotImported(f"found groups {str(groups)[:40]}, expected 1 to {MOST:,}")
     if depthwise:  # [kh, kw, c_in, multiplier]: the results of a channel lie side by side
         weight = weight.reshape(*kernel, 1, -1)
     if bias and bias[0].shape != weight.shape[3:]:
@@ -225,7 +159,7 @@ def _zeros(build: Builder, node: KerasNode) -> FileMap:
         found = [[found, found]] * 2
     if isinstance(found, list):
         found = [[one, one] if type(one) is int else one for one in found]
-    if not isinstance(found, list) or len(found) != 2 or not all(_whole(one, 2, 0) for one in found):
+    if not isinstance(found, list) or len(found) != 2 or not all(whole_numbers(one, 2, 0) for one in found):
         raise NotImported(f"found padding {str(found)[:40]}, expected [[top, bottom], [left, right]]")
     return build.step(node, PadMap((*found[0], *found[1]), 0.0), x)
 
@@ -255,7 +189,7 @@ def _whole_map(build: Builder, node: KerasNode) -> FileMap:
     return build.step(node, MeanWindow(kernel=x.shape[:2], whole=True), x, axes=axes)
 
 
-def _folded(op: FloatOperator) -> Row:
+def _folded(op: FloatOperator) -> KerasRow:
     """Two maps at a time, from the first on."""
 
     def row(build: Builder, node: KerasNode) -> FileMap:
@@ -281,7 +215,7 @@ def _flatten(build: Builder, node: KerasNode) -> FileMap:
 
 def _reshape(build: Builder, node: KerasNode) -> FileMap:
     target = node.option("target_shape")
-    if not isinstance(target, list) or not _whole(target, len(target), -1) or len(target) > 8:
+    if not isinstance(target, list) or not whole_numbers(target, len(target), -1) or len(target) > 8:
         raise NotImported(f"found target_shape {str(target)[:40]}, expected whole numbers")
     return reshaped(node.single(), [1, *target], zero_copies=False)
 
@@ -299,7 +233,7 @@ def _upsample(build: Builder, node: KerasNode) -> FileMap:
     return build.step(node, RepeatRows(factors), x)
 
 
-LAYERS: dict[str, Row] = {
+LAYERS: dict[str, KerasRow] = {
     "Conv2D": _convolution,
     "DepthwiseConv2D": lambda build, node: _convolution(build, node, depthwise=True),
     "Dense": _dense,

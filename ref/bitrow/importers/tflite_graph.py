@@ -11,8 +11,9 @@ from bitrow.importers.names import identifier
 from bitrow.importers.onnx_builder import Builder
 from bitrow.importers.onnx_values import NHWC, FileMap, Known, Lost, OnnxValue
 from bitrow.importers.operators import NotImported
+from bitrow.importers.tflite_call import TfliteCall
 from bitrow.importers.tflite_file import TfliteFile, TfliteNode
-from bitrow.importers.tflite_operators import TfliteCall, made_by
+from bitrow.importers.tflite_operators import made_by
 
 _FLOAT32 = 0  # of TensorType
 

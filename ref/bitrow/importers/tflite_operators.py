@@ -44,93 +44,13 @@ from bitrow.importers.operators import (
     SpreadDepth,
     same_sides,
 )
-from bitrow.importers.tflite_file import OPTIONS, TfliteFile, TfliteNode
+from bitrow.importers.tflite_call import MOST, TfliteCall
 
-_MOST = 1 << 16  # of a kernel, stride, dilation or padding
 _SAME, _VALID = 0, 1  # of Padding
 _FUSED: dict[int, tuple[str, FloatOperator]] = {1: ("relu", Clamp(0.0, math.inf)), 3: ("relu6", Clamp(0.0, 6.0))}
 
 
-class TfliteCall:
-    """One operator, and what its inputs stand for."""
-
-    def __init__(
-        self, file: TfliteFile, node: TfliteNode, names: tuple[str, ...], find: Callable[[int], OnnxValue]
-    ) -> None:
-        self.file, self.node, self._find = file, node, find
-        self.operator, self.outputs = node.operator, names
-        self.name = names[0] if names else node.operator
-
-    def option(self, name: str) -> int:
-        """A field of the options. Raises: NotImported: the operator has none."""
-        if name not in self.node.options:
-            raise NotImported(f"found no {OPTIONS[self.operator][0]}, expected them with the operator")
-        return self.node.options[name]
-
-    def size(self, name: str) -> int:
-        """A field from 1."""
-        found = self.option(name)
-        if not 1 <= found <= _MOST:
-            raise NotImported(f"found {name} {found}, expected 1 to {_MOST:,}")
-        return found
-
-    def pair(self, of_rows: str, of_columns: str) -> PerAxis:
-        return self.size(of_rows), self.size(of_columns)
-
-    @property
-    def count(self) -> int:
-        """How many inputs are there."""
-        return len([one for one in self.node.inputs if one >= 0])
-
-    def found(self, place: int) -> OnnxValue:
-        """What an input stands for. Raises: NotImported: it is left out."""
-        if place >= len(self.node.inputs) or self.node.inputs[place] < 0:
-            raise NotImported(f"found no input {place + 1}, expected one")
-        return self._find(self.node.inputs[place])
-
-    def given(self, place: int) -> bool:
-        return place < len(self.node.inputs) and self.node.inputs[place] >= 0
-
-    def map(self, place: int = 0) -> FileMap:
-        """A map. Raises: NotImported: a constant."""
-        found = self.found(place)
-        if not isinstance(found, FileMap):
-            raise NotImported(f"found a constant as input {place + 1}, expected a map")
-        return found
-
-    def known(self, place: int) -> Known:
-        """A constant. Raises: NotImported: a value that is computed."""
-        found = self.found(place)
-        if not isinstance(found, Known):
-            raise NotImported(f"found a computed input {place + 1}, expected a constant")
-        return found
-
-    def weights(self, rank: int) -> np.ndarray:
-        """The second input, f32 of `rank` dimensions."""
-        array = number_array(self.known(1))
-        if array.ndim != rank or not array.size:
-            raise NotImported(f"found weights of shape {list(array.shape)}, expected {rank} dimensions")
-        self.file.spend(array.nbytes)
-        return array
-
-    def bias(self, count: int) -> np.ndarray | None:
-        """The third input, if there is one."""
-        if not self.given(2):
-            return None
-        array = number_array(self.known(2)).reshape(-1)
-        if array.size != count:
-            raise NotImported(f"found a bias of {array.size} numbers, expected {count}")
-        return array
-
-    def integers(self, place: int) -> list[int]:
-        """A constant of a few integers."""
-        array = self.known(place).array
-        if array.dtype.kind != "i" or array.size > 16:
-            raise NotImported(f"found {array.size} numbers of {array.dtype} as input {place + 1}, expected integers")
-        return [int(one) for one in array.reshape(-1)]
-
-
-Row = Callable[[Builder, TfliteCall], OnnxValue]
+TfliteRow = Callable[[Builder, TfliteCall], OnnxValue]
 
 
 def _spatial(call: TfliteCall) -> FileMap:
@@ -252,7 +172,7 @@ def _concatenation(build: Builder, call: TfliteCall) -> OnnxValue:
 
 def _pad(build: Builder, call: TfliteCall) -> OnnxValue:
     x, sides = call.map(), call.integers(1)
-    if len(sides) != 2 * len(x.axes) or not all(0 <= one <= _MOST for one in sides):
+    if len(sides) != 2 * len(x.axes) or not all(0 <= one <= MOST for one in sides):
         raise NotImported(f"found paddings {sides[:8]}, expected two from 0 for each of {shown(x)}")
     by_axis = {axis: (sides[2 * place], sides[2 * place + 1]) for place, axis in enumerate(x.axes)}
     if call.operator == "PAD" and [axis for axis, pair in by_axis.items() if any(pair)] == ["c"]:
@@ -289,7 +209,7 @@ def _mean(build: Builder, call: TfliteCall) -> OnnxValue:
 
 
 def _resize(build: Builder, call: TfliteCall) -> OnnxValue:
-    """Row i is `i // factor`, with and without half pixels, where the factor is whole."""
+    """TfliteRow i is `i // factor`, with and without half pixels, where the factor is whole."""
     x, size = _spatial(call), call.integers(1)
     if call.option("AlignCorners"):
         raise NotImported("found align_corners, expected none")
@@ -321,11 +241,11 @@ def _reshape(build: Builder, call: TfliteCall) -> OnnxValue:
     return reshaped(x, target, zero_copies=False)
 
 
-def _pointwise(op: FloatOperator) -> Row:
+def _pointwise(op: FloatOperator) -> TfliteRow:
     return lambda build, call: build.step(call, op, call.map())
 
 
-MAPS: dict[str, Row] = {
+MAPS: dict[str, TfliteRow] = {
     "CONV_2D": _convolution,
     "DEPTHWISE_CONV_2D": _convolution,
     "MAX_POOL_2D": _pool,

@@ -24,9 +24,10 @@ from bitrow.importers.onnx_values import NHWC, FileMap, Lost
 from bitrow.importers.operators import Clamp, FloatOperator, Normalize, NotImported, ScaleShift
 from bitrow.importers.rewrite import along
 from bitrow.importers.traced_equations import flattened
-from bitrow.importers.traced_operators import PRIMITIVES, Constant, RootScale, TracedNode, TracedValue, computed
+from bitrow.importers.traced_operators import PRIMITIVES
+from bitrow.importers.traced_values import RootScale, TracedConstant, TracedNode, TracedValue, computed
 
-Module = nnx.Module | linen.Module | Callable[[jax.Array], jax.Array]
+TracedCall = nnx.Module | linen.Module | Callable[[jax.Array], jax.Array]
 
 
 class TracedModule:
@@ -39,7 +40,7 @@ class TracedModule:
         BitrowError: a shape that is none, no module, or what the call itself raises.
     """
 
-    def __init__(self, module: Module, input_shape: Shape, variables: Mapping[str, Any] | None = None) -> None:
+    def __init__(self, module: TracedCall, input_shape: Shape, variables: Mapping[str, Any] | None = None) -> None:
         self.name = _name(module)
         self.shape = _checked_shape(self.name, input_shape)
         image = jax.ShapeDtypeStruct((1, *self.shape), np.float32)
@@ -59,7 +60,7 @@ class TracedModule:
         found: dict[str, TracedValue] = {self._given: build.input(self._given, self.shape, NHWC, 1)}
         for equation in self._equations:
             node, steps = TracedNode(equation, found), len(build.steps)
-            if all(isinstance(one, Constant) for one in node.inputs):
+            if all(isinstance(one, TracedConstant) for one in node.inputs):
                 found |= computed(node)
                 continue
             made: TracedValue = Lost()

@@ -13,7 +13,7 @@ _CALLS = ("jaxpr", "call_jaxpr", "fun_jaxpr")  # parameters of a call that hold 
 _CALLED = frozenset({"jit", "pjit", "closed_call", "core_call", "custom_jvp_call", "custom_vjp_call", "remat",
                      "checkpoint", "custom_lin"})  # fmt: skip
 
-Given = str | np.ndarray  # a value by its name, or a constant
+TracedInput = str | np.ndarray  # a value by its name, or a constant
 
 
 class TracedEquation(NamedTuple):
@@ -22,7 +22,7 @@ class TracedEquation(NamedTuple):
     name: str
     operator: str
     params: dict[str, Any]
-    inputs: tuple[Given, ...]
+    inputs: tuple[TracedInput, ...]
     outputs: tuple[str, ...]
     shapes: tuple[tuple[int, ...], ...]
     primitive: Any
@@ -43,12 +43,12 @@ class _Flat:
         self._names += 1
         return f"value {self._names}"
 
-    def put(self, closed: Any, given: Sequence[Given], stack: str = "") -> list[Given]:
+    def put(self, closed: Any, given: Sequence[TracedInput], stack: str = "") -> list[TracedInput]:
         """The results of a jaxpr of these values."""
-        known: dict[Any, Given] = dict(zip(closed.jaxpr.constvars, map(np.asarray, closed.consts), strict=True))
+        known: dict[Any, TracedInput] = dict(zip(closed.jaxpr.constvars, map(np.asarray, closed.consts), strict=True))
         known |= zip(closed.jaxpr.invars, given, strict=True)
 
-        def find(atom: Any) -> Given:
+        def find(atom: Any) -> TracedInput:
             return np.asarray(atom.val) if isinstance(atom, core.Literal) else known[atom]
 
         for one in closed.jaxpr.eqns:
@@ -56,7 +56,7 @@ class _Flat:
             known |= zip(one.outvars, self._put_one(one, tuple(map(find, one.invars)), here), strict=True)
         return list(map(find, closed.jaxpr.outvars))
 
-    def _put_one(self, one: Any, inputs: tuple[Given, ...], stack: str) -> Sequence[Given]:
+    def _put_one(self, one: Any, inputs: tuple[TracedInput, ...], stack: str) -> Sequence[TracedInput]:
         operator = one.primitive.name
         inner = next((one.params[name] for name in _CALLS if name in one.params), None)
         if operator in _CALLED and inner is not None:

@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import Any, NamedTuple
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 
+from bitrow.importers import traced_windows as windows
 from bitrow.importers.onnx_builder import Builder
 from bitrow.importers.onnx_values import (
     FileMap,
     Known,
-    Lost,
-    flat_weight,
     map_axis,
     number_array,
     per_channel,
@@ -23,196 +21,18 @@ from bitrow.importers.onnx_values import (
     transposed,
 )
 from bitrow.importers.operators import (
-    NO_SIDES,
     AddMaps,
     Clamp,
-    Convolve,
-    FullyConnected,
     JoinMaps,
-    MaxWindow,
-    MeanWindow,
     MultiplyMaps,
     NotImported,
     PadMap,
-    PerSide,
     Pointwise,
     ScaleShift,
 )
-from bitrow.importers.traced_equations import TracedEquation
+from bitrow.importers.traced_values import RootScale, TracedNode, TracedValue, WindowSums
 
-
-class Root(NamedTuple):
-    """What a constant was made of: `gamma / sqrt(var + eps)`; without a root, `var + eps` alone."""
-
-    gamma: np.ndarray
-    var: np.ndarray
-    eps: float
-    rooted: bool = False
-
-
-class Constant(NamedTuple):
-    """A value that does not depend on the input."""
-
-    array: np.ndarray
-    root: Root | None = None
-
-
-class Sums(NamedTuple):
-    """Sums of windows of `source`, which a division by their sizes makes means; `view`: the result as it is seen."""
-
-    source: FileMap
-    op: MeanWindow
-    view: FileMap
-
-
-TracedValue = Constant | FileMap | Sums | Lost
-
-
-@dataclass(frozen=True, eq=False)
-class RootScale(ScaleShift):
-    """A scale that is `gamma / sqrt(var + eps)`."""
-
-    gamma: np.ndarray
-    var: np.ndarray
-    eps: float
-
-
-class TracedNode:
-    """A primitive, and what its inputs stand for."""
-
-    def __init__(self, equation: TracedEquation, found: Mapping[str, TracedValue]) -> None:
-        self.equation, self.params = equation, equation.params
-        self.name, self.operator, self.outputs = equation.name, equation.operator, equation.outputs
-        self.dims: tuple[int, ...] = equation.shapes[0] if equation.shapes else ()
-        self.inputs = [found[one] if isinstance(one, str) else Constant(one) for one in equation.inputs]
-
-    def map(self, place: int = 0) -> FileMap:
-        """A map. Raises: NotImported: a constant, or sums that nothing divided."""
-        found = self.inputs[place]
-        if isinstance(found, FileMap):
-            return found
-        what = "a window's sum that nothing divides by its size" if isinstance(found, Sums) else "a constant"
-        raise NotImported(f"found {what} as input {place + 1}, expected a map")
-
-    def constant(self, place: int) -> Constant:
-        """A constant. Raises: NotImported: a value that depends on the input."""
-        found = self.inputs[place]
-        if isinstance(found, Constant):
-            return found
-        raise NotImported(f"found a computed input {place + 1}, expected a constant")
-
-    @property
-    def constant_at(self) -> int | None:
-        """Which of two inputs is a constant."""
-        return next((place for place, one in enumerate(self.inputs) if isinstance(one, Constant)), None)
-
-
-Row = Callable[[Builder, TracedNode], TracedValue]
-
-
-def _convolution(build: Builder, node: TracedNode) -> TracedValue:
-    x, weight, given = node.map(0), number_array(Known(node.constant(1).array)), node.params
-    lhs, rhs, out = given["dimension_numbers"]
-    if len(x.axes) != 4 or {x.axes[place] for place in lhs} != set("nchw") or x.axes[lhs[0]] != "n":
-        raise NotImported(f"found a map laid out as {shown(x)}, expected images of rows, columns, channels")
-    if [x.axes[place] for place in lhs[1:]] != ["c", "h", "w"] or given["batch_group_count"] != 1:
-        raise NotImported("found channels or images in another place than the convolution's, expected them in theirs")
-    if tuple(given["lhs_dilation"]) != (1, 1):
-        raise NotImported("a transposed convolution, which no reader has yet")
-    (top, bottom), (left, right) = given["padding"]
-    weight = np.ascontiguousarray(weight.transpose(rhs[2], rhs[3], rhs[1], rhs[0]))
-    op = Convolve(
-        kernel=(weight.shape[0], weight.shape[1]), stride=tuple(given["window_strides"]), weight=weight,
-        padding=_not_negative((top, bottom, left, right)), dilation=tuple(given["rhs_dilation"]),
-        groups=given["feature_group_count"],
-    )  # fmt: skip
-    axes = dict(zip(out, "nchw", strict=True))
-    return build.step(node, op, x, axes=tuple(axes[place] for place in range(4)))
-
-
-def _not_negative(sides: PerSide) -> PerSide:
-    if min(sides) < 0:
-        raise NotImported(f"found paddings {list(sides)}, expected none below 0")
-    return sides
-
-
-def _product_of_weights(build: Builder, node: TracedNode) -> TracedValue:
-    x, weight = node.map(0), number_array(Known(node.constant(1).array))
-    (mine, its), batch = node.params["dimension_numbers"]
-    if any(batch[0]) or any(batch[1]) or len(mine) != 1 or mine[0] != len(x.axes) - 1 or weight.ndim != 2:
-        raise NotImported(f"found a product over axes {list(mine)} of {shown(x)}, expected one over the last")
-    weight = weight if its[0] == 0 else weight.T
-    if len(x.axes) == 2:
-        return build.step(node, FullyConnected(flat_weight(x, weight), None), x, axes=("n", "c"))
-    if x.axes[-1] != "c":
-        raise NotImported(f"found a product over {x.axes[-1]} of {shown(x)}, expected the channels")
-    return build.step(node, Convolve(kernel=(1, 1), weight=np.ascontiguousarray(weight[None, None])), x)
-
-
-def _window(node: TracedNode) -> tuple[FileMap, dict[str, Any]]:
-    """The map, and kernel, stride and padding of windows on rows and columns."""
-    x, given = node.map(0), node.params
-    if sorted(x.axes) != ["c", "h", "n", "w"]:
-        raise NotImported(f"found a map laid out as {shown(x)}, expected rows and columns")
-    ones = [*given["base_dilation"], *given["window_dilation"]]
-    n, c, h, w = (x.axes.index(letter) for letter in "nchw")
-    sizes, strides, pads = given["window_dimensions"], given["window_strides"], given["padding"]
-    if set(ones) != {1} or any(sizes[i] != 1 or strides[i] != 1 or tuple(pads[i]) != (0, 0) for i in (n, c)):
-        raise NotImported(f"found windows of {list(sizes)}, expected rows and columns without dilation")
-    return x, {"kernel": (sizes[h], sizes[w]), "stride": (strides[h], strides[w]), "padding": (*pads[h], *pads[w])}
-
-
-def _max_pool(build: Builder, node: TracedNode) -> TracedValue:
-    x, window = _window(node)
-    return build.step(node, MaxWindow(**window), x)
-
-
-def _window_sum(build: Builder, node: TracedNode) -> TracedValue:
-    x, window = _window(node)
-    whole = window["kernel"] == x.shape[:2] and window["padding"] == NO_SIDES
-    op = MeanWindow(**window, whole=whole)
-    return Sums(x, op, x._replace(value="", shape=op.shape([x.shape])))
-
-
-def _whole_sum(build: Builder, node: TracedNode) -> TracedValue:
-    x, axes = node.map(0), node.params["axes"]
-    if sorted(map_axis(x, axis) for axis in axes) != ["h", "w"]:
-        raise NotImported(f"found a sum over axes {list(axes)} of {shown(x)}, expected rows and columns")
-    kept = tuple(axis for axis in x.axes if axis not in ("h", "w"))
-    view = x._replace(value="", shape=(1, 1, x.shape[2]), axes=kept)
-    return Sums(x, MeanWindow(kernel=x.shape[:2], whole=True), view)
-
-
-def _mean(build: Builder, node: TracedNode, sums: Sums) -> TracedValue:
-    """Sums divided by the size of the window, or by how many of it are no padding."""
-    op, divisor = sums.op, node.constant(1).array.astype(np.float64)
-    h, w = op.kernel
-    if np.all(divisor == h * w):
-        counted = any(op.padding)
-    elif len(sums.view.axes) == 4 and np.array_equal(_as_map(sums.view, divisor), _counts(sums)):
-        counted = False
-    else:
-        raise NotImported(f"found sums of {h}x{w} windows divided by other numbers, expected their sizes")
-    made = MeanWindow(kernel=op.kernel, stride=op.stride, padding=op.padding, whole=op.whole, count_padding=counted)
-    return build.step(node, made, sums.source, axes=sums.view.axes)
-
-
-def _as_map(view: FileMap, divisor: np.ndarray) -> np.ndarray:
-    """The divisor by rows and columns, f64[h,w]; empty where it is not the same for all channels."""
-    order = [view.axes.index(letter) for letter in "nchw"]
-    full = np.broadcast_to(divisor, view.dims).transpose(order)
-    return full[0, 0] if (full == full[:1, :1]).all() else np.zeros(0)
-
-
-def _counts(sums: Sums) -> np.ndarray:
-    """How many values of each window are no padding, f64[h,w]."""
-    counts = []
-    for axis in (0, 1):
-        before = sums.op.padding[2 * axis]
-        begin = np.arange(sums.view.shape[axis]) * sums.op.stride[axis] - before
-        end = np.minimum(begin + sums.op.kernel[axis], sums.source.shape[axis])
-        counts.append((end - np.maximum(begin, 0)).astype(np.float64))
-    return np.outer(*counts)
+TracedRow = Callable[[Builder, TracedNode], TracedValue]
 
 
 def _scaled(make: Callable[[np.ndarray], tuple[Any, Any]]) -> Callable[[Builder, TracedNode, int], TracedValue]:
@@ -251,8 +71,8 @@ def _number(node: TracedNode, place: int) -> float:
 def _arithmetic(build: Builder, node: TracedNode) -> TracedValue:
     """Two maps, or a map and a constant."""
     at, first = node.constant_at, node.inputs[0]
-    if isinstance(first, Sums) and node.operator == "div":
-        return _mean(build, node, first)
+    if isinstance(first, WindowSums) and node.operator == "div":
+        return windows.mean(build, node, first)
     if at is not None:
         row = _BY_CONSTANT[node.operator][at]
         if row is None:
@@ -287,15 +107,15 @@ def _pad(build: Builder, node: TracedNode) -> TracedValue:
     h, w = sides.pop("h", none), sides.pop("w", none)
     if any(tuple(one) != none for one in sides.values()) or h[2] or w[2]:
         raise NotImported("found padding of other axes, or between values, expected rows and columns")
-    return build.step(node, PadMap(_not_negative((h[0], h[1], w[0], w[1])), _number(node, 1)), x)
+    return build.step(node, PadMap(windows.not_negative((h[0], h[1], w[0], w[1])), _number(node, 1)), x)
 
 
-def _view(look: Callable[[FileMap, TracedNode], FileMap]) -> Row:
+def _view(look: Callable[[FileMap, TracedNode], FileMap]) -> TracedRow:
     """A primitive that changes no value; of sums, too."""
 
     def row(build: Builder, node: TracedNode) -> TracedValue:
         found = node.inputs[0]
-        if isinstance(found, Sums):
+        if isinstance(found, WindowSums):
             return found._replace(view=look(found.view, node))
         return look(node.map(0), node)
 
@@ -314,12 +134,12 @@ def _cast(x: FileMap, node: TracedNode) -> FileMap:
     return x
 
 
-PRIMITIVES: dict[str, Row] = {
-    "conv_general_dilated": _convolution,
-    "dot_general": _product_of_weights,
-    "reduce_window_max": _max_pool,
-    "reduce_window_sum": _window_sum,
-    "reduce_sum": _whole_sum,
+PRIMITIVES: dict[str, TracedRow] = {
+    "conv_general_dilated": windows.convolution,
+    "dot_general": windows.product_of_weights,
+    "reduce_window_max": windows.max_pool,
+    "reduce_window_sum": windows.window_sum,
+    "reduce_sum": windows.whole_sum,
     "clamp": _clamp,
     "concatenate": _join,
     "pad": _pad,
@@ -333,42 +153,3 @@ PRIMITIVES: dict[str, Row] = {
     "stop_gradient": _view(lambda x, node: x),
     **dict.fromkeys(_BY_CONSTANT, _arithmetic),
 }
-
-
-_NUMPY: dict[str, Callable[..., np.ndarray]] = {
-    "add": np.add, "sub": np.subtract, "mul": np.multiply, "copy": lambda x: x,
-    "reshape": lambda x, **given: x.reshape(given["new_sizes"]),
-}  # fmt: skip
-
-
-def computed(node: TracedNode) -> dict[str, TracedValue]:
-    """What a primitive makes of constants, by name; what it was made of, where that says a batch norm's scale."""
-    given = [node.constant(place) for place in range(len(node.inputs))]
-    arrays = [one.array for one in given]
-    if node.operator in _NUMPY and all(one.dtype == arrays[0].dtype for one in arrays):
-        params = node.params if node.operator == "reshape" else {}
-        with np.errstate(all="ignore"):
-            made = [_NUMPY[node.operator](*arrays, **params)]
-    else:
-        made = [np.asarray(one) for one in node.equation.bind(arrays)]
-    root = _root(node.operator, given)
-    root = root if root is not None and root.var.size == made[0].size else None
-    return {name: Constant(one, root if place == 0 else None)
-            for place, (name, one) in enumerate(zip(node.outputs, made, strict=True))}  # fmt: skip
-
-
-def _root(operator: str, given: list[Constant]) -> Root | None:
-    """`var + eps`, its root, the root times gamma; shapes do not matter, only c numbers in order."""
-    one, other = (given[0], given[-1])
-    if operator == "add" and other.array.ndim == 0 and one.array.ndim and other.array.dtype == np.float32:
-        var = one.array.reshape(-1).astype(np.float32)
-        return Root(np.ones_like(var), var, float(other.array)) if var.size == max(one.array.shape) else None
-    if operator == "rsqrt" and one.root is not None and not one.root.rooted:
-        return one.root._replace(rooted=True)
-    if operator == "mul":
-        for root, gamma in ((one.root, other.array), (other.root, one.array)):
-            if root is not None and root.rooted and gamma.size == root.var.size:
-                return root._replace(gamma=root.gamma * gamma.reshape(-1).astype(np.float32))
-    if operator in ("reshape", "broadcast_in_dim", "squeeze", "copy") and one.root is not None:
-        return one.root
-    return None
