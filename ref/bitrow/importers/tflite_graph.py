@@ -26,10 +26,10 @@ def read_tflite(path: Path, output: str | None = None) -> Reading:
     Raises:
         BitrowError: no sound TFLite file; several inputs, or several outputs of which none is named.
     """
-    return _FileWalk(TfliteFile(path), output).reading()
+    return _TfliteWalk(TfliteFile(path), output).reading()
 
 
-class _FileWalk:
+class _TfliteWalk:
     """One pass over the operators, in the file's order, which TFLite runs them in."""
 
     def __init__(self, file: TfliteFile, output: str | None) -> None:
