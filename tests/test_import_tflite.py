@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,8 @@ pytest.importorskip("tflite", reason="needs the extra import")
 
 from bitrow import cli, model_file
 from bitrow.importers.calibration import float_twin
-from bitrow.importers.command import ImportOptions, ImportRefused, read_float
+from bitrow.importers.command import ImportOptions, ImportRefused, import_network, read_float
+from bitrow.importers.tflite_original import run_tflite
 from hostile_samples import bounded, refuses
 from tflite_samples import TfliteGraph
 
@@ -36,8 +38,8 @@ def _detector() -> tuple[TfliteGraph, Callable[[Any], Any]]:
     point = g.normal(6, 1, 1, 8)
     f32 = g.add("DEQUANTIZE", [stem], (4, 3, 3, 3))
     x = g.window("CONV_2D", [g.x, f32, bias], (1, 4, 3, 4), StrideH=2, StrideW=2, FusedActivationFunction=3)
-    y = g.window("DEPTHWISE_CONV_2D", [x, deep], (1, 4, 3, 8), DilationHFactor=2)
-    y = g.window("CONV_2D", [y, point, -1], (1, 4, 3, 6))
+    y = g.window("DEPTHWISE_CONV_2D", [x, deep, g.constant(np.zeros(8))], (1, 4, 3, 8), DilationHFactor=2)
+    y = g.window("CONV_2D", [y, point, g.constant(np.zeros(6))], (1, 4, 3, 6))
     x = g.add("PAD", [x, g.constant([[0, 0], [0, 0], [0, 0], [0, 2]], "int32")], (1, 4, 3, 6))
     x = g.add("ADD", [y, x], (1, 4, 3, 6), "AddOptions", FusedActivationFunction=1)
     g.add("HARD_SWISH", [x], (1, 4, 3, 6))
@@ -67,7 +69,7 @@ def _classifier() -> tuple[TfliteGraph, Callable[[Any], Any]]:
     x = g.add("CONCATENATION", [small, large], (1, 4, 3, 6), "ConcatenationOptions", Axis=-1, **FUSED)
     x = g.add("PAD", [x, pad], (1, 5, 4, 6))
     x = g.window("AVERAGE_POOL_2D", [x], (1, 4, 3, 6), FilterHeight=2, FilterWidth=2, Padding=1)
-    x = g.add("RESHAPE", [x], (1, 72))
+    x = g.add("RESHAPE", [x, g.constant([-1, 72], "int32")], (1, 72))
     x = g.add("FULLY_CONNECTED", [x, head, bias], (1, 5), "FullyConnectedOptions", WeightsFormat=0, **FUSED)
     g.add("SOFTMAX", [x], (1, 5))
 
@@ -120,6 +122,23 @@ def test_the_command_makes_a_model_and_names_what_each_operator_became(
     assert not np.asarray(params.weight_code).any()
 
 
+@pytest.mark.parametrize("make", [_detector, _classifier])
+def test_the_original_beside_it_by_litert(tmp_path: Path, make: Callable[[], Any]) -> None:
+    """SPEC.md E2, E3: every convolution within its bound of LiteRT's own, where that is installed."""
+    pytest.importorskip("ai_edge_litert", reason="needs the extra litert")
+    report = import_network(make()[0].save(tmp_path), ImportOptions(count=2, check=True))
+    assert report.checked is not None
+    check = report.checked
+    assert check.original.within == check.original.convolutions and check.codes.within == check.codes.convolutions
+    assert check.twin.largest <= 1e-5 * max(1.0, check.twin.magnitude)
+
+
+def test_without_litert_a_check_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "ai_edge_litert.interpreter", None)
+    path = _grown()[0].save(tmp_path)
+    refuses(lambda: run_tflite(path, np.zeros((1, 7, 6, 4), np.float32), [], {}), "found no ai-edge-litert")
+
+
 def test_one_of_several_outputs_is_named(tmp_path: Path) -> None:
     g = TfliteGraph()
     first = g.add("RELU", [g.x], (1, 6, 6, 3))
@@ -131,7 +150,6 @@ def test_one_of_several_outputs_is_named(tmp_path: Path) -> None:
     refuses(lambda: read_float(path, ImportOptions(output="cos_1")), "cos_1 (COS): an unknown operator")
     for wrong in ("x", "none"):
         refuses(lambda wrong=wrong: read_float(path, ImportOptions(output=wrong)), f"found no tensor {wrong!r}")
-    refuses(lambda: read_float(path, ImportOptions(check=True)), "no check")
     refuses(lambda: read_float(path, ImportOptions(input_size=(6, 6))), "which states its sizes")
 
 

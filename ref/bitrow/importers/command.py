@@ -28,6 +28,7 @@ from bitrow.importers.report import ImportReport, NodeReport, node_reports
 from bitrow.importers.rewrite import finished, rewritten
 from bitrow.importers.state_dict import read_state_dict
 from bitrow.importers.tflite_graph import read_tflite
+from bitrow.importers.tflite_original import run_tflite
 
 if TYPE_CHECKING:
     from bitrow.importers.traced import TracedCall, TracedModule
@@ -79,7 +80,8 @@ def import_network(path: str | Path, options: ImportOptions = ImportOptions()) -
         BitrowError: no sound file of a known kind, images that do not fit, or what calibration refuses.
     """
     path = Path(path)
-    original = functools.partial(run_original, path)
+    run = run_tflite if path.suffix.lower() == ".tflite" else run_original
+    original = functools.partial(run, path)
     return _imported(str(path), path.name, _read(path, options), options, original)
 
 
@@ -171,8 +173,8 @@ def _read(path: Path, options: ImportOptions) -> Reading:
     match path.suffix.lower():
         case ".onnx":
             return read_onnx(path, options.input_size, options.output)
-        case (".keras" | ".tflite") as kind if options.check:
-            raise BitrowError(f"{path}: found a {kind} file, whose original nothing here runs: no check")
+        case ".keras" if options.check:
+            raise BitrowError(f"{path}: found a .keras file, whose original nothing here runs: no check")
         case ".tflite" if options.input_size is not None:
             raise BitrowError(f"{path}: found a .tflite file, which states its sizes, expected no input size")
         case ".tflite":

@@ -34,7 +34,7 @@ class _TfliteWalk:
 
     def __init__(self, file: TfliteFile, output: str | None) -> None:
         self._file, self._build = file, Builder()
-        self._names = _names(file)
+        self._names = tensor_names(file)
         self._output = self._choose_output(output)
         self._found: dict[int, OnnxValue] = {}
         self._nodes: list[FileNode] = []
@@ -131,7 +131,7 @@ class _TfliteWalk:
         return name
 
 
-def _names(file: TfliteFile) -> list[str]:
+def tensor_names(file: TfliteFile) -> list[str]:
     """Tensors by name; one that has none, or another's, by its number as well."""
     seen: set[str] = set()
     names = []

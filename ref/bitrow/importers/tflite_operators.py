@@ -236,9 +236,9 @@ def _dequantize(build: Builder, call: TfliteCall) -> OnnxValue:
 
 
 def _reshape(build: Builder, call: TfliteCall) -> OnnxValue:
-    x = call.map()
-    target = list(call.file.tensors[call.node.outputs[0]].shape)
-    return reshaped(x, target, zero_copies=False)
+    """RESHAPE by its second input, where it has one; else, as SQUEEZE, to the shape that the file states."""
+    stated = list(call.file.tensors[call.node.outputs[0]].shape)
+    return reshaped(call.map(), call.integers(1) if call.given(1) else stated, zero_copies=False)
 
 
 def _pointwise(op: FloatOperator) -> TfliteRow:
