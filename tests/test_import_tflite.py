@@ -212,6 +212,11 @@ def _twice(g: TfliteGraph) -> None:
     g.nodes.append(("RELU6", "", {}, [g.x], [made]))
 
 
+def _no_first_output(g: TfliteGraph) -> None:
+    g.add("RELU", [g.x], (1, 6, 6, 3))
+    g.nodes[0][4].insert(0, -1)
+
+
 def _tensor(**changed: Any) -> Callable[[TfliteGraph], None]:
     def make(g: TfliteGraph) -> None:
         g.window("CONV_2D", [g.x, g.normal(3, 1, 1, 3)], (1, 6, 6, 3))
@@ -238,6 +243,7 @@ BROKEN: dict[str, tuple[Callable[[TfliteGraph], Any], str]] = {
     "many dimensions": (_tensor(shape=(1,) * 9), "found a tensor of 9 dimensions"),
     "no such tensor": (_at(0, 99), "found tensor 99, expected"),
     "an input left out": (_at(0, -1), "found no input 1, expected one"),
+    "a first output left out": (_no_first_output, "found its first output left out"),
     "another mark": (lambda g: setattr(g, "identifier", b"ABCD"), "found no mark TFL3"),
     "no outputs": (lambda g: None, "found 0 outputs"),
 }

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from bitrow.config import Shape
 from bitrow.config.base import MOST_ALONG
 from bitrow.errors import BitrowError
-from bitrow.importers.float_graph import FileNode, FloatGraph, Reading, Refusal
+from bitrow.importers.float_graph import UNFORESEEN, FileNode, FloatGraph, Reading, Refusal, refusal_reason
 from bitrow.importers.keras_file import KerasFile
 from bitrow.importers.keras_layers import LAYERS
 from bitrow.importers.keras_node import KerasNode
@@ -203,9 +203,11 @@ def _visit(
             raise NotImported("an unknown layer; no code of a file is run")
         if not any(isinstance(one, Lost) for one in given):
             made = LAYERS[kind](build, node)
-    except NotImported as error:
+    except BitrowError:
+        raise
+    except (NotImported, *UNFORESEEN) as error:
         del build.steps[steps:]
-        refusals.append(Refusal(node.name, kind, str(error)))
+        refusals.append(Refusal(node.name, kind, refusal_reason(error)))
     note = "" if len(build.steps) > steps or isinstance(made, Lost) else "nothing: how its input is looked at"
     nodes.append(FileNode(node.name, kind, note))
     return made

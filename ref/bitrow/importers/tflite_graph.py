@@ -6,7 +6,7 @@ from pathlib import Path
 
 from bitrow.config.base import MOST_ALONG, Shape
 from bitrow.errors import BitrowError
-from bitrow.importers.float_graph import FileNode, FloatGraph, Reading, Refusal
+from bitrow.importers.float_graph import UNFORESEEN, FileNode, FloatGraph, Reading, Refusal, refusal_reason
 from bitrow.importers.names import identifier
 from bitrow.importers.onnx_builder import Builder
 from bitrow.importers.onnx_values import NHWC, FileMap, Known, Lost, OnnxValue
@@ -59,7 +59,7 @@ class _TfliteWalk:
         for node in reversed(self._file.nodes):
             if wanted & set(node.outputs):
                 kept.append(node)
-                wanted |= set(node.inputs)
+                wanted |= set(node.inputs) - {-1}
         return kept[::-1]
 
     def _find(self, place: int) -> OnnxValue:
@@ -76,15 +76,19 @@ class _TfliteWalk:
         made: OnnxValue = Lost()
         note = ""
         try:
+            if node.outputs[0] < 0:
+                raise NotImported("found its first output left out, expected one")
             made = self._checked(node, made_by(self._build, call))
             if isinstance(made, Known):
                 note = "a constant"
             elif isinstance(made, FileMap) and len(self._build.steps) == steps:
                 note = "nothing: how its input is looked at"
-        except NotImported as error:
+        except BitrowError:
+            raise
+        except (NotImported, *UNFORESEEN) as error:
             del self._build.steps[steps:]
             made = Lost()
-            self._refusals.append(Refusal(call.name, node.operator, str(error)))
+            self._refusals.append(Refusal(call.name, node.operator, refusal_reason(error)))
         self._nodes.append(FileNode(call.name, node.operator, note))
         self._found |= {place: made if at == 0 else Lost() for at, place in enumerate(node.outputs) if place >= 0}
 

@@ -17,7 +17,7 @@ from flax import linen, nnx
 from bitrow.config import Shape
 from bitrow.config.base import MOST_ALONG
 from bitrow.errors import BitrowError
-from bitrow.importers.float_graph import FileNode, FloatGraph, FloatStep, Reading, Refusal
+from bitrow.importers.float_graph import UNFORESEEN, FileNode, FloatGraph, FloatStep, Reading, Refusal, refusal_reason
 from bitrow.importers.names import identifier
 from bitrow.importers.onnx_builder import Builder
 from bitrow.importers.onnx_values import NHWC, FileMap, Lost
@@ -66,9 +66,11 @@ class TracedModule:
             made: TracedValue = Lost()
             try:
                 made = _made(build, node)
-            except NotImported as error:
+            except BitrowError:
+                raise
+            except (NotImported, *UNFORESEEN) as error:
                 del build.steps[steps:]
-                refusals.append(Refusal(equation.name, equation.operator, str(error)))
+                refusals.append(Refusal(equation.name, equation.operator, refusal_reason(error)))
             note = "" if len(build.steps) > steps or isinstance(made, Lost) else "nothing: how its input is looked at"
             nodes.append(FileNode(equation.name, equation.operator, note))
             found |= {name: made if place == 0 else Lost() for place, name in enumerate(equation.outputs)}
