@@ -113,6 +113,8 @@ FILES: dict[str, Place] = {
     "certificates": _file("model.safetensors", "prove", "certificates", "FILE"),
     "float model": _file("model.safetensors", "transfer", "--network", "resnet8", "--model", "FILE", "--limit", "20"),
     "onnx": _file("net.onnx", "import", "FILE", "--out", "none.safetensors"),
+    "keras": _file("net.keras", "import", "FILE", "--out", "none.safetensors"),
+    "tflite": _file("net.tflite", "import", "FILE", "--out", "none.safetensors"),
     "images of an import": _import_images,
     "state dict": _file("net.safetensors", "import", "FILE", "--out", "none.safetensors"),
     "results": _file("results.json", "prove", "merge", "FILE"),

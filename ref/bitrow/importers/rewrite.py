@@ -105,13 +105,13 @@ def _padded(op: FloatOperator, pad: PadMap) -> FloatOperator | None:
 
 def _hard_activations(steps: StepList, ends: Ends) -> StepList:
     """clip(x + 3, 0, 6) / 6 is a hard sigmoid; x times it, divided before or after, is hard swish."""
-    return _along(steps, ends, _hard)
+    return along(steps, ends, _hard)
 
 
 Rule = Callable[[FloatStep, FloatStep], FloatOperator | None]
 
 
-def _along(steps: StepList, ends: Ends, rule: Rule) -> StepList:
+def along(steps: StepList, ends: Ends, rule: Rule) -> StepList:
     """Put a step and the only one that reads it together, where the rule makes one operator of both."""
     made: dict[str, FloatStep] = {}
     order: list[str] = []
@@ -158,7 +158,7 @@ def _gated(steps: StepList, ends: Ends) -> StepList:
                 made.pop(gate)
                 break
     kept = [made[step.output] for step in steps if step.output in made]
-    return _along(kept, ends, _sixth)
+    return along(kept, ends, _sixth)
 
 
 def _self_gated(gate: Pointwise) -> Pointwise | None:
@@ -176,7 +176,7 @@ def _sixth(before: FloatStep, step: FloatStep) -> FloatOperator | None:
 
 def _constants(steps: StepList, ends: Ends) -> StepList:
     """Constants on channels go into the layer before: a bias, or a batch norm; else they become a batch norm."""
-    merged = _along(steps, ends, _folded)
+    merged = along(steps, ends, _folded)
     return [step._replace(op=_normal(step.op)) if isinstance(step.op, ScaleShift) else step for step in merged]
 
 
