@@ -167,9 +167,11 @@ def describe(network: Network) -> list[Summary]:
     """One summary for each node, in order."""
     rows = []
     for node in network.nodes:
-        shape = shapes(network)[node.name]
+        shape = met = shapes(network)[node.name]
         weights = math.prod(weight_shape(network, node) or (0,))
-        macs = weights * shape[0] * shape[1]
+        if isinstance(node.config, ConvConfig) and node.config.transposed:
+            met = shapes(network)[node.inputs[0]]  # each of its words meets every weight of its channel
+        macs = weights * met[0] * met[1]
         kind = type(node.config).__name__.removesuffix("Config").lower()
         rows.append(Summary(node.name, kind, shape, weights, macs))
     return rows

@@ -62,8 +62,7 @@ class Held:
     @property
     def window(self) -> Window:
         """The one by which windows of it are taken."""
-        rise = self.stage.plan.rise
-        return self.stage.window if rise == 1 else Window(rise, rise)
+        return self.stage.window
 
     def written(self, row: int) -> int:
         """The row that the writer's task of `row` fills."""
