@@ -262,6 +262,6 @@ MAPS: dict[str, OperatorRow] = {
 REFUSED: dict[str, str] = {
     "BipolarQuant": "codes of -1 and 1 are no FXP format (SPEC.md F7)",
     "Trunc": "the accelerator has no truncation of codes",
-    "ConvTranspose": "the accelerator has no transposed convolution",
+    "ConvTranspose": "transposed convolutions are not imported",
     "FloatQuant": "minifloat codes are no FXP format (SPEC.md F7)",
 }

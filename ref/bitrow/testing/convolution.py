@@ -69,8 +69,8 @@ def conv_sizes(draw: DrawFn, config: ConvConfig | None = None) -> tuple[ConvShap
         padding = draw(edges(st.integers(0, max(kh, kw) + 1)))
         lie = Lie(stride, padding, draw(pairs(st.sampled_from((1, 1, 1, 2, 3)))))
         if draw(st.integers(0, 3)) == 3:
-            more = tuple(draw(st.integers(0, step - 1)) for step in both(stride))
-            lie = lie._replace(transposed=True, output_padding=more)
+            down, across = (draw(st.integers(0, step - 1)) for step in both(stride))
+            lie = lie._replace(transposed=True, output_padding=(down, across))
     else:
         fields = (config.stride, config.padding, config.dilation, config.transposed, config.output_padding)
         groups, lie = config.groups, Lie(*fields)

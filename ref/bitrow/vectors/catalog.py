@@ -390,12 +390,12 @@ def windows() -> list[Entry]:
 
 _UPWARDS = ConvConfig(stride=2, padding=1, transposed=True, output_padding=1)
 _TRANSPOSED_CONVS = (
-    _Conv("3x3_transposed", _UPWARDS, ConvShapes(1, 4, 4, 2, c_out=2), bias=True),
+    _Conv("3x3_transposed", _UPWARDS, ConvShapes(1, 4, 4, 3, c_out=3), bias=True),
     _Conv("2x2_transposed_stride2", ConvConfig(stride=2, transposed=True), ConvShapes(1, 3, 4, 3, 2, 2, 4)),
     _Conv(
         "3x2_transposed_sides",
         ConvConfig(stride=(2, 1), padding=(1, 0, 2, 1), dilation=(1, 2), groups=2, transposed=True),
-        ConvShapes(1, 4, 5, 4, 3, 2, 4),
+        ConvShapes(1, 4, 5, 6, 3, 2, 6),
         GENERAL_SCALES,
     ),
     _Conv("4x4_transposed_depthwise", replace(_UPWARDS, groups=3, output_padding=0), ConvShapes(1, 4, 3, 3, 4, 4, 3)),

@@ -43,6 +43,7 @@ from bitrow.formats import (
 )
 from bitrow.host import Scales
 from bitrow.oracle.arrays import Words
+from bitrow.proofs.mutants import transposed_judge
 from bitrow.proofs.mutants.code_properties import lfsr_sequence, registers
 from bitrow.proofs.mutants.properties import Property
 from bitrow.proofs.mutants.runs import OperationRun, differing
@@ -85,7 +86,7 @@ def _codes(t: np.ndarray, fmt: Fxp, noise: np.ndarray | None = None) -> np.ndarr
 def _products(codes: np.ndarray, weight: np.ndarray, config: ConvConfig) -> list[np.ndarray]:
     """Each product of M1 as a map `[n, oh, ow, c_out]`, in M2's order."""
     if config.transposed:
-        return _transposed_products(codes, weight, config)
+        return transposed_judge.products(codes, weight, config)
     kh, kw, c_in, c_out = weight.shape
     padded, (down, across), (apart, aside) = _framed(codes, config), both(config.stride), both(config.dilation)
     rows, columns = padded.shape[1] - (kh - 1) * apart, padded.shape[2] - (kw - 1) * aside
@@ -98,22 +99,6 @@ def _products(codes: np.ndarray, weight: np.ndarray, config: ConvConfig) -> list
     ]
 
 
-def _transposed_products(codes: np.ndarray, weight: np.ndarray, config: ConvConfig) -> list[np.ndarray]:
-    """Those of C5, each code put where its product goes; what falls on sides that are cut is lost."""
-    (kh, kw, c_in, c_out), (n, h, w, _) = weight.shape, codes.shape
-    (down, across), (apart, aside), more = both(config.stride), both(config.dilation), both(config.output_padding)
-    (top, bottom, left, right), group = sides(config.padding), np.arange(c_out) // (c_out // config.groups)
-    rows = (h - 1) * down + (kh - 1) * apart + 1 - bottom + more[0]
-    columns = (w - 1) * across + (kw - 1) * aside + 1 - right + more[1]
-    found = []
-    for i, j, c in np.ndindex(kh, kw, c_in):
-        i, j = kh - 1 - i, kw - 1 - j
-        whole = np.zeros((n, rows + bottom + down, columns + right + across, c_out), np.int64)
-        whole[:, i * apart :: down, j * aside :: across][:, :h, :w] = codes[..., group * c_in + c] * weight[i, j, c]
-        found.append(whole[:, top:rows, left:columns])
-    return found
-
-
 def _framed(x: np.ndarray, config: ConvConfig | MaxPoolConfig | AvgPoolConfig) -> np.ndarray:
     """A map with zeros on its four sides."""
     top, bottom, left, right = sides(config.padding)
@@ -124,7 +109,7 @@ def _spread(codes: np.ndarray, weight: np.ndarray, config: ConvConfig, hw: tuple
     """C2's sum the other way round: every code of dy adds its products to the inputs that its window read."""
     kh, kw, c_in, c_out = weight.shape
     if config.transposed:
-        return _transposed_gradient(codes, weight, config, hw)
+        return transposed_judge.gradient(codes, weight, config, hw)
     n, rows, columns, _ = codes.shape
     padded = _framed(np.zeros((n, *hw, c_in * config.groups), np.int64), config)
     (down, across), (apart, aside) = both(config.stride), both(config.dilation)
@@ -136,17 +121,6 @@ def _spread(codes: np.ndarray, weight: np.ndarray, config: ConvConfig, hw: tuple
                 target = padded[:, i * apart :: down, j * aside :: across, channels][:, :rows, :columns]
                 target += codes[..., out, None] * weight[i, j, :, out]
     return padded[:, top : top + hw[0], left : left + hw[1]]
-
-
-def _transposed_gradient(codes: np.ndarray, weight: np.ndarray, config: ConvConfig, hw: tuple[int, int]) -> np.ndarray:
-    """C5's gradient: every input adds the products of those codes of dy to which its own products went."""
-    kh, kw, c_in, c_out = weight.shape
-    padded, (down, across), (apart, aside) = _framed(codes, config), both(config.stride), both(config.dilation)
-    total = np.zeros((len(codes), *hw, c_in * config.groups), np.int64)
-    for i, j, c, out in np.ndindex(kh, kw, c_in, c_out):
-        met = padded[:, i * apart :: down, j * aside :: across, out][:, : hw[0], : hw[1]]
-        total[..., out // (c_out // config.groups) * c_in + c] += met * weight[i, j, c, out]
-    return total
 
 
 def _accumulated(products: list[np.ndarray], register: Accumulator, bound: int) -> Words:
@@ -455,12 +429,6 @@ def _drawn(name: str) -> Stream:
 _SIDES = ConvConfig(stride=(1, 2), padding=(3, 0, 1, 2), dilation=(2, 3))
 
 
-_SPREAD_REGISTER = ConvConfig(padding=1, accumulator=Accumulator(9, AccOverflow.SATURATE), transposed=True)
-_TRANSPOSED = ConvConfig(
-    stride=(2, 1), padding=(1, 0, 2, 1), dilation=(1, 2), groups=2, transposed=True, output_padding=(1, 0)
-)
-
-
 def _convolutions() -> list[Problem]:
     size, small = ConvShapes(1, 7, 6, 4, 3, 2, 4), ConvShapes(1, 4, 4)
     narrow = Fxp(4, narrow=True)
@@ -475,8 +443,6 @@ def _convolutions() -> list[Problem]:
         problems.conv_forward(_drawn("saturating"), "saturating", saturating, ConvShapes(1, 4, 4, 2, c_out=2)),
         problems.conv_forward(_drawn("two_step"), "two_step", two_step, small, GENERAL_SCALES),
         problems.conv_forward(_drawn("sides"), "sides", _SIDES, ConvShapes(1, 6, 7, 2, 3, 2, 2)),
-        problems.conv_forward(_drawn("transposed"), "transposed", _TRANSPOSED, ConvShapes(1, 4, 5, 4, 3, 2, 4)),
-        problems.conv_forward(_drawn("register"), "register", _SPREAD_REGISTER, ConvShapes(1, 3, 4, 2, c_out=2)),
     ]
 
 
@@ -493,7 +459,6 @@ def _gradients() -> list[Problem]:
         problems.conv_backward(_drawn("drawn"), "drawn", drawn, small, _PER_CHANNEL),
         problems.conv_backward(_drawn("floats"), "floats", floats, tiny, GENERAL_SCALES),
         problems.conv_backward(_drawn("sides"), "sides", _SIDES, ConvShapes(1, 6, 7, 2, 3, 2, 2)),
-        problems.conv_backward(_drawn("transposed"), "transposed", _TRANSPOSED, ConvShapes(1, 4, 5, 4, 3, 2, 4)),
     ]
 
 
