@@ -50,9 +50,9 @@ def forward(
     """Run the network on x f16[n,h,w,c].
 
     Returns the output (f16[n, classes] of a head, else f16[n,h,w,c]; of several a dict of them by name) and, by layer,
-    what its backward pass reads: a convolution's mask, batch statistics with their y, where a ReLU passes, a max pool's winners. A
-    head's input f16[n, in] is kept for the host, which forms the head's weight gradient (SPEC.md A4). `tap`
-    is called with "LAYER/forward/TAP".
+    what its backward pass reads: a convolution's mask, batch statistics with their y, where a ReLU passes, a max
+    pool's winners. A head's input f16[n, in] is kept for the host, which forms the head's weight gradient (SPEC.md
+    A4). `tap` is called with "LAYER/forward/TAP".
 
     Raises:
         BitrowError: parameters that `parameters.check_params` refuses; x of another shape or dtype.
