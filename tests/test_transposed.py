@@ -16,14 +16,15 @@ from bitrow.config import ConvConfig
 from bitrow.contract import conv
 from bitrow.errors import BitrowError
 from bitrow.exactness import FORWARD, GRADIENT, sum_of_magnitudes
+from bitrow.faults.catalogue import MUTANTS
+from bitrow.faults.transposed import TRANSPOSED
 from bitrow.float_conv import float_conv
 from bitrow.formats import AccOverflow, Gradient
 from bitrow.graph import INPUT, ConvSize, Network, Node, describe, shapes
 from bitrow.host import Scales
 from bitrow.layers import conv as layer
 from bitrow.proofs.mutants import judge, properties
-from bitrow.proofs.mutants.catalogue import MUTANTS
-from bitrow.proofs.mutants.transposed import TRANSPOSED, TRANSPOSED_PROPERTIES
+from bitrow.proofs.mutants.transposed import TRANSPOSED_PROPERTIES
 from bitrow.reading import records
 from bitrow.synthetic import synthetic
 from bitrow.transfer import compare_cause
