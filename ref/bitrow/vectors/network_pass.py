@@ -50,7 +50,7 @@ class Pass:
     def __init__(self, model: Model, prefix: str, run: RunOperation, whole: bool = True) -> None:
         self.model, self.network = model, model.network
         self.prefix, self._run, self._whole = prefix, run, whole
-        self.logits: dict[str, np.ndarray] = {}
+        self.results: dict[str, np.ndarray] = {}  # by output
         self.dx = np.zeros(0, np.uint16)
         self._kept: dict[str, Words] = {}
         self._sums: dict[str, list[np.ndarray]] = {}
@@ -60,7 +60,7 @@ class Pass:
         return Step(problem, self._run(problem))
 
     def forward(self, x: np.ndarray) -> Iterator[Step]:
-        """Every layer's forward problem from the image words uint16 [n, h, w, c]; ends with `logits`, by output."""
+        """Every layer's forward problem from the image words uint16 [n, h, w, c]; ends with `results`."""
         values = {INPUT: x}
         last_reader = {name: node.name for node in self.network.nodes for name in node.inputs}
         for node in self.network.nodes:
@@ -73,11 +73,16 @@ class Pass:
             known = given | step.words
             self._kept[node.name] = {} if gradient is None else {name: known[name] for name in gradient.kept}
             if node.name in self.network.outputs:
-                self.logits[node.name] = y
+                self.results[node.name] = y
             yield step
             for name in node.inputs:
                 if last_reader[name] == node.name:
                     values.pop(name, None)
+
+    @property
+    def logits(self) -> np.ndarray:
+        """The result of the only, or the first, output."""
+        return self.results[self.network.output]
 
     def _parameters(self, node: Node) -> Words:
         params = self.model.params.get(node.name)
@@ -159,7 +164,7 @@ class WholePass(Operation):
         for steps in (walk.forward(given["x"]), walk.backward(given["dlogits"])):
             for _ in steps:
                 pass
-        return {"logits": walk.logits[walk.network.output], "dx": walk.dx}
+        return {"logits": walk.logits, "dx": walk.dx}
 
 
 @functools.cache

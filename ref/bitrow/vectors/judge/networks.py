@@ -71,9 +71,9 @@ def problems(
     logits, dx = compiled_pass(model.network, model.params, x.view(np.float16), dlogits.view(np.float16))
     whole_words = [("dx", walk.dx, dx)]
     if model.network.more_outputs:
-        whole_words += [(f"logits of {name}", walk.logits[name], logits[name]) for name in model.network.outputs]
+        whole_words += [(f"logits of {name}", walk.results[name], logits[name]) for name in model.network.outputs]
     else:
-        whole_words += [("logits", walk.logits[model.network.output], logits)]
+        whole_words += [("logits", walk.logits, logits)]
     for name, words, other in whole_words:
         wrong = np.flatnonzero(to_words(other).reshape(-1) != words.reshape(-1))
         if wrong.size:
