@@ -32,14 +32,14 @@ from bitrow.contract.program import Program
 from bitrow.errors import BitrowError
 from bitrow.export import arithmetic, configs, recompute, structures
 from bitrow.export import operations as c_operations
-from bitrow.export.files import export
+from bitrow.export.files import export, network_files
 from bitrow.export.library import CModel, find_compiler
 from bitrow.formats import Gradient, QuantRounding
 from bitrow.graph import INPUT, Network, Node
 from bitrow.model_file import Model
 from bitrow.synthetic import synthetic
 from bitrow.testing import problems_for
-from bitrow.vectors import operations
+from bitrow.vectors import catalog, operations
 from bitrow.vectors.files import store
 from bitrow.vectors.network_pass import Pass
 from c_library import needs_compiler
@@ -91,6 +91,26 @@ def test_golden_words(c_model: CModel, version: str) -> None:
     """SPEC.md V5: every word of the golden sets, the pass of a whole network included."""
     for name in store.case_names(GOLDEN / version):
         assert recompute.recompute(c_model, store.read_case(GOLDEN / version, name)) == []
+
+
+@pytest.mark.parametrize("entry", catalog.transposed(), ids=lambda entry: entry.name)
+def test_transposed_convolutions(c_model: CModel, entry: catalog.Entry) -> None:
+    """SPEC.md C5: every tap by C; sizes that the output padding does not make are refused."""
+    problem = catalog.build(entry, 1)
+    words = problem.operation.oracle(problem.config, problem.given)
+    found = c_model.run(problem.operation, problem.config, problem.given)
+    for name, expected in words.items():
+        np.testing.assert_array_equal(found[name], expected, err_msg=name)
+    if problem.config.output_padding and problem.operation.name == "conv.backward":
+        with pytest.raises(BitrowError, match=r"C conv\.backward: found"):
+            c_model.run(problem.operation, dataclasses.replace(problem.config, output_padding=0), problem.given)
+
+
+def test_several_outputs_have_no_c(tmp_path: Path) -> None:
+    nodes = tuple(Node(name, ReluConfig(), (INPUT,)) for name in ("left", "right"))
+    network = Network("two", (2, 2, 1), nodes, "left", more_outputs=("right",))
+    with pytest.raises(BitrowError, match="two: found 2 outputs, expected one for a C model of it"):
+        network_files(synthetic(network))
 
 
 def test_a_wrong_word_is_named(c_model: CModel) -> None:

@@ -265,3 +265,23 @@ def test_upsampling_in_a_quantized_network_carries_the_quantizer(tmp_path: Path)
     found, got, expected = float_pair(g.save(tmp_path, g.add("Conv", x, g.quant(g.normal(2, 1, 3, 3), 0.25, 4))))
     assert_close(got, expected)
     assert set(found.made.quantizers) == {"net_4_conv"}
+
+
+@pytest.mark.parametrize("groups", [1, 2])
+def test_a_transposed_convolution(tmp_path: Path, groups: int) -> None:
+    """SPEC.md C5: strides, sides, dilation, output padding and groups, a batch norm and a pad in front."""
+    g = OnnxGraph((1, 4, 3, 4))
+    weight, given = g.normal(4, 3, 3, 2), {"strides": [2, 3], "pads": [1, 0, 2, 1], "dilations": [2, 1]}
+    x = g.add("ConvTranspose", "x", weight, g.normal(3 * groups), group=groups, output_padding=[1, 2], **given)
+    found, got, expected = float_pair(g.save(tmp_path, g.norm(x, 3 * groups)))
+    assert_close(got, expected)
+    config = found.made.network.nodes[0].config
+    assert isinstance(config, ConvConfig) and config.transposed and config.output_padding == (1, 2)
+
+
+def test_transposed_convolutions_that_are_not_imported(tmp_path: Path) -> None:
+    for given, says in (({"output_shape": [8, 8]}, "an output_shape or SAME pads"), ({"pads": [9, 0, 9, 0]}, "leave"),
+                        ({"strides": [2, 2], "output_padding": [2, 0]}, "below the strides")):  # fmt: skip
+        g = OnnxGraph((1, 2, 3, 3))
+        (line,) = _refused(g.save(tmp_path, g.add("ConvTranspose", "x", g.normal(2, 2, 2, 2), **given)))
+        assert says in line

@@ -121,12 +121,31 @@ def _larger(d: _Drawn) -> None:
     if c % 4 == 0 and d.draw(st.booleans()):
         d.add("DepthToSpace", (c // 4, 2 * h, 2 * w), x, blocksize=2, mode=d.draw(st.sampled_from(("DCR", "CRD"))))
         return
+    if d.draw(st.booleans()):
+        _spread(d)
+        return
     rows, columns = d.draw(st.integers(1, 2)), d.draw(st.integers(1, 3))
     scales = d.graph.constant([1, 1, rows, columns])
     place = d.draw(st.sampled_from(("asymmetric", "half_pixel")))
     given = {"nearest_mode": "floor"} if place == "asymmetric" else {}
     d.add("Resize", (c, h * rows, w * columns), x, "", scales, mode="nearest",
           coordinate_transformation_mode=place, **given)  # fmt: skip
+
+
+def _spread(d: _Drawn) -> None:
+    """A transposed convolution (SPEC.md C5) of a result that is there."""
+    x, (c, *sizes) = d.maps[-1]
+    groups = d.draw(st.sampled_from([g for g in range(1, c + 1) if c % g == 0]))
+    kernel, strides, dilations = ([d.draw(st.integers(1, most)) for _ in sizes] for most in (3, 2, 2))
+    more = [d.draw(st.integers(0, step - 1)) for step in strides]
+    pads = [d.draw(st.integers(0, kernel[place % 2] - 1)) for place in range(4)]
+    whole = [(sizes[a] - 1) * strides[a] + (kernel[a] - 1) * dilations[a] + 1 + more[a] for a in (0, 1)]
+    pads = [0] * 4 if min(whole[a] - pads[a] - pads[a + 2] for a in (0, 1)) < 1 else pads
+    rows, columns = (whole[a] - pads[a] - pads[a + 2] for a in (0, 1))
+    each = d.draw(st.integers(1, 2))
+    weight = d.graph.normal(c, each, *kernel, scale=0.5)
+    d.add("ConvTranspose", (each * groups, rows, columns), x, weight, group=groups, strides=strides,
+          dilations=dilations, pads=pads, output_padding=more)  # fmt: skip
 
 
 def _pair(d: _Drawn) -> None:

@@ -69,9 +69,9 @@ def test_there_are_enough_of_them() -> None:
 
 def test_what_sums_read_is_the_contracts() -> None:
     """SPEC.md M1, M2, C2, C3: unmoved, the indices that faults move give the oracle's sums: strides, sides, dilation,
-    groups, clamped registers, FP16 gradients.
+    groups, clamped registers, FP16 gradients; transposed convolutions (C5).
     """
-    problems = [catalog.build(entry, 1) for entry in catalog.geometry()]
+    problems = [catalog.build(entry, 1) for entry in (*catalog.geometry(), *catalog.transposed())]
     cases = [planted_faults.case(name) for name in store.case_names(planted_faults.GOLDEN) if name.startswith("conv_")]
     for problem in problems:
         words = problem.given | problem.operation.oracle(problem.config, problem.given)

@@ -27,9 +27,11 @@ from bitrow.graph import Network, consumers, convolutions, shapes
 from bitrow.host import LEAST_PRODUCT, as_scale, host_fp32
 from bitrow.layers.table import layer
 from bitrow.layers.twin import Calibration, ConvScales, Weights
+from bitrow.outputs import split, words
 from bitrow.parameters import LayerParams, check_params, site_of
 
 CalibrationRule = Callable[[np.ndarray, Fxp], float]
+Labels = np.ndarray | Mapping[str, np.ndarray]  # int[n], of several outputs by name
 
 # A gradient's scale times its weight's is kept at 4 times the least normal FP16 number or more (D3).
 LEAST_GRADIENT_PRODUCT = 2.0**-12
@@ -109,9 +111,9 @@ class Calibrated(NamedTuple):
 
 
 def calibrate(
-    network: Network, model: FloatModel, images: np.ndarray, labels: np.ndarray, rule: CalibrationRule = LeastSquares()
+    network: Network, model: FloatModel, images: np.ndarray, labels: Labels, rule: CalibrationRule = LeastSquares()
 ) -> Calibrated:
-    """Bit-accurate parameters from `model` and real images f32[n,h,w,c] with labels int[n].
+    """Bit-accurate parameters from `model` and real images f32[n,h,w,c] with labels int[n], of several outputs by name.
 
     Raises:
         BitrowError: images or labels that do not fit the network or each other; naming the layer, values that are not
@@ -151,7 +153,7 @@ def gradient_scales(
     model: FloatModel,
     scales: Mapping[str, ConvScales],
     images: np.ndarray,
-    labels: np.ndarray,
+    labels: Labels,
     rule: CalibrationRule = LeastSquares(),
 ) -> GradientScales:
     """Scales of every convolution's output gradient, in a backward pass through simulated quantization.
@@ -177,6 +179,8 @@ def gradient_scales_of(
 ) -> tuple[GradientScales, tuple[str, ...]]:
     """As `gradient_scales`, from a gradient of the output, f32[n, classes] or f32[n,h,w,c], under no loss scale.
 
+    Those of several outputs lie side by side, f32[n, words] (`outputs.split`).
+
     Gradients too small for every loss scale are no error here, as of a network that nobody may train: they get the
     least scale that D3 allows, and the second result names their layers.
 
@@ -185,7 +189,9 @@ def gradient_scales_of(
     """
     images = _images(network, images)
     dlogits = host_fp32(network.name, "dlogits", np.asarray(dlogits))
-    expected = shapes(network)[network.output]
+    expected: tuple[int, ...] = shapes(network)[network.output]
+    if network.more_outputs:
+        expected = (words(network),)
     if len(dlogits) != len(images) or dlogits.shape[1:] not in (expected, expected[2:]):
         raise BitrowError(
             f"{network.name} dlogits: found shape {list(dlogits.shape)}, expected {[len(images), *expected]}"
@@ -309,8 +315,16 @@ def _images(network: Network, images: np.ndarray) -> np.ndarray:
     return host_fp32(network.name, "images", given)
 
 
-def _labels(network: Network, labels: np.ndarray, count: int) -> np.ndarray:
-    given, classes = np.asarray(labels), shapes(network)[network.output][2]
+def _labels(network: Network, labels: Labels, count: int) -> dict[str, np.ndarray]:
+    by_name = labels if isinstance(labels, Mapping) else {network.output: labels}
+    if set(by_name) != set(network.outputs):
+        expected = ", ".join(network.outputs)
+        raise BitrowError(f"{network.name} labels: found those of {', '.join(by_name)}, expected some for {expected}")
+    return {name: _labels_of(network, name, by_name[name], count) for name in network.outputs}
+
+
+def _labels_of(network: Network, output: str, labels: np.ndarray, count: int) -> np.ndarray:
+    given, classes = np.asarray(labels), shapes(network)[output][2]
     if given.dtype.kind not in "iu" or given.shape != (count,):
         raise BitrowError(
             f"{network.name} labels: found {given.dtype}{list(given.shape)}, expected integers [{count}]"
@@ -334,23 +348,26 @@ def _output_gradients(
     model: FloatModel,
     scales: Mapping[str, ConvScales],
     images: np.ndarray,
-    labels: np.ndarray,
+    labels: Mapping[str, np.ndarray],
 ) -> dict[str, np.ndarray]:
     """Gradient of the summed loss at every convolution's output, f32[n,oh,ow,c_out]."""
     sizes = shapes(network)
     offsets = {name: jnp.zeros((len(images), *sizes[name]), jnp.float32) for name in scales}
-    x, y = jnp.asarray(images), jnp.asarray(labels)
+    x, y = jnp.asarray(images), {name: jnp.asarray(each) for name, each in labels.items()}
     gradients = _loss_gradient(offsets, network, model, dict(scales), x, y)
     return {name: np.asarray(value) for name, value in gradients.items()}
 
 
 def _loss(
     offsets: dict[str, jax.Array], network: Network, model: FloatModel, scales: dict[str, ConvScales], x: jax.Array,
-    y: jax.Array,
+    y: dict[str, jax.Array],
 ) -> jax.Array:  # fmt: skip
     batch = any(getattr(n.config, "statistics", None) is Statistics.BATCH for n in network.nodes)
     logits, _ = forward(network, model, x, train=batch, scales=scales, offsets=offsets)
-    return cross_entropy(logits, y)
+    if not network.more_outputs:
+        return cross_entropy(logits, y[network.output])
+    losses = [cross_entropy(logits[name].reshape(len(x), -1), y[name]) for name in network.outputs]
+    return sum(losses[1:], losses[0])
 
 
 _loss_gradient = jax.jit(jax.grad(_loss), static_argnums=1)
@@ -362,7 +379,10 @@ def _dot(
 ) -> jax.Array:  # fmt: skip
     """A loss whose gradient is `dlogits`."""
     logits, _ = forward(network, model, x, scales=scales, offsets=offsets)
-    return (logits * dlogits.reshape(logits.shape)).sum()
+    if not network.more_outputs:
+        return (logits * dlogits.reshape(logits.shape)).sum()
+    dots = [(logits[name].reshape(part.shape) * part).sum() for name, part in split(network, dlogits).items()]
+    return sum(dots[1:], dots[0])
 
 
 _dot_gradient = jax.jit(jax.grad(_dot), static_argnums=1)

@@ -156,15 +156,18 @@ def sum_of_magnitudes(config: ConvConfig, direction: str, weight_code: np.ndarra
     """The largest sum of |weight code| that one result meets, weights `[kh, kw, c_in/groups, c_out]`.
 
     Forward it runs over a whole kernel. Backward a result meets only every S-th row and column of the kernel (a
-    dilation that shares a factor with S brings them closer), so the sum is taken phase by phase.
+    dilation that shares a factor with S brings them closer), so the sum is taken phase by phase; a transposed
+    convolution has it the other way round (C5).
     """
     sizes = np.abs(np.asarray(weight_code, np.int64))
-    if direction == FORWARD:
-        return int(sizes.sum(axis=(0, 1, 2)).max())
     kh, kw, c_in, c_out = sizes.shape
-    down, across = (window.step for window in config.windows((kh, kw)))
-    grouped = sizes.reshape(kh, kw, c_in, config.groups, c_out // config.groups).sum(axis=4)
-    phases = (grouped[i::down, j::across] for i in range(min(down, kh)) for j in range(min(across, kw)))
+    spread = (direction == FORWARD) == config.transposed
+    down, across = (window.step if spread else 1 for window in config.windows((kh, kw)))
+    if direction == FORWARD:
+        channels = sizes.sum(axis=2)
+    else:
+        channels = sizes.reshape(kh, kw, c_in, config.groups, c_out // config.groups).sum(axis=4).reshape(kh, kw, -1)
+    phases = (channels[i::down, j::across] for i in range(min(down, kh)) for j in range(min(across, kw)))
     return max(int(phase.sum(axis=(0, 1)).max()) for phase in phases)
 
 

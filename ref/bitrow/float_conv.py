@@ -25,6 +25,19 @@ def float_conv(
     config: ConvConfig, x: Float32[Array, "n h w c_in"], weight: Float32[Array, "kh kw c c_out"]
 ) -> Float32[Array, "n oh ow c_out"]:
     """Convolution with the windows and groups of `config`; `c` is `c_in` over the groups."""
+    if config.transposed:
+        return _back(config, turned(weight, config.groups), x, config.output_hw(weight.shape[:2], x.shape[1:3]))
+    return _along(config, x, weight)
+
+
+def turned(weight: Float32[Array, "kh kw c c_out"], groups: int) -> Float32[Array, "kh kw c c_out"]:
+    """Input and output channels swapped inside each group: a transposed convolution is the gradient of that one."""
+    kh, kw, c, c_out = weight.shape
+    split = weight.reshape(kh, kw, c, groups, c_out // groups).transpose(0, 1, 4, 3, 2)
+    return split.reshape(kh, kw, c_out // groups, groups * c)
+
+
+def _along(config: ConvConfig, x: Array, weight: Array) -> Array:
     down, across = config.windows(weight.shape)
     places = _Places((down.stride, across.stride), ((down.before, down.after), (across.before, across.after)))
     return _convolve(config.groups, x, weight, places._replace(inside=(down.dilation, across.dilation)))
@@ -65,23 +78,33 @@ def input_gradient(
     hw: tuple[int, ...],
 ) -> Float32[Array, "n h w c_in"]:
     """Gradient of an input of `hw` rows and columns."""
-    kh, kw, c, c_out = weight.shape
-    groups, windows = config.groups, config.windows((kh, kw))
-    rotated = weight[::-1, ::-1].reshape(kh, kw, c, groups, c_out // groups)
-    rotated = rotated.transpose(0, 1, 4, 3, 2).reshape(kh, kw, c_out // groups, groups * c)
+    if config.transposed:
+        return _along(config, dy, turned(weight, config.groups))
+    return _back(config, weight, dy, hw)
+
+
+def _back(config: ConvConfig, weight: Array, dy: Array, hw: tuple[int, ...]) -> Array:
+    windows = config.windows(weight.shape)
+    rotated = turned(weight[::-1, ::-1], config.groups)
     padding = tuple(
         (one.extent - 1 - one.before, size - (out - 1) * one.stride - 1 + one.before)
         for one, size, out in zip(windows, hw, dy.shape[1:3], strict=True)
     )
     down, across = windows
     spread, inside = (down.stride, across.stride), (down.dilation, across.dilation)
-    return _convolve(groups, dy, rotated, _Places((1, 1), padding, spread, inside))
+    return _convolve(config.groups, dy, rotated, _Places((1, 1), padding, spread, inside))
 
 
 def weight_gradient(
     config: ConvConfig, x: Float32[Array, "n h w c_in"], dy: Float32[Array, "n oh ow c_out"], kernel: tuple[int, ...]
 ) -> Float32[Array, "kh kw c c_out"]:
     """Gradient of weights of `kernel` rows and columns."""
+    if config.transposed:
+        return turned(_of_weights(config, dy, x, kernel), config.groups)
+    return _of_weights(config, x, dy, kernel)
+
+
+def _of_weights(config: ConvConfig, x: Array, dy: Array, kernel: tuple[int, ...]) -> Array:
     groups, (down, across) = config.groups, config.windows(kernel)
     (oh, ow), c, c_out = dy.shape[1:3], x.shape[3] // groups, dy.shape[3]
     x = jnp.pad(x, ((0, 0), (down.before, down.after), (across.before, across.after), (0, 0)))

@@ -21,6 +21,7 @@ from bitrow.errors import BitrowError
 from bitrow.graph import INPUT, Network
 from bitrow.layers.table import layer
 from bitrow.layers.twin import ConvScales, FloatLayer
+from bitrow.outputs import only
 from bitrow.parameters import site_of
 
 
@@ -58,9 +59,10 @@ def forward(
     scales: Mapping[str, ConvScales] | None = None,
     offsets: Mapping[str, Array] | None = None,
     observe: Observe | None = None,
-) -> tuple[Float32[Array, "n ..."], dict[str, Any]]:
+) -> tuple[Any, dict[str, Any]]:
     """Logits f32[n, classes] of x f32[n,h,w,c], and the running statistics after this batch.
 
+    Logits of several outputs are a dict of them by name.
     `train` normalises by the batch's own statistics, otherwise by the running ones. `scales` quantizes the
     named convolutions in simulation. `offsets` are added to the named convolutions' outputs, so that their
     gradient is the gradient of the output. `observe` is called with every value and its name.
@@ -82,9 +84,12 @@ def forward(
         if observe:
             observe(node.name, y)
         values[node.name] = y
-    output = values[network.output]
-    flat = layer(network.node(network.output).config).flat
-    return (output.reshape(output.shape[0], -1) if flat else output), stats
+    found = {name: _flat(network, name, values[name]) for name in network.outputs}
+    return (found if network.more_outputs else found[network.output]), stats
+
+
+def _flat(network: Network, name: str, y: Array) -> Array:
+    return y.reshape(y.shape[0], -1) if layer(network.node(name).config).flat else y
 
 
 def cross_entropy(logits: Float32[Array, "n classes"], labels: Int[Array, " n"]) -> Float32[Array, ""]:
@@ -105,7 +110,11 @@ def train(
 
     `scales` trains through simulated quantization; without `batch_statistics` batch norms use, and keep,
     their running statistics.
+
+    Raises:
+        BitrowError: a network of several outputs.
     """
+    only(network, "training on labels")
 
     @jax.jit
     def step(model: FloatModel, state: Any, x: Array, labels: Array) -> tuple[FloatModel, Any, Array]:

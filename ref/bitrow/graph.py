@@ -16,6 +16,7 @@ from bitrow.config.conv import ConvConfig, ConvSize
 from bitrow.config.linear import LinearSize
 from bitrow.errors import BitrowError
 from bitrow.formats import FloatMode
+from bitrow.reading.records import later
 
 INPUT = "input"  # the name of the network's input wherever a node's name may stand
 
@@ -47,9 +48,10 @@ class Node:
 
 @dataclass(frozen=True)
 class Network:
-    """Layers in topological order from one input to one output; hashable, so it can be static under jit.
+    """Layers in topological order from one input to its outputs; hashable, so it can be static under jit.
 
-    `input_shape` is (h, w, c) of one image; `output` is the last node; `mode` is the arithmetic of the sums
+    `input_shape` is (h, w, c) of one image; `output` is the last node, or the first of several outputs, whose others
+    are `more_outputs`; no layer reads an output. `mode` is the arithmetic of the sums
     of gradients where a value has several consumers (SPEC.md A5). A head reads its input flattened in
     row-major order and makes a map of shape (1, 1, c_out).
 
@@ -66,6 +68,7 @@ class Network:
     nodes: tuple[Node, ...]
     output: str
     mode: FloatMode = FloatMode()
+    more_outputs: tuple[str, ...] = later(())
     _shapes: tuple[tuple[str, Shape], ...] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -79,6 +82,11 @@ class Network:
         check_extent(f"{self.name} input_shape", self.input_shape)
         object.__setattr__(self, "_shapes", tuple(_infer(self).items()))
         _check_consumers(self)
+
+    @property
+    def outputs(self) -> tuple[str, ...]:
+        """The names of all outputs."""
+        return self.output, *self.more_outputs
 
     def node(self, name: str) -> Node:
         """The layer called `name`.
@@ -167,9 +175,11 @@ def describe(network: Network) -> list[Summary]:
     """One summary for each node, in order."""
     rows = []
     for node in network.nodes:
-        shape = shapes(network)[node.name]
+        shape = met = shapes(network)[node.name]
         weights = math.prod(weight_shape(network, node) or (0,))
-        macs = weights * shape[0] * shape[1]
+        if isinstance(node.config, ConvConfig) and node.config.transposed:
+            met = shapes(network)[node.inputs[0]]  # each of its words meets every weight of its channel
+        macs = weights * met[0] * met[1]
         kind = type(node.config).__name__.removesuffix("Config").lower()
         rows.append(Summary(node.name, kind, shape, weights, macs))
     return rows
@@ -209,10 +219,13 @@ def _check_size(where: str, node: Node) -> None:
 
 def _check_consumers(network: Network) -> None:
     readers = consumers(network)
-    if network.output not in readers or network.output == INPUT:
-        raise BitrowError(f"{network.name}: found output {network.output!r}, expected the name of a layer")
+    for name in network.outputs:
+        if name not in readers or name == INPUT:
+            raise BitrowError(f"{network.name}: found output {name!r}, expected the name of a layer")
+        if network.outputs.count(name) > 1:
+            raise BitrowError(f"{network.name}: found output {name!r} twice, expected each once")
     for name, found in readers.items():
-        if name == network.output and found:
+        if name in network.outputs and found:
             raise BitrowError(f"{network.name} {name}: found the output read by {found[0]}, expected by none")
-        if name != network.output and not found:
+        if name not in network.outputs and not found:
             raise BitrowError(f"{network.name} {name}: found no layer that reads it, expected at least one")

@@ -23,6 +23,7 @@ from bitrow.errors import BitrowError
 from bitrow.files import write_bytes
 from bitrow.graph import Network, shapes
 from bitrow.layers.table import layer
+from bitrow.outputs import words
 from bitrow.parameters import (
     LayerParams,
     check_params,
@@ -41,8 +42,8 @@ VERSION = 1
 class Samples(NamedTuple):
     """Real inputs kept with a model, as numpy arrays: images f16[k,h,w,c], labels i32[k], dlogits f16[k,...].
 
-    `dlogits` is a gradient of the output for each image, so that a training pass needs nothing that the
-    platform's exponential could change.
+    `dlogits` is a gradient of the output for each image (of several outputs side by side, `outputs.split`), so that a
+    training pass needs nothing that the platform's exponential could change.
     """
 
     images: np.ndarray
@@ -152,6 +153,8 @@ def _samples_spec(network: Network, count: int) -> dict[str, ArraySpec]:
     output: tuple[int, ...] = shapes(network)[network.output]
     if layer(network.node(network.output).config).flat:
         output = output[2:]
+    if network.more_outputs:
+        output = (words(network),)
     return {
         "images": ArraySpec("float16", (count, *network.input_shape)),
         "labels": ArraySpec("int32", (count,)),

@@ -7,6 +7,7 @@ and can be jitted with the network static.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -15,6 +16,7 @@ import jax.numpy as jnp
 from jax import Array
 from jaxtyping import Float16, Integer
 
+from bitrow import outputs
 from bitrow.doors import guard
 from bitrow.errors import BitrowError
 from bitrow.graph import INPUT, Network, shapes
@@ -27,12 +29,16 @@ from bitrow.ops.tap import Tap, no_tap, prefixed
 from bitrow.parameters import Params, check_params
 
 SavedByLayer = dict[str, Any]
+Logits = Any  # Float16[Array, "n ..."]; of several outputs a dict of them by name
 
 
 class TrainingPass(NamedTuple):
-    """A forward and backward pass: logits f16[n, classes], dx f16[n,h,w,c], batch norms' gradients, taps."""
+    """A forward and backward pass: logits f16[n, classes] or several by name, dx f16[n,h,w,c], gradients, taps.
 
-    logits: Array
+    `grads` are those of batch norms.
+    """
+
+    logits: Logits
     dx: Array
     grads: dict[str, BatchNormGrad]
     taps: dict[str, Array]
@@ -40,13 +46,13 @@ class TrainingPass(NamedTuple):
 
 def forward(
     network: Network, params: Params, x: Float16[Array, "n h w c"], tap: Tap = no_tap
-) -> tuple[Float16[Array, "n ..."], SavedByLayer]:
+) -> tuple[Logits, SavedByLayer]:
     """Run the network on x f16[n,h,w,c].
 
-    Returns the output (f16[n, classes] of a head, else f16[n,h,w,c]) and, by layer, what its backward pass
-    reads: a convolution's mask, batch statistics with their y, where a ReLU passes, a max pool's winners. A
-    head's input f16[n, in] is kept for the host, which forms the head's weight gradient (SPEC.md A4). `tap`
-    is called with "LAYER/forward/TAP".
+    Returns the output (f16[n, classes] of a head, else f16[n,h,w,c]; of several a dict of them by name) and, by layer,
+    what its backward pass reads: a convolution's mask, batch statistics with their y, where a ReLU passes, a max
+    pool's winners. A head's input f16[n, in] is kept for the host, which forms the head's weight gradient (SPEC.md
+    A4). `tap` is called with "LAYER/forward/TAP".
 
     Raises:
         BitrowError: parameters that `parameters.check_params` refuses; x of another shape or dtype.
@@ -65,20 +71,21 @@ def forward(
         for name in node.inputs:
             if last_reader[name] == node.name:
                 values.pop(name, None)  # run eagerly, large maps should not outlive their readers
-    return _flat(network, values[network.output]), saved
+    found = {name: _flat(network, name, values[name]) for name in network.outputs}
+    return (found if network.more_outputs else found[network.output]), saved
 
 
 def backward(
     network: Network,
     params: Params,
     saved: SavedByLayer,
-    dlogits: Float16[Array, "n ..."],
+    dlogits: Logits,
     tap: Tap = no_tap,
     *,
     need_input_grad: bool = True,
     first_image: int | Integer[Array, ""] = 0,
 ) -> tuple[Float16[Array, "n h w c"] | None, dict[str, BatchNormGrad]]:
-    """Propagate dlogits, f16 of the output's shape, back to the input.
+    """Propagate dlogits, f16 of the output's shape or of several as `outputs.split` takes them, back to the input.
 
     Returns dx f16[n,h,w,c] (None without `need_input_grad`, which spares the layers that read the input their
     input gradient) and the gradients of every batch norm with batch statistics. `tap` is called with
@@ -91,9 +98,9 @@ def backward(
     """
     check_params(network, params)
     sizes = shapes(network)
-    dlogits = _check_dlogits(network, dlogits)
     gradients = _FanOut(network, tap)
-    gradients.add(network.output, dlogits)
+    for name, part in _check_dlogits(network, dlogits).items():
+        gradients.add(name, part)
     grads: dict[str, BatchNormGrad] = {}
     for node in reversed(network.nodes):
         dy = gradients.take(node.name)
@@ -114,7 +121,7 @@ def backward(
 
 
 def training_pass(
-    network: Network, params: Params, x: Float16[Array, "n h w c"], dlogits: Float16[Array, "n ..."]
+    network: Network, params: Params, x: Float16[Array, "n h w c"], dlogits: Logits
 ) -> TrainingPass:
     """Forward and backward with every tap recorded under the names that the two give it.
 
@@ -129,7 +136,7 @@ def training_pass(
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(0,))
-def apply(network: Network, params: Params, x: Float16[Array, "n h w c"]) -> Float16[Array, "n ..."]:
+def apply(network: Network, params: Params, x: Float16[Array, "n h w c"]) -> Logits:
     """The output of `forward`, differentiable by JAX with `backward` as its rule.
 
     Gradients reach x and the gamma and beta of batch norms with batch statistics, as float32. Everything else
@@ -142,12 +149,12 @@ def apply(network: Network, params: Params, x: Float16[Array, "n h w c"]) -> Flo
     return forward(network, params, x)[0]
 
 
-def _apply_forward(network: Network, params: Params, x: Array) -> tuple[Array, tuple[Params, SavedByLayer]]:
+def _apply_forward(network: Network, params: Params, x: Array) -> tuple[Logits, tuple[Params, SavedByLayer]]:
     logits, saved = forward(network, params, x)
     return logits, (params, saved)
 
 
-def _apply_backward(network: Network, kept: tuple[Params, SavedByLayer], dlogits: Array) -> tuple[Any, Array]:
+def _apply_backward(network: Network, kept: tuple[Params, SavedByLayer], dlogits: Logits) -> tuple[Any, Array]:
     params, saved = kept
     dx, grads = backward(network, params, saved, dlogits)
     assert dx is not None
@@ -182,8 +189,8 @@ class _FanOut:
         return self._sums.pop(name)[1]
 
 
-def _flat(network: Network, y: Array) -> Array:
-    return y.reshape(y.shape[0], y.shape[-1]) if layer(network.node(network.output).config).flat else y
+def _flat(network: Network, name: str, y: Array) -> Array:
+    return y.reshape(y.shape[0], y.shape[-1]) if layer(network.node(name).config).flat else y
 
 
 def _check_array(network: Network, name: str, array: Array, shape: tuple[int, ...]) -> None:
@@ -194,12 +201,19 @@ def _check_array(network: Network, name: str, array: Array, shape: tuple[int, ..
         )
 
 
-def _check_dlogits(network: Network, dlogits: Array) -> Array:
+def _check_dlogits(network: Network, dlogits: Logits) -> dict[str, Array]:
+    if network.more_outputs:
+        found = outputs.split(network, dlogits)
+        for name, part in found.items():
+            _check_array(network, f"dlogits of {name}", part, shapes(network)[name])
+        return found
+    if isinstance(dlogits, Mapping):
+        dlogits = outputs.split(network, dlogits)[network.output]
     shape = shapes(network)[network.output]
     if layer(network.node(network.output).config).flat and dlogits.ndim == 2:
         dlogits = dlogits[:, None, None, :]
     _check_array(network, "dlogits", dlogits, shape)
-    return dlogits
+    return {network.output: dlogits}
 
 
 guard(__name__)

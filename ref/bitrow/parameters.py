@@ -27,7 +27,7 @@ def site_of(network: Network, node: Node) -> Site:
     """The layer's place in the network."""
     sizes, number = shapes(network), 1 + network.nodes.index(node)
     place = (node.size, weight_shape(network, node), sizes[node.inputs[0]], sizes[node.name])
-    return Site(f"{network.name} {node.name}", number, *place, last=node.name == network.output)
+    return Site(f"{network.name} {node.name}", number, *place, last=node.name in network.outputs)
 
 
 def layer_spec(network: Network, node: Node) -> dict[str, ArraySpec]:

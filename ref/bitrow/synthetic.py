@@ -16,6 +16,7 @@ from bitrow.graph import INPUT, Network, shapes
 from bitrow.layers.table import layer
 from bitrow.layers.twin import Site
 from bitrow.model_file import Model, Samples
+from bitrow.outputs import words
 from bitrow.parameters import site_of
 from bitrow.splitmix import Draw
 
@@ -55,10 +56,11 @@ def drawn_samples(
 
 
 def _answers(network: Network, loss_scale: float, count: int, draw: Draw) -> tuple[np.ndarray, np.ndarray]:
-    """Labels and dlogits of so many samples."""
+    """Labels, of the first output, and dlogits of so many samples; of several outputs side by side."""
     output = shapes(network)[network.output]
     flat = layer(network.node(network.output).config).flat
-    dlogits = draw.triangle(256, (count, *(output[2:] if flat else output))) * loss_scale / 128
+    shape = (words(network),) if network.more_outputs else output[2:] if flat else output
+    dlogits = draw.triangle(256, (count, *shape)) * loss_scale / 128
     labels = draw.below(output[2], (count,)).astype(np.int32)
     return labels, dlogits.astype(np.float16)
 
@@ -89,7 +91,7 @@ def _loss_scale(network: Network, sites: dict[str, Site], deviations: dict[str, 
 def _gradient_deviations(network: Network, sites: dict[str, Site]) -> dict[str, float]:
     """Estimated standard deviation of every layer's output gradient, for dlogits of variance 2/3."""
     variance = dict.fromkeys(shapes(network), 0.0)
-    variance[network.output] = 2 / 3
+    variance |= dict.fromkeys(network.outputs, 2 / 3)
     for node in reversed(network.nodes):
         dy = layer(node.config).twin.gradient(node.config, sites[node.name], variance[node.name])
         for name, each in zip(node.inputs, dy if isinstance(dy, tuple) else (dy,) * len(node.inputs), strict=True):

@@ -32,7 +32,7 @@ from bitrow.config.rows import (
     gradient_rows,
     input_rows,
 )
-from bitrow.config.windows import Pair, Sides, Windows, along, settle
+from bitrow.config.windows import Pair, Sides, Windows, along, both, settle
 from bitrow.errors import BitrowError
 from bitrow.formats import (
     FXP4,
@@ -77,10 +77,13 @@ class ConvConfig(LayerConfig):
     `stride` and `dilation` are one int, or one each for rows and columns; `padding` is one int, or top, bottom, left
     and right. Where all are alike a tuple becomes the int.
     `x_format`, `weight_format`, `dy_format` are the code formats of input, weights and output gradient;
-    `fold` moves a per-channel weight scale into dy before it is quantized (C2).
+    `fold` moves a per-channel weight scale into dy before it is quantized (C2). `transposed`: its windows lie on the
+    result and not on the input, whose codes are spread by the stride (C5); `padding` then cuts the result's sides, and
+    `output_padding`, an int or one each for rows and columns, adds to its end.
 
     Raises:
-        BitrowError: stride, dilation or groups below 1, negative padding, a field of another type.
+        BitrowError: stride, dilation or groups below 1, negative padding, output padding of a stride or more, or
+            without `transposed`, a field of another type.
     """
 
     label = "convolution"
@@ -99,15 +102,33 @@ class ConvConfig(LayerConfig):
     fold: bool = False
     mode: FloatMode = FloatMode()
     dilation: Pair = later(1)
+    transposed: bool = later(False)
+    output_padding: Pair = later(0)
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        settle(self, stride=1, padding=0, dilation=1)
+        settle(self, stride=1, padding=0, dilation=1, output_padding=0)
         positive(self.label, "groups", self.groups, 1)
+        if self.output_padding != 0 and not self.transposed:
+            found = f"found {self.output_padding} of a convolution that is not transposed"
+            raise BitrowError(f"{self.label} output_padding: {found}, expected 0")
+        if any(more >= step for more, step in zip(both(self.output_padding), both(self.stride), strict=True)):
+            found = f"found {self.output_padding} at stride {self.stride}"
+            raise BitrowError(f"{self.label} output_padding: {found}, expected less than the stride")
 
     def windows(self, kernel_hw: Sequence[int]) -> Windows:
-        """How windows of a kernel of so many rows and columns lie (C1)."""
+        """How windows of a kernel of so many rows and columns lie: on the input (C1), or on the result (C5)."""
         return along(kernel_hw, self.stride, self.padding, self.dilation)
+
+    def output_hw(self, kernel_hw: Sequence[int], hw: Sequence[int]) -> tuple[int, int]:
+        """Rows and columns of the result for an input of `hw` (C1, C5); below 1 where nothing fits."""
+        windows = self.windows(kernel_hw)
+        if self.transposed:
+            more = both(self.output_padding)
+            down, across = (one.spanned(size) + extra for one, size, extra in zip(windows, hw, more, strict=True))
+        else:
+            down, across = (one.results(size) for one, size in zip(windows, hw, strict=True))
+        return down, across
 
     def bounds(self, kernel_shape: tuple[int, ...]) -> tuple[int, int]:
         """Worst-case |acc| of M2, forward and of the input gradient, for `[kh, kw, c_in/groups, c_out]`.
@@ -157,7 +178,15 @@ class ConvConfig(LayerConfig):
         kernel = self.weight_shape(size, shape)
         check_extent(where, kernel, "weights")
         self.check(where, kernel)
-        return (*window_size(where, shape, self.windows((size.kh, size.kw))), size.c_out)
+        if not self.transposed:
+            return (*window_size(where, shape, self.windows((size.kh, size.kw))), size.c_out)
+        rows, columns = self.output_hw((size.kh, size.kw), shape[:2])
+        if min(rows, columns) < 1:
+            raise BitrowError(
+                f"{where}: found a {size.kh}x{size.kw} kernel that makes {rows}x{columns} of a {shape[0]}x{shape[1]} "
+                f"map with padding {self.padding}, expected a result"
+            )
+        return rows, columns, size.c_out
 
     def arrays(self, size: ConvSize, shape: Shape, channels: int) -> dict[str, ArraySpec]:
         """Codes of the weights, FP16 scales and bias (F7, F8, D3), the seed of Q3."""
@@ -185,22 +214,29 @@ class ConvConfig(LayerConfig):
         return mask + ([SavedMap("codes", self.x_format.stored_bits, operand=True)] if "weight" in trained else [])
 
     def row_plan(self, place: Place) -> RowPlan:
-        """Windows of codes, made by the stage before, multiply into rows for the chain; backward the same with dy."""
+        """Windows of codes, made by the stage before, multiply into rows for the chain; backward the same with dy.
+
+        A transposed one takes rows of codes as others take dy's, and dy's as others take codes.
+        """
         head, chain, back = Phase.FORWARD_HEAD, Phase.FORWARD_CHAIN, Phase.BACKWARD_HEAD
         fxp = self.gradient is Gradient.FXP
         window, across = self.windows((place.size.kh, place.size.kw))
-        x = input_rows(head, Take.WINDOW, codes(self.x_format), (across.before, across.after), "x_code")
-        mask = Buffer("mask", RingKind.MASK, FLAG, chain, ((back, Take.SAME),), tap="mask")
         # Zeros between columns cannot lie in memory, so with a stride there are none beside them either.
         reach = across.extent - 1
         margin = (max(0, reach - across.before), max(0, reach - across.after)) if across.stride == 1 else (0, 0)
+        ways = (Take.WINDOW, (across.before, across.after)), (Take.MEETING, margin)
+        (take, beside), (take_back, beside_back) = reversed(ways) if self.transposed else ways
         return RowPlan(
             head=True,
             window=window,
-            inputs=(x, mask),
+            rise=window.stride if self.transposed else 1,
+            inputs=(
+                input_rows(head, take, codes(self.x_format), beside, "x_code"),
+                Buffer("mask", RingKind.MASK, FLAG, chain, ((back, Take.SAME),), tap="mask"),
+            ),
             buffers=(
                 Buffer("deq", RingKind.HANDOFF, HALF, head, ((chain, Take.SAME),), tap="y"),
-                gradient_rows(Take.MEETING, codes(self.dy_format) if fxp else HALF, margin, "dy_code"),
+                gradient_rows(take_back, codes(self.dy_format) if fxp else HALF, beside_back, "dy_code"),
             ),
             products=(head, back),
             coded=(head, back) if fxp else (head,),
@@ -210,14 +246,17 @@ class ConvConfig(LayerConfig):
 
     def row_ops(self, place: Place, phase: Phase, rows: Any) -> Ops:
         size, groups, row = place.size, self.groups, elements(place.out)
+        # products along a row of the kernel: of all its columns, or of those that meet codes and no zeros of the stride
+        columns, meeting = size.kw, self.windows((size.kh, size.kw))[1].sharing
+        if self.transposed:
+            columns, meeting = meeting, columns
         match phase:
             case Phase.FORWARD_CHAIN:
                 return Ops(add=int(size.bias) * row)
             case Phase.BACKWARD_CHAIN:
                 return Ops(mul=int(self.fold) * row, quantize=int(self.gradient is Gradient.FXP) * row)
             case Phase.FORWARD_HEAD:
-                terms = rows * size.kw * (place.shape[2] // groups)
+                terms = rows * columns * (place.shape[2] // groups)
             case Phase.BACKWARD_HEAD:
-                across = self.windows((size.kh, size.kw))[1]
-                row, terms = elements(place.shape), rows * across.sharing * (size.c_out // groups)
+                row, terms = elements(place.shape), rows * meeting * (size.c_out // groups)
         return Ops(macs=row * terms, outputs=row, deq=row)

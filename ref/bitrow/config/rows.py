@@ -193,7 +193,7 @@ class RowPlan:
     """How a layer works by rows. Elementwise layers join a chain; a `head` begins a stage, alone on its input.
 
     `inputs`: what holds the rows of its input, which the stage before fills; `buffers`: its own. `rise`: rows of the
-    result that a row of its input makes, of a head without a window: windows of its buffers are then those rows.
+    result that a row of its input makes: `window` then says which rows of the result belong to one of the input.
     `takes`: what an elementwise layer takes of its operands, each SAME where nothing is said. `products`: phases
     that run on the array of multipliers, `coded` those of them whose operands are codes; `wide`: phases whose
     additions are FP32. `weights`: a word of its weights.
@@ -214,7 +214,7 @@ class RowPlan:
 def raised(rise: int) -> RowPlan:
     """A head, computed in the chain's visit, that makes `rise` rows of each, and of their gradients one."""
     inputs, gradients = input_rows(Phase.FORWARD_CHAIN, Take.POOLED), gradient_rows(Take.WINDOW)
-    return RowPlan(head=True, rise=rise, inputs=(inputs,), buffers=(gradients,))
+    return RowPlan(head=True, window=Window(rise, rise), rise=rise, inputs=(inputs,), buffers=(gradients,))
 
 
 def elements(shape: tuple[int, int, int]) -> int:

@@ -43,6 +43,10 @@ class Window(NamedTuple):
         """Results along an axis of `size` positions; below 1 where no window fits."""
         return (size + self.before + self.after - self.extent) // self.stride + 1
 
+    def spanned(self, results: int) -> int:
+        """The least positions of an axis that so many results come from: `results`'s other direction (SPEC.md C5)."""
+        return (results - 1) * self.stride + self.extent - self.before - self.after
+
     def unused(self, size: int) -> int:
         """Positions at the end, outside the map first, that no window reaches."""
         return (size + self.before + self.after - self.extent) % self.stride

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+import numpy as np
+
 from bitrow.config import ConvConfig
 from bitrow.contract.fixed_point import dequantizer
 from bitrow.contract.operation import Given, Operation
@@ -18,12 +20,14 @@ from bitrow.oracle.gather import Gather, Sources
 def _clauses(config: ConvConfig) -> tuple[str, ...]:
     dequantize = "D2" if config.dequantize is Dequantize.TWO_STEP else "D1"
     running = ("T2",) if config.accumulator.overflow is AccOverflow.SATURATE else ()
-    return (*FP16_CLAUSES, "F7", "F8", "Q1", "Q2", "Q4", "M1", "M2", dequantize, "D3", "C1", "T1", *running)
+    way = ("C1", "C5") if config.transposed else ("C1",)
+    return (*FP16_CLAUSES, "F7", "F8", "Q1", "Q2", "Q4", "M1", "M2", dequantize, "D3", *way, "T1", *running)
 
 
 def _gradient_clauses(config: ConvConfig) -> tuple[str, ...]:
     if config.gradient is Gradient.FP16:
-        return (*FP16_CLAUSES, "F8", "F9", "Q4", "C2", "C3", "T1", "T2")
+        way = ("C5",) if config.transposed else ()
+        return (*FP16_CLAUSES, "F8", "F9", "Q4", "C2", "C3", *way, "T1", "T2")
     stochastic = ("Q3",) if config.dy_rounding is QuantRounding.STOCHASTIC else ()
     forward = [clause for clause in _clauses(config) if clause not in ("C1", "T1", "T2")]
     running = ("T2",) if config.accumulator.overflow is AccOverflow.SATURATE else ()
@@ -60,22 +64,38 @@ def _gradient_conditions(config: ConvConfig, given: Given) -> Mapping[str, bool]
 
 
 def _forward_sources(config: ConvConfig, given: Given) -> Sources:
-    return gather.forward_sources(given["x"].shape[1], config.windows(given["weight_code"].shape)[0])
+    weight, rows = given["weight_code"], given["x"].shape[1]
+    if config.transposed:
+        return gather.gradient_sources(_results(config, weight, given["x"])[0], rows, config.windows(weight.shape)[0])
+    return gather.forward_sources(rows, config.windows(weight.shape)[0])
 
 
 def _gradient_sources(config: ConvConfig, given: Given) -> Sources:
-    window = config.windows(given["weight_code"].shape)[0]
-    return gather.gradient_sources(given["mask"].shape[1], given["dy"].shape[1], window)
+    window, rows = config.windows(given["weight_code"].shape)[0], given["dy"].shape[1]
+    if config.transposed:
+        return gather.forward_sources(rows, window)
+    return gather.gradient_sources(given["mask"].shape[1], rows, window)
 
 
 def _forward_gather(config: ConvConfig, given: Given) -> Gather:
     x_hw, weight = (given["x"].shape[1], given["x"].shape[2]), given["weight_code"]
+    if config.transposed:
+        turned = gather.turned(weight, config.groups)
+        hw = _results(config, weight, given["x"])
+        return gather.gradient_gather(turned, hw, config.windows(weight.shape), config.groups)
     return gather.forward_gather(weight, x_hw, config.windows(weight.shape), config.groups)
 
 
 def _gradient_gather(config: ConvConfig, given: Given) -> Gather:
     x_hw, weight = (given["mask"].shape[1], given["mask"].shape[2]), given["weight_code"]
+    if config.transposed:
+        turned, hw = gather.turned(weight, config.groups), (given["dy"].shape[1], given["dy"].shape[2])
+        return gather.forward_gather(turned, hw, config.windows(weight.shape), config.groups)
     return gather.gradient_gather(weight, x_hw, config.windows(weight.shape), config.groups)
+
+
+def _results(config: ConvConfig, weight: np.ndarray, x: np.ndarray) -> tuple[int, int]:
+    return config.output_hw(weight.shape[:2], x.shape[1:3])
 
 
 def _check_shapes(config: ConvConfig, kernel: tuple[int, ...], x_shape: tuple[int, ...]) -> None:
@@ -95,8 +115,7 @@ def _check_gradient(config: ConvConfig, given: Given) -> None:
     _check_shapes(config, kernel, x_shape)
     if given["w_scale"].size != 1 and not config.fold:
         raise BitrowError(f"convolution w_scale: found {given['w_scale'].size} scales, expected one, or fold")
-    sizes = (window.results(size) for window, size in zip(config.windows(kernel), x_shape[1:3], strict=True))
-    expected = (x_shape[0], *sizes, kernel[3])
+    expected = (x_shape[0], *config.output_hw(kernel[:2], x_shape[1:3]), kernel[3])
     if dy_shape != expected:
         raise BitrowError(f"convolution dy: found shape {dy_shape}, expected {expected}")
 

@@ -15,6 +15,7 @@ from bitrow.export.whole_pass import PassText
 from bitrow.graph import shapes
 from bitrow.lookup import InputSize, find_model
 from bitrow.model_file import Model
+from bitrow.outputs import only
 
 
 def model_files() -> dict[str, str]:
@@ -31,8 +32,9 @@ def network_files(found: Model) -> dict[str, str]:
     """A network's functions, the program that runs them, and the package that imports them, by file name.
 
     Raises:
-        BitrowError: a layer that has no C, a network called bitrow.
+        BitrowError: a layer that has no C, a network called bitrow, one of several outputs.
     """
+    only(found.network, "a C model of it")
     stages = NetworkStages(found)
     name = stages.name
     if name == "bitrow":

@@ -62,7 +62,7 @@ def _enlarged(config: Any, known: Mapping[str, int]) -> dict[str, int]:
 
 
 def _windows(config: Any, known: Mapping[str, int]) -> dict[str, int]:
-    """Rows and columns that windows make of a map (C1, A2, A3)."""
+    """Rows and columns that windows make of a map (C1, A2, A3), or a map of theirs (C5)."""
     settings = configs.values(config)
     kernel = (known["kh"], known["kw"]) if "kh" in known else settings["kernel"]
     found = {}
@@ -70,5 +70,9 @@ def _windows(config: Any, known: Mapping[str, int]) -> dict[str, int]:
         extent = kernel[axis] or known[of]
         reach = (extent - 1) * settings["dilation"][axis] + 1
         padding = sum(settings["padding"][2 * axis : 2 * axis + 2])
+        if settings.get("transposed"):
+            more = settings["output_padding"][axis]
+            found[name] = (known[of] - 1) * settings["stride"][axis] + reach - padding + more
+            continue
         found[name] = (known[of] + padding - reach) // (settings["stride"][axis] or extent) + 1
     return found

@@ -27,8 +27,12 @@ def plan(body: Body, pool: bool, back: bool | None = None) -> None:
         f"{outer}, {channels[0]}, {inner}, {channels[1]}" if back else f"{inner}, {channels[0]}, {outer}, {channels[1]}"
     )
     groups = "s_c" if pool else "config->groups"
-    body.put(f"const bw_plan plan = bw_planned({str(back).lower()}, {kernel}, {apart}, {sizes}, {groups});")
+    way = str(back).lower()
+    ways = f"{way}, {way}" if pool else f"config->transposed != {way}, {way}"
+    body.put(f"const bw_plan plan = bw_planned({ways}, {kernel}, {apart}, {sizes}, {groups});")
     body.refuse("!bw_fits(&plan)")
+    if not pool:
+        body.refuse("config->transposed && !bw_spans(&plan, config->output_padding)")
 
 
 def _rows(body: Body, axes: tuple[str, ...]) -> str:

@@ -105,7 +105,7 @@ def _convolution(op: Convolve, place: LayerPlace) -> Emitted:
     per_channel = op.w_quantizer.scale.ndim > 0 if op.w_quantizer else bits.per_channel
     config = ConvConfig(
         groups=op.groups, x_format=x_format, weight_format=w_format, dy_format=Fxp(bits.gradients), fold=per_channel,
-        dilation=op.dilation, **_window(op),
+        dilation=op.dilation, transposed=op.transposed, output_padding=op.output_padding, **_window(op),
     )  # fmt: skip
     kh, kw, _, c_out = op.weight.shape
     config = _wide_enough(config, op.weight.shape)

@@ -225,6 +225,7 @@ MAPS: dict[str, OperatorRow] = {
     "HardSwish": _pointwise("hard_swish"),
     "HardSigmoid": _pointwise("hard_sigmoid", 0.2, 0.5),
     "Sigmoid": _pointwise("sigmoid"),
+    "ConvTranspose": windows.convolve_transposed,
     "MaxPool": windows.max_pool,
     "AveragePool": windows.mean_pool,
     "GlobalAveragePool": windows.whole_mean,
@@ -262,6 +263,5 @@ MAPS: dict[str, OperatorRow] = {
 REFUSED: dict[str, str] = {
     "BipolarQuant": "codes of -1 and 1 are no FXP format (SPEC.md F7)",
     "Trunc": "the accelerator has no truncation of codes",
-    "ConvTranspose": "the accelerator has no transposed convolution",
     "FloatQuant": "minifloat codes are no FXP format (SPEC.md F7)",
 }

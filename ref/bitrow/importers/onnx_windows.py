@@ -44,6 +44,36 @@ def convolve(build: Builder, node: OnnxNode) -> FileMap:
     return build.step(node, op, x)
 
 
+def convolve_transposed(build: Builder, node: OnnxNode) -> FileMap:
+    """ConvTranspose: weights [c_in, c_out/groups, kh, kw]."""
+    x, weight = spatial(node.map(0)), node.known(1)
+    array, groups = number_array(weight), _bounded("group", node.integer("group", 1))
+    if array.ndim != 4 or not array.size or array.shape[0] % groups:
+        found = f"found weights of shape {list(array.shape)} in {groups} groups"
+        raise NotImported(f"{found}, expected [c_in, c_out/groups, kh, kw]")
+    c_in, each, kh, kw = array.shape
+    if (node.integers("kernel_shape") or [kh, kw]) != [kh, kw]:
+        raise NotImported(f"found kernel_shape {node.integers('kernel_shape')}, expected {[kh, kw]} of its weights")
+    if node.integers("output_shape") or node.text("auto_pad", "NOTSET").startswith("SAME"):
+        raise NotImported("found an output_shape or SAME pads, expected pads and output_padding")
+    if groups > 1 and weight.scale is not None and weight.scale.size > 1:
+        raise NotImported(f"found {weight.scale.size} weight scales of {groups} groups, expected one")
+    stride, dilation, more = _pair(node, "strides"), _pair(node, "dilations"), node.integers("output_padding") or [0, 0]
+    if len(more) != 2 or not all(0 <= extra < step for extra, step in zip(more, stride, strict=True)):
+        raise NotImported(f"found output_padding {more[:8]}, expected two below the strides {list(stride)}")
+    node.file.spend(array.size, array.itemsize)
+    split = array.reshape(groups, c_in // groups, each, kh, kw).transpose(3, 4, 1, 0, 2)
+    op = Convolve(
+        kernel=(kh, kw), stride=stride, dilation=dilation, padding=_sides(node, x, (kh, kw), stride, dilation),
+        weight=np.ascontiguousarray(split.reshape(kh, kw, c_in // groups, groups * each)), groups=groups,
+        bias=node.vector(2) if node.given(2) else None, w_quantizer=weight_quantizer(weight, (2, 3, 0, 1)),
+        transposed=True, output_padding=(more[0], more[1]),
+    )  # fmt: skip
+    if op.bias is not None and op.bias.shape != (groups * each,):
+        raise NotImported(f"found a bias of {op.bias.size} numbers, expected {groups * each}")
+    return build.step(node, op, x)
+
+
 def weight_quantizer(weight: Known, order: tuple[int, ...]) -> FileQuantizer | None:
     """The quantizer of weights whose axes go to `order`, the outputs last."""
     if weight.scale is None or weight.fmt is None:

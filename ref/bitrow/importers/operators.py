@@ -82,7 +82,7 @@ class Windowed(FloatOperator):
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Convolve(Windowed):
-    """A convolution: weight f32[kh, kw, c_in/groups, c_out], bias f32[c_out] or None."""
+    """A convolution: weight f32[kh, kw, c_in/groups, c_out], bias f32[c_out] or None; `transposed` (SPEC.md C5)."""
 
     label = "convolution"
 
@@ -91,6 +91,20 @@ class Convolve(Windowed):
     groups: int = 1
     x_quantizer: FileQuantizer | None = None
     w_quantizer: FileQuantizer | None = None
+    transposed: bool = False
+    output_padding: PerAxis = (0, 0)
+
+    def rows(self, shape: Shape) -> PerAxis:
+        if not self.transposed:
+            return super().rows(shape)
+        found = []
+        for axis in (0, 1):
+            extent = (self.kernel[axis] - 1) * self.dilation[axis] + 1
+            cut = sum(self.padding[2 * axis : 2 * axis + 2])
+            found.append((shape[axis] - 1) * self.stride[axis] + extent - cut + self.output_padding[axis])
+        if min(found) < 1:
+            raise NotImported(f"found pads {list(self.padding)} that leave {found[0]}x{found[1]}, expected a result")
+        return found[0], found[1]
 
     def shape(self, inputs: Sequence[Shape]) -> Shape:
         expected = self.weight.shape[2] * self.groups

@@ -94,8 +94,8 @@ def _padded(op: FloatOperator, pad: PadMap) -> FloatOperator | None:
         return None
     sides = [one + other for one, other in zip(op.padding, pad.padding, strict=True)]
     padding = (sides[0], sides[1], sides[2], sides[3])
-    if isinstance(op, Convolve) and pad.value == 0:
-        return replace(op, padding=padding)
+    if isinstance(op, Convolve):
+        return replace(op, padding=padding) if pad.value == 0 and not op.transposed else None
     if isinstance(op, MaxWindow) and pad.value <= float(np.finfo(np.float32).min):
         return replace(op, padding=padding)
     if isinstance(op, MeanWindow) and pad.value == 0 and not op.whole and (op.count_padding or not any(op.padding)):

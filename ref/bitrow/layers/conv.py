@@ -133,37 +133,51 @@ def forward(
     check_input(config, params, x.shape)
     code, mask = quantize_input(config, params, x, tap)
     kernel = forward_kernel(config, params)
-    return multiply(config, params, kernel, code, forward_places(config, params), tap), mask
+    return multiply(config, params, kernel, code, forward_places(config, params, x.shape[1:3]), tap), mask
 
 
-def forward_places(config: ConvConfig, params: ConvParams) -> mac.Places:
-    """Where the kernel meets the input."""
-    return mac.forward_places(config.windows(params.weight_code.shape))
+def forward_places(config: ConvConfig, params: ConvParams, hw: tuple[int, ...]) -> mac.Places:
+    """Where the kernel meets an input of `hw` rows and columns."""
+    kernel = params.weight_code.shape
+    if config.transposed:
+        return mac.gradient_places(config.windows(kernel), hw, config.output_hw(kernel[:2], hw))
+    return mac.forward_places(config.windows(kernel))
 
 
 def gradient_places(
     config: ConvConfig, params: ConvParams, dy_hw: tuple[int, ...], hw: tuple[int, ...]
 ) -> mac.Places:
-    """Where the rotated kernel meets an output gradient of so many rows and columns, for an input of `hw`."""
+    """Where the gradient's kernel meets an output gradient of so many rows and columns, for an input of `hw`."""
+    if config.transposed:
+        return mac.forward_places(config.windows(params.weight_code.shape))
     return mac.gradient_places(config.windows(params.weight_code.shape), dy_hw, hw)
 
 
 def forward_kernel(config: ConvConfig, params: ConvParams, row: int = 0) -> mac.Kernel:
-    """The weights ready for `accumulate`, of whole maps or of one row with so many columns."""
+    """The weights ready for `accumulate`, of whole maps or of one row with so many columns; rotated where C5 asks."""
+    weight = params.weight_code[::-1, ::-1] if config.transposed else params.weight_code
     if row:
-        return mac.prepare_row(params.weight_code, config.groups, row)
+        return mac.prepare_row(weight, config.groups, row)
     magnitudes = config.x_format.max_magnitude, config.weight_format.max_magnitude
-    bound = config.bounds(params.weight_code.shape)[0]
-    return mac.prepare(params.weight_code, forward_places(config, params).dense, config.groups, magnitudes, bound)
+    bound = config.bounds(weight.shape)[0]
+    return mac.prepare(weight, _side_by_side(config, config.transposed), config.groups, magnitudes, bound)
+
+
+def _side_by_side(config: ConvConfig, spread: bool) -> bool:
+    """Windows read every position, and lie at every place: a map that is `spread` has them so at any stride."""
+    return config.dilation == 1 and (spread or config.stride == 1)
 
 
 def gradient_kernel(config: ConvConfig, params: ConvParams, row: int = 0) -> mac.Kernel:
-    """The input gradient's kernel, rotated, channels swapped (SPEC.md C2), ready for `multiply_gradient`."""
+    """The input gradient's kernel, channels swapped, rotated unless C5 says no, ready for `multiply_gradient`."""
+    turn = mac.swap if config.transposed else mac.rotate
     if row:
-        return mac.prepare_row(mac.rotate(params.weight_code, config.groups), config.groups, row)
+        return mac.prepare_row(turn(params.weight_code, config.groups), config.groups, row)
     magnitudes = config.dy_format.max_magnitude, config.weight_format.max_magnitude
-    bound = config.bounds(params.weight_code.shape)[1]
-    return mac.prepare_gradient(params.weight_code, config.dilation == 1, config.groups, magnitudes, bound)
+    bound, dense = config.bounds(params.weight_code.shape)[1], _side_by_side(config, not config.transposed)
+    if config.transposed:
+        return mac.prepare(turn(params.weight_code, config.groups), dense, config.groups, magnitudes, bound)
+    return mac.prepare_gradient(params.weight_code, dense, config.groups, magnitudes, bound)
 
 
 def quantize_input(
@@ -225,7 +239,7 @@ def check_input(config: ConvConfig, params: ConvParams, shape: tuple[int, ...]) 
     if shape[3] != c_in * config.groups:
         raise BitrowError(f"convolution input: found {shape[3]} channels, expected {c_in * config.groups}")
     down, across = config.windows((kh, kw))
-    if min(down.results(shape[1]), across.results(shape[2])) < 1:
+    if min(config.output_hw((kh, kw), shape[1:3])) < 1:
         raise BitrowError(
             f"convolution input: found {shape[1]}x{shape[2]}, expected at least the kernel of "
             f"{down.extent}x{across.extent} with padding {config.padding}"
@@ -257,8 +271,7 @@ def _check_gradient(config: ConvConfig, params: ConvParams, shape: tuple[int, ..
     kh, kw, c_in, _ = params.weight_code.shape
     if shape[3] != c_in * config.groups:
         raise BitrowError(f"convolution mask: found {shape[3]} channels, expected {c_in * config.groups}")
-    axes = zip(config.windows((kh, kw)), shape[1:3], strict=True)
-    expected = tuple(window.results(size) for window, size in axes)
+    expected = config.output_hw((kh, kw), shape[1:3])
     if dy_hw != expected:
         raise BitrowError(
             f"convolution dy: found {dy_hw[0]}x{dy_hw[1]}, expected {expected[0]}x{expected[1]} "
@@ -513,14 +526,17 @@ def _row_encode(config: ConvConfig, ready: _RowParams, z: Array) -> Written:
     return code, mask.astype(jnp.uint8)
 
 
-def _of_a_slab(places: mac.Places, columns: tuple[int, int, int]) -> mac.Places:
-    """The same of the rows of one window side by side, whose columns are padded and spread so."""
-    return mac.Places(((0, 0, 0), columns), (1, places.stride[1]), (1, places.dilation[1]))
+def _of_a_slab(places: mac.Places, spread: bool) -> mac.Places:
+    """The same of the rows of one window side by side, which bring their own padding but for zeros between columns."""
+    low, high, zeros = places.padding[1] if spread else (0, 0, 0)
+    if not zeros:  # the columns beside the row are in the ring
+        low, high = min(low, 0), min(high, 0)
+    return mac.Places(((0, 0, 0), (low, high, zeros)), (1, places.stride[1]), (1, places.dilation[1]))
 
 
 def _row_head(config: ConvConfig, task: RowTask) -> Written:
     slab, ready = task.slab("x", task.place.shape[2]), task.ready
-    places = _of_a_slab(forward_places(config, ready.params), (0, 0, 0))  # rows bring their padding
+    places = _of_a_slab(forward_places(config, ready.params, task.place.shape[:2]), config.transposed)
     acc = accumulate(config, ready.params, ready.forward, slab, places)
     return (dequantize(config, ready.wide, acc.reshape(acc.shape[0], 1, 1, -1)),)
 
@@ -545,11 +561,7 @@ def _row_gradient(config: ConvConfig, task: RowTask) -> Written:
     params, place = task.ready.params, task.place
     slab = task.slab("dy", place.out[2])
     mask = task.take("mask", 1, *place.shape[1:]).astype(bool)
-    places = gradient_places(config, params, place.out[:2], place.shape[:2])
-    low, high, zeros = places.padding[1]
-    if not zeros:  # the columns beside the row are in the ring
-        low, high = min(low, 0), min(high, 0)
-    places = _of_a_slab(places, (low, high, zeros))
+    places = _of_a_slab(gradient_places(config, params, place.out[:2], place.shape[:2]), not config.transposed)
     return (multiply_gradient(config, params, task.ready.gradient, slab, mask, places),)
 
 

@@ -70,9 +70,16 @@ def _code_deviation(fmt: Fxp) -> float:
     return math.sqrt(variance if fmt.signed else variance / 4)
 
 
+def _taps(config: ConvConfig, site: Site) -> tuple[float, float]:
+    """Places of the kernel that a result meets on average, forward and back, where a stride spreads codes or dy."""
+    (h, w, _), (oh, ow, _) = site.shape, site.output
+    taps = float(math.prod(site.weights[:2]))
+    return (taps * (h * w) / (oh * ow), taps) if config.transposed else (taps, taps * (oh * ow) / (h * w))
+
+
 def _weight_scale(config: ConvConfig, site: Site) -> float:
     """The scale that gives the convolution's output a variance of 1, or more where D3 needs it."""
-    spread = math.sqrt(math.prod(site.weights[:3]) * site.moments[0])
+    spread = math.sqrt(_taps(config, site)[0] * site.weights[2] * site.moments[0])
     wanted = 1 / (_code_deviation(config.weight_format) * spread)
     return max(wanted, LEAST_PRODUCT / _x_scale(config, site))
 
@@ -83,14 +90,12 @@ def _x_scale(config: ConvConfig, site: Site) -> float:
 
 def _moment(config: ConvConfig, site: Site) -> float:
     deviation = _weight_scale(config, site) * _code_deviation(config.weight_format)
-    return math.prod(site.weights[:3]) * site.moments[0] * deviation * deviation
+    return _taps(config, site)[0] * site.weights[2] * site.moments[0] * deviation * deviation
 
 
 def _gradient(config: ConvConfig, site: Site, dy: float) -> float:
-    (h, w, _), (oh, ow, c_out) = site.shape, site.output
     codes = _weight_scale(config, site) * _code_deviation(config.weight_format)
-    taps = math.prod(site.weights[:2]) * (oh * ow) / (h * w)
-    return dy * (taps * (c_out // config.groups) * codes * codes)
+    return dy * (_taps(config, site)[1] * (site.output[2] // config.groups) * codes * codes)
 
 
 def _product(config: ConvConfig, site: Site, deviation: float) -> float:

@@ -63,8 +63,13 @@ def gradient_places(windows: Windows, dy_hw: tuple[int, ...], dx_hw: tuple[int, 
 
 def rotate(weight: Code[Array, "kh kw c_in c_out"], groups: int) -> Array:
     """Kernel of the input gradient: rotated in (kh, kw), channels swapped inside each group (SPEC.md C2)."""
+    return swap(weight[::-1, ::-1], groups)
+
+
+def swap(weight: Code[Array, "kh kw c_in c_out"], groups: int) -> Array:
+    """Channels swapped inside each group, `[kh, kw, c_out/groups, c_in]`; twice, the weights themselves."""
     kh, kw, c_in, c_out = weight.shape
-    grouped = weight[::-1, ::-1].reshape(kh, kw, c_in, groups, c_out // groups)
+    grouped = weight.reshape(kh, kw, c_in, groups, c_out // groups)
     return grouped.transpose(0, 1, 4, 3, 2).reshape(kh, kw, c_out // groups, groups * c_in)
 
 

@@ -81,6 +81,14 @@ def gradient_gather(weight: np.ndarray, x_hw: tuple[int, int], windows: Windows,
     return Gather(rows, columns, kernels.tolist())
 
 
+def turned(weight: np.ndarray, groups: int) -> np.ndarray:
+    """Input and output channels swapped inside each group: `[kh, kw, c_in/groups, c_out]` becomes
+    `[kh, kw, c_out/groups, c_in]`. A transposed convolution is the gradient of the one with these weights (C5)."""
+    kh, kw, c_in_group, c_out = weight.shape
+    split = weight.reshape(kh, kw, c_in_group, groups, c_out // groups).transpose(0, 1, 4, 3, 2)
+    return split.reshape(kh, kw, c_out // groups, groups * c_in_group)
+
+
 def touched(sources: Sources, source_shape: tuple[int, ...], rows: Iterable[Row] | None) -> list[Row]:
     """The source rows that the target `rows` read, ascending; every source row where `rows` is None."""
     if rows is None:

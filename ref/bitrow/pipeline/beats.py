@@ -64,7 +64,8 @@ def _value_beats(flow: Flow) -> list[int]:
     """Beats between the rows of each stage; a row that is an image's only one keeps nobody's pace."""
     found = [Fraction(1)]
     for stage in flow.stages[1:]:
-        main = stage.window.stride * found[stage.edges[0].producer] / stage.plan.rise
+        pace = stage.window.stride if stage.plan.rise == 1 else Fraction(1, stage.plan.rise)
+        main = pace * found[stage.edges[0].producer]
         skips = (found[edge.producer] for edge in stage.edges if edge.skip and stage.take(edge) is Take.SAME)
         found.append(max((main, *skips)))
     parts = math.lcm(*(beat.denominator for beat in found))

@@ -62,8 +62,7 @@ class Held:
     @property
     def window(self) -> Window:
         """The one by which windows of it are taken."""
-        rise = self.stage.plan.rise
-        return self.stage.window if rise == 1 else Window(rise, rise)
+        return self.stage.window
 
     def written(self, row: int) -> int:
         """The row that the writer's task of `row` fills."""
@@ -136,9 +135,14 @@ class Buffers:
             yield from self.ends[stage.index]
 
     @functools.cached_property
-    def logits(self) -> Held:
-        """What the host takes of the network's output."""
-        return next(held for ends in self.ends.values() for held in ends if held.buffer is LOGITS)
+    def logits(self) -> dict[str, Held]:
+        """What the host takes of the network's outputs, by their names."""
+        return {held.stage.output: held for ends in self.ends.values() for held in ends if held.buffer is LOGITS}
+
+    @functools.cached_property
+    def _outputs(self) -> list[Stage]:
+        """The stages whose results leave the network: those that none reads."""
+        return [stage for stage in self.stages if not self.out_edges[stage.index]]
 
     @functools.cached_property
     def dx(self) -> Held:
@@ -205,7 +209,8 @@ class Buffers:
             if here:
                 writer = (stage.index, buffer.writer)
                 key = f"{stage.name}.{buffer.name}"
-                yield Held(key, buffer, stage, stage.name, writer, -1, stage.out_shape, tap=buffer.name)
+                tap = logits_tap(stage.output, len(self._outputs)) if buffer is LOGITS else buffer.name
+                yield Held(key, buffer, stage, stage.name, writer, -1, stage.out_shape, tap=tap)
 
     def _used(self, buffer: Buffer) -> bool:
         return self.training or not buffer.trains
@@ -257,13 +262,22 @@ class Buffers:
         What the forward pass kept is there before the backward pass begins.
         """
         if phase is Phase.BACKWARD_CHAIN and not self.out_edges[stage.index]:
-            last = stage.out_shape[0] - 1
-            return [lambda row: Need(stage.index, Phase.FORWARD_CHAIN, 0, last, loss=True)]
+            return [functools.partial(_loss, end) for end in self._outputs]
         found: dict[Any, Callable[[int], Need]] = {}
         for held, take in self.reads(stage, phase):
             if take in SPANS and held.writer[1].backward == phase.backward:
                 found.setdefault((held.writer, held.edge, take), functools.partial(_need, held, take))
         return list(found.values())
+
+
+def _loss(end: Stage, row: int) -> Need:
+    """The host forms a loss when it has every row of every output."""
+    return Need(end.index, Phase.FORWARD_CHAIN, 0, end.out_shape[0] - 1, loss=True)
+
+
+def logits_tap(output: str, outputs: int) -> str:
+    """The name of the tap of an output: of one alone `logits`."""
+    return "logits" if outputs == 1 else f"logits/{output}"
 
 
 def _access(held: Held, rows: list[TakenRows], write: bool) -> Access:

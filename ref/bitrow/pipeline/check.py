@@ -7,7 +7,7 @@ overwritten too soon, shows as wrong bits.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
@@ -17,7 +17,7 @@ from bitrow import network as whole
 from bitrow.errors import BitrowError
 from bitrow.graph import Network
 from bitrow.parameters import Params
-from bitrow.pipeline.buffers import BufferKey
+from bitrow.pipeline.buffers import BufferKey, logits_tap
 from bitrow.pipeline.emulator import Emulator
 from bitrow.pipeline.memory import Order, Store
 from bitrow.pipeline.schedule import Schedule
@@ -41,7 +41,7 @@ def slots_of(schedule: Schedule) -> dict[BufferKey, int]:
     return {ring.name: slots for ring, slots in zip(schedule.rings, schedule.slots, strict=True) if slots}
 
 
-def check(schedule: Schedule, params: Params, x: Array, dlogits: Array | None = None) -> Checked:
+def check(schedule: Schedule, params: Params, x: Array, dlogits: Any = None) -> Checked:
     """Emulate the schedule on images x f16[n,h,w,c] (n a multiple of its images) and compare every tapped row.
 
     Raises:
@@ -91,21 +91,24 @@ def _dataflow(network: Network) -> list[str]:
     """Names of the compared taps in the order in which their values come about."""
     layers = [node.name for node in network.nodes]
     forward = [f"{layer}/forward/{tap}" for layer in layers for tap in _FORWARD]
-    return [*forward, "logits", *(f"{layer}/backward/{tap}" for layer in reversed(layers) for tap in _BACKWARD), "dx"]
+    ends = [logits_tap(name, len(network.outputs)) for name in network.outputs]
+    return [*forward, *ends, *(f"{layer}/backward/{tap}" for layer in reversed(layers) for tap in _BACKWARD), "dx"]
 
 
-def _whole_tensor_taps(schedule: Schedule, params: Params, x: Array, dlogits: Array | None) -> Mapping[str, np.ndarray]:
+def _whole_tensor_taps(schedule: Schedule, params: Params, x: Array, dlogits: Any) -> Mapping[str, np.ndarray]:
     network = schedule.flow.network
     wanted = set(_dataflow(network))
 
-    def run(params: Params, x: Array, dlogits: Array | None) -> dict[str, Array]:
+    def run(params: Params, x: Array, dlogits: Any) -> dict[str, Array]:
         taps: dict[str, Array] = {}
 
         def keep(name: str, value: Array) -> None:
             if name in wanted:
                 taps[name] = value
 
-        taps["logits"], saved = whole.forward(network, params, x, keep)
+        logits, saved = whole.forward(network, params, x, keep)
+        found = logits if network.more_outputs else {network.output: logits}
+        taps.update({logits_tap(name, len(network.outputs)): y for name, y in found.items()})
         if dlogits is not None and schedule.flow.training:
             dx, _ = whole.backward(network, params, saved, dlogits, keep)
             assert dx is not None

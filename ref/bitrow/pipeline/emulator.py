@@ -21,6 +21,7 @@ from bitrow.errors import BitrowError
 from bitrow.graph import Network, shapes
 from bitrow.layers.table import layer
 from bitrow.network import BatchNormGrad
+from bitrow.outputs import split
 from bitrow.parameters import Params, check_params
 from bitrow.pipeline.buffers import BufferKey, Buffers
 from bitrow.pipeline.memory import DTYPES, Order, Store, make_memory
@@ -33,10 +34,11 @@ from bitrow.pipeline.steps import Columns, make_steps
 class Emulation(NamedTuple):
     """What a run returns, as the whole-tensor model does; `rows` are all stores' writes where recorded.
 
-    `logits` f16[n, classes] of a head, else f16[n,h,w,c]; `dx` f16[n,h,w,c] and `grads` after a training run.
+    `logits` f16[n, classes] of a head, else f16[n,h,w,c], by name where outputs are several;
+    `dx` f16[n,h,w,c] and `grads` after a training run.
     """
 
-    logits: Array
+    logits: Any
     dx: Array | None
     grads: dict[str, BatchNormGrad]
     rows: tuple[Array, ...] | None
@@ -83,9 +85,9 @@ class Emulator:
         self,
         params: Params,
         x: Float16[Array, "n h w c"],
-        dlogits: Float16[Array, "n ..."] | None = None,
+        dlogits: Any = None,
     ) -> Emulation:
-        """Run the order on images x, and dlogits where it trains."""
+        """Run the order on images x, and dlogits f16[n, ...] where it trains; of several outputs as `outputs.split`."""
         check_params(self.network, params)
         return self._run(*self.arguments(params, x, dlogits))
 
@@ -93,13 +95,13 @@ class Emulator:
         """The run as a pure function of `arguments`, to be jitted, lowered or timed by the caller."""
         return functools.partial(_run, self)
 
-    def arguments(self, params: Params, x: Array, dlogits: Array | None = None) -> tuple[Any, ...]:
+    def arguments(self, params: Params, x: Array, dlogits: Any = None) -> tuple[Any, ...]:
         """What `program` takes for these images, weights laid out for rows included."""
         return self._weights(dict(params)), *self._host_arrays(x, dlogits), self.steps.table
 
-    def _host_arrays(self, x: Array, dlogits: Array | None) -> tuple[Array, Array]:
+    def _host_arrays(self, x: Array, dlogits: Any) -> tuple[Array, dict[str, Array]]:
         geometry, sizes = self.geometry, shapes(self.network)
-        count, out = geometry.images * geometry.lanes, sizes[self.network.output]
+        count = geometry.images * geometry.lanes
         if x.dtype != jnp.float16 or x.shape != (count, *self.network.input_shape):
             raise BitrowError(
                 f"{self.network.name} x: found {x.dtype}{list(x.shape)}, "
@@ -108,17 +110,23 @@ class Emulator:
         if dlogits is None:
             if geometry.training:
                 raise BitrowError(f"{self.network.name} dlogits: found none, expected them for a training order")
-            dlogits = jnp.zeros((count, *out), jnp.float16)
-        if dlogits.dtype != jnp.float16 or dlogits.size != count * out[0] * out[1] * out[2]:
-            raise BitrowError(
-                f"{self.network.name} dlogits: found {dlogits.dtype}{list(dlogits.shape)}, "
-                f"expected float16{[count, *out]}"
-            )
+            dlogits = {name: jnp.zeros((count, *sizes[name]), jnp.float16) for name in self.network.outputs}
+        if not self.network.more_outputs and not isinstance(dlogits, Mapping):
+            dlogits = {self.network.output: dlogits}
+        parts = split(self.network, dlogits) if self.network.more_outputs else dlogits
+        for name, part in parts.items():
+            out = sizes[name]
+            if part.dtype != jnp.float16 or part.size != count * out[0] * out[1] * out[2]:
+                found = f"{self.network.name} dlogits: found {part.dtype}{list(part.shape)}"
+                raise BitrowError(f"{found}, expected float16{[count, *out]}")
         lead = (geometry.images, geometry.lanes)
-        return x.reshape(*lead, *self.network.input_shape), dlogits.reshape(*lead, *out)
+        given = {name: part.reshape(*lead, *sizes[name]) for name, part in parts.items()}
+        return x.reshape(*lead, *self.network.input_shape), given
 
 
-def _run(emulator: Emulator, weights: ReadyWeights, x: Array, dlogits: Array, table: Array) -> Emulation:
+def _run(
+    emulator: Emulator, weights: ReadyWeights, x: Array, dlogits: dict[str, Array], table: Array
+) -> Emulation:
     geometry, memory, columns = emulator.geometry, emulator.memory, emulator.steps.columns
 
     def now(stores: Stores, step: Array, size: int) -> Now:
@@ -140,11 +148,12 @@ def _run(emulator: Emulator, weights: ReadyWeights, x: Array, dlogits: Array, ta
     empty = tuple(jnp.zeros(size, DTYPES[store]) for store, size in zip(Store, sizes, strict=True))
     stores, rows = lax.scan(step, empty, table)
     network, buffers = emulator.network, geometry.buffers
-    logits = whole(memory, stores, buffers.logits.key)
-    if not layer(network.node(network.output).config).flat:
-        logits = logits.reshape(-1, *shapes(network)[network.output])
-    else:
-        logits = logits.reshape(logits.shape[0], -1)
+    found = {}
+    for name, held in buffers.logits.items():
+        words = whole(memory, stores, held.key)
+        flat = layer(network.node(name).config).flat
+        found[name] = words.reshape(words.shape[0], -1) if flat else words.reshape(-1, *shapes(network)[name])
+    logits = found if network.more_outputs else found[network.output]
     if not geometry.training:
         return Emulation(logits, None, {}, rows)
     dx = whole(memory, stores, buffers.dx.key).reshape(-1, *network.input_shape)

@@ -62,7 +62,7 @@ class Now(NamedTuple):
     size: int
     weights: ReadyWeights
     x: Array  # [images, lanes, h, w, c]
-    dlogits: Array  # [images, lanes, oh, ow, c]
+    dlogits: dict[str, Array]  # by output [images, lanes, oh, ow, c]
 
     @property
     def image(self) -> Array:

@@ -158,6 +158,6 @@ class _Visit:
         """The readers' gradients, summed (SPEC.md A5); the host's at the network's end."""
         edges = gradient_edges(self.buffers.stages, self.stage.index)
         if not edges:
-            return self.now.host_rows(self.now.dlogits)
+            return self.now.host_rows(self.now.dlogits[self.stage.output])
         gradients = [self.reads.rows(self.buffers.gradient[edge.index].key)[0] for edge in edges]
         return residual.accumulate(gradients, self.geometry.network.mode) if len(edges) > 1 else gradients[0]

@@ -80,7 +80,7 @@ class Stage:
 
     @property
     def window(self) -> Window:
-        """How output rows read the main edge."""
+        """How output rows read the main edge, or rows of it make output rows."""
         return self.plan.window
 
     @functools.cached_property

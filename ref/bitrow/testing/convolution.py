@@ -12,7 +12,7 @@ from hypothesis.strategies import DrawFn
 from bitrow.config import (
     ConvConfig,
 )
-from bitrow.config.windows import Pair, Sides, along
+from bitrow.config.windows import Pair, Sides, along, both
 from bitrow.errors import BitrowError
 from bitrow.formats import Dequantize, Gradient, QuantRounding
 from bitrow.host import inverse_scale, product_scale
@@ -51,6 +51,8 @@ class Lie(NamedTuple):
     stride: Pair
     padding: Sides
     dilation: Pair
+    transposed: bool = False
+    output_padding: Pair = 0
 
 
 @st.composite
@@ -58,7 +60,7 @@ def conv_sizes(draw: DrawFn, config: ConvConfig | None = None) -> tuple[ConvShap
     """Sizes of a convolution with its groups, and how its windows lie: as the configuration says, if given.
 
     1x1 to 5x5 kernels, square or not, depthwise among them, odd maps, padding of more than a kernel less one; strides
-    of rows and columns, and padding of sides, alike or not; dilation.
+    of rows and columns, and padding of sides, alike or not; dilation; transposed ones (C5).
     """
     kh = draw(st.sampled_from((1, 3, 5, 2)))
     kw = kh if draw(st.booleans()) else draw(st.sampled_from((1, 3, 5, 2)))
@@ -66,13 +68,20 @@ def conv_sizes(draw: DrawFn, config: ConvConfig | None = None) -> tuple[ConvShap
         groups, stride = draw(st.sampled_from((1, 2, 3))), draw(pairs(st.sampled_from((1, 2, 3))))
         padding = draw(edges(st.integers(0, max(kh, kw) + 1)))
         lie = Lie(stride, padding, draw(pairs(st.sampled_from((1, 1, 1, 2, 3)))))
+        if draw(st.integers(0, 3)) == 3:
+            down, across = (draw(st.integers(0, step - 1)) for step in both(stride))
+            lie = lie._replace(transposed=True, output_padding=(down, across))
     else:
-        groups, lie = config.groups, Lie(config.stride, config.padding, config.dilation)
+        fields = (config.stride, config.padding, config.dilation, config.transposed, config.output_padding)
+        groups, lie = config.groups, Lie(*fields)
     c_in, c_out = (draw(st.integers(1, _MAX_PER_CHANNEL)) for _ in range(2))
     if groups > 1 and draw(st.booleans()):
         c_in = c_out = 1  # depthwise
     windows = along((kh, kw), lie.stride, lie.padding, lie.dilation)
-    h, w = (max(1, one.extent - one.before - one.after) + draw(st.integers(0, 4)) for one in windows)
+    least = (one.extent - one.before - one.after for one in windows)
+    if lie.transposed:
+        least = (-(-(1 - many) // one.stride) + 1 for many, one in zip(least, windows, strict=True))
+    h, w = (max(1, many) + draw(st.integers(0, 4)) for many in least)
     size = ConvShapes(draw(st.integers(1, 2)), h, w, c_in * groups, kh, kw, c_out * groups)
     return size, groups, lie
 
@@ -98,6 +107,8 @@ def conv_configs(
         fold=backward and draw(st.booleans()),
         mode=draw(float_modes()),
         dilation=lie.dilation,
+        transposed=lie.transposed,
+        output_padding=lie.output_padding,
     )
     forward, gradient = shape.bounds(size.weight_shape(groups))
     fp16_gradient = shape.gradient is Gradient.FP16

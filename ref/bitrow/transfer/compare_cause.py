@@ -19,7 +19,7 @@ from bitrow.config import ConvConfig
 from bitrow.contract.fixed_point import DEQUANTIZE, QUANTIZE
 from bitrow.formats import FP16
 from bitrow.layers.conv import ConvParams
-from bitrow.oracle import fp16, fp32, fxp, softfloat
+from bitrow.oracle import fp16, fp32, fxp, gather, softfloat
 
 
 class RoundingCause(enum.Enum):
@@ -127,13 +127,15 @@ def _terms(
     kh, kw, c_in = kernel.shape
     group = channel // (params.weight_code.shape[3] // config.groups)
     inverse = _word(params.x_inv_scale, 0)
-    down, across = config.windows((kh, kw))
-    padded = np.pad(x, ((down.before, down.after), (across.before, across.after), (0, 0)))
-    rows, columns = (
-        slice(place * one.stride, place * one.stride + one.extent, one.dilation)
-        for place, one in ((row, down), (column, across))
-    )
-    patch = padded[rows, columns, group * c_in : (group + 1) * c_in]
+    windows, sizes = config.windows((kh, kw)), x.shape[:2]
+    if config.transposed:
+        kernel, results = kernel[::-1, ::-1], config.output_hw((kh, kw), sizes)
+        found = map(gather.gradient_sources, results, sizes, windows)
+    else:
+        found = map(gather.forward_sources, sizes, windows)
+    rows, columns = (sources[at] for sources, at in zip(found, (row, column), strict=True))
+    part, outside = x[:, :, group * c_in : (group + 1) * c_in], np.zeros(c_in, x.dtype)
+    patch = np.array([[outside if i is None or j is None else part[i, j] for j in columns] for i in rows])
     given = {"x": patch[None], "x_inv_scale": np.array(inverse, np.uint16)}
     codes = QUANTIZE.oracle(config, given)["x_code"]
     return codes.reshape(-1).tolist(), kernel.reshape(-1).tolist()

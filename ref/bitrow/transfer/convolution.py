@@ -138,8 +138,8 @@ def _run(plan: ConvPlan, params: ConvParams, forward: ForwardScales, x: Array) -
     x = once(x)  # else codes and mask each compute anew what x is made of
     code, mask = conv.quantize_input(config, params, x)
     if plan.numerics is Numerics.BIT_ACCURATE:
-        kernel = conv.forward_kernel(config, params)
-        return conv.multiply(config, params, kernel, code, conv.forward_places(config, params)), code, mask
+        kernel, places = conv.forward_kernel(config, params), conv.forward_places(config, params, x.shape[1:3])
+        return conv.multiply(config, params, kernel, code, places), code, mask
     value = code.astype(jnp.float32) * fp16.widen(forward.x_scale)
     y = fp16.round_once(float_conv.float_conv(config, value, _value(params)), config.mode)
     return (y if params.bias is None else fp16.add(y, params.bias, config.mode)), code, mask

@@ -27,6 +27,7 @@ from bitrow.layers.linear import LinearParams
 from bitrow.layers.table import layer
 from bitrow.layers.twin import EPS, ConvScales, FloatLayer
 from bitrow.ops import fp16
+from bitrow.outputs import only
 from bitrow.parameters import LayerParams, Params, check_params
 from bitrow.transfer import loss_scale, ordered
 from bitrow.transfer.branches import Block, LiteResidual, Prompt, blocks
@@ -61,10 +62,15 @@ class SparseUpdate(NamedTuple):
 
 
 class NetworkModule(LayerModule):
-    """The network's layers by name, called in its order."""
+    """The network's layers by name, called in its order.
+
+    Raises:
+        BitrowError: a network of several outputs.
+    """
 
     def __init__(self, network: Network, layers: Mapping[str, LayerModule]) -> None:
         super().__init__()
+        only(network, "training")
         self.network = network
         self.layers = nnx.Dict(dict(layers))
         self.branches: nnx.Dict[Any] = nnx.Dict({})

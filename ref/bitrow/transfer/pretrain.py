@@ -21,6 +21,7 @@ from bitrow.errors import BitrowError
 from bitrow.float_model import FloatModel
 from bitrow.graph import LinearSize, Network, linear_shape
 from bitrow.layers.twin import ConvScales, Weights
+from bitrow.outputs import only
 from bitrow.transfer import network_module
 from bitrow.transfer.augment import Augmentation, augment
 from bitrow.transfer.data import Images, Task
@@ -148,9 +149,9 @@ def new_head(network: Network, classes: int) -> Network:
     """The network with a head of `classes` outputs.
 
     Raises:
-        BitrowError: a network whose output is no head.
+        BitrowError: a network whose output is no head, or that has several.
     """
-    node = network.node(network.output)
+    node = network.node(only(network, "a new head"))
     if not isinstance(node.size, LinearSize):
         raise BitrowError(f"{network.name} {node.name}: found no head, expected one to replace")
     nodes = tuple(replace(n, size=LinearSize(classes)) if n is node else n for n in network.nodes)

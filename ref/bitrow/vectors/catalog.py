@@ -388,6 +388,43 @@ def windows() -> list[Entry]:
     return [*entries, *_pairs("avg_pool_3x3_shared", layer.avg_pool, AvgPoolConfig(3, stride=1), shape=(1, 4, 4, 9))]
 
 
+_UPWARDS = ConvConfig(stride=2, padding=1, transposed=True, output_padding=1)
+_TRANSPOSED_CONVS = (
+    _Conv("3x3_transposed", _UPWARDS, ConvShapes(1, 4, 4, 3, c_out=3), bias=True),
+    _Conv("2x2_transposed_stride2", ConvConfig(stride=2, transposed=True), ConvShapes(1, 3, 4, 3, 2, 2, 4)),
+    _Conv(
+        "3x2_transposed_sides",
+        ConvConfig(stride=(2, 1), padding=(1, 0, 2, 1), dilation=(1, 2), groups=2, transposed=True),
+        ConvShapes(1, 4, 5, 6, 3, 2, 6),
+        GENERAL_SCALES,
+    ),
+    _Conv("4x4_transposed_depthwise", replace(_UPWARDS, groups=3, output_padding=0), ConvShapes(1, 4, 3, 3, 4, 4, 3)),
+    _Conv(
+        "3x3_transposed_saturate",
+        ConvConfig(padding=1, accumulator=_CLAMPING, transposed=True),
+        ConvShapes(1, 4, 4, 1, c_out=2),
+    ),
+    _Conv(
+        "3x3_transposed_stochastic_fold",
+        replace(_UPWARDS, fold=True, dy_rounding=QuantRounding.STOCHASTIC),
+        ConvShapes(1, 4, 4, 2),
+        _PER_CHANNEL,
+    ),
+    _Conv(
+        "3x3_transposed_fp16_gradient",
+        replace(_UPWARDS, gradient=Gradient.FP16),
+        ConvShapes(1, 3, 3, 2, c_out=2),
+        GENERAL_SCALES,
+        forward=False,
+    ),
+)
+
+
+def transposed() -> list[Entry]:
+    """Transposed convolutions, for the suite `standard`."""
+    return [*itertools.chain.from_iterable(map(_convs, _TRANSPOSED_CONVS))]
+
+
 def _selections() -> Iterator[Entry]:
     yield from _pairs("relu", layer.relu, ReluConfig())
     yield from _pairs("avg_pool_whole_map", layer.avg_pool, AvgPoolConfig())
@@ -436,7 +473,7 @@ def _standard_convs() -> Iterator[_Conv]:
 
 def standard() -> list[Entry]:
     """The smoke suite, every FP16 operation and rounding layer in every mode, and many more convolutions."""
-    entries = [*smoke(), *layers(), *blocks(), *geometry(), *windows(), *_selections()]
+    entries = [*smoke(), *layers(), *blocks(), *geometry(), *windows(), *transposed(), *_selections()]
     entries += [_unit(kind, mode, 512) for kind in UNITS for mode in MODES]
     for mode in MODES:
         label = mode_name(mode)

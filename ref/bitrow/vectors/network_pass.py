@@ -24,6 +24,7 @@ from bitrow.errors import BitrowError
 from bitrow.formats import FloatMode
 from bitrow.graph import INPUT, Node, shapes
 from bitrow.oracle.arrays import Row, Words
+from bitrow.outputs import split
 from bitrow.vectors.bit_views import to_words
 from bitrow.vectors.problem import Problem
 
@@ -49,7 +50,7 @@ class Pass:
     def __init__(self, model: Model, prefix: str, run: RunOperation, whole: bool = True) -> None:
         self.model, self.network = model, model.network
         self.prefix, self._run, self._whole = prefix, run, whole
-        self.logits = np.zeros(0, np.uint16)
+        self.results: dict[str, np.ndarray] = {}  # by output
         self.dx = np.zeros(0, np.uint16)
         self._kept: dict[str, Words] = {}
         self._sums: dict[str, list[np.ndarray]] = {}
@@ -59,7 +60,7 @@ class Pass:
         return Step(problem, self._run(problem))
 
     def forward(self, x: np.ndarray) -> Iterator[Step]:
-        """Every layer's forward problem from the image words uint16 [n, h, w, c]; ends with `logits`."""
+        """Every layer's forward problem from the image words uint16 [n, h, w, c]; ends with `results`."""
         values = {INPUT: x}
         last_reader = {name: node.name for node in self.network.nodes for name in node.inputs}
         for node in self.network.nodes:
@@ -71,11 +72,17 @@ class Pass:
             gradient = backward_of(node.config)
             known = given | step.words
             self._kept[node.name] = {} if gradient is None else {name: known[name] for name in gradient.kept}
+            if node.name in self.network.outputs:
+                self.results[node.name] = y
             yield step
             for name in node.inputs:
                 if last_reader[name] == node.name:
                     values.pop(name, None)
-        self.logits = y
+
+    @property
+    def logits(self) -> np.ndarray:
+        """The result of the only, or the first, output."""
+        return self.results[self.network.output]
 
     def _parameters(self, node: Node) -> Words:
         params = self.model.params.get(node.name)
@@ -89,8 +96,10 @@ class Pass:
 
     def backward(self, dlogits: np.ndarray) -> Iterator[Step]:
         """Every layer's backward problem from dlogits uint16 [n, classes], last layer first; ends with
-        `dx`."""
+        `dx`. Those of several outputs lie side by side (`outputs.split`)."""
         self._sums = {self.network.output: [dlogits]}
+        if self.network.more_outputs:
+            self._sums = {name: [part] for name, part in split(self.network, dlogits).items()}
         for node in reversed(self.network.nodes):
             yield from self._gather(node.name)
             dy = self._sums.pop(node.name)[0]

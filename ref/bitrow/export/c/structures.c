@@ -108,9 +108,10 @@ typedef struct {
     int64_t kernel, stride, before, after, dilation;
 } bw_window;
 
-/* Windows of a map: from its rows and columns to the result's, or the other way round for a gradient. */
+/* Windows of a map: from its rows and columns to the result's, or `back`, for a gradient or a transposed convolution,
+   the other way round. `gradient`: weights' outputs are the source. */
 typedef struct {
-    bool back;
+    bool back, gradient;
     bw_window down, across;
     int64_t source_h, source_w, source_c, target_h, target_w, target_c, groups;
 } bw_plan;
@@ -156,10 +157,10 @@ static int64_t bw_source(bool back, bw_window window, int64_t size, int64_t i, i
 }
 
 /* Windows of `kernel`, the whole map where that is 0, as far apart as they are large where the stride is. */
-static bw_plan bw_planned(bool back, const int32_t kernel[2], const int32_t stride[2], const int32_t padding[4],
+static bw_plan bw_planned(bool back, bool gradient, const int32_t kernel[2], const int32_t stride[2], const int32_t padding[4],
                           const int32_t dilation[2], int64_t source_h, int64_t source_w, int64_t source_c,
                           int64_t target_h, int64_t target_w, int64_t target_c, int64_t groups) {
-    bw_plan plan = {back, bw_along(kernel, stride, padding, dilation, 0), bw_along(kernel, stride, padding, dilation, 1),
+    bw_plan plan = {back, gradient, bw_along(kernel, stride, padding, dilation, 0), bw_along(kernel, stride, padding, dilation, 1),
                     source_h, source_w, source_c, target_h, target_w, target_c, groups};
     plan.down.kernel = kernel[0] > 0 ? kernel[0] : back ? target_h : source_h;
     plan.across.kernel = kernel[1] > 0 ? kernel[1] : back ? target_w : source_w;
@@ -178,6 +179,18 @@ static bool bw_fits(const bw_plan *plan) {
            bw_results(plan->down, h) == oh && bw_results(plan->across, w) == ow;
 }
 
+static bool bw_spans_axis(bw_window along, int64_t results, int32_t more, int64_t size) {
+    const int64_t extent = (along.kernel - 1) * along.dilation + 1;
+    return size == (results - 1) * along.stride + extent - along.before - along.after + more;
+}
+
+/* Whether the map of a transposed convolution's windows, its result, is as large as output padding makes it. */
+static bool bw_spans(const bw_plan *plan, const int32_t more[2]) {
+    const int64_t h = plan->back ? plan->target_h : plan->source_h, w = plan->back ? plan->target_w : plan->source_w;
+    const int64_t oh = plan->back ? plan->source_h : plan->target_h, ow = plan->back ? plan->source_w : plan->target_w;
+    return bw_spans_axis(plan->down, oh, more[0], h) && bw_spans_axis(plan->across, ow, more[1], w);
+}
+
 /* Products that one sum has: every place of the window, every channel of the group. */
 static int64_t bw_terms(const bw_plan *plan) {
     return plan->down.kernel * plan->across.kernel * (plan->source_c / plan->groups);
@@ -190,9 +203,9 @@ static inline int32_t bw_weight(const bw_plan *plan, bw_fxp format, const uint8_
     const int64_t group = target / targets;
     const int64_t row = plan->back ? plan->down.kernel - 1 - kh : kh;
     const int64_t column = plan->back ? plan->across.kernel - 1 - kw : kw;
-    const int64_t ins = plan->back ? targets : sources, outs = plan->back ? plan->source_c : plan->target_c;
-    const int64_t in = plan->back ? target % targets : source;
-    const int64_t out = plan->back ? group * sources + source : target;
+    const int64_t ins = plan->gradient ? targets : sources, outs = plan->gradient ? plan->source_c : plan->target_c;
+    const int64_t in = plan->gradient ? target % targets : source;
+    const int64_t out = plan->gradient ? group * sources + source : target;
     return bw_code(format, weight[((row * plan->across.kernel + column) * ins + in) * outs + out]);
 }
 

@@ -43,6 +43,7 @@ from bitrow.formats import (
 )
 from bitrow.host import Scales
 from bitrow.oracle.arrays import Words
+from bitrow.proofs.mutants import transposed_judge
 from bitrow.proofs.mutants.code_properties import lfsr_sequence, registers
 from bitrow.proofs.mutants.properties import Property
 from bitrow.proofs.mutants.runs import OperationRun, differing
@@ -84,6 +85,8 @@ def _codes(t: np.ndarray, fmt: Fxp, noise: np.ndarray | None = None) -> np.ndarr
 
 def _products(codes: np.ndarray, weight: np.ndarray, config: ConvConfig) -> list[np.ndarray]:
     """Each product of M1 as a map `[n, oh, ow, c_out]`, in M2's order."""
+    if config.transposed:
+        return transposed_judge.products(codes, weight, config)
     kh, kw, c_in, c_out = weight.shape
     padded, (down, across), (apart, aside) = _framed(codes, config), both(config.stride), both(config.dilation)
     rows, columns = padded.shape[1] - (kh - 1) * apart, padded.shape[2] - (kw - 1) * aside
@@ -105,6 +108,8 @@ def _framed(x: np.ndarray, config: ConvConfig | MaxPoolConfig | AvgPoolConfig) -
 def _spread(codes: np.ndarray, weight: np.ndarray, config: ConvConfig, hw: tuple[int, int]) -> np.ndarray:
     """C2's sum the other way round: every code of dy adds its products to the inputs that its window read."""
     kh, kw, c_in, c_out = weight.shape
+    if config.transposed:
+        return transposed_judge.gradient(codes, weight, config, hw)
     n, rows, columns, _ = codes.shape
     padded = _framed(np.zeros((n, *hw, c_in * config.groups), np.int64), config)
     (down, across), (apart, aside) = both(config.stride), both(config.dilation)

@@ -110,6 +110,7 @@ BINS: dict[str, Bin] = {
     "window_strides_differ": Bin(("C1",), "rows and columns have strides of their own"),
     "window_sides_differ": Bin(("C1",), "a side of the map has padding of its own"),
     "window_dilated": Bin(("C1",), "a window skips positions between those that it reads"),
+    "transposed": Bin(("C5",), "a convolution whose windows lie on its result"),
     "average_shared": Bin(("A3",), "an input in several windows of an average"),
     "average_padding": Bin(("A3",), "a window of an average that counts elements outside the map"),
     "average_partial": Bin(("A3",), "a window of an average that reaches outside the map and counts what is inside"),
@@ -123,8 +124,9 @@ BINS: dict[str, Bin] = {
     "pack_wide": Bin(("Q5",), "a code of more than 4 bits in a byte of its own"),
 }
 
-# What a set without such windows is not asked for.
+# What a set without such windows, or transposed convolutions, is not asked for.
 WINDOW_BINS = frozenset(name for name in BINS if name.startswith(("window_", "average_")))
+TRANSPOSED_BINS = frozenset(("transposed",))
 
 _ROUNDING = ("tie_lower", "tie_upper", "above_tie", "below_tie")
 _SPECIAL = ("nan_operand", "infinite_operand", "flushed_operand")

@@ -13,6 +13,7 @@ import numpy as np
 from bitrow.config import ConvConfig
 from bitrow.config.windows import Window, Windows
 from bitrow.formats import FP16
+from bitrow.oracle import gather
 from bitrow.vectors.coverage import exact
 from bitrow.vectors.coverage.exact import Exact
 
@@ -34,24 +35,55 @@ def _met(window: Window, k: int, many: int) -> slice:
     return slice(first, first + (many - 1) * window.stride + 1, window.stride)
 
 
+class _Kernel(NamedTuple):
+    """Weights `[kh, kw, terms, results]` as results meet them, and whether their map is spread by the stride."""
+
+    weight: np.ndarray
+    spread: bool
+
+
+def _forward_kernel(config: ConvConfig, weight_code: np.ndarray) -> _Kernel:
+    return _Kernel(weight_code[::-1, ::-1] if config.transposed else weight_code, config.transposed)
+
+
+def _gradient_kernel(config: ConvConfig, weight_code: np.ndarray) -> _Kernel:
+    swapped = gather.turned(weight_code, config.groups)
+    return _Kernel(swapped if config.transposed else swapped[::-1, ::-1], not config.transposed)
+
+
+def _parts(
+    config: ConvConfig, source: np.ndarray, kernel: _Kernel, hw: tuple[int, int]
+) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """For each place of the kernel in order, what the results `hw` meet there, and the weights."""
+    kh, kw = kernel.weight.shape[:2]
+    windows = config.windows((kh, kw))
+    lying = dilate(config, source, (kh, kw), hw) if kernel.spread else padded(windows, source)
+    for at in np.ndindex(kh, kw):
+        if kernel.spread:
+            yield _from(windows, lying, at, hw), kernel.weight[at]
+        else:
+            yield lying[:, _met(windows[0], at[0], hw[0]), _met(windows[1], at[1], hw[1])], kernel.weight[at]
+
+
+def _sum(config: ConvConfig, source: np.ndarray, kernel: _Kernel, hw: tuple[int, int]) -> np.ndarray:
+    terms, results = kernel.weight.shape[2:]
+    total = np.zeros((source.shape[0], *hw, config.groups, results // config.groups), np.int64)
+    for part, weight in _parts(config, source.astype(np.int64), kernel, hw):
+        split = part.reshape(*total.shape[:3], config.groups, terms)
+        factors = weight.astype(np.int64).reshape(terms, config.groups, -1)
+        total += np.einsum("nhwgc,cgo->nhwgo", split, factors)
+    return total.reshape(*total.shape[:3], results)
+
+
 def conv_sum(config: ConvConfig, x_code: np.ndarray, weight_code: np.ndarray) -> np.ndarray:
     """Exact sums of M1 as int64 `[n, oh, ow, c_out]`, whatever the register would make of them."""
-    kh, kw, c_group, c_out = weight_code.shape
-    groups, windows = config.groups, config.windows((kh, kw))
-    (oh, ow), x = results(windows, x_code.shape), padded(windows, x_code.astype(np.int64))
-    weight = weight_code.astype(np.int64).reshape(kh, kw, c_group, groups, c_out // groups)
-    total = np.zeros((x.shape[0], oh, ow, groups, c_out // groups), np.int64)
-    for a in range(kh):
-        for b in range(kw):
-            part = x[:, _met(windows[0], a, oh), _met(windows[1], b, ow)]
-            part = part.reshape(*part.shape[:3], groups, c_group)
-            total += np.einsum("nhwgc,cgo->nhwgo", part, weight[a, b])
-    return total.reshape(*total.shape[:3], c_out)
+    hw = config.output_hw(weight_code.shape[:2], x_code.shape[1:3])
+    return _sum(config, x_code, _forward_kernel(config, weight_code), hw)
 
 
 def dilate(config: ConvConfig, dy: np.ndarray, kernel: tuple[int, int], hw: tuple[int, int]) -> np.ndarray:
     """`dy` spread by the stride so that `dx[h, w]` reads from row h and column w on, as far as a kernel extends;
-    zeros elsewhere."""
+    zeros elsewhere. Of a transposed convolution, its codes and result."""
     n, oh, ow, c_out = dy.shape
     windows = config.windows(kernel)
     shape = [size + window.extent - 1 for size, window in zip(hw, windows, strict=True)]
@@ -73,33 +105,19 @@ def _from(windows: Windows, spread: np.ndarray, at: tuple[int, int], hw: tuple[i
 
 def gradient_sum(config: ConvConfig, dy_code: np.ndarray, weight_code: np.ndarray, hw: tuple[int, int]) -> np.ndarray:
     """Exact sums of C2 as int64 `[n, h, w, c_in]`."""
-    kh, kw, c_group, c_out = weight_code.shape
-    groups = config.groups
-    windows, spread = config.windows((kh, kw)), dilate(config, dy_code.astype(np.int64), (kh, kw), hw)
-    weight = weight_code.astype(np.int64).reshape(kh, kw, c_group, groups, c_out // groups)
-    total = np.zeros((dy_code.shape[0], *hw, groups, c_group), np.int64)
-    for a in range(kh):
-        for b in range(kw):
-            part = _from(windows, spread, (a, b), hw).reshape(*total.shape[:3], groups, c_out // groups)
-            total += np.einsum("nhwgo,cgo->nhwgc", part, weight[kh - 1 - a, kw - 1 - b])
-    return total.reshape(*total.shape[:3], groups * c_group)
+    return _sum(config, dy_code, _gradient_kernel(config, weight_code), hw)
 
 
 def gradient_terms(config: ConvConfig, dy: np.ndarray, weight_code: np.ndarray, hw: tuple[int, int]) -> Exact:
     """Exact products of C3, `[K, n, h, w, c_in]` in C2's order; a skipped product is a zero."""
-    kh, kw, c_group, c_out = weight_code.shape
-    groups, per_group = config.groups, c_out // config.groups
-    windows, spread = config.windows((kh, kw)), dilate(config, dy, (kh, kw), hw)
-    group = np.arange(c_group * groups) // c_group
-    within = np.arange(c_group * groups) % c_group
+    kernel = _gradient_kernel(config, weight_code)
+    per_group, c_in = kernel.weight.shape[2:]
+    first = np.arange(c_in) // (c_in // config.groups) * per_group
     parts = []
-    for a in range(kh):
-        for b in range(kw):
-            for j in range(per_group):
-                operand = _from(windows, spread, (a, b), hw)[..., group * per_group + j]
-                code = weight_code[kh - 1 - a, kw - 1 - b, within, group * per_group + j]
-                value = exact.decode(operand, FP16, config.mode.flush)
-                parts.append(exact.mul(value, exact.integer(code)))
+    for met, codes in _parts(config, dy, kernel, hw):
+        for j in range(per_group):
+            value = exact.decode(met[..., first + j], FP16, config.mode.flush)
+            parts.append(exact.mul(value, exact.integer(codes[j])))
     shape = parts[0].sig.shape
     return Exact(*(np.stack([np.broadcast_to(getattr(p, f), shape) for p in parts]) for f in Exact._fields))
 

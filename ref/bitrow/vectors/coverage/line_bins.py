@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from bitrow.config import AvgPoolConfig
+from bitrow.config import AvgPoolConfig, ConvConfig
 from bitrow.config.windows import Windows
 from bitrow.contract import arithmetic, interpreter
 from bitrow.contract.encoding import code_format, float_format
@@ -41,6 +41,7 @@ _SIX = frozenset(("relu_six_above", "relu_six_equal"))
 _SUMS = frozenset(name for name in BINS if name.startswith("acc_"))
 _EDGES = frozenset(("mask_edge_inside", "mask_edge_outside", "quantize_nan", "quantize_infinity"))
 _CODES = _EDGES | {"quantize_tie_lower", "quantize_tie_upper", "clip_low", "clip_high", "code_min", "code_max"}
+_CONVOLVED = frozenset(("padding", "window_dilated", "transposed"))
 _WINDOW = frozenset(("window_strides_differ", "window_sides_differ"))
 _AVERAGE = frozenset(("average_shared", "average_padding", "average_partial"))
 _NOISE = _EDGES | frozenset(name for name in BINS if name.startswith("stochastic_"))
@@ -168,14 +169,20 @@ def _macs(case: Measured, line: Line, code: np.ndarray, weight: np.ndarray) -> F
                      else geometry.gradient_sum(config, code, weight, case.hw))  # fmt: skip
     extremes = bins.sum_extremes(fmt, config.weight_format, terms)
     yield bins.accumulator_bins(exact_sum, acc, config.accumulator, extremes, clamped)
-    yield {"padding": np.array(config.padding != 0)} | _geometry(config.windows((kh, kw)))
+    yield _lying(config, weight)
 
 
 def _float_macs(case: Measured, line: Line, dy: np.ndarray, weight: np.ndarray) -> FoundMasks:
     fmt = arithmetic.rounder(line, case.config).fmt
     terms = geometry.gradient_terms(case.config, dy, weight, case.hw)
     yield step_bins.running(case.words[line.name], terms, fmt, case.mode)
-    yield {"padding": np.array(case.config.padding != 0)} | _geometry(case.config.windows(weight.shape))
+    yield _lying(case.config, weight)
+
+
+def _lying(config: ConvConfig, weight: np.ndarray) -> Masks:
+    """How the windows of a convolution lie."""
+    found = {"padding": np.array(config.padding != 0), "transposed": np.array(config.transposed)}
+    return found | _geometry(config.windows(weight.shape))
 
 
 def _geometry(windows: Windows) -> Masks:
@@ -340,9 +347,9 @@ REPORTS: dict[str, Reports] = {
     "reciprocal": Reports(_reciprocal),
     "quantize": Reports(_quantize, _CODES),
     "quantize_drawn": Reports(_quantize, _NOISE),
-    "macs": Reports(_macs, _SUMS | _WINDOW | {"padding", "window_dilated"}),
-    "clamped_macs": Reports(_macs, _SUMS | _WINDOW | {"padding", "window_dilated"}),
-    "float_macs": Reports(_float_macs, LAYER_BINS | _WINDOW | {"padding", "window_dilated"}),
+    "macs": Reports(_macs, _SUMS | _WINDOW | _CONVOLVED),
+    "clamped_macs": Reports(_macs, _SUMS | _WINDOW | _CONVOLVED),
+    "float_macs": Reports(_float_macs, LAYER_BINS | _WINDOW | _CONVOLVED),
     "windows": Reports(_windows, _WINDOW | _AVERAGE | {"left_out"}),
     "spread": Reports(_spread, LAYER_BINS | _WINDOW | _AVERAGE | {"left_out"}),
     "maximum": Reports(_maximum, _WINDOW | {"pool_tie", "pool_zero_tie", "pool_nan", "padding"}),

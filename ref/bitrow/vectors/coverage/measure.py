@@ -18,7 +18,7 @@ from bitrow.contract.operations import OPERATIONS
 from bitrow.reading import records
 from bitrow.vectors.case import Case
 from bitrow.vectors.coverage import line_bins
-from bitrow.vectors.coverage.bins import BINS, WINDOW_BINS
+from bitrow.vectors.coverage.bins import BINS, TRANSPOSED_BINS, WINDOW_BINS
 
 
 def measure(operation: Operation, config: Any, words: Mapping[str, np.ndarray]) -> dict[str, int]:
@@ -70,9 +70,12 @@ class SetCoverage:
         return sorted(self._wanted(operation) - set(self._bins.get(operation, ())))
 
     def _wanted(self, operation: str) -> frozenset[str]:
-        """Bins that the operation could hit; those of where windows lie if some case hits one."""
+        """Bins that the operation could hit; those of where windows lie, and of C5, if some case hits one."""
         wanted = reachable(operation)
-        return wanted if WINDOW_BINS & set(self._bins.get(operation, ())) else wanted - WINDOW_BINS
+        for asked in (WINDOW_BINS, TRANSPOSED_BINS):
+            if not asked & set(self._bins.get(operation, ())):
+                wanted -= asked
+        return wanted
 
     def summary(self) -> dict[str, Any]:
         """Bins hit and missed by operation and by clause, cases by clause, and the parameter values seen."""

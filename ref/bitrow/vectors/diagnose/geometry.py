@@ -89,7 +89,7 @@ def _no_row(reading: WindowReads, place: int) -> WindowReads:
     return replace(reading, kernel=kernel)
 
 
-def _kernels(reading: WindowReads, forward: bool) -> Iterator[tuple[str, Change]]:
+def _kernels(reading: WindowReads, forward: bool, rotated: bool) -> Iterator[tuple[str, Change]]:
     def kernel(change: Callable[[np.ndarray], np.ndarray]) -> Change:
         return lambda r: replace(r, kernel=change(r.kernel))
 
@@ -98,7 +98,7 @@ def _kernels(reading: WindowReads, forward: bool) -> Iterator[tuple[str, Change]
         lambda r: replace(r, down=r.down[:, ::-1], across=r.across[:, ::-1], holes_down=r.holes_down[:, ::-1],
                           holes_across=r.holes_across[:, ::-1]),
     )  # fmt: skip
-    turned = "is rotated by 180 degrees" if forward else "is not rotated"
+    turned = "is not rotated" if rotated else "is rotated by 180 degrees"
     yield f"the kernel {turned}", kernel(lambda k: k[:, ::-1, ::-1])
     yield "the kernel's rows are in reverse", kernel(lambda k: k[:, ::-1])
     yield "the kernel's columns are in reverse", kernel(lambda k: k[:, :, ::-1])
@@ -260,10 +260,10 @@ def guesses(scene: Scene) -> Iterator[Guess]:
     before = ("t", "x_code", "mask", "dy_folded", "dy_words", "dy_t", "dy_code")
     if reading is None or scene.tap in before:
         return
-    windows = scene.config.windows(scene.given["weight_code"].shape)
+    windows, forward = scene.config.windows(scene.given["weight_code"].shape), scene.operation is conv.FORWARD
     changes = [
         *_windows(max(max(side.before, side.after) for side in windows)), *_rows(reading, windows[0]),
-        *_kernels(reading, scene.operation is conv.FORWARD), *_products(reading), *_codes(scene, reading),
+        *_kernels(reading, forward, forward is scene.config.transposed), *_products(reading), *_codes(scene, reading),
     ]  # fmt: skip
     for text, change in changes:
         yield told(scene, text, functools.partial(_changed, scene, reading, change))

@@ -83,26 +83,28 @@ def reading_of(scene: Scene) -> WindowReads | None:
     weight, forward = given["weight_code"].astype(np.int64), scene.operation is conv.FORWARD
     kh, kw, c_in, c_out = weight.shape
     groups, mine = config.groups, c_out // config.groups
-    windows = config.windows((kh, kw))
-    spread = weight.reshape(kh, kw, c_in, groups, mine)
+    spread = forward is config.transposed  # the source, by the stride
+    split = weight.reshape(kh, kw, c_in, groups, mine)[:: -1 if spread else 1, :: -1 if spread else 1]
     if forward:
         codes, sizes = scene.golden["x_code"], scene.golden["acc"].shape[-3:-1]
-        down, across = (
-            np.arange(size)[:, None] * window.stride - window.before + np.arange(window.kernel)[None] * window.dilation
-            for size, window in zip(sizes, windows, strict=True)
-        )
-        full_down, full_across = np.zeros(down.shape, bool), np.zeros(across.shape, bool)
-        kernel = spread.transpose(3, 0, 1, 2, 4)
-        channels = np.arange(groups * c_in).reshape(groups, c_in)
-        return WindowReads(codes, down, across, full_down, full_across, channels, kernel)
-    codes = _gradients(scene, config)
-    moved = [
-        np.divmod(np.arange(size)[:, None] + window.before - _rotated(window), window.stride)
-        for size, window in zip(given["mask"].shape[1:3], windows, strict=True)
-    ]
-    kernel = spread[::-1, ::-1].transpose(3, 0, 1, 4, 2)
-    channels = np.arange(groups * mine).reshape(groups, mine)
-    return WindowReads(codes, moved[0][0], moved[1][0], moved[0][1] != 0, moved[1][1] != 0, channels, kernel)
+        kernel, channels = split.transpose(3, 0, 1, 2, 4), np.arange(groups * c_in).reshape(groups, c_in)
+    else:
+        codes, sizes = _gradients(scene, config), given["mask"].shape[1:3]
+        kernel, channels = split.transpose(3, 0, 1, 4, 2), np.arange(groups * mine).reshape(groups, mine)
+    (down, no_rows), (across, no_columns) = (
+        _read_along(np.arange(size)[:, None], window, spread)
+        for size, window in zip(sizes, config.windows((kh, kw)), strict=True)
+    )
+    return WindowReads(codes, down, across, no_rows, no_columns, channels, kernel)
+
+
+def _read_along(results: np.ndarray, window: Window, spread: bool) -> tuple[np.ndarray, np.ndarray]:
+    """What each result of an axis reads at each place of the kernel, and where a hole is."""
+    if spread:
+        at, rest = np.divmod(results + window.before - _rotated(window), window.stride)
+        return at, rest != 0
+    at = results * window.stride - window.before + np.arange(window.kernel)[None] * window.dilation
+    return at, np.zeros(at.shape, bool)
 
 
 def _rotated(window: Window) -> np.ndarray:

@@ -148,6 +148,8 @@ def _conv_orders(scene: Scene, config: ConvConfig) -> Iterator[Guess]:
         return
     forward = scene.operation is conv.FORWARD
     size = scene.given["x" if forward else "mask"].shape[1:3]
+    if config.transposed:
+        size = config.output_hw(weight.shape[:2], size)
     if any(window.unused(along) for window, along in zip(config.windows(weight.shape), size, strict=True)):
         return
     top, bottom, left, right = sides(config.padding)

@@ -73,7 +73,7 @@ def _conv(shapes: Shapes, config: ConvConfig) -> None:
             f"{shapes.case.name}/{x_name}: found {x[3]} channels, "
             f"expected {c_in_group * config.groups} for {config.groups} groups of {c_in_group}"
         )
-    rows, columns = (window.results(size) for window, size in zip(config.windows((kh, kw)), x[1:3], strict=True))
+    rows, columns = config.output_hw((kh, kw), x[1:3])
     if rows < 1 or columns < 1:
         raise BitrowError(
             f"{shapes.case.name}/weight_code: found a kernel of {kh}x{kw}, "

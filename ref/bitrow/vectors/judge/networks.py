@@ -68,8 +68,13 @@ def problems(
         yield step.problem
     if not compare:
         return
-    found = compiled_pass(model.network, model.params, x.view(np.float16), dlogits.view(np.float16))
-    for name, words, other in zip(("logits", "dx"), (walk.logits, walk.dx), found, strict=True):
+    logits, dx = compiled_pass(model.network, model.params, x.view(np.float16), dlogits.view(np.float16))
+    whole_words = [("dx", walk.dx, dx)]
+    if model.network.more_outputs:
+        whole_words += [(f"logits of {name}", walk.results[name], logits[name]) for name in model.network.outputs]
+    else:
+        whole_words += [("logits", walk.logits, logits)]
+    for name, words, other in whole_words:
         wrong = np.flatnonzero(to_words(other).reshape(-1) != words.reshape(-1))
         if wrong.size:
             at = wrong[0]

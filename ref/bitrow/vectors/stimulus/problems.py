@@ -142,8 +142,19 @@ class ConvShapes(NamedTuple):
         return self.kh, self.kw, self.c_in // groups, self.c_out
 
     def out_hw(self, config: ConvConfig) -> tuple[int, int]:
-        down, across = config.windows((self.kh, self.kw))
-        return down.results(self.h), across.results(self.w)
+        return config.output_hw((self.kh, self.kw), (self.h, self.w))
+
+
+def _read_whole(config: ConvConfig, size: ConvShapes, spread: bool) -> Windows:
+    """Windows that one result reads whole: of a map that is spread any kh x kw block, where the stride is 1."""
+    down, across = config.windows((size.kh, size.kw))
+    if spread:
+        down, across = (one._replace(stride=1, before=0, after=0) for one in (down, across))
+    return down, across
+
+
+def _corners(hw: tuple[int, int], windows: Windows) -> tuple:
+    return tuple(_corner(hw, windows, last) for last in (False, True))
 
 
 def _with_extremes(
@@ -169,8 +180,7 @@ def conv_forward(
     inverse = inverse_scale(scales.x)
     pool = np.concatenate([stimulus.quantizer_words(int(half(inverse)), config.x_format), SPECIAL_WORDS])
     x = _around(stream, (size.n, size.h, size.w, size.c_in), scales.x, config.x_format, pool)
-    windows = config.windows((size.kh, size.kw))
-    corners = tuple(_corner((size.h, size.w), windows, last) for last in (False, True))
+    corners = _corners((size.h, size.w), _read_whole(config, size, config.transposed))
     x = _with_extremes(x, corners, _clip_words(inverse, config.x_format), size.n == 1)
     given = {
         "x": x,
@@ -207,9 +217,7 @@ def conv_backward(
     else:
         pool = np.concatenate([stimulus.quantizer_words(int(half(inverse)), config.dy_format), SPECIAL_WORDS])
         dy = _around(stream, shape, scales.dy, config.dy_format, pool)
-        # windows of dy that one dx reads whole: any kh x kw block, where the stride is 1
-        down, across = (one._replace(stride=1, before=0, after=0) for one in config.windows((size.kh, size.kw)))
-        blocks = tuple(_corner((oh, ow), (down, across), last) for last in (False, True))
+        blocks = _corners((oh, ow), _read_whole(config, size, not config.transposed))
         dy = _with_extremes(dy, blocks, _clip_words(inverse, config.dy_format), size.n == 1)
     mask = (stream.below(4, (size.n, size.h, size.w, size.c_in)) > 0).astype(np.uint8)
     given = {
@@ -240,7 +248,7 @@ def _aim_gradient(stream: Stream, config: ConvConfig, given: Words) -> None:
     dy, weight, scale = given["dy"], given["weight_code"], given["w_scale"]
     windows = config.windows(weight.shape)
     weight[_origin(windows[0]), _origin(windows[1]), :, 0] = 0
-    plain = windows == (Window(3, 1, 1, 1), Window(3, 1, 1, 1))
+    plain = windows == (Window(3, 1, 1, 1), Window(3, 1, 1, 1)) and not config.transposed
     if config.fold or scale.size > 1 or not plain:
         return
     near, far = int(weight[1, 1, 0, -1]), int(weight[2, 2, 0, -1])
