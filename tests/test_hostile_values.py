@@ -42,6 +42,7 @@ WHOLE = {
 NUMBERS = {
     "transfer width": ["transfer", "--width", "VALUE", "--out", "OUT"],
     "transfer checkpoint-seconds": ["transfer", "--checkpoint-seconds", "VALUE", "--out", "OUT"],
+    "transfer replay": ["transfer", "--replay", "VALUE", "--out", "OUT"],
     "transfer learning-rate": ["transfer", "--learning-rate", "VALUE", "--out", "OUT"],
     "bench-audit seconds": ["bench-audit", "OUT", "--seconds", "VALUE", "--", "true"],
 }

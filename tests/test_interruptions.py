@@ -59,6 +59,11 @@ def contents(folder: Path) -> dict[str, bytes]:
     return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
+def without_seconds(folder: Path) -> dict[str, bytes]:
+    """What training gave, without the files that say how long it took."""
+    return {name: text for name, text in contents(folder).items() if not name.endswith(("timing.json", "timings.csv"))}
+
+
 def set_is_whole(folder: Path) -> None:
     assert check(folder / "set") == [] and store.case_names(folder / "set") in (["frozen"], ["fxp_pack_fxp4", UNIT])
 
@@ -84,7 +89,7 @@ COMMANDS = {
                         "--tune-epochs", "0", "--epochs", "6", "--policy", "lite_residual",
                         "--numerics", "bit_accurate", "--quiet", "--checkpoint-seconds", "0",
                         "--out", str(folder), "--resume"],
-        lambda folder: None, lambda folder: None, contents,
+        lambda folder: None, lambda folder: None, without_seconds,
     ),
     "prove": Command(
         lambda folder: ["prove", "claims", "layer.relu", "fp16.to_float32", "solver.wrap", "solver.lfsr_step",

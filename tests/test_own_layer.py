@@ -17,12 +17,18 @@ from bitrow.config import (
     ConcatConfig,
     ConvConfig,
     ConvSize,
+    DepthToSpaceConfig,
+    HardSigmoidConfig,
     HardSwishConfig,
     LinearConfig,
     LinearSize,
     MaxPoolConfig,
+    MultiplyConfig,
     ReluConfig,
+    SigmoidConfig,
+    SiluConfig,
     Statistics,
+    UpsampleConfig,
 )
 from bitrow.contract.operations import LAYERS
 from bitrow.errors import BitrowError
@@ -91,6 +97,13 @@ KINDS = {
     "add": _layer(AddConfig(), MAP, MAP),
     "concat": _layer(ConcatConfig(), MAP, (2, 6, 5, 3)),
     "hard swish": _layer(HardSwishConfig(), MAP),
+    "product": _layer(MultiplyConfig(), MAP, MAP),
+    "gate": _layer(MultiplyConfig(gate=True), MAP, (2, 1, 1, 4)),
+    "hard sigmoid": _layer(HardSigmoidConfig(), MAP),
+    "sigmoid": _layer(SigmoidConfig(), MAP),
+    "SiLU": _layer(SiluConfig(), MAP),
+    "upsampling": _layer(UpsampleConfig(2, 3), MAP),
+    "depth to space": _layer(DepthToSpaceConfig(2), MAP),
     "head": _layer(LinearConfig(), MAP, size=LinearSize(5)),
 }  # fmt: skip
 

@@ -16,15 +16,11 @@ from bitrow.config import ConvConfig
 from bitrow.contract import conv
 from bitrow.errors import BitrowError
 from bitrow.exactness import FORWARD, GRADIENT, sum_of_magnitudes
-from bitrow.faults.catalogue import MUTANTS
-from bitrow.faults.transposed import TRANSPOSED
 from bitrow.float_conv import float_conv
 from bitrow.formats import AccOverflow, Gradient
 from bitrow.graph import INPUT, ConvSize, Network, Node, describe, shapes
 from bitrow.host import Scales
 from bitrow.layers import conv as layer
-from bitrow.proofs.mutants import judge, properties
-from bitrow.proofs.mutants.transposed import TRANSPOSED_PROPERTIES
 from bitrow.reading import records
 from bitrow.synthetic import synthetic
 from bitrow.transfer import compare_cause
@@ -245,29 +241,5 @@ def test_a_layer_of_ones_own(tmp_path: Path) -> None:
     assert cli.run(["verify", str(out)]) == 0
     header = (out / "mine_forward" / "mine_forward.h").read_text()
     assert "CONFIG_TRANSPOSED 1u" in header and "CONFIG_OUTPUT_PADDING_H 1u" in header
-
-
-@pytest.fixture(scope="module")
-def sound() -> list[properties.Sound]:
-    return properties.control(TRANSPOSED_PROPERTIES)
-
-
-@pytest.fixture(scope="module")
-def cases() -> list[judge.Judged]:
-    found = []
-    for name in ("3x3_transposed_forward", "3x2_transposed_sides_forward", "3x2_transposed_sides_backward"):
-        problem = catalog.build(CASES[f"conv_{name}"], 1)
-        words = problem.operation.oracle(problem.config, problem.given)
-        one = judge.Judged(problem.name, problem.operation, problem.config, problem.given, words, frozenset())
-        found.append(replace(one, parts=judge.parts_run_by(one.compute)))
-    return found
-
-
-@pytest.mark.parametrize("mutant", TRANSPOSED, ids=[mutant.name for mutant in TRANSPOSED])
-def test_cases_and_the_property_find_every_fault(mutant, cases, sound) -> None:
-    """SPEC.md C5: by words, not by an error; they wait for a committed set that sees them."""
-    assert mutant.name not in {other.name for other in MUTANTS}
-    kills, broken = judge.kills(mutant, cases), properties.broken(mutant, sound)
-    assert kills and broken and not any(kill.raised for kill in (*kills, *broken))
 
 

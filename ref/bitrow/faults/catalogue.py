@@ -12,9 +12,10 @@ from bitrow.faults.layers import LAYERS
 from bitrow.faults.mutant import Mutant
 from bitrow.faults.rounding_points import ROUNDING_POINTS
 from bitrow.faults.rows import ROWS
+from bitrow.faults.transposed import TRANSPOSED
 
 MUTANTS: tuple[Mutant, ...] = (
-    *ARITHMETIC, *ROUNDING_POINTS, *FIXED_POINT, *CONVOLUTION, *GEOMETRY, *LAYERS, *BLOCKS, *ROWS,
+    *ARITHMETIC, *ROUNDING_POINTS, *FIXED_POINT, *CONVOLUTION, *GEOMETRY, *TRANSPOSED, *LAYERS, *BLOCKS, *ROWS,
 )  # fmt: skip
 
 

@@ -1,7 +1,4 @@
-"""Faults of transposed convolutions (SPEC.md C5).
-
-They are for the catalogue of `prove mutants` when a committed set holds such convolutions.
-"""
+"""Faults of transposed convolutions (SPEC.md C5)."""
 
 from __future__ import annotations
 

@@ -369,25 +369,6 @@ _WINDOW_CONVS = (
 )
 
 
-def geometry() -> list[Entry]:
-    """Windows whose rows and columns, or whose sides, differ; dilated ones; averages that share inputs."""
-    entries = [*itertools.chain.from_iterable(map(_convs, _GEOMETRY_CONVS))]
-    sided = MaxPoolConfig((2, 3), (1, 2), (0, 1, 1, 2))
-    entries += _pairs("max_pool_2x3_sides", layer.max_pool, sided, shape=(1, 4, 5, 3))
-    same = AvgPoolConfig(3, stride=2, padding=_SAME)
-    entries += _pairs("avg_pool_3x3_same", layer.avg_pool, same, shape=(1, 4, 5, 4))
-    counted = AvgPoolConfig((2, 3), stride=(1, 2), padding=(1, 0, 0, 2), count_padding=True)
-    return [*entries, *_pairs("avg_pool_2x3_counted", layer.avg_pool, counted, shape=(1, 3, 4, 4))]
-
-
-def windows() -> list[Entry]:
-    """More of them, for the suite `standard`."""
-    entries = [*itertools.chain.from_iterable(map(_convs, _WINDOW_CONVS))]
-    apart = AvgPoolConfig((2, 1), FloatMode(Rounding.UP, Overflow.SATURATE, flush=True), stride=(1, 2))
-    entries += _pairs("avg_pool_2x1_up_saturate_flush", layer.avg_pool, apart, shape=(1, 3, 4, 9))
-    return [*entries, *_pairs("avg_pool_3x3_shared", layer.avg_pool, AvgPoolConfig(3, stride=1), shape=(1, 4, 4, 9))]
-
-
 _UPWARDS = ConvConfig(stride=2, padding=1, transposed=True, output_padding=1)
 _TRANSPOSED_CONVS = (
     _Conv("3x3_transposed", _UPWARDS, ConvShapes(1, 4, 4, 3, c_out=3), bias=True),
@@ -418,10 +399,31 @@ _TRANSPOSED_CONVS = (
         forward=False,
     ),
 )
+_TRANSPOSED_SMALL = ("3x3_transposed", "3x2_transposed_sides")
+
+
+def geometry() -> list[Entry]:
+    """Windows whose rows and columns, or sides, differ; dilated and transposed ones; averages that share inputs."""
+    upwards = (each for each in _TRANSPOSED_CONVS if each.label in _TRANSPOSED_SMALL)
+    entries = [*itertools.chain.from_iterable(map(_convs, (*_GEOMETRY_CONVS, *upwards)))]
+    sided = MaxPoolConfig((2, 3), (1, 2), (0, 1, 1, 2))
+    entries += _pairs("max_pool_2x3_sides", layer.max_pool, sided, shape=(1, 4, 5, 3))
+    same = AvgPoolConfig(3, stride=2, padding=_SAME)
+    entries += _pairs("avg_pool_3x3_same", layer.avg_pool, same, shape=(1, 4, 5, 4))
+    counted = AvgPoolConfig((2, 3), stride=(1, 2), padding=(1, 0, 0, 2), count_padding=True)
+    return [*entries, *_pairs("avg_pool_2x3_counted", layer.avg_pool, counted, shape=(1, 3, 4, 4))]
+
+
+def windows() -> list[Entry]:
+    """More of them, for the suite `standard`."""
+    entries = [*itertools.chain.from_iterable(map(_convs, _WINDOW_CONVS))]
+    apart = AvgPoolConfig((2, 1), FloatMode(Rounding.UP, Overflow.SATURATE, flush=True), stride=(1, 2))
+    entries += _pairs("avg_pool_2x1_up_saturate_flush", layer.avg_pool, apart, shape=(1, 3, 4, 9))
+    return [*entries, *_pairs("avg_pool_3x3_shared", layer.avg_pool, AvgPoolConfig(3, stride=1), shape=(1, 4, 4, 9))]
 
 
 def transposed() -> list[Entry]:
-    """Transposed convolutions, for the suite `standard`."""
+    """All transposed convolutions, for the suite `standard`."""
     return [*itertools.chain.from_iterable(map(_convs, _TRANSPOSED_CONVS))]
 
 

@@ -1,4 +1,4 @@
-"""The property that finds faults of transposed convolutions (SPEC.md C5); it joins when a committed set has them."""
+"""The property that finds faults of transposed convolutions (SPEC.md C5)."""
 
 from __future__ import annotations
 
