@@ -32,7 +32,7 @@ from network_samples import every_layer
 
 NAMED = ("--policy", "lite_residual", "--numerics", "bit_accurate")
 UNTRAINED = ("--pretrain-epochs", "0", "--tune-epochs", "0")
-PLAN = ("--network", "small", "--seeds", "1", *UNTRAINED, "--epochs", "25", "--quiet")
+PLAN = ("--network", "small", "--seeds", "1", *UNTRAINED, "--epochs", "12", "--quiet")
 RUN = Path("runs", "lite_residual", "bit_accurate", "seed0")
 
 
@@ -117,7 +117,7 @@ def test_a_killed_run_resumes_to_the_same_bits(run, whole, killed, tmp_path):
     assert files(out) == files(whole)
     assert result(out)["digest"] == result(whole)["digest"]
     resumed, at_once = (next(csv.DictReader((each / "timings.csv").read_text().splitlines())) for each in (out, whole))
-    assert int(at_once["epochs"]) == 25 > int(resumed["epochs"]) > 0  # those of the call that ended the run
+    assert int(at_once["epochs"]) == 12 > int(resumed["epochs"]) > 0  # those of the call that ended the run
     assert 0 < float(at_once["seconds"]) < 600 and at_once["policy"] == "lite_residual"
 
 
@@ -288,7 +288,7 @@ def test_a_model_that_is_not_this_networks(run, tmp_path, make, text):
     ("arguments", "text"),
     [
         ((), "found results there, expected none; --resume continues them"),
-        (("--resume", "--epochs", "3"), "found epochs 25, expected 3"),
+        (("--resume", "--epochs", "3"), "found epochs 12, expected 3"),
         (("--resume", "--power-of-two"), "found power_of_two False, expected True"),
         (("--resume", "--limit", "9"), "found data"),
     ],
