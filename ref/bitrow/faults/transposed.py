@@ -32,7 +32,8 @@ TRANSPOSED = (
            ".T.reshape(-1)], config.groups)"),
     _fault("transposed_gradient_rotated", "the gradient of a transposed convolution rotates its kernel",
            _BACKWARD, _TURNED_BACK, "turned, hw = gather.turned(weight[::-1, ::-1], config.groups)"),
-    _fault("transposed_gradient_sides_swapped", "a transposed convolution's gradient begins by the padding of the other side",
+    _fault("transposed_gradient_sides_swapped",
+           "a transposed convolution's gradient begins by the padding of the other side",
            _BACKWARD, f"return gather.forward_gather(turned, hw, {_ALONG}, config.groups)",
            "return gather.forward_gather(turned, hw, tuple(one._replace(before=one.after, after=one.before)"
            f" for one in {_ALONG}), config.groups)"),
