@@ -14,8 +14,8 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
+from bitrow.export.c_model import CModel
 from bitrow.export.configs import mode_bits
-from bitrow.export.library import CModel
 from bitrow.formats import FloatMode, Rounding
 
 WORDS, CALLS, ROUNDS = 4096, 50, 200

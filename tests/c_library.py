@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 if TYPE_CHECKING:
-    from bitrow.export.library import CModel
+    from bitrow.export.c_model import CModel
 
 FOUND = [name for name in ("gcc", "clang") if shutil.which(name)]
 needs_compiler = pytest.mark.skipif(not (FOUND or shutil.which("cc")), reason="needs a C compiler: cc, gcc or clang")
@@ -18,7 +18,7 @@ needs_compiler = pytest.mark.skipif(not (FOUND or shutil.which("cc")), reason="n
 @pytest.fixture(scope="session")
 def c_model(tmp_path_factory: pytest.TempPathFactory) -> CModel:
     """The library, compiled quickly, every warning an error; what is undefined ends the process."""
-    from bitrow.export.library import CModel, compile_library
+    from bitrow.export.c_model import CModel, compile_library
 
     base = tmp_path_factory.getbasetemp()
     folder = (base.parent if base.name.startswith("popen-") else base) / "c_model"

@@ -12,8 +12,8 @@ import pytest
 from bitrow import cli
 from bitrow.errors import BitrowError
 from bitrow.export import body, configs, library
+from bitrow.export.c_model import CModel, compile_library, find_compiler
 from bitrow.export.files import model_files
-from bitrow.export.library import CModel, compile_library, find_compiler
 from bitrow.export.operations import function_name
 from bitrow.export.scalars import MODES
 from bitrow.export.sizes import sizes

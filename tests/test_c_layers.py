@@ -32,8 +32,8 @@ from bitrow.contract.program import Program
 from bitrow.errors import BitrowError
 from bitrow.export import arithmetic, configs, recompute, structures
 from bitrow.export import operations as c_operations
+from bitrow.export.c_model import CModel, find_compiler
 from bitrow.export.files import export, network_files
-from bitrow.export.library import CModel, find_compiler
 from bitrow.formats import Gradient, QuantRounding
 from bitrow.graph import INPUT, Network, Node
 from bitrow.model_file import Model

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bitrow.contract import arithmetic
-from bitrow.export.library import CModel
+from bitrow.export.c_model import CModel
 from bitrow.export.scalars import MODES
 from bitrow.formats import FP16, FP32, AccOverflow, Accumulator, FloatMode, Fxp
 from bitrow.oracle import fp16, fp32, fxp, lfsr, softfloat

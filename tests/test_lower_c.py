@@ -15,7 +15,7 @@ import pytest
 from jax import lax
 
 from bitrow.errors import BitrowError
-from bitrow.export.library import find_compiler
+from bitrow.export.c_model import find_compiler
 from bitrow.lower.c import Trace, constant, expression, trace, type_of
 from bitrow.lower.merge import Function
 from c_library import needs_compiler

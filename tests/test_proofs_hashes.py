@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from bitrow.export.library import CModel
+from bitrow.export.c_model import CModel
 from bitrow.ops import fp16
 from bitrow.proofs import fp16_hashes
 from c_library import needs_compiler

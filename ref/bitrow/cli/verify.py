@@ -123,7 +123,7 @@ def _judge(model: str | None) -> Callable[[Case], list[JudgeMismatch]]:
         from bitrow.vectors.generate import recompute
 
         return recompute
-    from bitrow.export.library import CModel
+    from bitrow.export.c_model import CModel
     from bitrow.export.recompute import recompute as by_model
 
     return partial(by_model, CModel.build())

@@ -1,1 +1,1 @@
-"""The contract in other languages: a C99 model, its compiled library, and what is printed beside them."""
+"""The contract in other languages: a C99 model, the same compiled, and what is printed beside them."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from bitrow import models
 from bitrow.contract.operation import Config, Given, Operation
-from bitrow.export.library import CModel
+from bitrow.export.c_model import CModel
 from bitrow.oracle.arrays import Words
 from bitrow.vectors.case import Case
 from bitrow.vectors.generate import JudgeMismatch, first_difference

@@ -66,7 +66,7 @@ def words_of(name: str) -> ChunkWords:
     if not name.startswith(OF_C):
         kernel = jax.jit(KERNELS[name])
         return lambda chunk: np.asarray(kernel(*(jnp.asarray(x) for x in chunk))).view(np.uint16).reshape(-1)
-    from bitrow.export.library import CModel
+    from bitrow.export.c_model import CModel
     from bitrow.formats import FloatMode
 
     model, own = CModel.build(("-O3",)), f"fp16_{name.removeprefix(OF_C)}"
