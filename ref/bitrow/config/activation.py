@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from bitrow.config.base import LayerConfig, SavedMap, Shape
-from bitrow.config.rows import FLAG, Ops, Phase, Place, RingKind, RowPlan, elements, kept
+from bitrow.config.base import LayerConfig
+from bitrow.config.pointwise import PointwiseLayer
+from bitrow.config.rows import FLAG, Ops, Phase, Place, RingKind, elements, kept
 
 
 @dataclass(frozen=True)
-class ReluConfig(LayerConfig):
+class ReluConfig(PointwiseLayer, LayerConfig):
     """ReLU, or ReLU6 with `six` (SPEC.md A1).
 
     Raises:
@@ -19,20 +20,12 @@ class ReluConfig(LayerConfig):
     """
 
     label = "ReLU"
+    keeps = kept("mask", RingKind.RELU, FLAG)
 
     six: bool = False
 
-    def output_shape(self, where: str, size: None, inputs: Sequence[Shape]) -> Shape:
-        return inputs[0]
-
-    def saved(self, trained: Collection[str], passes: bool) -> list[SavedMap]:
-        return [SavedMap("mask", 1)] if passes else []
-
     def not_negative(self, inputs: Sequence[bool]) -> bool:
         return True
-
-    def row_plan(self, place: Place) -> RowPlan:
-        return RowPlan(buffers=(kept("mask", RingKind.RELU, FLAG),))
 
     def row_ops(self, place: Place, phase: Phase, rows: Any) -> Ops:
         """A comparison counts as an addition."""

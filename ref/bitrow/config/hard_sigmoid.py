@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from bitrow.config.base import LayerConfig, SavedMap, Shape
-from bitrow.config.rows import FLAG, Ops, Phase, Place, RingKind, RowPlan, elements, kept
+from bitrow.config.base import LayerConfig
+from bitrow.config.pointwise import PointwiseLayer
+from bitrow.config.rows import FLAG, Ops, Phase, Place, RingKind, elements, kept
 from bitrow.errors import BitrowError
 from bitrow.formats import FP16, FloatMode
 
@@ -22,7 +23,7 @@ def _word(name: str, value: float) -> int:
 
 
 @dataclass(frozen=True)
-class HardSigmoidConfig(LayerConfig):
+class HardSigmoidConfig(PointwiseLayer, LayerConfig):
     """Hard sigmoid, `alpha * x + beta` between 0 and 1 (SPEC.md A9).
 
     `alpha` and `beta` are FP16 words; 1/6 and 1/2, as PyTorch and MobileNetV3 have them, where none are given.
@@ -32,6 +33,7 @@ class HardSigmoidConfig(LayerConfig):
     """
 
     label = "hard sigmoid"
+    keeps = kept("mask", RingKind.RELU, FLAG)
 
     alpha: int = 0x3155
     beta: int = 0x3800
@@ -53,17 +55,8 @@ class HardSigmoidConfig(LayerConfig):
         """
         return cls(_word("alpha", alpha), _word("beta", beta), mode)
 
-    def output_shape(self, where: str, size: None, inputs: Sequence[Shape]) -> Shape:
-        return inputs[0]
-
-    def saved(self, trained: Collection[str], passes: bool) -> list[SavedMap]:
-        return [SavedMap("mask", 1)] if passes else []
-
     def not_negative(self, inputs: Sequence[bool]) -> bool:
         return True
-
-    def row_plan(self, place: Place) -> RowPlan:
-        return RowPlan(buffers=(kept("mask", RingKind.RELU, FLAG),))
 
     def row_ops(self, place: Place, phase: Phase, rows: Any) -> Ops:
         """A product each way; forward a sum, and two comparisons, which count as additions."""

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from bitrow.config.base import LayerConfig, SavedMap, Shape
-from bitrow.config.rows import HALF, Ops, Phase, Place, RingKind, RowPlan, elements, kept
+from bitrow.config.base import LayerConfig
+from bitrow.config.pointwise import PointwiseLayer
+from bitrow.config.rows import HALF, Ops, Phase, Place, RingKind, elements, kept
 from bitrow.errors import BitrowError
 from bitrow.formats import FloatMode
 
@@ -20,7 +21,7 @@ def _check_bits(label: str, bits: int) -> None:
 
 
 @dataclass(frozen=True)
-class SigmoidConfig(LayerConfig):
+class SigmoidConfig(PointwiseLayer, LayerConfig):
     """Sigmoid by a table of `2^table_bits + 1` FP16 words over [0, 8] and lines between them (SPEC.md A10).
 
     Raises:
@@ -28,6 +29,8 @@ class SigmoidConfig(LayerConfig):
     """
 
     label = "sigmoid"
+    keeps = kept("result", RingKind.KEPT, HALF)
+    of_result = True
 
     table_bits: int = 6
     mode: FloatMode = FloatMode()
@@ -36,17 +39,8 @@ class SigmoidConfig(LayerConfig):
         super().__post_init__()
         _check_bits(self.label, self.table_bits)
 
-    def output_shape(self, where: str, size: None, inputs: Sequence[Shape]) -> Shape:
-        return inputs[0]
-
-    def saved(self, trained: Collection[str], passes: bool) -> list[SavedMap]:
-        return [SavedMap("result", 16, 2, of_result=True)] if passes else []
-
     def not_negative(self, inputs: Sequence[bool]) -> bool:
         return True
-
-    def row_plan(self, place: Place) -> RowPlan:
-        return RowPlan(buffers=(kept("result", RingKind.KEPT, HALF),))
 
     def row_ops(self, place: Place, phase: Phase, rows: Any) -> Ops:
         """Forward a product and a sum on the line, and the sum that mirrors it; back two products and a sum."""
@@ -55,7 +49,7 @@ class SigmoidConfig(LayerConfig):
 
 
 @dataclass(frozen=True)
-class SiluConfig(LayerConfig):
+class SiluConfig(PointwiseLayer, LayerConfig):
     """SiLU, `x * sigmoid(x)`, by the sigmoid's table (SPEC.md A11).
 
     Raises:
@@ -63,6 +57,7 @@ class SiluConfig(LayerConfig):
     """
 
     label = "SiLU"
+    keeps = kept("input", RingKind.KEPT, HALF)
 
     table_bits: int = 6
     mode: FloatMode = FloatMode()
@@ -70,15 +65,6 @@ class SiluConfig(LayerConfig):
     def __post_init__(self) -> None:
         super().__post_init__()
         _check_bits(self.label, self.table_bits)
-
-    def output_shape(self, where: str, size: None, inputs: Sequence[Shape]) -> Shape:
-        return inputs[0]
-
-    def saved(self, trained: Collection[str], passes: bool) -> list[SavedMap]:
-        return [SavedMap("input", 16, 2)] if passes else []
-
-    def row_plan(self, place: Place) -> RowPlan:
-        return RowPlan(buffers=(kept("input", RingKind.KEPT, HALF),))
 
     def row_ops(self, place: Place, phase: Phase, rows: Any) -> Ops:
         """The sigmoid's, and a product forward; back the sigmoid's again, three products and a sum."""
