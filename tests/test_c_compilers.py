@@ -11,7 +11,7 @@ import pytest
 
 from bitrow import cli
 from bitrow.errors import BitrowError
-from bitrow.export import body, configs, library
+from bitrow.export import body, c_model, configs
 from bitrow.export.c_model import CModel, compile_library, find_compiler
 from bitrow.export.files import model_files
 from bitrow.export.operations import function_name
@@ -158,14 +158,14 @@ def test_verify_by_the_c_model(run, c_model: CModel, monkeypatch: pytest.MonkeyP
 
 def test_no_compiler_is_one_line(run, monkeypatch: pytest.MonkeyPatch) -> None:
     """Which were looked for, and how to name another."""
-    monkeypatch.setattr(library.shutil, "which", lambda name: None)
+    monkeypatch.setattr(c_model.shutil, "which", lambda name: None)
     status, _, errors = run("verify", str(GOLDEN / "v2"), "--model", "c", "--quiet")
     assert status == 2
     assert errors == ["bitrow: C compiler: found none of cc, gcc, clang on the path, expected one, or CC=PATH"]
     monkeypatch.undo()
     false = shutil.which("false")
     with pytest.raises(BitrowError, match="false: status 1, expected the C model compiled: nothing said"):
-        compile_library(Path(library.tempfile.mkdtemp()), compiler=false)
+        compile_library(Path(c_model.tempfile.mkdtemp()), compiler=false)
 
 
 def test_export_writes_what_it_says(run, tmp_path: Path) -> None:
