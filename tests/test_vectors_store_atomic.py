@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import resource
 import signal
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
 
 from bitrow.errors import BitrowError
-from bitrow.vectors.files import atomic, store
+from bitrow.vectors.files import atomic, owned, store
 from bitrow.vectors.files.check import check
 from vectors_samples import EXTRA, conv_case, frozen_case, write
 
@@ -23,7 +25,7 @@ import os, signal, sys, time
 sys.path.insert(0, {tests!r})
 from pathlib import Path
 from vectors_samples import EXTRA, conv_case, frozen_case
-from bitrow.vectors.files import atomic, store
+from bitrow.vectors.files import atomic, owned, store
 
 def die():
     os.kill(os.getpid(), signal.SIGKILL)
@@ -257,3 +259,24 @@ def test_termination_cleans_up(tmp_path: Path) -> None:
     _, errors = process.communicate()
     assert process.returncode == -signal.SIGINT and "KeyboardInterrupt" in errors
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("turn", range(5))
+def test_undone_while_another_thread_writes(tmp_path: Path, turn: int) -> None:
+    """SPEC.md V5: what is stopped in mid-write goes whole, however fast its writer adds to it."""
+
+    def fill(folder: Path) -> None:
+        with contextlib.suppress(OSError), contextlib.closing(owned.Journal(folder)) as journal:
+            for number in range(100_000):
+                journal.begun(f"case/{number}.hex")
+                (folder / "case").mkdir(exist_ok=True)
+                (folder / "case" / f"{number}.hex").write_bytes(b"0\n")
+
+    with pytest.raises(BitrowError, match="stopped"), atomic.new_folder(tmp_path / "set", False) as folder:
+        writer = threading.Thread(target=fill, args=(folder,))
+        writer.start()
+        while not (folder / "case" / f"{20 * turn}.hex").exists():
+            pass
+        raise BitrowError("stopped")
+    writer.join()
+    assert leftovers(tmp_path) == []

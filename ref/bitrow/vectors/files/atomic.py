@@ -160,14 +160,22 @@ def _swap(partial: Path, target: Path, old: owned.Content) -> Path:
         return previous
 
 
-def _undo(partial: Path) -> None:
-    """Delete an unfinished folder, or the old one in its place, while another thread may still write to it."""
+def _undo(partial: Path, target: Path) -> None:
+    """Delete an unfinished folder for `target`, or the old one in its place, while other threads still write to it.
+
+    Under another name nothing more is opened in it: what is open ends, and the journal goes last.
+    """
+    moved = target.with_name(asides.new_name(target.name))
+    try:
+        os.rename(partial, moved)
+    except OSError:
+        return
     for _ in range(20):
         with contextlib.suppress(BitrowError, OSError):
-            if owned.remove(partial, owned.unfinished(partial), growing=True):
+            if owned.remove(moved, owned.unfinished(moved), growing=True):
                 return
-        if not os.path.lexists(partial):
-            return
+    with contextlib.suppress(OSError):
+        os.rename(moved, partial)
 
 
 @contextlib.contextmanager
@@ -189,7 +197,7 @@ def new_folder(target: Path, replace: bool) -> Iterator[Path]:
         partial, held = asides.new_folder(target)
     except OSError as error:
         raise BitrowError(f"{target}: cannot be written: {error.strerror}") from error
-    with leave.undoing(lambda: _undo(partial)):
+    with leave.undoing(lambda: _undo(partial, target)):
         try:
             yield partial
             try:
@@ -199,6 +207,6 @@ def new_folder(target: Path, replace: bool) -> Iterator[Path]:
             except OSError as error:
                 raise BitrowError(f"{target}: cannot be written: {error.strerror}") from error
         finally:
-            _undo(partial)
+            _undo(partial, target)
             if held is not None:
                 os.close(held)

@@ -199,13 +199,22 @@ def remove(folder: Path, known: Content, growing: bool = False) -> bool:
     """
     marks = slice(2 if growing else None)
     last = [name for name in (schema.MANIFEST, JOURNAL) if name in known.files]  # they account for the others
-    for name in (*(name for name in known.files if name not in last), *last):
+
+    def unlink(name: str) -> None:
         with contextlib.suppress(OSError):
             if _mark(folder / name)[marks] == known.files[name][marks]:
                 (folder / name).unlink()
+
+    for name in known.files:
+        if name not in last:
+            unlink(name)
     for name in sorted(known.folders, reverse=True):
         with contextlib.suppress(OSError):
             (folder / name).rmdir()
+    if growing and set(os.listdir(folder)) > set(last):
+        return False
+    for name in last:
+        unlink(name)
     with contextlib.suppress(OSError):
         folder.rmdir()
     return not os.path.lexists(folder)
