@@ -143,6 +143,17 @@ def new_folder(target: Path) -> tuple[Path, int | None]:
     return aside, held
 
 
+def out_of_reach(folder: Path, target: Path) -> Path:
+    """`folder` under another name of its kind for `target`: threads that still write open nothing more in it.
+
+    Raises:
+        OSError: there is no such folder, or it cannot be renamed.
+    """
+    moved = target.with_name(new_name(target.name))
+    os.rename(folder, moved)
+    return moved
+
+
 @contextlib.contextmanager
 def alone_in(folder: Path) -> Iterator[None]:
     """Keep a second run out of `folder`; nothing is written there.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 from collections.abc import Mapping
@@ -36,16 +37,21 @@ def write_folder(out: Path, texts: Mapping[str, str]) -> None:
         _discard_dead(target)
         aside, held = asides.new_folder(target)
         try:
-            with leave.undoing(lambda: shutil.rmtree(aside, ignore_errors=True)):
+            with leave.undoing(lambda: _undo(aside, target)):
                 for name, text in texts.items():
                     (aside / name).write_bytes(text.encode())
                 os.rename(aside, target)
         finally:
-            shutil.rmtree(aside, ignore_errors=True)
+            _undo(aside, target)
             if held is not None:
                 os.close(held)
     except OSError as error:
         raise BitrowError(f"{out}: cannot be written: {error.strerror or error}") from None
+
+
+def _undo(aside: Path, target: Path) -> None:
+    with contextlib.suppress(OSError):
+        shutil.rmtree(asides.out_of_reach(aside, target))
 
 
 def _discard_dead(target: Path) -> None:

@@ -163,11 +163,10 @@ def _swap(partial: Path, target: Path, old: owned.Content) -> Path:
 def _undo(partial: Path, target: Path) -> None:
     """Delete an unfinished folder for `target`, or the old one in its place, while other threads still write to it.
 
-    Under another name nothing more is opened in it: what is open ends, and the journal goes last.
+    What is open in it ends, and the journal goes last.
     """
-    moved = target.with_name(asides.new_name(target.name))
     try:
-        os.rename(partial, moved)
+        moved = asides.out_of_reach(partial, target)
     except OSError:
         return
     for _ in range(20):
