@@ -24,7 +24,7 @@ from bitrow import cli, model_file
 from bitrow.config import ConvConfig
 from bitrow.errors import BitrowError
 from bitrow.importers import command as import_command
-from bitrow.proofs import command, registry, shards
+from bitrow.proofs import command, registry, results, saved
 from bitrow.proofs.claim import Effort
 from bitrow.proofs.claim import Outcome as Chunk
 from bitrow.synthetic import synthetic
@@ -167,11 +167,11 @@ def npz() -> bytes:
 @functools.cache
 def result_file() -> bytes:
     """What `prove` writes for one small claim."""
-    results = shards.Results(Effort.QUICK, {"fp16.add": 2})
-    results.add(shards.Job("fp16.add", 0), shards.Done(Chunk(10, None, "0f" * 32, ""), 0.5))
-    results.add(shards.Job("fp16.add", 1), shards.Done(Chunk(12, None, "0e" * 32, "a note"), 0.25))
+    run = results.Results(Effort.QUICK, {"fp16.add": 2})
+    run.add(results.Job("fp16.add", 0), results.Done(Chunk(10, None, "0f" * 32, ""), 0.5))
+    run.add(results.Job("fp16.add", 1), results.Done(Chunk(12, None, "0e" * 32, "a note"), 0.25))
     with tempfile.TemporaryDirectory() as folder:
-        shards.save(results, Path(folder) / "a.json")
+        saved.save(run, Path(folder) / "a.json")
         return (Path(folder) / "a.json").read_bytes()
 
 

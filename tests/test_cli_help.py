@@ -29,9 +29,8 @@ OPTIONS = {
                  "--target-only", "--optimizer", "--learning-rate", "--schedule", "--accumulate", "--replay", "--plot",
                  "--jobs", "--checkpoint-seconds", "--resume", "--coordinator", "--processes", "--process", "--out",
                  "--quiet"},
-    "prove claims": {"--quick", "--full", "--shard", "--state", "--fresh", "--jobs", "--json", "--markdown", "--record",
-                     "--quiet"},
-    "prove merge": {"--jobs", "--json", "--markdown", "--record"},
+    "prove claims": {"--quick", "--full", "--state", "--fresh", "--jobs", "--scheduler", "--json", "--markdown",
+                     "--record", "--quiet"},
     "prove mutants": {"--set", "--json", "--markdown", "--quiet"},
     "prove certificates": set(),
     "certify": {"--full", "--json"},
@@ -104,7 +103,7 @@ def test_what_is_of_a_command_of_prove_is_not_its_own(run, kind: str) -> None:
         "Training": ["transfer"], "Proofs": ["prove"], "This machine": ["certify"], "General": ["--version", "-h"],
     }),
     ("prove", {
-        "Claims of the contract": ["claims", "merge"], "Faults": ["mutants"],
+        "Claims of the contract": ["claims"], "Faults": ["mutants"],
         "Exactness of a network": ["certificates"], "General": ["-h"],
     }),
 ])  # fmt: skip

@@ -91,6 +91,15 @@ def _import_images(folder: Path) -> tuple[Path, tuple[object, ...]]:
     return folder / "data.npz", ("import", path, "--images", folder / "data.npz", "--out", folder / "none.safetensors")
 
 
+def _results(folder: Path) -> tuple[Path, tuple[object, ...]]:
+    from bitrow.proofs import registry, results
+    from bitrow.proofs.claim import Effort
+
+    name = results.file_name(results.new(registry.select(["fp16.add"]), Effort.QUICK), every=False)
+    unfinished = (folder / name).with_suffix(".partial.json")
+    return unfinished, ("prove", "claims", "fp16.add", "--jobs", "1", "--state", folder)
+
+
 FILES: dict[str, Place] = {
     "manifest": _in_set("manifest.json"),
     "case": _in_set("conv/case.json"),
@@ -117,7 +126,7 @@ FILES: dict[str, Place] = {
     "tflite": _file("net.tflite", "import", "FILE", "--out", "none.safetensors"),
     "images of an import": _import_images,
     "state dict": _file("net.safetensors", "import", "FILE", "--out", "none.safetensors"),
-    "results": _file("results.json", "prove", "merge", "FILE"),
+    "results": _results,
     "npz": _file("data.npz", "transfer", "--data", "FILE"),
     "zip": _file("data.zip", "transfer", "--data", "FILE"),
     "image": _image,
@@ -610,7 +619,7 @@ def test_a_sound_file_of_each_kind_is_taken(tmp_path: Path) -> None:
     (tmp_path / "a.npz").write_bytes(npz())
     for sound in (tmp_path / "a.npz", class_folders(tmp_path / "c")):
         assert len(data.load(sound).source.train.y)
-    from bitrow.proofs import shards
+    from bitrow.proofs import saved
 
     (tmp_path / "r.json").write_bytes(result_file())
-    assert shards.load(tmp_path / "r.json").done
+    assert saved.load(tmp_path / "r.json").done

@@ -28,7 +28,7 @@ from bitrow.images import read_samples
 from bitrow.images.decode import Decoder
 from bitrow.importers.command import read_float
 from bitrow.pipeline.machine import load_machine
-from bitrow.proofs import shards
+from bitrow.proofs import saved
 from bitrow.transfer import data
 from bitrow.vectors import found, layer_file
 from bitrow.vectors.files import check, dump, hexfile
@@ -355,10 +355,10 @@ def test_tflite_files(content: bytes) -> None:
 
 @fuzzed
 @hypothesis.given(either(result_file()))
-@hypothesis.example(b'{"schema": "bitrow-prove-1", "shard": [1, 1e400]}')
+@hypothesis.example(b'{"schema": "bitrow-prove-3", "machines": [1, 1e400]}')
 def test_results_of_prove(content: bytes) -> None:
     with placed("r.json", content) as path:
-        accepts_or_refuses(lambda: shards.load(path))
+        accepts_or_refuses(lambda: saved.load(path))
 
 
 RECORD = found.CORPUS.read_bytes().splitlines()[0]

@@ -12,7 +12,6 @@ from bitrow.cli.group import root
 from bitrow.errors import BitrowError
 from bitrow.pipeline import command, machine
 from bitrow.pipeline.schedule import schedule
-from bitrow.proofs.command import parse_shard
 from bitrow.reading import values
 from bitrow.vectors.files import inspect
 from hostile_samples import accepts_or_refuses, clean, refused, refuses, run
@@ -32,9 +31,6 @@ WHOLE = {
     "generate limit images": ["generate", "--network", "resnet8", "--out", "OUT", "--limit-images", "VALUE"],
     "ablate images": ["ablate", "--network", "resnet8", "--study", "banks", "--images", "VALUE"],
     "prove jobs": ["prove", "claims", "fp16.add", "--state", "OUT", "--jobs", "VALUE"],
-    "prove shard": ["prove", "claims", "fp16.add", "--state", "OUT", "--shard", "VALUE/2"],
-    "prove shards": ["prove", "claims", "fp16.add", "--state", "OUT", "--shard", "1/VALUE"],
-    "merge jobs": ["prove", "merge", "--jobs", "VALUE", "a.json"],
     **{f"transfer {name}": ["transfer", f"--{name}", "VALUE", "--out", "OUT"]
        for name in ("seeds", "epochs", "pretrain-epochs", "tune-epochs", "batch", "input-size", "limit", "jobs",
                     "processes", "process", "accumulate")},
@@ -89,8 +85,6 @@ OUT_OF_BOUNDS = {
     "jobs": (["prove", "claims", "fp16.add", "--state", "OUT", "--jobs", "100000"], "--jobs"),
     "claim": (["prove", "claims", "[", "--state", "OUT"], "claim: found"),
     "stars": (["prove", "claims", "*" * 30 + "x", "--state", "OUT"], "claim: found"),
-    "shard": (["prove", "claims", "--shard", "3/2", "--state", "OUT"], "shard: found"),
-    "shard of none": (["prove", "claims", "--shard", "0/0", "--state", "OUT"], "shard: found"),
     "width": (["transfer", "--width", "101", "--out", "OUT"], "--width"),
     "seeds": (["transfer", "--seeds", "1000000000", "--out", "OUT"], "--seeds"),
     "numerics": (["transfer", "--numerics", "float32-" * 10_000, "--out", "OUT"], "numerics"),
@@ -106,7 +100,7 @@ OUT_OF_BOUNDS = {
     "NUL in a machine": (["pipeline", "resnet8", "--machine", "a\0b"], "NUL"),
     "NUL in a set": (["verify", "a\0b"], "NUL"),
     "NUL in data": (["transfer", "--data", "a\0b"], ""),
-    "NUL in results": (["prove", "merge", "a\0b"], "NUL"),
+    "NUL in results": (["prove", "claims", "--state", "a\0b"], "NUL"),
 }
 
 
@@ -158,8 +152,6 @@ def test_the_readers_of_numbers_take_ascii_alone() -> None:
     assert [values.number(text) for text in ("0", "-1.5", ".5", "5.", "1e-3")] == [0, -1.5, 0.5, 5, 0.001]
     for text in NO_NUMBERS:
         assert values.whole_number(text) is None and (values.number(text) is None or text == "1e3")
-    for text in ("٣/4", "1/4٣", "1/" + "9" * 5_000, "-1/2", "1/2/3", "1 /2"):
-        refuses(lambda text=text: parse_shard(text), "shard: found")
     refuses(lambda: zoo.resnet8((8, 8, 1), 4, 1e308), "width: found 1e+308")
     for text in ("٣", "0x٣", "٣'h3", "fxp٣"):
         refuses(lambda text=text: list(inspect.word_lines(text)), "found neither")

@@ -1,4 +1,4 @@
-"""`bitrow prove claims` and `merge` as users see them: table, report, exit status, errors of a line (SPEC.md V5)."""
+"""`bitrow prove claims` as users see it: table, report, exit status, errors of a line (SPEC.md V5)."""
 
 from __future__ import annotations
 
@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 
 from bitrow import cli, processor
-from bitrow.proofs import registry, shards
+from bitrow.proofs import registry
 from bitrow.proofs.claim import Claim, Counterexample, Effort, Method, Outcome
+from bitrow.versions import versions
 from test_proofs_runner import seal
 
 FALSE = Counterexample((("a", "0x3c00", "1"), ("mode", "up/infinity", "")), "0x3c00 (1)", "0x3c01 (1.001)", "oracle")
@@ -34,10 +35,10 @@ def claims(monkeypatch: pytest.MonkeyPatch) -> dict[str, Claim]:
 def run(claims: dict[str, Claim], tmp_path: Path, capsys: pytest.CaptureFixture[str]):
     """`bitrow prove` in this process, in one process: its exit status, its output, the lines of its error."""
 
-    def command(*arguments: object, name: str = "claims") -> tuple[int, str, list[str]]:
-        options = ("--state", str(tmp_path / "state"), "--jobs", "1") if name == "claims" else ()
+    def command(*arguments: object) -> tuple[int, str, list[str]]:
+        options = ("--state", str(tmp_path / "state"), "--jobs", "1")
         try:
-            status = cli.run(["prove", name, *map(str, arguments), *options])
+            status = cli.run(["prove", "claims", *map(str, arguments), *options])
         except SystemExit as leave:
             status = int(leave.code or 0)
         done = capsys.readouterr()
@@ -79,18 +80,6 @@ def test_patterns_choose_claims(run) -> None:
     assert err == ["bitrow: claim: found 'fp17.add', expected one of fp16.one, fp16.two, wrong"]
 
 
-def test_shards_are_merged(run, tmp_path: Path) -> None:
-    for number in (1, 2, 3):
-        status, out, _ = run("--full", "fp16.*", "--shard", f"{number}/3")
-        assert status == 0 and f"shard {number}/3" in out
-    files = sorted((tmp_path / "state").iterdir())
-    status, out, _ = run(*files, "--json", tmp_path / "all.json", "--jobs", 1, name="merge")
-    assert status == 0 and "3 shards" in out
-    assert [row["chunks"] for row in json.loads((tmp_path / "all.json").read_text())["claims"]] == [[4, 4], [4, 4]]
-    status, out, err = run(files[0], files[2], name="merge")
-    assert status == cli.BAD_INPUT and err == ["bitrow: shard 2 of 3: found no file, expected one for each shard"]
-
-
 def test_a_page_of_claims(run, tmp_path: Path) -> None:
     """Each claim with its statement, domain and what was found; totals, digests, versions, machine, the command."""
     page = tmp_path / "claims.md"
@@ -100,28 +89,13 @@ def test_a_page_of_claims(run, tmp_path: Path) -> None:
     assert f"`bitrow prove claims 'fp16.one' 'fp16.two' --full --markdown {page}`" in text
     row = "| fp16.one | F3 Q1 | fp16.one is right | search | the full domain | 400 | holds; smallest K = 33 | 0.0 |"
     assert row in text.splitlines() and "| total | 2 |  | 0.0 |" in text.splitlines()
-    versions = shards.versions()
-    assert f"| source | `{versions['source']}` |" in text and f"| jax | `{versions['jax']}` |" in text
-    (file,) = (tmp_path / "state").iterdir()
-    again = tmp_path / "again.md"
-    assert run(file, "--markdown", again, "--jobs", 1, name="merge")[0] == 0
-    assert again.read_text() == text.replace(str(page), str(again))
+    found = versions()
+    assert f"| source | `{found['source']}` |" in text and f"| jax | `{found['jax']}` |" in text
     status, _, err = run("fp16.one", "--markdown", tmp_path / "none" / "page.md")
     assert status == cli.BAD_INPUT and len(err) == 1 and "cannot be written" in err[0]
     run("--markdown", page)
     assert "2 of 3 hold" in page.read_text() and "| wrong | F3 Q1 | wrong is right |" in page.read_text()
     assert "`bitrow prove claims --quick --markdown" in page.read_text()
-
-
-@pytest.mark.parametrize("text", ["0/3", "4/3", "2", "a/b", "1/0", "-1/3"])
-def test_shards_that_cannot_be_are_refused(run, text: str) -> None:
-    status, _, err = run("--shard", text)
-    assert status == cli.BAD_INPUT and len(err) == 1 and text in err[0]
-
-
-def test_merging_nothing_is_refused(run) -> None:
-    status, _, err = run(name="merge")
-    assert status == cli.BAD_INPUT and len(err) == 1 and "found no file" in err[0]
 
 
 def test_fresh_forgets_an_unfinished_run(run, claims, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

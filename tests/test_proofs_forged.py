@@ -14,9 +14,10 @@ import pytest
 
 from bitrow import cli
 from bitrow.errors import BitrowError
-from bitrow.proofs import recheck, registry, runner, shards
+from bitrow.proofs import recheck, registry, saved
 from bitrow.proofs.claim import Effort, Outcome
-from test_proofs_runner import CLAIMS, FALSE, claim, finished, seal
+from bitrow.proofs.results import Done, Job, Results
+from test_proofs_runner import CLAIMS, FALSE, checked, claim, finished, here, seal
 
 Edit = Callable[[dict[str, Any]], object]
 WRONG = {"operands": [["a", "0x0", "0"]], "found": "0x1", "expected": "0x2", "judge": "oracle"}
@@ -56,8 +57,7 @@ SEALED: dict[str, tuple[Edit, str]] = {
     "no claims": (lambda v: v.update(chunks={}, done={}), "chunks: found '{}'"),
     "float chunks": (put("chunks", "one", to=5.0), "chunks one: found '5.0'"),
     "no chunks of a claim": (put("chunks", "one", to=0), "chunks one: found '0'"),
-    "shard": (put("shard", to=[2, 1]), "shard: found '2'"),
-    "float shard": (put("shard", to=[1.0, 1]), "shard: found '1.0'"),
+    "shard": (put("shard", to=[1, 1]), "expected the fields schema"),
     "effort": (put("effort", to="some"), "effort: found 'some', expected quick or full"),
     "machines": (put("machines", to="one"), "machines: found 'one'"),
     "versions": (put("versions", "jax", to=1), "versions jax: found '1', expected text"),
@@ -78,7 +78,7 @@ RAW: dict[str, tuple[Callable[[str], str], str]] = {
 
 @pytest.fixture
 def file(tmp_path: Path) -> Path:
-    path = finished(tmp_path, 1, 1)
+    path = finished(tmp_path)
     value = json.loads(path.read_text())
     for chunks in value["done"].values():
         for done in chunks.values():
@@ -93,10 +93,9 @@ def test_sealed_files_that_say_what_cannot_be(file: Path, kind: str) -> None:
     value = json.loads(file.read_text())
     edit(value)
     seal(file, value)
-    for read in (shards.load, lambda path: shards.merge([path])):
-        with pytest.raises(BitrowError, match=text) as caught:
-            read(file)
-        assert str(caught.value).startswith(str(file)) and "\n" not in str(caught.value)
+    with pytest.raises(BitrowError, match=text) as caught:
+        saved.load(file)
+    assert str(caught.value).startswith(str(file)) and "\n" not in str(caught.value)
 
 
 @pytest.mark.parametrize("kind", RAW)
@@ -107,13 +106,13 @@ def test_files_that_are_not_as_they_were_written(file: Path, kind: str) -> None:
     file.write_text(edit(before))
     assert file.read_text() != before
     with pytest.raises(BitrowError, match=text) as caught:
-        shards.load(file)
+        saved.load(file)
     assert str(caught.value).startswith(str(file)) and "\n" not in str(caught.value)
 
 
 @pytest.fixture
 def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path):
-    """`bitrow prove claims` and `merge` of `CLAIMS` in this process."""
+    """`bitrow prove claims` of `CLAIMS` in this process."""
     monkeypatch.setattr(registry, "claims", lambda: CLAIMS)
 
     def command(*arguments: object) -> tuple[int, str]:
@@ -125,7 +124,7 @@ def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp
 
 def forged(folder: Path, **changes: object) -> Path:
     """An unfinished run whose every verdict is made up, or changed as told, and sealed."""
-    path = finished(folder, 1, 1)
+    path = finished(folder)
     value = json.loads(path.read_text())
     for chunks in value["done"].values():
         for done in chunks.values():
@@ -143,57 +142,50 @@ def test_forged_verdicts_are_computed_again(run, tmp_path: Path, changes: dict[s
     status, error = run("claims", "--state", tmp_path)
     assert status == cli.BAD_INPUT and error.count("\n") == 1 and "recorded as" in error and "--fresh" in error
     assert partial.read_bytes() == before
-    status, error = run("merge", partial)
-    assert status == cli.BAD_INPUT and "recorded as" in error
     assert run("claims", "--state", tmp_path, "--fresh")[0] == 0
 
 
 def test_a_hidden_counterexample_is_found() -> None:
     """A false claim recorded as one that holds: the chunk with the counterexample says so when it is drawn."""
     claims = {"wrong": claim("wrong", 1, lambda index: Outcome(1, FALSE))}
-    results = shards.new(claims, Effort.QUICK)
-    runner.run(claims, results, 1, lambda job, done: None)
-    recheck.recheck(claims, results, "file", 1)
-    results.add(shards.Job("wrong", 0), shards.Done(Outcome(1), 0.0))
-    with pytest.raises(BitrowError, match=r"file: found wrong chunk 0 recorded as holds .*, expected false, found 0x"):
-        recheck.recheck(claims, results, "file", 1)
+    results = checked(claims)
+    with here() as team:
+        recheck.recheck(claims, results, "file", team)
+    results.add(Job("wrong", 0), Done(Outcome(1), 0.0))
+    said = r"file: found wrong chunk 0 recorded as holds .*, expected false, found 0x"
+    with here() as team, pytest.raises(BitrowError, match=said):
+        recheck.recheck(claims, results, "file", team)
 
 
-def test_shards_of_another_installation_are_refused(run, tmp_path: Path) -> None:
-    """SPEC.md V4: a merge is of this source and these libraries, however well its parts agree."""
-    for name in ("source", "jax", "bitrow"):
-        path = finished(tmp_path, 1, 1)
-        value = json.loads(path.read_text())
-        value["versions"][name] = "other"
-        status, error = run("merge", seal(path, value))
-        assert status == cli.BAD_INPUT and f"found {name} other" in error and "this installation" in error
-        del value["versions"][name]
-        status, error = run("merge", seal(path, value))
-        assert status == cli.BAD_INPUT and f"found {name} None" in error
-    value = json.loads(finished(tmp_path, 1, 1).read_text())
-    value["versions"]["more"] = "1"
-    assert "found more 1, expected None" in run("merge", seal(path, value))[1]
+def test_a_run_of_another_installation_is_refused(run, tmp_path: Path) -> None:
+    """SPEC.md V4: a run is of this source and these libraries."""
+    for change in ({"source": "other"}, {"jax": "other"}, {"more": "1"}):
+        path = finished(tmp_path).with_suffix(".partial.json")
+        value = json.loads(path.with_name("prove-quick.json").read_text())
+        value["versions"].update(change)
+        status, error = run("claims", "--state", seal(path, value).parent)
+        ((name, text),) = change.items()
+        assert status == cli.BAD_INPUT and f"found {name} {text}" in error and "this installation" in error
 
 
 def test_an_empty_report_does_not_hold() -> None:
     from bitrow.proofs.command import report
 
-    assert report(CLAIMS, shards.Results(Effort.QUICK, {}))["holds"] is False
+    assert report(CLAIMS, Results(Effort.QUICK, {}))["holds"] is False
 
 
 def test_reports_do_not_overwrite_what_is_read(run, tmp_path: Path) -> None:
-    """SPEC.md V5: --json on a shard to merge, or on the run's own files."""
-    path = finished(tmp_path, 1, 1)
+    """SPEC.md V5: --json on the run's own files."""
+    path = finished(tmp_path)
     before = path.read_bytes()
     (tmp_path / "link").symlink_to(path)
     os.link(path, tmp_path / "hard")
     for name in (path.name, "link", "hard"):
         for option in ("--json", "--markdown", "--record"):
-            status, error = run("merge", path, option, tmp_path / name)
+            status, error = run("claims", "--state", tmp_path, option, tmp_path / name)
             assert status == cli.BAD_INPUT and error.count("\n") == 1 and f"{option}: found" in error
-    status, error = run("claims", "--state", tmp_path, "--json", path)
-    assert status == cli.BAD_INPUT and "--json: found" in error
-    status, error = run("merge", path, "--json", tmp_path / "new", "--markdown", tmp_path / "new")
+    both = "--json", tmp_path / "new", "--markdown", tmp_path / "new"
+    status, error = run("claims", "--state", tmp_path, *both)
     assert status == cli.BAD_INPUT and "which --json names, too" in error
     assert path.read_bytes() == before and not (tmp_path / "new").exists()
 

@@ -404,7 +404,7 @@ def test_bad_arguments_are_one_line(run, tmp_path: Path) -> None:
     status, out, err = run("--set", tmp_path / "none")
     assert (status, out) == (2, "") and len(err) == 1
     assert "none: found no vector set, expected one there or at --set DIR" in err[0]
-    assert run("--shard", "1/2") == (2, "", ["bitrow: No such option '--shard'. (see bitrow prove mutants --help)"])
+    assert run("--full") == (2, "", ["bitrow: No such option '--full'. (see bitrow prove mutants --help)"])
     assert cli.run(["prove", "claims", "fp16.add", "--set", str(tmp_path)]) == 2
 
 

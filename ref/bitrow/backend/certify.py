@@ -29,13 +29,13 @@ from bitrow.backend import compiled, program_digests, programs
 from bitrow.contract import conv
 from bitrow.errors import BitrowError
 from bitrow.files import write_report
-from bitrow.proofs.results import versions
 from bitrow.reading.values import parse_json
 from bitrow.terminal import Column
 from bitrow.vectors.judge import identity, stepwise
 from bitrow.vectors.judge.identity_digests import DIGESTS
 from bitrow.vectors.operations import Words, to_words
 from bitrow.vectors.problem import Problem
+from bitrow.versions import versions
 
 
 class Way(NamedTuple):

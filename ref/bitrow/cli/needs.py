@@ -30,3 +30,10 @@ def machine(command: str) -> Callable[[], None]:
         require(command)
 
     return ask
+
+
+def trial() -> None:
+    """Asked in each worker of a cluster: does that machine give the contract's bits?"""
+    from bitrow.backend.require import require
+
+    require("generate")

@@ -27,6 +27,10 @@ record = option(
 jobs = option(
     "--jobs", section=RUN, type=TIMES, metavar="N", show_default="one for each processor", help="Processes."
 )  # fmt: skip
+scheduler = option(
+    "--scheduler", section=RUN, metavar="local|ADDRESS|FILE",
+    help="A dask cluster instead: its scheduler's address or file; local: one of --jobs workers (docs/cluster.md).",
+)  # fmt: skip
 machine = option(
     "--machine", section=MACHINE, type=PLACE, metavar="FILE", show_default="the 28 nm machine",
     help="A machine in TOML.",

@@ -1,8 +1,8 @@
-"""`bitrow prove`: `claims`, `merge`, `mutants`, `certificates`."""
+"""`bitrow prove`: `claims`, `mutants`, `certificates`."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -26,11 +26,11 @@ def _end(holds: bool) -> None:
                 help="Names, with * and ?, such as 'solver.*'; without any, all claims.")  # fmt: skip
 @option("--quick/--full", default=True, show_default=True, section=_DOMAIN,
         help="A stated slice of each domain, or all of it.")  # fmt: skip
-@option("--shard", metavar="I/N", section=_DOMAIN, help="The I-th of N parts; prove merge puts them together.")
 @option("--state", type=PLACE, default=Path("out/prove"), show_default=True, metavar="DIR", section=RUN,
         help="Where result files go.")  # fmt: skip
 @option("--fresh", is_flag=True, section=RUN, help="Do not take up an unfinished run.")
 @options.jobs
+@options.scheduler
 @options.json_file
 @options.markdown
 @options.record
@@ -44,28 +44,11 @@ def claims(quick: bool, quiet: bool, **given: Any) -> None:
     needs.jax()
     from bitrow.proofs import command
     from bitrow.proofs.claim import Effort
+    from bitrow.work.team import Where
 
     given["effort"] = Effort.QUICK if quick else Effort.FULL
-    run, files = options.records(given, command.ClaimsRun, command.ClaimFiles)
-    _end(command.prove(run, files, quiet=quiet))
-
-
-@click.command(cls=Command)
-@click.argument("files", metavar="FILE...", nargs=-1, type=PLACE, help="The result files of all shards of one run.")
-@options.jobs
-@options.json_file
-@options.markdown
-@options.record
-def merge(files: Sequence[Path], jobs: int | None, **given: Any) -> None:
-    """Put the shards of a run of claims together.
-
-    Part of what each file says is computed again before it is believed.
-    """
-    needs.jax()
-    from bitrow.proofs import command
-
-    (written,) = options.records(given, command.ClaimFiles)
-    _end(command.merge(files, written, jobs))
+    run, files, where = options.records(given, command.ClaimsRun, command.ClaimFiles, Where)
+    _end(command.prove(run, files, replace(where, trial=needs.trial), quiet=quiet))
 
 
 def _committed() -> tuple[Path, ...]:
@@ -109,6 +92,6 @@ def prove() -> None:
     """Check claims, find deliberate faults, print certificates."""
 
 
-prove.add_section("Claims of the contract", claims, merge)
+prove.add_section("Claims of the contract", claims)
 prove.add_section("Faults", mutants)
 prove.add_section("Exactness of a network", certificates)

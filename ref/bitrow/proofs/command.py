@@ -1,57 +1,41 @@
-"""What `bitrow prove claims` and `merge` do, as functions of plain arguments; no command-line parsing here."""
+"""What `bitrow prove claims` does, as functions of plain arguments; no command-line parsing here."""
 
 from __future__ import annotations
 
 import contextlib
 import hashlib
 import os
-import re
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bitrow import asides, processor, terminal
-from bitrow.errors import BitrowError
+from bitrow import asides, terminal
 from bitrow.files import check_outputs, write_report, write_text
-from bitrow.proofs import page, recheck, record, registry, runner, shards
+from bitrow.proofs import page, recheck, record, registry, runner, saved
 from bitrow.proofs.claim import Claim, Counterexample, Effort
-from bitrow.proofs.shards import Results
+from bitrow.proofs.results import Job, Results, file_name, new
 from bitrow.terminal import Column
+from bitrow.work.team import Where, opened
 
 if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
 
 
-def parse_shard(text: str) -> tuple[int, int]:
-    """`i/n` as numbers.
-
-    Raises:
-        BitrowError: anything else, or i outside 1..n.
-    """
-    match = re.fullmatch(r"([0-9]{1,9})/([0-9]{1,9})", text)
-    number, of = (int(match[1]), int(match[2])) if match else (0, 0)
-    if not 1 <= number <= of:
-        raise BitrowError(f"shard: found {text!r}, expected i/n with i from 1 to n")
-    return number, of
-
-
 @dataclass(frozen=True)
 class ClaimsRun:
-    """What `bitrow prove claims` checks: the claims that `patterns` name, or all, or the part that `shard` is of them.
+    """What `bitrow prove claims` checks: the claims that `patterns` name, or all.
 
-    An unfinished run of the same kind in the folder `state` is taken up where it stopped, unless `fresh`. `jobs`:
-    processes, by default one for each processor.
+    An unfinished run of the same kind in the folder `state` is taken up where it stopped, unless `fresh`, wherever it
+    ran and whatever `where` says now.
     """
 
     state: Path
     patterns: Sequence[str] = ()
     effort: Effort = Effort.QUICK
-    shard: str | None = None
     fresh: bool = False
-    jobs: int | None = None
 
 
 @dataclass(frozen=True)
@@ -68,56 +52,38 @@ class ClaimFiles:
 
 
 def prove(
-    run: ClaimsRun, files: ClaimFiles = ClaimFiles(), *, quiet: bool = False, console: Console | None = None
-) -> bool:
+    run: ClaimsRun, files: ClaimFiles = ClaimFiles(), where: Where = Where(), *, quiet: bool = False,
+    console: Console | None = None,
+) -> bool:  # fmt: skip
     """Check claims, print the table, write what was found; whether every claim holds.
 
     Raises:
-        BitrowError: an unknown claim, an unfinished run of another version, a file that cannot be written.
+        BitrowError: an unknown claim, an unfinished run of another version, a file that cannot be written, workers
+            that end or are not fit.
     """
     claims = registry.select(run.patterns)
-    results = shards.new(claims, run.effort, parse_shard(run.shard) if run.shard else shards.WHOLE)
-    target = run.state / shards.file_name(results, not run.patterns)
+    results = new(claims, run.effort)
+    target = run.state / file_name(results, not run.patterns)
     partial = target.with_suffix(".partial.json")
-    processes = run.jobs or processor.available_cpus()
     files.check([target, partial])
-    with asides.alone(target, "this choice of claims"):
+    with asides.alone(target, "this choice of claims"), opened(where, len(results.jobs())) as team:
         if os.path.lexists(partial) and not run.fresh:
-            results = shards.resume(partial, results)
-            recheck.recheck(claims, results, f"{partial} (--fresh starts over)", processes)
+            results = saved.resume(partial, results)
+            recheck.recheck(claims, results, f"{partial} (--fresh starts over)", team)
         with progress(results, quiet) as advance:
 
-            def save(job: shards.Job, done: shards.Done) -> None:
-                shards.save(results, partial)
+            def save(job: Job) -> None:
+                saved.save(results, partial)
                 advance(job)
 
-            runner.run(claims, results, processes, save)
-        shards.save(results, target)
+            runner.run(claims, results, team, save)
+        saved.save(results, target)
         partial.unlink(missing_ok=True)
     return show(claims, results, str(target), files, console)
 
 
-def merge(
-    paths: Sequence[Path], files: ClaimFiles = ClaimFiles(), jobs: int | None = None, console: Console | None = None
-) -> bool:
-    """Put the result files of all shards together and print the table; whether every claim holds.
-
-    Raises:
-        BitrowError: see `shards.merge`; the shards are of another bitrow than this one, or say what is not so.
-    """
-    files.check(paths)
-    results = shards.merge(paths)
-    shards.same_versions(paths[0], results.versions, shards.versions(), "this installation")
-    claims = registry.claims()
-    for name, count in results.chunks.items():
-        if name not in claims or claims[name].chunks(results.effort) != count:
-            raise BitrowError(f"{paths[0]}: found {count} chunks of {name}, expected those of this installation")
-    recheck.recheck(claims, results, f"{len(paths)} shards", jobs or processor.available_cpus())
-    return show(claims, results, f"{len(paths)} shards", files, console)
-
-
 @contextlib.contextmanager
-def progress(results: Results, quiet: bool) -> Iterator[Callable[[shards.Job], None]]:
+def progress(results: Results, quiet: bool) -> Iterator[Callable[[Job], None]]:
     """A bar of chunks on standard error, where that is a terminal; names the claim that has just advanced."""
     if quiet or not sys.stderr.isatty():
         yield lambda job: None
@@ -169,12 +135,10 @@ def row(claim: Claim, results: Results) -> dict[str, Any]:
 
 def report(claims: Mapping[str, Claim], results: Results) -> dict[str, Any]:
     """The JSON report of a run."""
-    number, of = results.shard
     rows = [row(claims[name], results) for name in results.chunks]
     return {
         "schema": "bitrow-prove-report-1",
         "effort": results.effort.value,
-        "shard": f"{number}/{of}",
         "versions": dict(results.versions),
         "machines": list(results.machines),
         "holds": bool(rows) and all(row["verdict"] == "holds" for row in rows),
@@ -195,10 +159,9 @@ def counterexample_lines(row: Mapping[str, Any]) -> list[str]:
 
 
 def _table(found: Mapping[str, Any]) -> Table:
-    part = "" if found["shard"] == "1/1" else f", shard {found['shard']}"
     columns = [Column(name, name in ("cases", "seconds"))
                for name in ("claim", "clauses", "method", "domain", "cases", "verdict", "seconds")]  # fmt: skip
-    table = terminal.table(f"bitrow prove claims --{found['effort']}{part}", columns)
+    table = terminal.table(f"bitrow prove claims --{found['effort']}", columns)
     for line in found["claims"]:
         verdict = page.verdict(line)
         style = {"holds": "", "false": "bold red"}.get(line["verdict"], "yellow")

@@ -13,6 +13,7 @@ from bitrow.errors import BitrowError
 from bitrow.proofs import runner
 from bitrow.proofs.claim import Claim, Outcome
 from bitrow.proofs.results import Done, Job, Results
+from bitrow.work.team import Team
 
 
 def choose(results: Results) -> list[Job]:
@@ -25,23 +26,23 @@ def choose(results: Results) -> list[Job]:
 
 
 def recheck(
-    claims: Mapping[str, Claim], results: Results, where: str, processes: int,
+    claims: Mapping[str, Claim], results: Results, where: str, team: Team,
     advance: Callable[[Job], None] = lambda job: None,
 ) -> None:  # fmt: skip
-    """Compute the chosen chunks of `results`, read from the files `where`, again.
+    """Compute the chosen chunks of `results`, read from the file `where`, again.
 
     Raises:
         BitrowError: one has another outcome than is recorded.
     """
 
-    def compare(job: Job, done: Done) -> None:
+    def compare(job: Job, done: Done, machine: str) -> None:
         recorded = results.done[job.claim][job.chunk].outcome
         if done.outcome != recorded:
             raise BitrowError(f"{where}: found {job.claim} chunk {job.chunk} recorded as {_said(recorded)}, expected "
                               f"{_said(done.outcome)} as it is computed here")  # fmt: skip
         advance(job)
 
-    runner.run_jobs(claims, results.effort, choose(results), processes, compare)
+    runner.run_jobs(claims, results.effort, choose(results), team, compare)
 
 
 def _said(outcome: Outcome) -> str:

@@ -1,25 +1,15 @@
-"""What a run of claims has found so far, chunk by chunk.
-
-A run works through the chunks of its claims; shard i of n takes every n-th chunk of them all, from the i-th.
-"""
+"""What a run of claims has found so far, chunk by chunk."""
 
 from __future__ import annotations
 
-import functools
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from importlib import metadata
-from pathlib import Path
 from typing import NamedTuple
 
-import bitrow
 from bitrow import processor
 from bitrow.proofs.claim import Claim, Counterexample, Effort, Outcome
-from bitrow.reading import SOURCE, read_bytes
-
-LIBRARIES = ("jax", "jaxlib", "numpy", "z3-solver", "hypothesis")
-WHOLE = (1, 1)
+from bitrow.versions import versions
 
 
 class Job(NamedTuple):
@@ -27,6 +17,9 @@ class Job(NamedTuple):
 
     claim: str
     chunk: int
+
+    def __str__(self) -> str:
+        return f"{self.claim} chunk {self.chunk}"
 
 
 class Done(NamedTuple):
@@ -36,43 +29,21 @@ class Done(NamedTuple):
     seconds: float
 
 
-@functools.cache
-def source_digest() -> str:
-    """SHA-256 over the package's Python files, which decide every verdict."""
-    root = Path(bitrow.__file__).parent
-    digest = hashlib.sha256()
-    for path in sorted(root.rglob("*.py")):
-        digest.update(f"{path.relative_to(root).as_posix()}\n".encode() + read_bytes(path, SOURCE))
-    return digest.hexdigest()
-
-
-def _version(library: str) -> str:
-    try:
-        return metadata.version(library)
-    except metadata.PackageNotFoundError:
-        return "absent"
-
-
-def versions() -> dict[str, str]:
-    """What a verdict depends on: bitrow, its source, the libraries."""
-    return {
-        "bitrow": bitrow.__version__, "source": source_digest(), **{name: _version(name) for name in LIBRARIES}
-    }  # fmt: skip
-
-
 @dataclass
 class Results:
     """The chunks of a run: what was asked for, and what is done. `chunks` is how many each claim has in all."""
 
     effort: Effort
     chunks: Mapping[str, int]
-    shard: tuple[int, int] = WHOLE
     versions: Mapping[str, str] = field(default_factory=versions)
     done: dict[str, dict[int, Done]] = field(default_factory=dict)
     machines: tuple[str, ...] = field(default_factory=lambda: (processor.describe(),))
 
-    def add(self, job: Job, done: Done) -> None:
+    def add(self, job: Job, done: Done, machine: str | None = None) -> None:
+        """Note a chunk that is done, on `machine`."""
         self.done.setdefault(job.claim, {})[job.chunk] = done
+        if machine is not None and machine not in self.machines:
+            self.machines = (*self.machines, machine)
 
     def counterexample(self, claim: str) -> Counterexample | None:
         """The first counterexample of a claim, None while there is none."""
@@ -81,25 +52,21 @@ class Results:
         return found[0][1] if found else None
 
     def jobs(self) -> list[Job]:
-        """This shard's chunks, done or not."""
-        every = [Job(claim, index) for claim, count in self.chunks.items() for index in range(count)]
-        number, of = self.shard
-        return every[number - 1 :: of]
+        """All chunks, done or not."""
+        return [Job(claim, index) for claim, count in self.chunks.items() for index in range(count)]
 
     def left(self) -> list[Job]:
-        """This shard's chunks that are still to check; a claim that is known to be false has none."""
+        """The chunks that are still to check; a claim that is known to be false has none."""
         false = {claim for claim in self.done if self.counterexample(claim)}
         return [job for job in self.jobs() if job.claim not in false and job.chunk not in self.done.get(job.claim, {})]
 
 
-def new(claims: Mapping[str, Claim], effort: Effort, shard: tuple[int, int] = WHOLE) -> Results:
+def new(claims: Mapping[str, Claim], effort: Effort) -> Results:
     """Results of which nothing is done."""
-    return Results(effort, {name: claim.chunks(effort) for name, claim in claims.items()}, shard)
+    return Results(effort, {name: claim.chunks(effort) for name, claim in claims.items()})
 
 
 def file_name(results: Results, every: bool) -> str:
-    """As in `prove-full.json`, `prove-full-2-of-4.json`; a choice of claims, not `every`, has a tag of its own."""
-    number, of = results.shard
+    """As in `prove-full.json`; a choice of claims, not `every`, has a tag of its own."""
     tag = "" if every else "-" + hashlib.sha256(" ".join(results.chunks).encode()).hexdigest()[:8]
-    part = "" if results.shard == WHOLE else f"-{number}-of-{of}"
-    return f"prove-{results.effort.value}{tag}{part}.json"
+    return f"prove-{results.effort.value}{tag}.json"

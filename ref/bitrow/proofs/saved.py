@@ -1,7 +1,8 @@
 """The file of a run of claims, written whole and read strictly: every field, its type, its range, a checksum over all.
 
-The checksum finds what a disk, a merge tool or an editor did. It is no signature: who writes a file can seal it, too.
-What a verdict is worth is asked by `recheck`.
+It is written aside and renamed after every chunk, so that a killed run loses only the chunks under way. The checksum
+finds what a disk, a merge tool or an editor did. It is no signature: who writes a file can seal it, too. What a verdict
+is worth is asked by `recheck`.
 """
 
 from __future__ import annotations
@@ -22,11 +23,11 @@ from bitrow.proofs.results import Done, Job, Results
 from bitrow.reading import STATE
 from bitrow.reading.values import read_json
 
-SCHEMA = "bitrow-prove-2"
+SCHEMA = "bitrow-prove-3"
 EXPECTED = "a result file of bitrow prove"
 _CASES = 1 << 128
 _SECONDS = 1e9
-_FIELDS = ("schema", "effort", "shard", "versions", "machines", "chunks", "done", "checksum")
+_FIELDS = ("schema", "effort", "versions", "machines", "chunks", "done", "checksum")
 _CHUNK = ("cases", "counterexample", "digest", "note", "seconds")
 _DIGEST = re.compile(r"([0-9a-f]{64})?")
 _NUMBER = re.compile(r"0|[1-9][0-9]{0,8}")
@@ -52,7 +53,6 @@ def save(results: Results, path: Path) -> None:
     value: dict[str, Any] = {
         "schema": SCHEMA,
         "effort": results.effort.value,
-        "shard": list(results.shard),
         "versions": dict(results.versions),
         "machines": list(results.machines),
         "chunks": dict(results.chunks),
@@ -125,21 +125,18 @@ def _results(value: Any) -> Results:
     _need(value["checksum"] == _checksum(value), "checksum", value["checksum"], "that of the other fields")
     names = [effort.value for effort in Effort]
     _need(value["effort"] in names, "effort", value["effort"], " or ".join(names))
-    shard = value["shard"]
-    _need(isinstance(shard, list) and len(shard) == 2, "shard", shard, "its number and how many there are")
-    of = _whole(shard[1], 1, 10**6, "shard")
     versions = _mapping(value["versions"], _text, "versions")
     machines = value["machines"]
     _need(isinstance(machines, list) and bool(machines), "machines", machines, "names of machines")
     chunks = _mapping(value["chunks"], lambda count, what: _whole(count, 1, 10**6, what), "chunks")
     done = _mapping(value["done"], _chunks_done, "done") if value["done"] != {} else {}
-    results = Results(Effort(value["effort"]), chunks, (_whole(shard[0], 1, of, "shard"), of), versions, done,
-                      tuple(_text(name, "machines") for name in machines))  # fmt: skip
+    results = Results(
+        Effort(value["effort"]), chunks, versions, done, tuple(_text(name, "machines") for name in machines)
+    )
     own = set(results.jobs())
     for job in (Job(claim, index) for claim, indices in done.items() for index in indices):
         if job not in own:
-            whose = f"shard {results.shard[0]} of {of}"
-            raise BitrowError(f"found {job.claim[:80]} chunk {job.chunk}, which is not of {whose}")
+            raise BitrowError(f"found {job.claim[:80]} chunk {job.chunk}, which is not of this run")
     return results
 
 
@@ -155,3 +152,25 @@ def load(path: Path) -> Results:
         return _results(value)
     except BitrowError as error:
         raise BitrowError(f"{path} {error} ({EXPECTED})") from None
+
+
+def _same_versions(path: Path, found: Mapping[str, str], expected: Mapping[str, str], whose: str) -> None:
+    """Refuse a file of other versions than `expected`. Raises: BitrowError."""
+    for name in {**expected, **found}:
+        if found.get(name) != expected.get(name):
+            had, has = (str(text)[:12] for text in (found.get(name), expected.get(name)))
+            raise BitrowError(f"{path}: found {name} {had}, expected {has} as in {whose}")
+
+
+def resume(path: Path, asked: Results) -> Results:
+    """What an unfinished run left, for the claims that are asked for.
+
+    Raises:
+        BitrowError: it was made by another bitrow, other libraries or in another way of cutting chunks.
+    """
+    left = load(path)
+    _same_versions(path, left.versions, asked.versions, "this installation; --fresh starts over")
+    if (left.effort, dict(left.chunks)) != (asked.effort, dict(asked.chunks)):
+        raise BitrowError(f"{path}: found another choice of claims, expected the one to resume; --fresh starts over")
+    left.machines = tuple(dict.fromkeys((*left.machines, *asked.machines)))
+    return left

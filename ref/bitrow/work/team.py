@@ -1,0 +1,147 @@
+"""Who does the pieces: a `concurrent.futures.Executor` and how many pieces it works on at once."""
+
+from __future__ import annotations
+
+import concurrent.futures
+import contextlib
+import functools
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from concurrent.futures import FIRST_COMPLETED, Executor, Future
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from bitrow import processor, versions
+from bitrow.errors import BitrowError
+from bitrow.work import pieces, pool
+from bitrow.work.pieces import Returned, Task
+
+Piece = TypeVar("Piece")
+
+
+@dataclass(frozen=True)
+class Where:
+    """Where work that splits is done.
+
+    `jobs`: processes of this machine, by default one for each processor; 1 means this one. `scheduler`: a dask
+    cluster instead, by the scheduler's address, the file that it wrote, or `local` for one of `jobs` workers that
+    ends with the command. `trial`: asked once in each worker of a cluster, found there by its name; it may refuse the
+    machine.
+    """
+
+    jobs: int | None = None
+    scheduler: str | None = None
+    trial: Callable[[], object] | None = None
+
+
+class _Here(Executor):
+    """This process, at once."""
+
+    def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
+        future: Future[Any] = Future()
+        try:
+            future.set_result(fn(*args, **kwargs))
+        except Exception as error:
+            future.set_exception(error)
+        return future
+
+
+class Team:
+    """An executor at work. `here`: it is this very process, so that functions need not be found by name."""
+
+    def __init__(self, executor: Executor, size: Callable[[], int], asked: Mapping[str, str] | None = None,
+                 trial: Callable[[], object] | None = None) -> None:  # fmt: skip
+        self._executor, self._size, self._asked, self._trial = executor, size, asked, trial
+        self.here = isinstance(executor, _Here)
+
+    @property
+    def slots(self) -> int:
+        """How many pieces are worked on at once."""
+        return self._size()
+
+    def task(self, function: Callable[[Piece], Any], label: Callable[[Piece], str]) -> Task:
+        """What is to be done with each piece; `label` names one in an error."""
+        return Task(function, label, self._asked, self._trial)
+
+    def as_done(self, task: Task, take: Callable[[Any], Any]) -> Iterator[tuple[Any, Returned]]:
+        """Pieces with their results as they come.
+
+        `take(last)` gives the piece after `last` to whoever has just done that one, None where there is none.
+
+        Raises:
+            BitrowError: what a piece raised; a process or a cluster that ended.
+        """
+        under_way: dict[Future[Any], Any] = {}
+
+        def give(last: Any) -> bool:
+            piece = take(last)
+            if piece is not None:
+                under_way[self._executor.submit(pieces.do, task, piece)] = piece
+            return piece is not None
+
+        with self._ending(under_way):
+            while len(under_way) < self.slots and give(None):
+                pass
+            while under_way:
+                for future in concurrent.futures.wait(under_way, return_when=FIRST_COMPLETED).done:
+                    piece = under_way.pop(future)
+                    yield piece, _result(future, task, piece)
+                    give(piece)
+
+    def in_order(self, task: Task, todo: Iterable[Any]) -> Iterator[Any]:
+        """The results of pieces in their order; `todo` is consumed a little ahead of what is asked for.
+
+        Raises:
+            BitrowError: as `as_done`.
+        """
+        ahead: dict[Future[Any], Any] = {}
+
+        def first() -> Any:
+            future = next(iter(ahead))
+            return _result(future, task, ahead.pop(future)).result
+
+        with self._ending(ahead):
+            for piece in todo:
+                ahead[self._executor.submit(pieces.do, task, piece)] = piece
+                if self.here or len(ahead) > 2 * self.slots:
+                    yield first()
+            while ahead:
+                yield first()
+
+    @contextlib.contextmanager
+    def _ending(self, under_way: Mapping[Future[Any], Any]) -> Iterator[None]:
+        """However the work ends, what nobody waits for is not begun."""
+        try:
+            yield
+        finally:
+            for future in list(under_way):
+                future.cancel()
+
+
+def _result(future: Future[Any], task: Task, piece: Any) -> Returned:
+    try:
+        found = future.result()
+    except BrokenProcessPool:
+        raise BitrowError(f"{task.label(piece)}: found a process that ended, expected an outcome") from None
+    assert isinstance(found, Returned)
+    return found
+
+
+@contextlib.contextmanager
+def opened(where: Where, most: int) -> Iterator[Team]:
+    """Those who do the work of at most so many pieces; they leave at the end.
+
+    Raises:
+        BitrowError: `scheduler`: nobody answers there, none of its workers is fit.
+    """
+    jobs = min(where.jobs or processor.available_cpus(), max(most, 1))
+    if where.scheduler is not None:
+        from bitrow.work import cluster
+
+        with cluster.connected(where.scheduler, where.jobs or processor.available_cpus()) as there:
+            yield Team(there, there.workers, versions.versions(), where.trial)
+    elif jobs == 1:
+        yield Team(_Here(), lambda: 1)
+    else:
+        with pool.processes(jobs) as executor:
+            yield Team(executor, functools.partial(int, jobs))

@@ -1,0 +1,38 @@
+"""Pieces of work that other processes find by name."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from pathlib import Path
+
+from bitrow.errors import BitrowError
+
+
+def square(number: int) -> int:
+    if number < 0:
+        raise BitrowError(f"number: found {number}, expected none below 0")
+    return (1000 // (number - 13) and number) ** 2
+
+
+def named(number: int) -> str:
+    return f"square of {number}"
+
+
+def full(number: int) -> int:
+    raise OSError(28, "No space left on device")
+
+
+def dies_once(place: str) -> int:
+    """The process that does this first is killed over it."""
+    first = not os.path.exists(place)
+    Path(place).touch()
+    if first:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return os.getpid()
+
+
+def slow(number: int) -> int:
+    time.sleep(0.2)
+    return number
