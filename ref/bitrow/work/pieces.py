@@ -16,7 +16,7 @@ from bitrow.errors import BitrowError
 _one_at_a_time = threading.Lock()  # z3, and XLA as it compiles, do not share a process well
 
 
-class Work(NamedTuple):
+class Errand(NamedTuple):
     """What every piece of a run has in common. `function` and `trial` are found by name in another process.
 
     `versions`: what a worker has to have, None where it is this very process or one that it started. `trial`: asked
@@ -42,7 +42,7 @@ class Refused(NamedTuple):
     reason: str
 
 
-def do(task: Work, piece: Any) -> Returned | Refused:
+def do(task: Errand, piece: Any) -> Returned | Refused:
     """One piece, in the process that computes it.
 
     Raises:

@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 from bitrow import processor, versions
 from bitrow.errors import BitrowError
 from bitrow.work import pieces, pool
-from bitrow.work.pieces import Returned, Work
+from bitrow.work.pieces import Returned, Errand
 
 Piece = TypeVar("Piece")
 
@@ -59,11 +59,11 @@ class Team:
         """How many pieces are worked on at once."""
         return self._size()
 
-    def task(self, function: Callable[[Piece], Any], label: Callable[[Piece], str]) -> Work:
+    def task(self, function: Callable[[Piece], Any], label: Callable[[Piece], str]) -> Errand:
         """What is to be done with each piece; `label` names one in an error."""
-        return Work(function, label, self._asked, self._trial)
+        return Errand(function, label, self._asked, self._trial)
 
-    def as_done(self, task: Work, take: Callable[[Any], Any]) -> Iterator[tuple[Any, Returned]]:
+    def as_done(self, task: Errand, take: Callable[[Any], Any]) -> Iterator[tuple[Any, Returned]]:
         """Pieces with their results as they come.
 
         `take(last)` gives the piece after `last` to whoever has just done that one, None where there is none.
@@ -88,7 +88,7 @@ class Team:
                     yield piece, _result(future, task, piece)
                     give(piece)
 
-    def in_order(self, task: Work, todo: Iterable[Any]) -> Iterator[Any]:
+    def in_order(self, task: Errand, todo: Iterable[Any]) -> Iterator[Any]:
         """The results of pieces in their order; `todo` is consumed a little ahead of what is asked for.
 
         Raises:
@@ -118,7 +118,7 @@ class Team:
                 future.cancel()
 
 
-def _result(future: Future[Any], task: Work, piece: Any) -> Returned:
+def _result(future: Future[Any], task: Errand, piece: Any) -> Returned:
     try:
         found = future.result()
     except BrokenProcessPool:
