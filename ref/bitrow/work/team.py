@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 from bitrow import processor, versions
 from bitrow.errors import BitrowError
 from bitrow.work import pieces, pool
-from bitrow.work.pieces import Returned, Errand
+from bitrow.work.pieces import Errand, Returned
 
 Piece = TypeVar("Piece")
 
