@@ -16,8 +16,8 @@ from jax import lax
 
 from bitrow.errors import BitrowError
 from bitrow.export.c_model import find_compiler
-from bitrow.lower.c import Trace, constant, expression, trace, type_of
-from bitrow.lower.merge import Function
+from bitrow.lower.c import Function, constant, expression, type_of
+from bitrow.lower.trace import Trace, trace
 from c_library import needs_compiler
 from test_lower import INTEGERS, ONE, TWO, bits_of, computed, edges
 

@@ -114,7 +114,8 @@ def _layers() -> tuple[type[LayerConfig], ...]:
     return tuple(dict.fromkeys(kind for kind in kinds if issubclass(kind, LayerConfig)))
 
 
-_TITLE = f"/* The arithmetic contract of bitrow {__version__}, SPEC.md version 1, as C99: {{}}. */\n"
+CONTRACT = f"The arithmetic contract of bitrow {__version__}, SPEC.md version 1"
+_TITLE = f"/* {CONTRACT}, as C99: {{}}. */\n"
 
 
 @functools.cache

@@ -18,8 +18,9 @@ from jax import lax
 from bitrow.config import ReluConfig
 from bitrow.formats import FP16, FP32, Float, FloatMode, Overflow, Rounding
 from bitrow.layers import activation, hard_sigmoid, hard_swish, pool
-from bitrow.lower.c import Trace, trace, type_of
-from bitrow.lower.merge import Function, Selection
+from bitrow.lower.c import Function, type_of
+from bitrow.lower.merge import Selection
+from bitrow.lower.trace import Trace, trace
 from bitrow.ops import code_words, fp16, lfsr, mac, nearest, softfloat
 
 ROUNDINGS, OVERFLOWS = tuple(Rounding), tuple(Overflow)
@@ -105,7 +106,7 @@ def _converted(source: Float, target: Float) -> Callable[..., Any]:
     return lambda a, mode=FloatMode(): softfloat.convert(a, source, target, mode)
 
 
-def _halves(function: Callable[..., Any], *config: Any) -> Callable[..., Any]:
+def halves(function: Callable[..., Any], *config: Any) -> Callable[..., Any]:
     """A kernel on float16, on words of 16 bits."""
 
     def run(*words: Any) -> Any:
@@ -164,17 +165,17 @@ SCALARS: dict[str, WordFunction] = {
     "word_fp16_positive": WordFunction("a if greater than 0 or NaN, else +0 (B2)", _words("a"),
                                  lambda a: softfloat.positive_part(a, FP16)),
     "word_fp32_positive": WordFunction("The same in FP32", _words("a"), lambda a: softfloat.positive_part(a, FP32)),
-    "word_canonical": WordFunction("a with a NaN made canonical (F4)", _words("a"), _halves(fp16.canonical)),
-    "word_relu": WordFunction("A1", _words("a"), _halves(activation.forward, ReluConfig())),
-    "word_relu6": WordFunction("A1, at most 6", _words("a"), _halves(activation.forward, ReluConfig(six=True))),
-    "word_passes": WordFunction("Whether A1's gradient passes", _words("a"), _halves(activation.passes, ReluConfig())),
-    "word_passes6": WordFunction("The same up to 6", _words("a"), _halves(activation.passes, ReluConfig(six=True))),
+    "word_canonical": WordFunction("a with a NaN made canonical (F4)", _words("a"), halves(fp16.canonical)),
+    "word_relu": WordFunction("A1", _words("a"), halves(activation.forward, ReluConfig())),
+    "word_relu6": WordFunction("A1, at most 6", _words("a"), halves(activation.forward, ReluConfig(six=True))),
+    "word_passes": WordFunction("Whether A1's gradient passes", _words("a"), halves(activation.passes, ReluConfig())),
+    "word_passes6": WordFunction("The same up to 6", _words("a"), halves(activation.passes, ReluConfig(six=True))),
     "word_select": WordFunction("a where its mask is set, else +0 (A1)", (("a", "uint32"), ("mask", "bool")),
-                          lambda a, mask: _halves(lambda m, x: activation.backward(ReluConfig(), m, x))(mask, a)),
-    "word_ramp": WordFunction("A6's derivative at x", _words("slope x"), _halves(hard_swish.ramp)),
-    "word_clip1": WordFunction("A9: a between 0 and 1", _words("a"), _halves(hard_sigmoid.clip)),
-    "word_passes1": WordFunction("Whether A9's gradient passes", _words("a"), _halves(hard_sigmoid.passes)),
-    "word_order": WordFunction("An integer that orders FP16 words as A2 does", _words("a"), _halves(pool.order_key)),
+                          lambda a, mask: halves(lambda m, x: activation.backward(ReluConfig(), m, x))(mask, a)),
+    "word_ramp": WordFunction("A6's derivative at x", _words("slope x"), halves(hard_swish.ramp)),
+    "word_clip1": WordFunction("A9: a between 0 and 1", _words("a"), halves(hard_sigmoid.clip)),
+    "word_passes1": WordFunction("Whether A9's gradient passes", _words("a"), halves(hard_sigmoid.passes)),
+    "word_order": WordFunction("An integer that orders FP16 words as A2 does", _words("a"), halves(pool.order_key)),
     "word_nearest_code": WordFunction("Q1, Q2, Q4", _QUANTIZER, code_words.nearest, results=("code", "mask")),
     "word_drawn_code": WordFunction("Q3", (_QUANTIZER[0], ("word", "uint32"), *_QUANTIZER[1:]), code_words.drawn),
     "word_lfsr_step": WordFunction("One step of the LFSR (Q3)", _words("state", "uint16"), lfsr.step),

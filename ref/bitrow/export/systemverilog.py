@@ -10,7 +10,6 @@ from bitrow.graph import shapes
 
 _TYPES = {"uint8_t": "byte unsigned", "uint16_t": "shortint unsigned", "uint32_t": "int unsigned", "int32_t": "int",
           "bw_mode": "int unsigned"}  # fmt: skip
-# Functions of single words that are not printed from a kernel alone.
 _OTHERS = """
 int32_t quantize(uint16_t t, int32_t low, int32_t high)
 uint8_t inside(uint16_t t, int32_t low, int32_t high)
@@ -22,6 +21,11 @@ int32_t mac_saturate(int32_t acc, int32_t x, int32_t weight, int32_t bits)
 """
 
 
+def others() -> tuple[model.Prototype, ...]:
+    """The public functions of single words that are not printed from a kernel alone."""
+    return tuple(map(model.Prototype, _OTHERS.strip().splitlines()))
+
+
 def _import(prototype: model.Prototype) -> str:
     listed = ", ".join(f"input {_TYPES[kind]} {name}" for kind, name in prototype.arguments)
     return f'    import "DPI-C" pure function {_TYPES[prototype.type]} bw_{prototype.name}({listed});'
@@ -31,8 +35,7 @@ def package() -> str:
     """bitrow_pkg.sv: every function of single words, and the modes."""
     roundings = "\n".join(f"    localparam int unsigned BW_{each.name} = {place};"
                           for place, each in enumerate(configs.ROUNDINGS))  # fmt: skip
-    others = map(model.Prototype, _OTHERS.strip().splitlines())
-    imports = "\n".join(_import(each) for each in (*model.prototypes(), *others))
+    imports = "\n".join(_import(each) for each in (*model.prototypes(), *others()))
     return f"""// The arithmetic of single words (SPEC.md F, Q, D, M), computed by bitrow.c. A mode is a rounding,
 // and as wanted BW_SATURATE and BW_FLUSH added to it. Codes and accumulators are ints, FP16 and LFSR words shortints.
 package bitrow_pkg;

@@ -1,135 +1,17 @@
-"""Kernels as C99: a trace of statements, each an assignment of fixed-width integers; none of them can be undefined.
-
-A trace is what a kernel does under one set of its own parameters. `lower.merge` makes one of several.
-"""
+"""A trace's statements as C99: assignments of fixed-width integers, none of which can be undefined."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from bitrow.errors import BitrowError
-from bitrow.lower.target import Word
-from bitrow.lower.walk import lower
+from bitrow.lower.merge import MergedFunction, Syntax
+from bitrow.lower.trace import COMPARED
 
 
-@dataclass(frozen=True)
-class Literal:
-    """A number in a trace; of a signed dtype it may be below zero. (Terms are no tuples, which would all be equal.)"""
-
-    value: int
-
-
-@dataclass(frozen=True)
-class Argument:
-    """An argument of the traced kernel, by its place."""
-
-    place: int
-
-
-@dataclass(frozen=True)
-class Made:
-    """What the statement of this number gives."""
-
-    number: int
-
-
-CTerm = Literal | Argument | Made
-
-
-class Statement(NamedTuple):
-    """One operation on terms, whose dtypes stand beside it."""
-
-    operation: str
-    dtype: np.dtype[Any]
-    operands: tuple[CTerm, ...]
-    of: tuple[np.dtype[Any], ...]
-
-
-class Trace(NamedTuple):
-    """A kernel's statements, in an order in which each reads earlier ones only, and its results."""
-
-    given: tuple[np.dtype[Any], ...]
-    statements: tuple[Statement, ...]
-    results: tuple[Word[CTerm], ...]
-
-
-_BOOL = np.dtype(bool)
-# What two constants make, so that a loop's counter leaves no statement.
-_FOLDED: dict[str, Callable[..., Any]] = {
-    "add": np.add, "sub": np.subtract, "mul": np.multiply, "max": np.maximum, "min": np.minimum, "lt": np.less,
-    "le": np.less_equal, "gt": np.greater, "ge": np.greater_equal, "eq": np.equal, "ne": np.not_equal,
-    "neg": np.negative,
-}  # fmt: skip
-
-
-@dataclass
-class Recorder:
-    """The target of `walk.lower` that records statements, equal ones once."""
-
-    statements: list[Statement] = field(default_factory=list)
-    _known: dict[Statement, Made] = field(default_factory=dict)
-
-    def literal(self, value: int, dtype: np.dtype[Any]) -> CTerm:
-        return Literal(value)
-
-    def _record(self, operation: str, dtype: np.dtype[Any], *words: Word[CTerm]) -> CTerm:
-        values = [word.term.value for word in words if isinstance(word.term, Literal)]
-        if len(values) == len(words) and operation in _FOLDED:
-            with np.errstate(over="ignore"):
-                made = _FOLDED[operation](*(word.dtype.type(v) for word, v in zip(words, values, strict=True)))
-            return Literal(int(made.astype(dtype)))
-        statement = Statement(operation, dtype, tuple(word.term for word in words), tuple(word.dtype for word in words))
-        if statement not in self._known:
-            self._known[statement] = Made(len(self.statements))
-            self.statements.append(statement)
-        return self._known[statement]
-
-    def select_n(self, which: Word[CTerm], *cases: Word[CTerm]) -> CTerm:
-        if isinstance(which.term, Literal) and 0 <= which.term.value < len(cases):
-            return cases[which.term.value].term
-        return self._record("select_n", cases[0].dtype, which, *cases)
-
-    def convert_element_type(self, a: Word[CTerm], dtype: np.dtype[Any]) -> CTerm:
-        if a.dtype == dtype:
-            return a.term
-        if isinstance(a.term, Literal):
-            return Literal(int(np.array(a.term.value, a.dtype).astype(dtype)))
-        return self._record("convert_element_type", dtype, a)
-
-    def bitcast_convert_type(self, a: Word[CTerm], dtype: np.dtype[Any]) -> CTerm:
-        if isinstance(a.term, Literal):
-            bits = a.term.value & ((1 << a.bits) - 1)
-            return Literal(bits - (bits >> (a.bits - 1) << a.bits) if dtype.kind == "i" else bits)
-        return self._record("convert_element_type", dtype, a)
-
-    def __getattr__(self, name: str) -> Callable[..., CTerm]:
-        """Any other primitive: a result of its first operand's dtype, or of a comparison a bool."""
-        operation = name.rstrip("_")
-        if operation not in EXPRESSIONS:
-            raise AttributeError(name)
-        compares = operation in _COMPARED
-        return lambda *words: self._record(operation, _BOOL if compares else words[0].dtype, *words)
-
-
-def trace(function: Callable[..., Any], dtypes: Sequence[Any], *parameters: Any) -> Trace:
-    """What `function` does to scalars of these dtypes, its own parameters behind them.
-
-    Raises:
-        BitrowError: what `lower` refuses.
-    """
-    given = tuple(np.dtype(each) for each in dtypes)
-    recorder = Recorder()
-    words = [Word[CTerm](Argument(place), dtype) for place, dtype in enumerate(given)]
-    results = lower(function, recorder, *words, *parameters)
-    listed = (results,) if isinstance(results, Word) else tuple(results)
-    return Trace(given, tuple(recorder.statements), listed)
-
-
-# The text of a statement
 def type_of(dtype: np.dtype[Any]) -> str:
     """The C type of a dtype's words: of a floating-point one its bits', of a bool bool."""
     if dtype.kind == "b":
@@ -158,9 +40,6 @@ class _Operand(NamedTuple):
     def wide(self) -> str:
         """The operand as uint32_t or wider, in which arithmetic wraps."""
         return self.text if type_of(self.dtype) == "uint32_t" else f"(uint{max(32, self.bits)}_t){self.text}"
-
-
-_COMPARED = {"eq": "==", "ne": "!=", "lt": "<", "le": "<=", "gt": ">", "ge": ">="}
 
 
 def _cast(dtype: np.dtype[Any], text: str) -> str:
@@ -233,7 +112,7 @@ def _converted(dtype: np.dtype[Any], a: _Operand) -> str:
 
 
 EXPRESSIONS: dict[str, Callable[..., str]] = {
-    **{name: _compared(sign) for name, sign in _COMPARED.items()},
+    **{name: _compared(sign) for name, sign in COMPARED.items()},
     "add": _wrapping("+"), "sub": _wrapping("-"), "mul": _wrapping("*"), "div": _divided("/"), "rem": _divided("%"),
     "and": _bitwise("&"), "or": _bitwise("|"), "xor": _bitwise("^"),
     "not": lambda dtype, a: f"!{a.text}" if a.dtype.kind == "b" else _cast(dtype, f"~{a.text}"),
@@ -262,3 +141,17 @@ def expression(operation: str, dtype: np.dtype[Any], operands: Sequence[tuple[st
     if operation not in EXPRESSIONS or any(each.itemsize > 4 for _, each in (*operands, ("", dtype))):
         raise BitrowError(f"C: found {operation} of {dtype}, expected {', '.join(EXPRESSIONS)} of up to 32 bits")
     return EXPRESSIONS[operation](dtype, *(_Operand(*each) for each in operands))
+
+
+class Function(MergedFunction):
+    """A C function of a kernel; `parameters` name C expressions."""
+
+    syntax = Syntax(constant, expression, lambda parameter, value: f"{parameter} == {value}u")
+
+    def lines(self) -> list[str]:
+        """The body: statements, and `return` of one result or one store for each of several."""
+        body = self.body()
+        found = [f"const {type_of(dtype)} {name} = {text};" for name, dtype, text in body.assignments]
+        if len(body.results) == 1:
+            return [*found, f"return {body.results[0][0]};"]
+        return [*found, *(f"*r{place} = {text};" for place, (text, _) in enumerate(body.results))]

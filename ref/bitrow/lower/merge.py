@@ -1,4 +1,4 @@
-"""Traces of one kernel under several of its parameters as one function of C, which is given the parameters.
+"""Traces of one kernel under several of its parameters as one function, which is given the parameters.
 
 Statements that the traces share are printed once. Where an operand differs, it is chosen by the parameters; what only
 some traces compute is computed always, and read by those alone. So each choice of parameters does what its trace does,
@@ -7,16 +7,43 @@ however well the traces are matched.
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from difflib import SequenceMatcher
-from typing import Any
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 
-from bitrow.lower.c import Argument, CTerm, Literal, Made, Statement, Trace, constant, expression, type_of
+from bitrow.lower.trace import Argument, Literal, Made, Statement, Term, Trace
 
 Selection = tuple[int, ...]  # the value of each parameter
+
+
+class Syntax(NamedTuple):
+    """How a language says a number of a dtype, an operation on operands, and that a parameter has a value.
+
+    `names_choices`: an operand that the parameters choose is an assignment of its own.
+    """
+
+    constant: Callable[[int, np.dtype[Any]], str]
+    expression: Callable[[str, np.dtype[Any], Sequence[tuple[str, np.dtype[Any]]]], str]
+    equals: Callable[[str, int], str]
+    names_choices: bool = False
+
+
+class Assignment(NamedTuple):
+    """A name, the dtype of its words, and the expression that it stands for."""
+
+    name: str
+    dtype: np.dtype[Any]
+    text: str
+
+
+class Body(NamedTuple):
+    """Assignments in order, and the expression and dtype of each result."""
+
+    assignments: list[Assignment]
+    results: list[tuple[str, np.dtype[Any]]]
 
 
 @dataclass(eq=False)
@@ -32,7 +59,7 @@ def _key(statement: Statement) -> Hashable:
     return statement.operation, statement.dtype, statement.of, kinds
 
 
-def _resolved(term: CTerm, entries: Mapping[int, _Entry]) -> Any:
+def _resolved(term: Term, entries: Mapping[int, _Entry]) -> Any:
     return entries[term.number] if isinstance(term, Made) else term
 
 
@@ -55,48 +82,73 @@ def _join(merged: list[_Entry], choice: Selection, trace: Trace) -> tuple[list[_
 
 
 @dataclass
-class Function:
-    """A C function of a kernel: its text, made of the traces by choice.
-
-    `parameters` name the C expressions whose values a choice lists.
-    """
+class MergedFunction:
+    """A function of a kernel, made of the traces by choice; `parameters` name the expressions whose values a choice
+    lists."""
 
     name: str
     arguments: tuple[str, ...]
     traces: Mapping[Selection, Trace]
     parameters: tuple[str, ...] = ()
-    head: str = ""
+    syntax: ClassVar[Syntax]
 
-    def lines(self) -> list[str]:
-        """The body: statements, and `return` of one result or one store for each of several."""
+    def body(self) -> Body:
+        """The statements that some result comes from, each once."""
         merged: list[_Entry] = []
         results: dict[Selection, tuple[Any, ...]] = {}
         for choice, trace in self.traces.items():
             merged, results[choice] = _join(merged, choice, trace)
         used = _reached(results)
-        names = {entry: f"t{number}" for number, entry in enumerate(entry for entry in merged if entry in used)}
-        found = [self._statement(entry, names) for entry in merged if entry in used]
+        printer = _Printer(self.syntax, self.arguments, self.parameters)
+        for entry in (entry for entry in merged if entry in used):
+            printer.add(entry)
         first = next(iter(self.traces.values()))
-        for place, word in enumerate(first.results):
-            value = self._chosen({choice: each[place] for choice, each in results.items()}, word.dtype, names)
-            found.append(f"return {value};" if len(first.results) == 1 else f"*r{place} = {value};")
-        return found
+        last = [
+            (printer.chosen({choice: each[place] for choice, each in results.items()}, word.dtype), word.dtype)
+            for place, word in enumerate(first.results)
+        ]
+        return Body(printer.assignments, last)
 
-    def _statement(self, entry: _Entry, names: Mapping[_Entry, str]) -> str:
+
+@dataclass
+class _Printer:
+    """What the statements so far are in a language."""
+
+    syntax: Syntax
+    arguments: tuple[str, ...]
+    parameters: tuple[str, ...]
+    assignments: list[Assignment] = field(default_factory=list)
+    _names: dict[_Entry, str] = field(default_factory=dict)
+    _choices: dict[tuple[str, np.dtype[Any]], str] = field(default_factory=dict)
+
+    def add(self, entry: _Entry) -> None:
         operation, dtype, _, of = entry.statement
         operands = [
-            (self._chosen({choice: reads[place] for choice, reads in entry.reads.items()}, each, names), each)
+            (self.chosen({choice: reads[place] for choice, reads in entry.reads.items()}, each), each)
             for place, each in enumerate(of)
         ]
-        return f"const {type_of(dtype)} {names[entry]} = {expression(operation, dtype, operands)};"
+        text = self.syntax.expression(operation, dtype, operands)
+        if text == operands[0][0]:  # nothing happens to its words
+            self._names[entry] = text
+            return
+        name = self._names[entry] = f"t{sum(each.name[0] == 't' for each in self.assignments)}"
+        self.assignments.append(Assignment(name, dtype, text))
 
-    def _chosen(self, terms: Mapping[Selection, Any], dtype: np.dtype[Any], names: Mapping[_Entry, str]) -> str:
-        return _tree({choice: self._text(term, dtype, names) for choice, term in terms.items()}, self.parameters)
+    def chosen(self, terms: Mapping[Selection, Any], dtype: np.dtype[Any]) -> str:
+        """A term, where each choice may have its own."""
+        texts = {choice: self._text(term, dtype) for choice, term in terms.items()}
+        tree = _tree(texts, self.parameters, self.syntax.equals)
+        if not self.syntax.names_choices or len(set(texts.values())) == 1:
+            return tree
+        if (tree, dtype) not in self._choices:
+            self._choices[tree, dtype] = f"m{len(self._choices)}"
+            self.assignments.append(Assignment(self._choices[tree, dtype], dtype, tree))
+        return self._choices[tree, dtype]
 
-    def _text(self, term: Any, dtype: np.dtype[Any], names: Mapping[_Entry, str]) -> str:
+    def _text(self, term: Any, dtype: np.dtype[Any]) -> str:
         if isinstance(term, Literal):
-            return constant(term.value, dtype)
-        return self.arguments[term.place] if isinstance(term, Argument) else names[term]
+            return self.syntax.constant(term.value, dtype)
+        return self.arguments[term.place] if isinstance(term, Argument) else self._names[term]
 
 
 def _reached(results: Mapping[Selection, Iterable[Any]]) -> set[_Entry]:
@@ -113,7 +165,7 @@ def _reached(results: Mapping[Selection, Iterable[Any]]) -> set[_Entry]:
     return found
 
 
-def _tree(texts: Mapping[Selection, str], parameters: Sequence[str]) -> str:
+def _tree(texts: Mapping[Selection, str], parameters: Sequence[str], equals: Callable[[str, int], str]) -> str:
     """The shortest choice by parameters, one after another, among texts of which those alike are one."""
     if len(set(texts.values())) == 1:
         return next(iter(texts.values()))
@@ -123,11 +175,12 @@ def _tree(texts: Mapping[Selection, str], parameters: Sequence[str]) -> str:
         for choice, text in texts.items():
             parts.setdefault(choice[place], {})[choice] = text
         if len(parts) > 1:
-            trees.append(_chain(name, {value: _tree(part, parameters) for value, part in parts.items()}))
+            below = {value: _tree(part, parameters, equals) for value, part in parts.items()}
+            trees.append(_chain(name, below, equals))
     return min(trees, key=len)
 
 
-def _chain(name: str, values: Mapping[int, str]) -> str:
+def _chain(name: str, values: Mapping[int, str], equals: Callable[[str, int], str]) -> str:
     """`name == 1 ? a : b`, what most values ask for last."""
     listed = list(values.values())
     common = max(listed, key=listed.count)
@@ -136,6 +189,6 @@ def _chain(name: str, values: Mapping[int, str]) -> str:
         if text != common:
             others.setdefault(text, []).append(value)
     asked = "".join(
-        f"{' || '.join(f'{name} == {value}u' for value in each)} ? {text} : " for text, each in others.items()
+        f"{' || '.join(equals(name, value) for value in each)} ? {text} : " for text, each in others.items()
     )
     return f"({asked}{common})"

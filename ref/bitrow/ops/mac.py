@@ -95,7 +95,11 @@ def windows(
 
 def wrap(acc: Int32[Array, "*s"], bits: int) -> Int32[Array, "*s"]:
     """The low `bits` of acc as two's complement (SPEC.md M2)."""
-    unused = jnp.int32(32 - bits)
+    return sign_extended(acc, jnp.int32(32 - bits))
+
+
+def sign_extended(acc: Int32[Array, "*s"], unused: Int32[Array, ""]) -> Int32[Array, "*s"]:
+    """acc without its `unused` highest bits, 0 to 31, as two's complement."""
     return (acc << unused) >> unused
 
 
