@@ -1,4 +1,4 @@
-"""`bitrow export`: `c`."""
+"""`bitrow export`: `c`, `sv`, `constants`."""
 
 from __future__ import annotations
 
@@ -34,9 +34,37 @@ def c(out: Path, network: str | None, input_size: tuple[int, int] | None) -> Non
     put([f"{out}: {', '.join(write(out, network, input_size))}"])
 
 
+@click.command(cls=Command)
+@click.argument("out", metavar="DIR", type=PLACE, help="Folder to create; its parent must exist.")
+def sv(out: Path) -> None:
+    """Write the operations on single words as synthesizable SystemVerilog: bitrow_pkg.sv, a module for each.
+
+    FP16 in every mode, FP32, quantizers, dequantizers, products into a register, the LFSR, packing; docs/sv-reference.md.
+    """
+    from bitrow.export.folder import check_folder
+
+    check_folder(out)  # before JAX loads
+    needs.jax()
+    from bitrow.export.files import export_hardware
+
+    put([f"{out}: {', '.join(export_hardware(out))}"])
+
+
+@click.command(cls=Command)
+@click.argument("vectors", metavar="SET", type=PLACE, help="Folder of a vector set.")
+@click.argument("out", metavar="DIR", type=PLACE, help="Folder to create; its parent must exist.")
+@option("--language", type=click.Choice(["verilog", "vhdl"]), required=True, help="`define in CASE.vh, or a package in CASE_pkg.vhd.")
+def constants(vectors: Path, out: Path, language: str) -> None:
+    """Write the constants of each case of a set for Verilog-2001 or VHDL; SystemVerilog's and C's lie in the set."""
+    from bitrow.export.constants import export as write
+
+    put([f"{out}: {len(write(vectors, out, language))} files"])
+
+
 @click.group(cls=Group)
 def export() -> None:
     """Write the contract in another language."""
 
 
-export.add_section("Languages", c)
+export.add_section("Languages", c, sv)
+export.add_section("Vector sets", constants)

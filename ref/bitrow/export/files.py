@@ -1,4 +1,5 @@
-"""The files of `bitrow export c`: the model, and of a network its functions, a program and packages that call them."""
+"""The files of `bitrow export c`: the model, and of a network its functions, a program and packages that call them;
+and of `bitrow export sv`."""
 
 from __future__ import annotations
 
@@ -7,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from bitrow.errors import BitrowError
-from bitrow.export import model
+from bitrow.export import hardware, hardware_modules, model
 from bitrow.export.folder import check_folder, write_folder
 from bitrow.export.network import NetworkStages, constants
 from bitrow.export.systemverilog import example, network_package, package
@@ -26,6 +27,28 @@ def model_files() -> dict[str, str]:
         "bitrow_pkg.sv": package(),
         "bitrow_example.sv": example(),
     }
+
+
+def hardware_files() -> dict[str, str]:
+    """The functions of single words in SystemVerilog itself, a module for each, and an example, by file name."""
+    command = "iverilog -g2012 -o bitrow_example bitrow_pkg.sv bitrow_example.sv && ./bitrow_example"
+    return {
+        "bitrow_pkg.sv": hardware.package(),
+        "bitrow_modules.sv": hardware_modules.modules(),
+        "bitrow_example.sv": example(command),
+    }
+
+
+def export_hardware(out: Path) -> list[str]:
+    """Write `hardware_files` into a new folder, which appears whole or not at all; the files' names.
+
+    Raises:
+        BitrowError: a folder that is there or cannot be written.
+    """
+    check_folder(out)
+    texts = hardware_files()
+    write_folder(out, texts)
+    return list(texts)
 
 
 def network_files(found: Model) -> dict[str, str]:

@@ -100,7 +100,7 @@ _OTHERWISE = {
     "quantize": ("word_nearest_code", 0, "The code of an FP16 word: nearest, ties to even, clipped (Q1, Q2)"),
     "inside": ("word_nearest_code", 1, "Whether the gradient of an FP16 word passes its quantizer (Q4)"),
     "quantize_drawn": ("word_drawn_code", 0, "The code of an FP16 word and a word of the LFSR (Q3)"),
-    "dequantize": ("word_fp16_mul_int32", 0, "An accumulator times a scale, rounded once (D1)"),
+    "dequantize": ("word_fp16_mul_int32", 0, "An accumulator times a positive finite scale, rounded once (D1)"),
 }
 
 

