@@ -24,6 +24,7 @@ import pytest  # noqa: E402
 
 from bitrow import compile_cache  # noqa: E402
 from c_library import c_model  # noqa: E402, F401
+from sv_simulators import sv_files  # noqa: E402, F401
 from draws import USUAL  # noqa: E402
 from recording import pytest_addoption, pytest_configure, pytest_runtest_makereport  # noqa: E402, F401
 

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import fcntl
 import importlib.util
 import os
 import shutil
 import subprocess
 from pathlib import Path
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 import pytest
 
-from bitrow.export.hardware import SvWord
+if TYPE_CHECKING:
+    from bitrow.export.hardware import SvWord
 
 
 def _verilator() -> tuple[list[str], dict[str, str]] | None:
@@ -35,6 +39,20 @@ needs_lint = pytest.mark.skipif(VERILATOR is None, reason="needs verilator (extr
 needs_yosys = pytest.mark.skipif(not shutil.which("yosys"), reason="needs yosys")
 
 
+@pytest.fixture(scope="session")
+def sv_files(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of `bitrow export sv`, printed once for all tests of a run."""
+    from bitrow.export.files import export_hardware
+
+    base = tmp_path_factory.getbasetemp()
+    parent = base.parent if base.name.startswith("popen-") else base
+    with open(parent / "sv_files.lock", "w") as guard:
+        fcntl.flock(guard, fcntl.LOCK_EX)
+        if not (parent / "sv_files").exists():
+            export_hardware(parent / "sv_files")
+    return parent / "sv_files"
+
+
 def run(folder: Path, *command: str | Path, status: int = 0, **environment: str) -> str:
     """What a command printed."""
     done = subprocess.run(
@@ -45,10 +63,11 @@ def run(folder: Path, *command: str | Path, status: int = 0, **environment: str)
     return done.stdout + done.stderr
 
 
-def lint(folder: Path, top: str, *files: str | Path) -> str:
+def lint(folder: Path, *arguments: str | Path) -> str:
+    """What Verilator says with every warning on."""
     assert VERILATOR is not None
     command, environment = VERILATOR
-    return run(folder, *command, "--lint-only", "-Wall", "--top-module", top, *files, **environment)
+    return run(folder, *command, "--lint-only", "-Wall", *arguments, **environment)
 
 
 def simulate(tool: str, folder: Path, *files: str | Path) -> str:

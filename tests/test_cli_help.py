@@ -17,6 +17,8 @@ OPTIONS = {
                  "--layer", "--part", "--out", "--force", "--list", "--quiet"},
     "verify": {"--no-recompute", "--model", "--dut", "--require", "--json", "--junit", "--quiet"},
     "export c": {"--network", "--input-size"},
+    "export sv": set(),
+    "export constants": {"--language"},
     "inspect": {"--as"},
     "import": {"--input-size", "--output", "--images", "--limit-images", "--mean", "--std", "--bits", "--per-channel",
                "--round-scales", "--check", "--out", "--force", "--report", "--quiet"},
@@ -102,6 +104,7 @@ def test_what_is_of_a_command_of_prove_is_not_its_own(run, kind: str) -> None:
         "Row pipeline": ["pipeline", "ablate"],
         "Training": ["transfer"], "Proofs": ["prove"], "This machine": ["certify"], "General": ["--version", "-h"],
     }),
+    ("export", {"Languages": ["c", "sv"], "Vector sets": ["constants"], "General": ["-h"]}),
     ("prove", {
         "Claims of the contract": ["claims"], "Faults": ["mutants"],
         "Exactness of a network": ["certificates"], "General": ["-h"],

@@ -19,9 +19,10 @@ from bitrow.terminal import put
         help="Its layers and its whole pass, too: a named network, shipped model or .safetensors file.")  # fmt: skip
 @options.input_size("Network", "Input rows and columns.", show_default="the network's own")
 def c(out: Path, network: str | None, input_size: tuple[int, int] | None) -> None:
-    """Write the C99 model: bitrow.h, bitrow.c, a SystemVerilog package that calls it.
+    """Write the contract as a C99 model.
 
-    Every operation of the contract, single words, arrays and whole layers in both directions; docs/c-model.md.
+    bitrow.h and bitrow.c, and a SystemVerilog package that calls them: every operation of the contract, single words,
+    arrays and whole layers in both directions; docs/c-model.md.
     """
     from bitrow.export.folder import check_folder
 
@@ -37,9 +38,10 @@ def c(out: Path, network: str | None, input_size: tuple[int, int] | None) -> Non
 @click.command(cls=Command)
 @click.argument("out", metavar="DIR", type=PLACE, help="Folder to create; its parent must exist.")
 def sv(out: Path) -> None:
-    """Write the operations on single words as synthesizable SystemVerilog: bitrow_pkg.sv, a module for each.
+    """Write single words as synthesizable SystemVerilog.
 
-    FP16 in every mode, FP32, quantizers, dequantizers, products into a register, the LFSR, packing; docs/sv-reference.md.
+    bitrow_pkg.sv has a function and bitrow_modules.sv a module for each operation: FP16 in every mode, FP32, quantizers,
+    dequantizers, products into a register, the LFSR, packing; docs/sv-reference.md.
     """
     from bitrow.export.folder import check_folder
 
@@ -53,9 +55,12 @@ def sv(out: Path) -> None:
 @click.command(cls=Command)
 @click.argument("vectors", metavar="SET", type=PLACE, help="Folder of a vector set.")
 @click.argument("out", metavar="DIR", type=PLACE, help="Folder to create; its parent must exist.")
-@option("--language", type=click.Choice(["verilog", "vhdl"]), required=True, help="`define in CASE.vh, or a package in CASE_pkg.vhd.")
+@option("--language", type=click.Choice(["verilog", "vhdl"]), required=True, help="CASE.vh, or CASE_pkg.vhd.")  # fmt: skip
 def constants(vectors: Path, out: Path, language: str) -> None:
-    """Write the constants of each case of a set for Verilog-2001 or VHDL; SystemVerilog's and C's lie in the set."""
+    """Write a set's constants for Verilog or VHDL.
+
+    A file for each case: macros of Verilog-2001, or a package of VHDL-93. Those for SystemVerilog and C lie in the set.
+    """
     from bitrow.export.constants import export as write
 
     put([f"{out}: {len(write(vectors, out, language))} files"])
