@@ -24,9 +24,9 @@ import pytest  # noqa: E402
 
 from bitrow import compile_cache  # noqa: E402
 from c_library import c_model  # noqa: E402, F401
-from sv_simulators import sv_files  # noqa: E402, F401
 from draws import USUAL  # noqa: E402
 from recording import pytest_addoption, pytest_configure, pytest_runtest_makereport  # noqa: E402, F401
+from sv_simulators import sv_files  # noqa: E402, F401
 
 compile_cache.use(jax)
 jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)  # thousands of small programs

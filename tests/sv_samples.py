@@ -89,7 +89,8 @@ JUDGES: dict[str, Judge] = {
     "fp32_from_int32": lambda a: softfloat.round_number(FP32, softfloat.integer(a)),
     "relu": arithmetic.relu, "relu6": lambda a: arithmetic.relu(a, True), "canonical": fp16.canonical,
     "passes": arithmetic.relu_passes, "passes6": lambda a: arithmetic.relu_passes(a, True),
-    "select": arithmetic.select, "ramp": arithmetic.ramp, "clip1": arithmetic.clipped, "passes1": arithmetic.clip_passes,
+    "select": arithmetic.select, "ramp": arithmetic.ramp,
+    "clip1": arithmetic.clipped, "passes1": arithmetic.clip_passes,
     "lfsr_step": lfsr.step, "lfsr_jump": lfsr.jump, "max": _greater,
     "quantize": lambda t, low, high: fxp.code(t, _range(low, high)),
     "inside": lambda t, low, high: fxp.mask(t, _range(low, high)),
@@ -111,7 +112,8 @@ def _sums(drawn: Stream, count: int) -> list[np.ndarray]:
     anywhere = drawn.below(1 << 32, count) % (2 * top) - top
     acc = np.clip(np.where(drawn.below(2, count) == 0, near, anywhere), -top, top - 1)
     ends = np.array([-128, -8, -1, 0, 1, 7, 127, 255])
-    codes = [np.where(drawn.below(4, count) == 0, drawn.choice(ends, count), drawn.between(-128, 127, count)) for _ in "xw"]
+    codes = [np.where(drawn.below(4, count) == 0, drawn.choice(ends, count), drawn.between(-128, 127, count))
+             for _ in ("x", "weight")]  # fmt: skip
     return [acc, *codes, bits]
 
 

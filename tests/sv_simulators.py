@@ -8,7 +8,6 @@ import os
 import shutil
 import subprocess
 from pathlib import Path
-
 from typing import TYPE_CHECKING
 
 import numpy as np

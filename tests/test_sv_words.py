@@ -63,7 +63,8 @@ MODULES = """module bench;
   bitrow_quantize #(.SIGNED(1'b1), .NARROW(1'b1)) plain_codes (.t(t), .code(plain), .mask(inner));
   bitrow_quantize #(.BITS(8), .SIGNED(1'b0)) wide_codes (.t(t), .code(wide), .mask(in_wide));
   bitrow_quantize_drawn #(.BITS(8)) drawn_codes (.t(t), .word(u), .code(drawn));
-  bitrow_mac_wrap #(.X_BITS(8), .WEIGHT_BITS(8), .X_SIGNED(1'b0)) wraps (.acc(sum), .x(u[7:0]), .weight(u[15:8]), .y(wrapped));
+  bitrow_mac_wrap #(.X_BITS(8), .WEIGHT_BITS(8), .X_SIGNED(1'b0)) wraps (
+      .acc(sum), .x(u[7:0]), .weight(u[15:8]), .y(wrapped));
   bitrow_mac_saturate clamps (.acc(sum), .x(u[3:0]), .weight(u[7:4]), .y(clamped));
   initial begin
     $readmemh("a.hex", a);
@@ -74,7 +75,8 @@ MODULES = """module bench;
       u = b[i];
       sum = acc[i];
       #1;
-      $display("= %0d %0d %0d %0d %0d %0d %0d %0d %0d %0d", down, code, mask, plain, inner, wide, in_wide, drawn, wrapped, clamped);
+      $display("= %0d %0d %0d %0d %0d %0d %0d %0d %0d %0d",
+               down, code, mask, plain, inner, wide, in_wide, drawn, wrapped, clamped);
     end
     $finish;
   end
@@ -96,7 +98,7 @@ def _row(t: int, u: int, acc: int) -> list[int]:
 
 @needs_simulator
 def test_modules_of_several_widths_and_modes(sv_files: Path, tmp_path: Path) -> None:
-    """SPEC.md F3, F6, F7, Q1 to Q4, M2: parameters of the modules, unsigned and narrow codes, registers at their ends."""
+    """SPEC.md F3, F6, F7, Q1 to Q4, M2: the modules' parameters, unsigned and narrow codes, full registers."""
     drawn, count = Stream("sv modules"), 600
     t = np.concatenate([stream.spread(drawn, (count - 60,), -4, 8), stream.SPECIAL_WORDS[:60]]).astype(np.int64)
     u = drawn.words(16, count).astype(np.int64)

@@ -40,8 +40,8 @@ def c(out: Path, network: str | None, input_size: tuple[int, int] | None) -> Non
 def sv(out: Path) -> None:
     """Write single words as synthesizable SystemVerilog.
 
-    bitrow_pkg.sv has a function and bitrow_modules.sv a module for each operation: FP16 in every mode, FP32, quantizers,
-    dequantizers, products into a register, the LFSR, packing; docs/sv-reference.md.
+    bitrow_pkg.sv has a function and bitrow_modules.sv a module for each operation: FP16 in every mode, FP32,
+    quantizers, dequantizers, products into a register, the LFSR, packing; docs/sv-reference.md.
     """
     from bitrow.export.folder import check_folder
 
@@ -55,7 +55,7 @@ def sv(out: Path) -> None:
 @click.command(cls=Command)
 @click.argument("vectors", metavar="SET", type=PLACE, help="Folder of a vector set.")
 @click.argument("out", metavar="DIR", type=PLACE, help="Folder to create; its parent must exist.")
-@option("--language", type=click.Choice(["verilog", "vhdl"]), required=True, help="CASE.vh, or CASE_pkg.vhd.")  # fmt: skip
+@option("--language", type=click.Choice(["verilog", "vhdl"]), required=True, help="CASE.vh, or CASE_pkg.vhd.")
 def constants(vectors: Path, out: Path, language: str) -> None:
     """Write a set's constants for Verilog or VHDL.
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import functools
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 import jax.numpy as jnp
@@ -204,13 +204,18 @@ def words() -> dict[str, SvWord]:
     return found
 
 
+def counts(texts: Iterable[str]) -> list[str]:
+    """The functions that count bits, those that texts call."""
+    called = {each for text in texts for each in re.findall(r"bw_(?:leading_zeros|ones)_\d+", text)}
+    return [text for width in (8, 16, 32) for name, text in counting(width).items() if name in called]
+
+
 @functools.cache
 def package() -> str:
     """bitrow_pkg.sv. It takes seconds: every kernel is traced under every mode."""
     texts = [each.text() for each in words().values()]
-    called = sorted({each for text in texts for each in re.findall(r"bw_(?:leading_zeros|ones)_\d+", text)})
-    helpers = {name: text for width in (8, 16, 32) for name, text in counting(width).items()}
-    modes = "\n".join(f"    localparam logic [4:0] BW_{each.name} = 5'd{place};" for place, each in enumerate(ROUNDINGS))
+    modes = "\n".join(f"    localparam logic [4:0] BW_{each.name} = 5'd{place};"
+                      for place, each in enumerate(ROUNDINGS))  # fmt: skip
     return "\n".join((
         f"""// {model.CONTRACT}, as SystemVerilog: functions of single words.
 // A mode is a rounding of FP16 results (F3), and as wanted BW_SATURATE (F6) and BW_FLUSH (F5) added to it. FP16 words
@@ -223,6 +228,6 @@ package bitrow_pkg;
     localparam logic [4:0] BW_SATURATE = 5'd8;
     localparam logic [4:0] BW_FLUSH = 5'd16;
 """,
-        *(helpers[each] for each in called), *texts,
+        *counts(texts), *texts,
         "endpackage\n/* verilator lint_on UNUSEDSIGNAL */\n/* verilator lint_on UNUSEDPARAM */\n",
     ))  # fmt: skip

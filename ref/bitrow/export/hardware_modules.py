@@ -5,14 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from bitrow.export import hardware, model
-from bitrow.export.hardware import Port, SvWord
+from bitrow.export.hardware import SvWord
 
 _CODE = "parameter int BITS = 4, parameter logic SIGNED = 1'b1, parameter logic NARROW = 1'b0"
 _RANGE = """    // F7
     localparam logic signed [31:0] LOW = SIGNED ? -(32'sd1 <<< (BITS - 1)) + {31'd0, NARROW} : 32'sd0;
     localparam logic signed [31:0] HIGH = (32'sd1 <<< (SIGNED ? BITS - 1 : BITS)) - 32'sd1;
 """
-_MAC = "parameter int ACC_BITS = 24, parameter int X_BITS = 4, parameter int WEIGHT_BITS = 4, parameter logic X_SIGNED = 1'b1"
+_MAC = ("parameter int ACC_BITS = 24, parameter int X_BITS = 4, parameter int WEIGHT_BITS = 4,\n"
+        "    parameter logic X_SIGNED = 1'b1")  # fmt: skip
 
 
 def _quantizer() -> str:
