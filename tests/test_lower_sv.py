@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from bitrow.errors import BitrowError
-from bitrow.export.hardware import Port, SvWord, counts
+from bitrow.export.hardware import SvPort, SvWord, counts
 from bitrow.export.scalars import WordFunction
 from bitrow.lower.systemverilog import constant, expression, width_of
 from sv_simulators import FOUND, bench, needs_simulator, results, simulate
@@ -20,9 +20,9 @@ def _word(label: str, dtype: str, operands: int) -> SvWord:
     table, name = ONE if operands == 1 else TWO, f"{label.replace(' ', '_')}_{dtype}_{operands}"
     kernel = WordFunction(label, tuple((f"a{place}", dtype) for place in range(operands)), table[label])
     ((word,),) = (trace.results for trace in kernel.traces.values())
-    port = Port("a", width_of(np.dtype(dtype)))
+    port = SvPort("a", width_of(np.dtype(dtype)))
     ports = tuple(port._replace(name=f"a{place}") for place in range(operands))
-    return SvWord(name, ports, Port("y", width_of(word.dtype)), kernel, 0, label)
+    return SvWord(name, ports, SvPort("y", width_of(word.dtype)), kernel, 0, label)
 
 
 @needs_simulator

@@ -104,7 +104,7 @@ _OTHERWISE = {
 }
 
 
-class Port(NamedTuple):
+class SvPort(NamedTuple):
     """An argument or a result: its name, its width in bits, whether it is a signed number."""
 
     name: str
@@ -117,16 +117,16 @@ class Port(NamedTuple):
         return f"logic{sign} [{self.width - 1}:0]" if self.width > 1 else "logic"
 
 
-def _port(kind: str, name: str) -> Port:
-    return Port(name, _WIDTHS[kind], kind == "int32_t")
+def _port(kind: str, name: str) -> SvPort:
+    return SvPort(name, _WIDTHS[kind], kind == "int32_t")
 
 
 class SvWord(NamedTuple):
     """A function of single words: its name without `bw_`, its ports (but for the mode), the kernel and its result."""
 
     name: str
-    ports: tuple[Port, ...]
-    result: Port
+    ports: tuple[SvPort, ...]
+    result: SvPort
     word: WordFunction
     place: int
     says: str
@@ -137,7 +137,7 @@ class SvWord(NamedTuple):
 
     @property
     def head(self) -> str:
-        listed = [*([Port("mode", 5)] if self.moded else []), *self.ports]
+        listed = [*([SvPort("mode", 5)] if self.moded else []), *self.ports]
         inputs = [f"input {port.type} {port.name}" for port in listed]
         head = f"function automatic {self.result.type} bw_{self.name}("
         line = f"{head}{', '.join(inputs)});"
@@ -181,11 +181,11 @@ def _declared(rows: list[tuple[str, int, str]]) -> Iterator[str]:
     for name, width, _ in rows:
         by_width.setdefault(width, []).append(name)
     for width, names in sorted(by_width.items(), reverse=True):
-        line = Port("", width).type
+        line = SvPort("", width).type
         for place, name in enumerate(names):
             if len(line) + len(name) + 2 > _LINE - 8:
                 yield f"{line};"
-                line = Port("", width).type
+                line = SvPort("", width).type
             line += f"{',' if line[-1] != ']' and line != 'logic' and place else ''} {name}"
         yield f"{line};"
 

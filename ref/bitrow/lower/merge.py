@@ -14,7 +14,7 @@ from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 
-from bitrow.lower.trace import Argument, Literal, Made, Statement, Term, Trace
+from bitrow.lower.trace import Argument, Literal, Made, Statement, TraceTerm, Trace
 
 Selection = tuple[int, ...]  # the value of each parameter
 
@@ -59,7 +59,7 @@ def _key(statement: Statement) -> Hashable:
     return statement.operation, statement.dtype, statement.of, kinds
 
 
-def _resolved(term: Term, entries: Mapping[int, _Entry]) -> Any:
+def _resolved(term: TraceTerm, entries: Mapping[int, _Entry]) -> Any:
     return entries[term.number] if isinstance(term, Made) else term
 
 

@@ -37,7 +37,7 @@ class Made:
     number: int
 
 
-Term = Literal | Argument | Made
+TraceTerm = Literal | Argument | Made
 
 
 class Statement(NamedTuple):
@@ -45,7 +45,7 @@ class Statement(NamedTuple):
 
     operation: str
     dtype: np.dtype[Any]
-    operands: tuple[Term, ...]
+    operands: tuple[TraceTerm, ...]
     of: tuple[np.dtype[Any], ...]
 
 
@@ -54,7 +54,7 @@ class Trace(NamedTuple):
 
     given: tuple[np.dtype[Any], ...]
     statements: tuple[Statement, ...]
-    results: tuple[Word[Term], ...]
+    results: tuple[Word[TraceTerm], ...]
 
 
 _BOOL = np.dtype(bool)
@@ -74,10 +74,10 @@ class Recorder:
     statements: list[Statement] = field(default_factory=list)
     _known: dict[Statement, Made] = field(default_factory=dict)
 
-    def literal(self, value: int, dtype: np.dtype[Any]) -> Term:
+    def literal(self, value: int, dtype: np.dtype[Any]) -> TraceTerm:
         return Literal(value)
 
-    def _record(self, operation: str, dtype: np.dtype[Any], *words: Word[Term]) -> Term:
+    def _record(self, operation: str, dtype: np.dtype[Any], *words: Word[TraceTerm]) -> TraceTerm:
         values = [word.term.value for word in words if isinstance(word.term, Literal)]
         if len(values) == len(words) and operation in _FOLDED:
             with np.errstate(over="ignore"):
@@ -89,25 +89,25 @@ class Recorder:
             self.statements.append(statement)
         return self._known[statement]
 
-    def select_n(self, which: Word[Term], *cases: Word[Term]) -> Term:
+    def select_n(self, which: Word[TraceTerm], *cases: Word[TraceTerm]) -> TraceTerm:
         if isinstance(which.term, Literal) and 0 <= which.term.value < len(cases):
             return cases[which.term.value].term
         return self._record("select_n", cases[0].dtype, which, *cases)
 
-    def convert_element_type(self, a: Word[Term], dtype: np.dtype[Any]) -> Term:
+    def convert_element_type(self, a: Word[TraceTerm], dtype: np.dtype[Any]) -> TraceTerm:
         if a.dtype == dtype:
             return a.term
         if isinstance(a.term, Literal):
             return Literal(int(np.array(a.term.value, a.dtype).astype(dtype)))
         return self._record("convert_element_type", dtype, a)
 
-    def bitcast_convert_type(self, a: Word[Term], dtype: np.dtype[Any]) -> Term:
+    def bitcast_convert_type(self, a: Word[TraceTerm], dtype: np.dtype[Any]) -> TraceTerm:
         if isinstance(a.term, Literal):
             bits = a.term.value & ((1 << a.bits) - 1)
             return Literal(bits - (bits >> (a.bits - 1) << a.bits) if dtype.kind == "i" else bits)
         return self._record("convert_element_type", dtype, a)
 
-    def __getattr__(self, name: str) -> Callable[..., Term]:
+    def __getattr__(self, name: str) -> Callable[..., TraceTerm]:
         """Any other primitive: a result of its first operand's dtype, or of a comparison a bool."""
         if name.startswith("_"):
             raise AttributeError(name)
@@ -124,7 +124,7 @@ def trace(function: Callable[..., Any], dtypes: Sequence[Any], *parameters: Any)
     """
     given = tuple(np.dtype(each) for each in dtypes)
     recorder = Recorder()
-    words = [Word[Term](Argument(place), dtype) for place, dtype in enumerate(given)]
+    words = [Word[TraceTerm](Argument(place), dtype) for place, dtype in enumerate(given)]
     results = lower(function, recorder, *words, *parameters)
     listed = (results,) if isinstance(results, Word) else tuple(results)
     return Trace(given, tuple(recorder.statements), listed)
