@@ -14,7 +14,7 @@ from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 
-from bitrow.lower.trace import Argument, Literal, Made, Statement, TraceTerm, Trace
+from bitrow.lower.trace import Argument, Literal, Made, Statement, Trace, TraceTerm
 
 Selection = tuple[int, ...]  # the value of each parameter
 
@@ -39,7 +39,7 @@ class Assignment(NamedTuple):
     text: str
 
 
-class Body(NamedTuple):
+class MergedBody(NamedTuple):
     """Assignments in order, and the expression and dtype of each result."""
 
     assignments: list[Assignment]
@@ -92,7 +92,7 @@ class MergedFunction:
     parameters: tuple[str, ...] = ()
     syntax: ClassVar[Syntax]
 
-    def body(self) -> Body:
+    def body(self) -> MergedBody:
         """The statements that some result comes from, each once."""
         merged: list[_Entry] = []
         results: dict[Selection, tuple[Any, ...]] = {}
@@ -107,7 +107,7 @@ class MergedFunction:
             (printer.chosen({choice: each[place] for choice, each in results.items()}, word.dtype), word.dtype)
             for place, word in enumerate(first.results)
         ]
-        return Body(printer.assignments, last)
+        return MergedBody(printer.assignments, last)
 
 
 @dataclass
