@@ -209,12 +209,12 @@ def test_the_page_counts_every_module() -> None:
 @needs_yosys
 @needs_gates
 def test_the_page_s_cells(sv_files: Path, tmp_path: Path) -> None:
-    """SPEC.md F, Q, M, D: every module by yosys, as the page says of its version; gates of FP16 by the oracle."""
+    """SPEC.md F, Q, M, D: the modules that the page counts, by yosys of its version; gates of FP16 by the oracle."""
     version, cells = table()
     if f"Yosys {version}" not in run(tmp_path, "yosys", "-V"):
         pytest.skip(f"the page counts the cells of yosys {version}")
-    found = synthesized(tmp_path, sv_files, hardware_modules.names())
+    found = synthesized(tmp_path, sv_files, list(cells))
     off = {name: (found[name], said) for name, said in cells.items() if abs(found[name] - said) > max(4, 0.02 * said)}
     assert not off  # what yosys has read before decides ties, by one or two cells in thousands
-    for name in ("fp16_add", "fp16_mul", "fp16_fma", "fp16_sqrt", "fp16_div", "dequantize", "fp16_from_fp32"):
-        gates_agree(tmp_path, name, 500)
+    for name in ("fp16_add", "fp16_mul", "fp16_fma", "dequantize", "dequantize_two_step", "fp16_from_fp32"):
+        gates_agree(tmp_path, name, 300)
