@@ -4,8 +4,10 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV := .venv
 BIN := $(VENV)/bin
 OUT ?= out/golden
+LOCK := requirements.lock
+PIP := $(BIN)/pip install --quiet --disable-pip-version-check --constraint $(LOCK) --editable
 
-.PHONY: golden test check check-tests nightly slow lint prove exhaustive mutants bench other-isa clean
+.PHONY: golden test check check-tests nightly slow lint prove exhaustive mutants bench other-isa lock versions dist clean
 
 golden: $(VENV)/.installed
 	mkdir -p $(dir $(OUT))
@@ -65,16 +67,36 @@ PROCESSOR ?= neoverse-n1
 other-isa: $(VENV)/.installed
 	PYTHONPATH=tests $(BIN)/python -m other_isa --processor $(PROCESSOR)
 
+# The exact versions that every target installs: of each package the one that the file has, or with UPGRADE=--upgrade the newest allowed.
+UPGRADE ?=
+lock:
+	$(PYTHON) -m venv out/lock
+	out/lock/bin/pip install --quiet --disable-pip-version-check uv
+	out/lock/bin/uv pip compile --quiet --universal --fork-strategy fewest --python-version 3.11 --strip-extras --no-annotate \
+		--no-emit-index-url --custom-compile-command "make lock" --extra dev --extra rtl --extra litert --extra bench \
+		$(UPGRADE) pyproject.toml --output-file $(LOCK)
+	rm -rf out/lock
+
+# Slow: the quick checks on the lowest and the newest versions that pyproject.toml allows, and without JAX (docs/versions.md).
+versions:
+	PYTHONPATH=tests $(PYTHON) -m versions
+
+# A wheel and an sdist, below out/dist; each installed in a folder of its own, certified from outside the checkout.
+dist: $(VENV)/.installed-dev
+	rm -rf out/dist
+	$(BIN)/python -m build --no-isolation --outdir out/dist
+	PYTHONPATH=tests $(PYTHON) -m versions.dist out/dist
+
 clean:
 	rm -rf $(VENV) out
 
 $(VENV)/bin/pip:
 	$(PYTHON) -m venv $(VENV)
 
-$(VENV)/.installed: $(VENV)/bin/pip pyproject.toml
-	$(BIN)/pip install --quiet --disable-pip-version-check --editable .
+$(VENV)/.installed: $(VENV)/bin/pip pyproject.toml $(LOCK)
+	$(PIP) '.[jax]'
 	touch $@
 
 $(VENV)/.installed-dev: $(VENV)/.installed
-	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	$(PIP) '.[dev]'
 	touch $@

@@ -7,11 +7,13 @@ import os
 import re
 import subprocess
 import sys
+import tomllib
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from packaging.requirements import Requirement
 
 from bitrow import __version__
 
@@ -28,17 +30,17 @@ def run(*command: str, cwd: Path, **environment: str) -> str:
 
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A wheel built from the tracked files alone, with the build backend that is installed."""
+    """A wheel built from an sdist of the tracked files alone, with the build backend that is installed."""
     folder = tmp_path_factory.mktemp("wheel")
     tracked = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=False)
     if tracked.returncode:
         pytest.skip("needs a git checkout, to build from tracked files alone")
     for name in filter(None, tracked.stdout.split("\0")):
-        if name.startswith(("ref/", "pyproject.toml", "README.md")) and (ROOT / name).exists():
+        if name.startswith(("ref/", "pyproject.toml", "README.md", "LICENSE")) and (ROOT / name).exists():
             target = folder / "source" / name
             target.parent.mkdir(parents=True, exist_ok=True)
             target.write_bytes((ROOT / name).read_bytes())
-    run(sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", str(folder), cwd=folder / "source")
+    run(sys.executable, "-m", "build", "--no-isolation", "--outdir", str(folder), cwd=folder / "source")
     return next(folder.glob("bitrow-*.whl"))
 
 
@@ -46,6 +48,7 @@ def test_wheel_holds_the_package_and_its_data(wheel: Path) -> None:
     names = set(zipfile.ZipFile(wheel).namelist())
     assert {"bitrow/py.typed", "bitrow/models/resnet8_digits.safetensors", "bitrow/contract/conv.py"} <= names
     assert "bitrow/pipeline/templates/report.html" in names
+    assert f"bitrow-{__version__}.dist-info/licenses/LICENSE" in names
     assert not [name for name in names if name.startswith("tests/")]
 
 
@@ -57,6 +60,25 @@ def test_wheel_runs_where_it_is_installed(wheel: Path, tmp_path: Path) -> None:
     assert Path(found[0]).is_relative_to(tmp_path) and found[1] == "resnet8"
     version = run(sys.executable, "-m", "bitrow", "--version", cwd=tmp_path, PYTHONPATH=str(tmp_path))
     assert __version__ in version
+
+
+def test_what_is_pinned_is_allowed_and_names_no_place() -> None:
+    """The lock has every dependency and extra that pyproject.toml names, within its bounds; no URL, folder or index."""
+    lock = (ROOT / "requirements.lock").read_text().splitlines()
+    pins = dict(line.partition(" ;")[0].split("==") for line in lock if not line.startswith("#"))
+    assert all(re.fullmatch(r"#.*|[\w.-]+==[\w.]+( ; [\w.'()<>=! -]+)?", line) for line in lock)
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    groups = (project["dependencies"], *project["optional-dependencies"].values())
+    for line in map(Requirement, (line for group in groups for line in group)):
+        assert line.name == "bitrow" or line.specifier.contains(pins[line.name]), line
+        assert line.name == "bitrow" or not any(part.operator == "==" for part in line.specifier), line
+
+
+def test_the_citation_is_this_version() -> None:
+    """CITATION.cff says the version and licence that pyproject.toml says."""
+    said = dict(re.findall(r"^(\w+): \"?([^\"\n]+)\"?$", (ROOT / "CITATION.cff").read_text(), re.M))
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    assert (said["version"], said["license"]) == (project["version"], project["license"]) == (__version__, "Apache-2.0")
 
 
 def test_readme_example_runs(tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ import sys
 
 from bitrow import compile_cache
 from bitrow.errors import BitrowError
+from bitrow.extras import extra
 
 OFF = {"jax_enable_x64": False, "jax_debug_nans": False, "jax_debug_infs": False, "jax_disable_jit": False}
 GUARDS = ("jax_transfer_guard", "jax_transfer_guard_host_to_device", "jax_transfer_guard_device_to_device",
@@ -30,16 +31,16 @@ def prepare(kept: bool = True) -> None:
     """Load JAX with the switches that the commands need; `kept`: programs come from the cache and go there.
 
     Raises:
-        BitrowError: naming the variable; a value that JAX or XLA cannot take.
+        BitrowError: JAX is not installed; naming the variable, a value that JAX or XLA cannot take.
     """
     if "jax" not in sys.modules:
         _check_count()
         _check_xla()
         _quiet()
     try:
-        import jax
-    except ImportError:
-        raise  # not installed: the command line says so
+        jax = extra("jax", "jax", "jax")
+    except BitrowError:
+        raise
     except Exception as error:
         raise BitrowError(f"environment: found what JAX cannot take: {_line(error)}") from None
     for name, value in OFF.items():

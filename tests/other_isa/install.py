@@ -6,12 +6,10 @@ Nothing is installed on the host, and nothing needs root: apt keeps its state in
 from __future__ import annotations
 
 import platform
-import re
 import shutil
 import subprocess
 import sys
 import tarfile
-import tomllib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -19,6 +17,7 @@ from typing import NamedTuple
 from bitrow.errors import BitrowError
 
 ROOT = Path(__file__).parents[2]
+LOCK = ROOT / "requirements.lock"
 QEMU = "qemu-user-static"
 PACKAGES = (QEMU, "python3:arm64", "libstdc++6:arm64", "binutils:arm64")
 WHEELS = ("jax", "jaxlib", "numpy", "jaxtyping", "safetensors", "flax", "optax")
@@ -108,11 +107,11 @@ def pip_command(machine: Machine, version: str, pins: Sequence[str]) -> list[str
 
 
 def pinned(text: str) -> list[str]:
-    """The project's own pins of what the kernels import, from the text of pyproject.toml."""
-    every = {re.split(r"[<>=!~\[ ]", line)[0]: line for line in tomllib.loads(text)["project"]["dependencies"]}
+    """The project's own pins of what the kernels import, from the text of its lock file."""
+    every = {line.partition("==")[0]: line.partition(" ")[0] for line in text.splitlines()}
     missing = [name for name in WHEELS if name not in every]
     if missing:
-        raise BitrowError(f"pyproject.toml: found no dependency {missing[0]}, expected its pinned version")
+        raise BitrowError(f"{LOCK.name}: found no {missing[0]}, expected its pinned version")
     return [every[name] for name in WHEELS]
 
 
@@ -168,7 +167,7 @@ def install(machine: Machine) -> None:
     Raises:
         BitrowError: no apt, no network, no such package or wheel.
     """
-    host, pins = host_architecture(), pinned((ROOT / "pyproject.toml").read_text())
+    host, pins = host_architecture(), pinned(LOCK.read_text())
     for folder in (machine.apt / "lists/partial", machine.apt / "archives/partial", machine.root):
         folder.mkdir(parents=True, exist_ok=True)
     (machine.apt / "status").touch()
