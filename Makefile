@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 OUT ?= out/golden
 
-.PHONY: golden test check check-tests nightly slow lint prove exhaustive mutants bench other-isa clean
+.PHONY: golden test check check-tests nightly slow lint docs prove exhaustive mutants bench other-isa clean
 
 golden: $(VENV)/.installed
 	mkdir -p $(dir $(OUT))
@@ -35,6 +35,10 @@ lint: $(VENV)/.installed-dev
 	$(BIN)/ruff check ref tests benchmarks
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+# The site, in out/site: no warning, no link that leads nowhere.
+docs: $(VENV)/.installed-dev
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet
 
 # A slice of every claim; every deliberate fault is found.
 prove: $(VENV)/.installed-dev mutants
