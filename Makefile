@@ -7,7 +7,7 @@ OUT ?= out/golden
 LOCK := requirements.lock
 PIP := $(BIN)/pip install --quiet --disable-pip-version-check --constraint $(LOCK) --editable
 
-.PHONY: golden test check check-tests nightly slow lint prove exhaustive mutants bench other-isa lock versions dist clean
+.PHONY: golden test check check-tests nightly slow lint docs prove exhaustive mutants bench other-isa lock versions dist clean
 
 golden: $(VENV)/.installed
 	mkdir -p $(dir $(OUT))
@@ -37,6 +37,10 @@ lint: $(VENV)/.installed-dev
 	$(BIN)/ruff check ref tests benchmarks
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+# The site, in out/site: no warning, no link that leads nowhere.
+docs: $(VENV)/.installed-dev
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet
 
 # A slice of every claim; every deliberate fault is found.
 prove: $(VENV)/.installed-dev mutants
