@@ -79,8 +79,9 @@ def system_verilog(plans: list[Plan]) -> str:
         for i in range(count)
     )
     told = "\n".join(
-        f'      $display("case %0s: %0d words, %0d wrong%0s", {plan.case}_pkg::CASE_NAME, count_{i}, wrong_{i}, '
-        f'done[{i}] ? "" : ", not all there");'
+        f"      if (done[{i}]) $display(\"case %0s: %0d words, %0d wrong\", {plan.case}_pkg::CASE_NAME, count_{i}, wrong_{i});\n"
+        f"      else $display(\"case %0s: %0d words, %0d wrong, not all there\", {plan.case}_pkg::CASE_NAME, count_{i}, "
+        f"wrong_{i});"
         for i, plan in enumerate(plans)
     )
     lines.append(f"""module bench;
@@ -107,7 +108,8 @@ endmodule
 
 def cocotb_top(plans: list[Plan]) -> str:
     """The top that cocotb drives: all designs behind one set of ports, `at` says which is awake."""
-    lines = ["""module cocotb_top (
+    lines = ["""`timescale 1ns/1ps
+module cocotb_top (
     input  logic clk, rst, input logic [15:0] at,
     input  logic p_write, input logic [3:0] p_kind, input logic [15:0] p_at, p_word,
     input  logic in_valid, output logic in_ready, input logic [95:0] in_data,

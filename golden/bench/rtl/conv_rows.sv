@@ -63,13 +63,10 @@ module conv_rows #(
       first = oh * STRIDE_H - TOP;
       last = first + EXTENT;
     end
-  integer oldest;
-  assign oldest = first < 0 ? 0 : first;
-  integer newest;
+  integer newest, room;
   assign newest = last > H - 1 ? H - 1 : last;
-  integer room;
   assign room = SLOTS + 32'(`BUG(row_overwritten));
-  assign x_ready = !rst && rows < H && rows - oldest < room;
+  assign x_ready = !rst && rows < H && rows - first < room;
   wire taken = x_valid && x_ready;
   wire row_taken = taken && channel == C - 1 && column == W - 1;
   wire image_done = oh == OH && rows == H;
