@@ -93,7 +93,7 @@ def test_transposed_and_uneven_windows(tmp_path: Path) -> None:
 
 @needs_simulator
 @pytest.mark.parametrize(
-    ("bug", "case"), [("align_sticky_lost", "fp16_add_nearest_even"), ("padding_edge", "conv_3x3_forward")]
+    ("bug", "case"), [("sticky_lost", "fp16_add_nearest_even"), ("padding_edge", "conv_3x3_forward")]
 )
 def test_a_fault_is_named(tmp_path: Path, bug: str, case: str) -> None:
     """SPEC.md F2, M1, T1: the bench fails, and the dumps say why."""

@@ -32,7 +32,7 @@ NAMED: dict[str, tuple[str, ...]] = {
     "nan_code_largest": ("NaN gives the largest code",),
     "mask_stuck": ("stuck at 1", "every word is 0x1"),
     "mask_exclusive": ("the mask is 0 at the ends of the range",),
-    "word_short": ("the last bit of the stochastic word is ignored",),
+    "word_to_magnitude": ("the word is added to the magnitude",),
     "lfsr_taps": ("LFSR taps of 0xb402",),
     "lfsr_early": ("element i takes the state after i steps",),
     "nibbles_swapped": ("swapped nibbles", "lower index lies in the high nibble"),

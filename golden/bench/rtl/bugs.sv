@@ -28,7 +28,7 @@ package bugs;
   `SWITCH(nan_code_largest)         // Q2: NaN gives the largest code
   `SWITCH(mask_stuck)               // Q4: the mask is stuck at 1
   `SWITCH(mask_exclusive)           // Q4: the mask is 0 at the ends of the range
-  `SWITCH(word_short)               // Q3: the last bit of the stochastic word is ignored
+  `SWITCH(word_to_magnitude)        // Q3: the stochastic word is added to the magnitude
   `SWITCH(lfsr_taps)                // Q3: the LFSR has the taps 0xb402
   `SWITCH(lfsr_early)               // Q3: element i takes the state after i steps
   `SWITCH(nibbles_swapped)          // Q5: the element of lower index lies in the high nibble

@@ -26,10 +26,12 @@ module fxp_quantize #(
   wire signed [17:0] nearest = sign ? -$signed({1'b0, integer_part}) : $signed({1'b0, integer_part});
 
   // By a word: the floor of the sum.
-  wire [15:0] word = {drawn[15:1], drawn[0] && !`BUG(word_short)};
   wire signed [41:0] fixed = sign ? -$signed({2'b00, magnitude}) : $signed({2'b00, magnitude});
-  wire signed [41:0] raised = fixed + $signed({18'd0, word, 8'd0});
-  wire signed [17:0] chosen = DRAWN != 0 ? raised[41:24] : nearest;
+  wire signed [41:0] added = $signed({18'd0, drawn, 8'd0});
+  wire signed [41:0] raised = fixed + added, raised_magnitude = $signed({2'b00, magnitude}) + added;
+  wire signed [17:0] away = sign ? -$signed(raised_magnitude[41:24]) : $signed(raised_magnitude[41:24]);
+  wire signed [17:0] floored = `BUG(word_to_magnitude) ? away : $signed(raised[41:24]);
+  wire signed [17:0] chosen = DRAWN != 0 ? floored : nearest;
 
   localparam int NARROWED = MIN == -MAX - 1 ? MIN + 1 : MIN;
   wire signed [17:0] least = `BUG(codes_narrow) ? 18'(NARROWED) : 18'(MIN);
