@@ -114,10 +114,10 @@ def judge(folder: Path, found: Outcome, bug: Bug) -> Row:
 
 def markdown(found: list[Row]) -> list[str]:
     """The table of docs/benches.md."""
-    lines = ["| switch | clause | the faulty design | designs that fail | named in | as |", "|---|---|---|---|---|---|"]
+    lines = ["| switch | clause | the faulty design | named in | as |", "|---|---|---|---|---|"]
     for row in found:
         looked = len(row.named) + len(row.unnamed) + len(row.wrong)
         phrase = f"“{row.phrase}”" if row.phrase else "-"
-        lines.append(f"| `{row.bug.name}` | {row.bug.clause} | {row.bug.does} | {row.failing} "
-                     f"| {len(row.named)} of {looked} | {phrase} |")  # fmt: skip
+        cells = (f"`{row.bug.name}`", row.bug.clause, row.bug.does, f"{len(row.named)} of {looked}", phrase)
+        lines.append(f"| {' | '.join(cells)} |")
     return lines
