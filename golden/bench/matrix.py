@@ -53,7 +53,7 @@ NAMED: dict[str, tuple[str, ...]] = {
     "channels_reversed": ("channels of the result are in reverse",),
     "mask_ignored": ("the gradient of clipped inputs passes", "stuck at 1, or not applied"),
     "norm_fused": ("a fused multiply-add instead", "fuses its product and sum"),
-    "norm_neighbour": ("its neighbour's",),
+    "norm_neighbour": ("normed by its neighbour's a and b",),
 }
 STALLS = {"stale_row": 90, "row_overwritten": 0}
 
