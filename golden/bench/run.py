@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -41,7 +42,7 @@ def verdict(folder: Path, bench: str, found: Outcome, compared: DutReport) -> li
     if len(found.told) > _SHOWN:
         lines.append(f"  and {len(found.told) - _SHOWN} more tensors")
     differing = f"{len(compared.cases)} cases, {len(compared.differing)} differ"
-    lines.append(f"bitrow verify {folder} --dut {found.dumps}: {differing}")
+    lines.append(f"bitrow verify {folder} --dut {os.path.relpath(found.dumps)}: {differing}")
     lines += [f"  {one.message}" for one in compared.unread]
     return lines
 
