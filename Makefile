@@ -7,7 +7,7 @@ OUT ?= out/golden
 LOCK := requirements.lock
 PIP := $(BIN)/pip install --quiet --disable-pip-version-check --constraint $(LOCK) --editable
 
-.PHONY: golden test check check-tests nightly slow lint docs prove exhaustive mutants bench other-isa lock versions dist clean
+.PHONY: golden test check check-tests nightly slow lint docs prove exhaustive mutants bench bench-rtl other-isa lock versions dist clean
 
 golden: $(VENV)/.installed
 	mkdir -p $(dir $(OUT))
@@ -34,7 +34,7 @@ slow: $(VENV)/.installed-dev
 	$(BIN)/python -m pytest -m slow
 
 lint: $(VENV)/.installed-dev
-	$(BIN)/ruff check ref tests benchmarks
+	$(BIN)/ruff check ref tests benchmarks golden
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
@@ -65,6 +65,13 @@ bench: $(VENV)/.installed-dev
 	$(BIN)/python benchmarks/bench_transfer.py
 	$(BIN)/python benchmarks/bench_transfer.py 8 1 0.5
 	$(BIN)/python benchmarks/bench_c.py
+
+# The sample design under Verilator, by a SystemVerilog and a cocotb bench, on the sets in golden/; docs/benches.md. BUG=NAME switches
+# a fault of the design on, BUG=all each in turn; ARGS are other options and sets.
+BUG ?=
+ARGS ?=
+bench-rtl: $(VENV)/.installed-rtl
+	$(BIN)/python golden/bench/run.py $(if $(BUG),--bug $(BUG)) $(ARGS)
 
 # Slow: the fixed problems on an emulated ARM processor (Debian's QEMU, PyPI's wheels, below out/); docs/processors.md.
 PROCESSOR ?= neoverse-n1
@@ -99,6 +106,10 @@ $(VENV)/bin/pip:
 
 $(VENV)/.installed: $(VENV)/bin/pip pyproject.toml $(LOCK)
 	$(PIP) '.[jax]'
+	touch $@
+
+$(VENV)/.installed-rtl: $(VENV)/.installed
+	$(PIP) '.[rtl]'
 	touch $@
 
 $(VENV)/.installed-dev: $(VENV)/.installed

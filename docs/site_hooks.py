@@ -11,6 +11,7 @@ from mkdocs.structure.files import File
 ROOT = Path(__file__).parents[1]
 PAGES = {
     "README.md": "index.md", "SPEC.md": "SPEC.md", "CONTRIBUTING.md": "CONTRIBUTING.md", "CHANGELOG.md": "CHANGELOG.md",
+    "SECURITY.md": "SECURITY.md", "golden/bench/README.md": "bench_sources.md",
     "golden/README.md": "golden.md", "notebooks/README.md": "notebooks.md",
 }  # fmt: skip
 _LINK = re.compile(r"\]\(([^)#:\s]+)(#[^)\s]*)?\)")

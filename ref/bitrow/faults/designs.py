@@ -90,7 +90,14 @@ MASKS = (
          Edit("contract.arithmetic:select", "if passes", "if True")),
 )  # fmt: skip
 
+_OWN = "self.given[name]"
+_BEFORE = 'self.operation.program.name == "B1 forward" and name in ("a", "b")'
+NORMS = (
+    _one(FaultFamily.BATCH_NORM, "norm_of_the_neighbour", "a channel is normed by its neighbour's a and b", "B1",
+         Edit("contract.frame:Frame._given", _OWN, f"np.roll({_OWN}, 1) if {_BEFORE} else {_OWN}")),
+)  # fmt: skip
+
 DESIGNS: tuple[Mutant, ...] = (
     _sticky(1, "the first bit"), _sticky(2, "the first two bits"), _sticky(3, "the first three bits"),
-    *(_alignment(places) for places in range(5)), *(_word(bits) for bits in range(1, 9)), *MASKS, *POOLS,
+    *(_alignment(places) for places in range(5)), *(_word(bits) for bits in range(1, 9)), *MASKS, *POOLS, *NORMS,
 )  # fmt: skip
