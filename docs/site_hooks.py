@@ -11,10 +11,10 @@ from mkdocs.structure.files import File
 ROOT = Path(__file__).parents[1]
 PAGES = {
     "README.md": "index.md", "SPEC.md": "SPEC.md", "CONTRIBUTING.md": "CONTRIBUTING.md", "CHANGELOG.md": "CHANGELOG.md",
-    "SECURITY.md": "SECURITY.md", "golden/bench/README.md": "bench_sources.md",
+    "SECURITY.md": "SECURITY.md",
     "golden/README.md": "golden.md", "notebooks/README.md": "notebooks.md",
 }  # fmt: skip
-_LINK = re.compile(r"\]\(([^)#:\s]+)(#[^)\s]*)?\)")
+_LINK = re.compile(r"\[([^\[\]]*)\]\(([^)#:\s]+)(#[^)\s]*)?\)")
 
 
 def on_files(files: Any, config: Any) -> Any:
@@ -32,15 +32,14 @@ def on_page_markdown(markdown: str, page: Any, **_: Any) -> str:
     here = Path(sources.get(page.file.src_uri, f"docs/{page.file.src_uri}")).parent
 
     def link(match: re.Match[str]) -> str:
-        target = _normal(here / match[1])
-        anchor = match[2] or ""
+        text, target, anchor = match[1], _normal(here / match[2]), match[3] or ""
         if target in PAGES:
-            return f"]({PAGES[target]}{anchor})"
+            return f"[{text}]({PAGES[target]}{anchor})"
         if target.startswith("docs/"):
-            return f"]({target.removeprefix('docs/')}{anchor})"
+            return f"[{text}]({target.removeprefix('docs/')}{anchor})"
         if target.startswith("notebooks/") and target.endswith(".ipynb"):
-            return f"]({target}{anchor})"
-        return match[0]
+            return f"[{text}]({target}{anchor})"
+        return text
 
     return _LINK.sub(link, markdown)
 
