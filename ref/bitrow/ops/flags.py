@@ -83,7 +83,7 @@ def from_float32(x: Float32[Array, "*s"], mode: FlagMode = FlagMode()) -> Flagge
 
 def to_float32(a: Float16[Array, "*s"], mode: FlagMode = FlagMode()) -> Flagged:
     """FP16 as FP32, and the flags (SPEC.md F10 to F14)."""
-    return _with(fp16.to_float32(a, mode.plain), flag_words.to_float32(float16_bits(a), mode))
+    return _with(fp16.to_float32(a, mode.plain), flag_words.to_float32(float16_bits(a)))
 
 
 def add_fp32(a: Float32[Array, "*#s"], b: Float32[Array, "*#s"], mode: FlagMode = FlagMode()) -> Flagged:

@@ -93,7 +93,7 @@ def overflow_bits(sign: UInt32[Array, "..."], fmt: Float, mode: FloatMode) -> UI
     return jnp.full_like(sign, infinite)
 
 
-class Exact(NamedTuple):
+class Unrounded(NamedTuple):
     """What a result is before it is rounded: (-1)^sign * significand * 2^(exponent - 30), as `round_pack` takes it."""
 
     sign: UInt32[Array, "..."]
@@ -154,9 +154,9 @@ def convert(bits: UInt32[Array, "..."], source: Float, target: Float, mode: Floa
     return _special(out, target, x.nan, x.inf, x.sign)
 
 
-def as_exact(x: Unpacked) -> Exact:
+def as_exact(x: Unpacked) -> Unrounded:
     """A finite number as a result."""
-    return Exact(x.sign, x.exponent, x.significand << (ROUND - LEADING))
+    return Unrounded(x.sign, x.exponent, x.significand << (ROUND - LEADING))
 
 
 def add(
@@ -172,7 +172,7 @@ def add(
     return _sum(x, y, target or fmt, mode)
 
 
-def exact_sum(x: Unpacked, y: Unpacked) -> Exact:
+def exact_sum(x: Unpacked, y: Unpacked) -> Unrounded:
     """x + y of finite numbers; where the significand is 0, so is the sum, and the sign is either's."""
     # Zeros have no exponent of their own: give them the lowest, so that the other operand leads.
     ex = jnp.where(x.zero, -(1 << 20), x.exponent)
@@ -185,7 +185,7 @@ def exact_sum(x: Unpacked, y: Unpacked) -> Exact:
     small = shift_right_sticky(small, jnp.abs(ex - ey).astype(jnp.uint32))
     total = jnp.where(x.sign == y.sign, big + small, big - small)
     exponent, total = normalise(exponent + 1, total)
-    return Exact(sign, exponent, total)
+    return Unrounded(sign, exponent, total)
 
 
 def _sum(x: Unpacked, y: Unpacked, target: Float, mode: FloatMode) -> Array:
@@ -216,7 +216,7 @@ def mul(
     return _special(bits, target, nan, x.inf | y.inf, sign)
 
 
-def exact_product(x: Unpacked, y: Unpacked) -> Exact:
+def exact_product(x: Unpacked, y: Unpacked) -> Unrounded:
     """x * y of finite numbers."""
     sign = x.sign ^ y.sign
     # 24 x 24 bits in 12-bit limbs: the product is high * 2^24 + low, the significand its top 30 bits.
@@ -228,7 +228,7 @@ def exact_product(x: Unpacked, y: Unpacked) -> Exact:
     low = ((middle & u32(0xFFF)) << 12) | (low & u32(0xFFF))
     sticky = ((low & u32(0x3FFFF)) != 0).astype(jnp.uint32)
     exponent, product = normalise(x.exponent + y.exponent + 2, (high << 6) | (low >> 18) | sticky)
-    return Exact(sign, exponent, product)
+    return Unrounded(sign, exponent, product)
 
 
 def fma(
@@ -262,7 +262,7 @@ def mul_integer(
     return round_pack(*exact_scaled(value, unpack(b, fmt, mode.flush), fmt), fmt, mode)
 
 
-def exact_scaled(value: Int32[Array, "*s"], y: Unpacked, fmt: Float) -> Exact:
+def exact_scaled(value: Int32[Array, "*s"], y: Unpacked, fmt: Float) -> Unrounded:
     """`value` times a finite number of `fmt`."""
     negative = value < 0
     magnitude = jnp.where(negative, -value, value).astype(jnp.uint32)  # -2^31 wraps to 2^31, as it should
@@ -275,7 +275,7 @@ def exact_scaled(value: Int32[Array, "*s"], y: Unpacked, fmt: Float) -> Exact:
     exponent = y.exponent - fmt.fraction_bits + 16 + 30 - shift.astype(jnp.int32)
     exponent, product = normalise(exponent, high | sticky)
     sign = jnp.where(magnitude == 0, u32(0), negative.astype(jnp.uint32) ^ y.sign)
-    return Exact(sign, exponent, product)
+    return Unrounded(sign, exponent, product)
 
 
 def from_int32(value: Int32[Array, "..."], fmt: Float, mode: FloatMode = RNE) -> UInt32[Array, "..."]:
@@ -283,7 +283,7 @@ def from_int32(value: Int32[Array, "..."], fmt: Float, mode: FloatMode = RNE) ->
     return round_pack(*exact_integer(value), fmt, mode)
 
 
-def exact_integer(value: Int32[Array, "..."]) -> Exact:
+def exact_integer(value: Int32[Array, "..."]) -> Unrounded:
     """An integer; -2^31 as what it is to its last bit, which is sticky."""
     negative = value < 0
     magnitude = jnp.where(negative, -value, value).astype(jnp.uint32)
@@ -292,7 +292,7 @@ def exact_integer(value: Int32[Array, "..."]) -> Exact:
     exponent, significand = normalise(
         jnp.where(large, 31, 30).astype(jnp.int32), jnp.where(large, sticky, magnitude)
     )
-    return Exact(negative.astype(jnp.uint32), exponent, significand)
+    return Unrounded(negative.astype(jnp.uint32), exponent, significand)
 
 
 def div(a: UInt32[Array, "*#s"], b: UInt32[Array, "*#s"], fmt: Float, mode: FloatMode = RNE) -> UInt32[Array, "..."]:
@@ -306,7 +306,7 @@ def div(a: UInt32[Array, "*#s"], b: UInt32[Array, "*#s"], fmt: Float, mode: Floa
     return _special(bits, fmt, nan, x.inf | y.zero, sign)
 
 
-def exact_quotient(x: Unpacked, y: Unpacked) -> Exact:
+def exact_quotient(x: Unpacked, y: Unpacked) -> Unrounded:
     """x / y of finite numbers; meaningless where y is 0."""
     sign = x.sign ^ y.sign
     divisor = jnp.where(y.zero, u32(1), y.significand)
@@ -319,7 +319,7 @@ def exact_quotient(x: Unpacked, y: Unpacked) -> Exact:
         quotient = (quotient << 7) | digit
     sticky = (rest != 0).astype(jnp.uint32)
     exponent, quotient = normalise(x.exponent - y.exponent + 1, (quotient << 1) | sticky)
-    return Exact(sign, exponent, quotient)
+    return Unrounded(sign, exponent, quotient)
 
 
 def sqrt(a: UInt32[Array, "..."], fmt: Float, mode: FloatMode = RNE) -> UInt32[Array, "..."]:
@@ -330,7 +330,7 @@ def sqrt(a: UInt32[Array, "..."], fmt: Float, mode: FloatMode = RNE) -> UInt32[A
     return _special(bits, fmt, nan, x.inf, x.sign)
 
 
-def exact_root(x: Unpacked) -> Exact:
+def exact_root(x: Unpacked) -> Unrounded:
     """The square root of a finite number's magnitude, with its sign."""
     odd = (x.exponent & 1).astype(jnp.uint32)
     radicand = (x.significand << odd) << 5  # its top 15 digit pairs; 12 pairs of zeros follow
@@ -348,7 +348,7 @@ def exact_root(x: Unpacked) -> Exact:
     root, rest = lax.fori_loop(0, 27, digit, (zeros, zeros))
     significand = (root << 4) | (rest != 0).astype(jnp.uint32)
     exponent = (x.exponent - odd.astype(jnp.int32)) >> 1
-    return Exact(x.sign, exponent, significand)
+    return Unrounded(x.sign, exponent, significand)
 
 
 def negate(a: UInt32[Array, "..."], fmt: Float) -> UInt32[Array, "..."]:
