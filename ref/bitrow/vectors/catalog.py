@@ -458,7 +458,7 @@ def _standard_convs() -> Iterator[_Conv]:
 def standard() -> list[Entry]:
     """The smoke suite, every FP16 operation and rounding layer in every mode, and many more convolutions."""
     entries = [*smoke(), *layers(), *blocks(), *geometry(), *windows(), *transposed(), *_selections()]
-    entries += [*flag_suite.flags(), *flag_suite.every_mode(), *corner_suite.corners(), *corner_suite.masks()]
+    entries += [*flag_suite.flags(), *flag_suite.every_mode(), *corner_suite.corners(), *corner_suite.more()]
     entries += [_unit(kind, mode, 512) for kind in UNITS for mode in MODES]
     for mode in MODES:
         label = mode_name(mode)

@@ -19,10 +19,12 @@ from bitrow.vectors.stimulus import problems
 from bitrow.vectors.stimulus import stream as stimulus
 from bitrow.vectors.stimulus.stream import SPECIAL_WORDS, Stream
 
-# The shipped model's convolutions, of each kind one, with the map that they run on here.
-_CONVS = (("stem_conv", 4, 4), ("s1b1_1_conv", 3, 4), ("s2b1_1_conv", 4, 4), ("s2b1_proj_conv", 4, 4))
-_ALL_CONVS = (*_CONVS, ("s1b1_2_conv", 3, 3), ("s2b1_2_conv", 3, 3), ("s3b1_1_conv", 4, 3), ("s3b1_2_conv", 3, 3),
-              ("s3b1_proj_conv", 3, 4))  # fmt: skip
+# The shipped model's convolutions, with the map that they run on here.
+_CONVS = (
+    ("stem_conv", 4, 4), ("s1b1_1_conv", 3, 4), ("s1b1_2_conv", 3, 3), ("s2b1_1_conv", 4, 4), ("s2b1_2_conv", 3, 3),
+    ("s2b1_proj_conv", 4, 4), ("s3b1_1_conv", 4, 3), ("s3b1_2_conv", 3, 3), ("s3b1_proj_conv", 3, 4),
+)  # fmt: skip
+_BRIGHT, _GAIN = 6, 2  # of the shipped samples that which, twice as bright, is clipped by every convolution's quantizer
 
 
 def masked(stream: Stream, name: str, layer: str, hw: tuple[int, int], backward: bool) -> Problem:
@@ -55,9 +57,21 @@ def _mask(stream: Stream, shape: tuple[int, ...]) -> np.ndarray:
     return mask
 
 
-def _masked(convs: tuple[tuple[str, int, int], ...]) -> list[Entry]:
+def bright(stream: Stream, name: str) -> Problem:
+    """A whole training pass of the shipped model in which the mask of every convolution has both values."""
+    from bitrow import models
+    from bitrow.vectors.judge import networks
+
+    model = models.load(MODEL)
+    assert model.samples is not None
+    images = (model.samples.images * np.float16(_GAIN)).astype(np.float16)
+    brighter = model._replace(samples=model.samples._replace(images=images))
+    return networks.pass_problem(MODEL, brighter, name, slice(_BRIGHT, _BRIGHT + 1))
+
+
+def _masked() -> list[Entry]:
     return [entry(f"masked_{layer}_{'backward' if backward else 'forward'}", masked, layer, (h, w), backward)
-            for layer, h, w in convs for backward in (False, True)]  # fmt: skip
+            for layer, h, w in _CONVS for backward in (False, True)]  # fmt: skip
 
 
 def corners() -> list[Entry]:
@@ -66,15 +80,18 @@ def corners() -> list[Entry]:
         entry("fp16_add_alignment", corner.aligned, "add"),
         entry("fp16_sub_alignment", corner.aligned, "sub"),
         entry("fxp_quantize_stochastic_low_bits", corner.low_bits, ConvConfig()),
-        entry("conv_1x1_stochastic_low_bits_backward", corner.low_bits_of_dy),
         entry("linear_cancelling_forward", corner.head, False),
         entry("linear_cancelling_backward", corner.head, True),
         entry("avg_pool_cancelling_forward", corner.average),
-        entry("multiply_gate_cancelling_backward", corner.gate),
-        *_masked(_CONVS),
+        entry(f"bright{_BRIGHT}_whole", bright),
+        *(one for one in _masked() if one.name in ("masked_stem_conv_backward", "masked_s2b1_proj_conv_backward")),
     ]
 
 
-def masks() -> list[Entry]:
-    """Every convolution of the shipped model, for the suite `standard`."""
-    return _masked(_ALL_CONVS)
+def more() -> list[Entry]:
+    """More of them, for the suite `standard`: every convolution of the shipped model, and what is larger."""
+    return [
+        entry("conv_1x1_stochastic_low_bits_backward", corner.low_bits_of_dy),
+        entry("multiply_gate_cancelling_backward", corner.gate),
+        *_masked(),
+    ]

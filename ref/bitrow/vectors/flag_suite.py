@@ -8,13 +8,11 @@ from bitrow.vectors.entries import Entry, entry, mode_name
 from bitrow.vectors.stimulus import flag_problems
 
 _BEFORE = Tininess.BEFORE_ROUNDING
-# Each rounding, overflow, flush and tininess once more, where operands meet its corners.
+# Overflow, flush and tininess once more, where operands meet its corners.
 _MODES = (
     ("add", FlagMode(Rounding.DOWN, flush=True)),
     ("mul", FlagMode(tininess=_BEFORE)),
     ("fma", FlagMode(Rounding.UP, Overflow.SATURATE, flush=True)),
-    ("div", FlagMode(Rounding.NEAREST_AWAY, Overflow.SATURATE, tininess=_BEFORE)),
-    ("mul_fp32", FlagMode(Rounding.TOWARD_ZERO, flush=True, tininess=_BEFORE)),
 )
 # Every mode that flags depend on, and both overflows.
 ALL_MODES = tuple(

@@ -13,6 +13,7 @@ from bitrow.vectors.coverage.bins import Masks
 from bitrow.vectors.coverage.exact import Exact
 
 _ALL = frozenset(name for name in bins.BINS if name.startswith(("flag_", "nan_", "tiny_"))) - {"nan_operand"}
+_OPPOSED = frozenset(("infinities_opposed",))
 _ROUNDED = frozenset(("flag_none", "flag_inexact"))
 _NANS = frozenset(("flag_invalid", "nan_signalling", "nan_quiet"))
 _LARGE = frozenset(("flag_overflow", "flag_overflow_exact"))
@@ -23,10 +24,10 @@ _BETWEEN = frozenset(("tiny_before_only",))
 # The bins that an operation can reach: sums of FP16 are exact below the normal range, no quotient of FP16 lies so
 # near below it, and an accumulator times a scale does not come there at all.
 REACHABLE: dict[str, frozenset[str]] = {
-    "add": _ALL - _BY_ZERO - _ADDEND - _BETWEEN - {"tiny_to_normal"},
+    "add": _ALL - _BY_ZERO - _ADDEND - _BETWEEN - {"tiny_to_normal"} | _OPPOSED | {"sum_aligned"},
     "mul": _ALL - _BY_ZERO - _ADDEND,
-    "fma": _ALL - _BY_ZERO,
-    "div": _ALL - _ADDEND - _BETWEEN,
+    "fma": _ALL - _BY_ZERO | _OPPOSED,
+    "div": _ALL - _ADDEND - _BETWEEN | {"infinity_by_zero"},
     "sqrt": _ROUNDED | _NANS,
     "from_int32": _ROUNDED | _LARGE,
     "from_float32": _ALL - _BY_ZERO - _ADDEND,
@@ -64,7 +65,28 @@ def of_step(kind: str, operands: list[np.ndarray], mode: FloatMode) -> Masks:
     by_zero = values[0].finite & ~values[0].zero & values[1].zero if kind == "div" else np.zeros_like(nan)
     found = {"nan_signalling": signalling, "nan_quiet": nan & ~invalid, "nan_addend": addend,
              "flag_invalid": invalid, "flag_divide_by_zero": by_zero}  # fmt: skip
+    terms = [exact.mul(*values[:2]), values[2]] if kind == "fma" else values
+    if kind in ("add", "fma"):
+        both = terms[0].infinite & terms[1].infinite
+        found["infinities_opposed"] = both & (terms[0].negative != terms[1].negative) & ~nan
+    if kind == "add":
+        found["sum_aligned"] = _aligned(values[0], values[1], result)
+    if kind == "div":
+        found["infinity_by_zero"] = values[0].infinite & values[1].zero
     return found | _of_rounding(result, mode, result.finite & ~by_zero if kind != "to_float32" else None)
+
+
+def _aligned(x: Exact, y: Exact, result: Exact) -> np.ndarray:
+    """Sums that would lie half way if the smaller operand ended two places below the larger one's last."""
+    lead = np.where(x.top >= y.top, x.exp, y.exp) - 2
+    cut = [value._replace(sig=(value.sig >> shift) << shift) for value in (x, y)
+           for shift in [np.clip(lead - value.exp, 0, 62)]]  # fmt: skip
+    half_way = [place.tie_lower | place.tie_upper for place in map(_nearest, (exact.add(*cut), result))]
+    return half_way[0] & ~half_way[1]
+
+
+def _nearest(value: Exact) -> exact.Rounded:
+    return exact.classify(value, FP16)
 
 
 def _of_rounding(result: Exact, mode: FloatMode, live: np.ndarray | None) -> Masks:

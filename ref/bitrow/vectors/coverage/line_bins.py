@@ -448,6 +448,12 @@ UNREACHABLE: dict[str, frozenset[str]] = {
                                   "flushed_result")),
     # x times what is at most 1
     "silu.forward": frozenset(("overflow_infinity", "overflow_largest")),
+    # of an integer and a scale, as fxp.dequantize, whose scale may be one of many
+    "flags.dequantize": frozenset(("nan_operand", "infinite_operand", "invalid", "flushed_operand", "flushed_result",
+                                   "negative_zero", "subnormal_result", "subnormal_boundary", "underflow_to_zero")),
+    # FP32 operands are not flushed
+    "flags.add_fp32": frozenset(("flushed_operand",)),
+    "flags.mul_fp32": frozenset(("flushed_operand",)),
     # its window is the whole map
     "multiply.backward": WINDOW_BINS | {"left_out"},
 }  # fmt: skip

@@ -48,17 +48,22 @@ def aligned(stream: Stream, name: str, kind: str, mode: FloatMode = FloatMode())
     return Problem(name, UNITS[kind], mode, aligned_pairs(stream, kind == "sub"))
 
 
-def _reaching(word: np.ndarray) -> np.ndarray:
+def reaching(word: np.ndarray) -> np.ndarray:
     """For LFSR words below 2^11 the FP16 t (uint16) with which t + word/65536 is 0, just reached."""
     return (-word / 65536.0).astype(np.float16).view(np.uint16)
 
 
-def low_bits(stream: Stream, name: str, config: ConvConfig, count: int = 24) -> Problem:
-    """A stochastic quantizer of t and words that reach an integer by their last bit, or miss it by that."""
+def low_bit_words(stream: Stream, count: int) -> tuple[np.ndarray, np.ndarray]:
+    """FP16 t and words of the LFSR that reach an integer by the word's last bit; every third misses it by that."""
     word = stream.below(1 << 10, count) * 2 + 1
-    t = np.where(np.arange(count) % 3 == 2, _reaching(word + 1), _reaching(word))  # every third misses it by one
-    given = {"x": t.reshape(1, 1, -1, 2), "words": word.astype(np.uint16).reshape(1, 1, -1, 2), "x_inv_scale": _ONE}
-    return Problem(name, fixed_point.QUANTIZE_STOCHASTIC, config, given)
+    t = np.where(np.arange(count) % 3 == 2, reaching(word + 1), reaching(word))
+    return t.astype(np.uint16), word.astype(np.uint16)
+
+
+def low_bits(stream: Stream, name: str, config: ConvConfig, count: int = 24) -> Problem:
+    """A stochastic quantizer of t and words of which the last bit says what the code is."""
+    t, word = (words.reshape(1, 1, -1, 2) for words in low_bit_words(stream, count))
+    return Problem(name, fixed_point.QUANTIZE_STOCHASTIC, config, {"x": t, "words": word, "x_inv_scale": _ONE})
 
 
 def low_bits_of_dy(stream: Stream, name: str) -> Problem:
@@ -70,7 +75,7 @@ def low_bits_of_dy(stream: Stream, name: str) -> Problem:
         short = (words < 1 << 11) & (words & 1 == 1)
         if short.sum() >= few:
             break
-    dy = np.where(short, _reaching(words), spread(stream, shape, -3, 1)).astype(np.uint16)
+    dy = np.where(short, reaching(words), spread(stream, shape, -3, 1)).astype(np.uint16)
     weight = np.array([[[[1, 2], [-3, 5]]]], np.int8)
     given = {
         "dy": dy, "mask": (stream.below(4, shape) > 0).astype(np.uint8), "weight_code": weight, "w_scale": _ONE,

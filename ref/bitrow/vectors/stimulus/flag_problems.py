@@ -11,7 +11,7 @@ from bitrow.contract.exceptions import FLAGGED
 from bitrow.formats import FlagMode, Fxp
 from bitrow.oracle.arrays import Words
 from bitrow.vectors.problem import Problem
-from bitrow.vectors.stimulus import problems
+from bitrow.vectors.stimulus import corner_problems, problems
 from bitrow.vectors.stimulus import stream as stimulus
 from bitrow.vectors.stimulus.stream import SPECIAL_WORDS, Stream
 
@@ -37,15 +37,16 @@ def _almost_normal(stream: Stream, count: int) -> tuple[np.ndarray, np.ndarray]:
     return _signs(stream, a.astype(np.uint16)), _signs(stream, b.astype(np.uint16))
 
 
-def _pairs(stream: Stream) -> Words:
+def _pairs(stream: Stream, subtract: bool) -> Words:
     a, b = stimulus.pairs(stream, _COUNT)
+    aligned = corner_problems.aligned_pairs(stream, subtract)
     near_a, near_b = _almost_normal(stream, 64)
     # sums and differences that are subnormal: of normal numbers, which nothing flushes
     small = 0x0400 + stream.below(1 << 10, (2, 64))
     special_a, special_b = stimulus.special_pairs()
     return {
-        "a": np.concatenate([near_a, _signs(stream, small[0].astype(np.uint16)), a, special_a]),
-        "b": np.concatenate([near_b, _signs(stream, small[1].astype(np.uint16)), b, special_b]),
+        "a": np.concatenate([aligned["a"], near_a, _signs(stream, small[0].astype(np.uint16)), a, special_a]),
+        "b": np.concatenate([aligned["b"], near_b, _signs(stream, small[1].astype(np.uint16)), b, special_b]),
     }
 
 
@@ -69,10 +70,11 @@ def _singles(stream: Stream, count: int) -> np.ndarray:
 
 
 def _wide(stream: Stream, factor: bool) -> Words:
-    """FP32 pairs; beside an edge a neutral word, and a scale now and then."""
+    """FP32 pairs; beside an edge mostly a neutral word."""
     a, b = _singles(stream, _COUNT), _singles(stream.child("b"), _COUNT)
-    neutral = np.uint32(0x3F800000 if factor else 0x80000000)
-    b = np.where(np.arange(b.size) % 4 < 3, neutral, b)
+    place = np.arange(b.size) % 8
+    b = np.where(place < 6, np.uint32(0x3F800000 if factor else 0x80000000), b)
+    b = np.where(place == 6, np.uint32(0) if factor else a ^ np.uint32(1 << 31), b)  # nothing, or undefined
     return {"a": a, "b": b}
 
 
@@ -88,7 +90,9 @@ def _codes(stream: Stream, fmt: Fxp, drawn: bool) -> Words:
         return {"t": t}
     word = stream.words(16, t.shape)
     word = np.where(np.arange(t.size) % 4 == 0, stream.choice(np.array([1, 0x8000, 0xFFFF]), t.shape), word)
-    return {"t": t, "word": np.maximum(word, 1).astype(np.uint16)}  # no LFSR state is 0
+    word = np.maximum(word, 1).astype(np.uint16)  # no LFSR state is 0
+    aimed = corner_problems.low_bit_words(stream, 6)
+    return {"t": np.concatenate([aimed[0], t]), "word": np.concatenate([aimed[1], word])}
 
 
 def candidates(stream: Stream, kind: str, config: FlagMode | Fxp) -> Words:
@@ -106,7 +110,7 @@ def candidates(stream: Stream, kind: str, config: FlagMode | Fxp) -> Words:
         case "fma":
             return _triples(stream)
     names = tuple(operation.inputs)
-    return _pairs(stream) if len(names) == 2 else problems.operands(stream, names)
+    return _pairs(stream, kind == "sub") if len(names) == 2 else problems.operands(stream, names)
 
 
 def flagged(
