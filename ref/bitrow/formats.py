@@ -146,7 +146,7 @@ class FloatMode:
     flush: bool = False
 
     def __post_init__(self) -> None:
-        typed.coerce_fields(self, "FloatMode")
+        typed.coerce_fields(self, type(self).__name__)
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""Operations on vectors of words with the exceptions that they raise, one word of flags each (SPEC.md F11 to F14, Q6)."""
+"""Operations on vectors of words, and the exceptions that each element raises (SPEC.md F11 to F14, Q6)."""
 
 from __future__ import annotations
 

@@ -38,8 +38,9 @@ def package() -> str:
                           for place, each in enumerate(configs.ROUNDINGS))  # fmt: skip
     flags = "\n".join(f"    localparam int unsigned BW_{flag.name} = {int(flag)};" for flag in Flag)
     imports = "\n".join(_import(each) for each in (*model.prototypes(), *others()))
-    return f"""// The arithmetic of single words (SPEC.md F, Q, D, M), computed by bitrow.c. A mode is a rounding,
-// and as wanted BW_SATURATE, BW_FLUSH, and for flags BW_TINY_BEFORE added to it. Codes and accumulators are ints, FP16 and LFSR words shortints.
+    return f"""// The arithmetic of single words (SPEC.md F, Q, D, M), computed by bitrow.c. A mode is a rounding, and
+// as wanted BW_SATURATE, BW_FLUSH, and for flags BW_TINY_BEFORE added to it. Codes and accumulators are ints,
+// FP16 and LFSR words shortints.
 package bitrow_pkg;
 {roundings}
     localparam int unsigned BW_SATURATE = 8;

@@ -23,8 +23,8 @@ def _alignment(op: str, second: str) -> Mutant:
     cut = (
         f"pair = [a, {second}]\n"
         "    if all(x.kind is NumberKind.FINITE for x in pair):\n"
-        "        lead = max(pair, key=lambda x: (x.significand.bit_length() and x.significand.bit_length() + x.exponent,"
-        " x.exponent)).exponent - 2\n"
+        "        larger = max(pair, key=lambda x: x.significand and (x.significand.bit_length() + x.exponent + 99))\n"
+        "        lead = larger.exponent - 2\n"
         "        lost = [max(lead - x.exponent, 0) for x in pair]\n"
         "        pair = [x._replace(significand=x.significand >> n << n) for x, n in zip(pair, lost)]\n"
         "    return softfloat.add(self.fmt, *pair, self.mode)"

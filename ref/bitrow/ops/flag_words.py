@@ -20,8 +20,8 @@ from bitrow.ops import softfloat as soft
 from bitrow.ops.softfloat import Unpacked, Unrounded, u32, unpack
 
 _ENDLESS = Float(11, FP16.fraction_bits)  # no result of FP16 or FP32 operands leaves its exponents
-_TOO_LARGE = u32((_ENDLESS.bias + FP16.max_exponent + 1) << FP16.fraction_bits)
-_NORMAL = u32((_ENDLESS.bias + FP16.min_exponent) << FP16.fraction_bits)
+_TOO_LARGE = (_ENDLESS.bias + FP16.max_exponent + 1) << FP16.fraction_bits
+_NORMAL = (_ENDLESS.bias + FP16.min_exponent) << FP16.fraction_bits
 
 
 class FlagStage(NamedTuple):
@@ -45,8 +45,8 @@ def rounding(
     exact = Unrounded(sign, exponent, significand)
     _, _, rest = soft.kept_and_lost(exponent, significand, FP16)
     endless = soft.round_pack(*exact, _ENDLESS, FloatMode(mode.rounding)) & u32(_ENDLESS.sign_mask - 1)
-    overflow = endless >= _TOO_LARGE
-    tiny = exponent < FP16.min_exponent if mode.tininess is Tininess.BEFORE_ROUNDING else endless < _NORMAL
+    overflow = endless >= u32(_TOO_LARGE)
+    tiny = exponent < FP16.min_exponent if mode.tininess is Tininess.BEFORE_ROUNDING else endless < u32(_NORMAL)
     lost = rest != 0
     if mode.flush:
         delivered = soft.round_pack(*exact, FP16, mode.plain)

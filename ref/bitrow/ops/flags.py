@@ -57,7 +57,7 @@ def fma(
     a: Float16[Array, "*#s"], b: Float16[Array, "*#s"], c: Float16[Array, "*#s"], mode: FlagMode = FlagMode()
 ) -> Flagged:
     """a * b + c, rounded once, and its flags (SPEC.md F11 to F14)."""
-    words = (float16_bits(x) for x in (a, b, c))
+    words = float16_bits(a), float16_bits(b), float16_bits(c)
     return _with(fp16.fma(a, b, c, mode.plain), flag_words.fma(*words, mode))
 
 

@@ -43,9 +43,9 @@ def _least(fmt: Float) -> Fraction:
 
 
 def rounding(fmt: Float, exact: Fraction, delivered: Result, unlimited: Fraction, mode: FloatMode) -> int:
-    """What an exact finite result raises by being rounded (F12, F13).
+    """What an exact finite result raises by being rounded (F13, F14).
 
-    `delivered` is the result's value (None: infinite), `unlimited` that of the same rounding with exponents without end.
+    `delivered` is the result's value (None: infinite), `unlimited` that of the same rounding with endless exponents.
     """
     largest = (2 - Fraction(2) ** -fmt.fraction_bits) * Fraction(2) ** fmt.max_exponent
     found = Flag.OVERFLOW if abs(unlimited) > largest else Flag(0)
@@ -142,7 +142,7 @@ OF: dict[str, Callable[..., int]] = {
 
 
 def raised(op: str, fmt: Float, operands: Sequence[tuple[int, Float | None]], mode: FloatMode) -> int:
-    """What an operation of `OF` raises whose result is `fmt`: operands are words and their formats, None an integer's."""
+    """What an operation of `OF` raises whose result is `fmt`; operands are words and formats, None an integer's."""
     if any(source is not None and signalling(source, word) for word, source in operands):
         return int(Flag.INVALID)
     return OF[op](fmt, *(_read(word, source, mode) for word, source in operands), mode)

@@ -1,4 +1,4 @@
-"""The suite `flags`: every operation that reports its exceptions, and each of its parameters (SPEC.md F11 to F14, Q6)."""
+"""The suite `flags`: every operation that reports its exceptions, and each parameter (SPEC.md F11 to F14, Q6)."""
 
 from __future__ import annotations
 

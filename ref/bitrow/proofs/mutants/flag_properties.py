@@ -93,7 +93,7 @@ def _of_others(mode: FlagMode, stream: Stream) -> Iterator[Element]:
             numbers = [_single(word) for word in row.tolist()]
             if None in numbers:
                 continue
-            exact = math.prod(numbers) if kind == "mul_fp32" else sum(numbers)  # type: ignore[type-var, arg-type]
+            exact = math.prod(numbers) if kind == "mul_fp32" else sum(numbers)  # type: ignore[arg-type]
             yield _element(kind, tuple(row.tolist()), raised(Fraction(exact), mode), mode)
 
 

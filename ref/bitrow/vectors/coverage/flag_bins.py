@@ -130,5 +130,5 @@ def of_code(t: np.ndarray, word: np.ndarray | None, fmt: Fxp) -> Masks:
 def flags(found: Masks) -> np.ndarray:
     """The words of flags (uint8) of the masks of `of_step` or `of_code`."""
     bits = ("flag_inexact", "flag_underflow", "flag_overflow", "flag_divide_by_zero", "flag_invalid")
-    return np.sum([found[name].astype(np.uint8) << at for at, name in enumerate(bits) if name in found], axis=0,
-                  dtype=np.uint8)  # fmt: skip
+    each = [found[name].astype(np.uint8) << at for at, name in enumerate(bits) if name in found]
+    return np.asarray(np.sum(each, axis=0, dtype=np.uint8))

@@ -18,7 +18,7 @@ from bitrow.oracle.arrays import Words
 from bitrow.vectors.problem import Problem
 from bitrow.vectors.stimulus.stream import Stream, spread
 
-_ONE = np.uint16(0x3C00)
+_ONE = np.array(0x3C00, np.uint16)
 
 
 def aligned_pairs(stream: Stream, subtract: bool, count: int = 9) -> Words:
@@ -77,7 +77,7 @@ def low_bits_of_dy(stream: Stream, name: str) -> Problem:
             break
     dy = np.where(short, reaching(words), spread(stream, shape, -3, 1)).astype(np.uint16)
     weight = np.array([[[[1, 2], [-3, 5]]]], np.int8)
-    given = {
+    given: Words = {
         "dy": dy, "mask": (stream.below(4, shape) > 0).astype(np.uint8), "weight_code": weight, "w_scale": _ONE,
         "dy_inv_scale": _ONE, "dx_scale": _ONE, "seed": np.array(seed, np.uint16),
     }  # fmt: skip
