@@ -1,4 +1,4 @@
-"""What this processor raises: a few C functions with its own status register, x86's SSE and F16C, compiled for a test."""
+"""What this processor raises: C functions that read its status register, x86's SSE and F16C, compiled for a test."""
 
 from __future__ import annotations
 

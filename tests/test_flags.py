@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import hypothesis.strategies as st
@@ -75,7 +76,7 @@ def test_compiled(kind: str, data: st.DataObject, mode: FlagMode) -> None:
 
 @pytest.mark.parametrize("mode", (MODES[0], MODES[11]), **_IDS)
 def test_every_word(mode: FlagMode) -> None:
-    """SPEC.md F11 to F14, Q6: roots, conversions and codes of all 65,536 words, by exact integers; some by rationals."""
+    """SPEC.md F11 to F14, Q6: roots, conversions, codes of all 65,536 words, by exact integers; some by rationals."""
     half = jnp.asarray(EVERY.view(np.float16))
     some = slice(mode.rounding is Rounding.UP, None, 97)
     for kind in ("sqrt", "to_float32"):
@@ -150,7 +151,8 @@ def test_as_this_processor_raises(mode: FlagMode, tmp_path: Path) -> None:
     stream = Stream("processor", mode.rounding.value)
     a, b = _singles(stream), _singles(stream.child("b"))
     near = stream.below(3, a.shape) == 0  # products about the smallest normal number
-    b = np.where(near, (b & 0x807FFFFF) | ((128 - (a >> 23 & 0xFF).astype(np.int64)) % 254 + 1 << 23), b).astype(np.uint32)
+    field = (128 - (a >> 23 & 0xFF).astype(np.int64)) % 254 + 1
+    b = np.where(near, (b & 0x807FFFFF) | field << 23, b).astype(np.uint32)
     c = _singles(stream.child("c"))
     for op, operands in (("add", (a, b)), ("sub", (a, b)), ("mul", (a, b)), ("div", (a, b)), ("sqrt", (a,)),
                          ("fma", (a, b, c))):  # fmt: skip
@@ -170,10 +172,11 @@ def test_as_this_processor_raises(mode: FlagMode, tmp_path: Path) -> None:
 @needs_processor
 @pytest.mark.parametrize("rounding", [each for each in Rounding if each is not Rounding.NEAREST_AWAY])
 def test_narrowed_as_this_processor_does(rounding: Rounding, tmp_path: Path) -> None:
-    """SPEC.md F10, F12, F13: F16C's conversions, and through them all products of drawn FP16 words, which FP32 holds."""
+    """SPEC.md F10, F12, F13: F16C's conversions, and through them products of drawn FP16 words, which FP32 holds."""
     processor, mode = ProcessorFlags(tmp_path), FlagMode(rounding)
     stream = Stream("narrow", rounding.value)
-    x = np.concatenate([stimulus.float32s(stream, 1 << 15), (0x387F0000 + stream.below(1 << 16, 1 << 12)).astype(np.uint32)])
+    low = (0x387F0000 + stream.below(1 << 16, 1 << 12)).astype(np.uint32)
+    x = np.concatenate([stimulus.float32s(stream, 1 << 15), low])
     y, found = processor("narrow", rounding, False, x)
     np.testing.assert_array_equal(flag_bins.flags(flag_bins.of_step("from_float32", [x], mode)), found)
     some = slice(None, None, 31)
@@ -200,7 +203,7 @@ def _singles(stream: Stream) -> np.ndarray:
 
 
 def test_numpy_complains_of_the_same() -> None:
-    """SPEC.md F12, F13: numpy's float16, which raises overflow, invalid and divide by zero, on pairs of special words."""
+    """SPEC.md F12, F13: numpy's float16 raises overflow, invalid and divide by zero, on pairs of special words."""
     seen: list[str] = []
     named = {"overflow": OF, "invalid value": NV, "divide by zero": DZ}
     quiet = SPECIAL_WORDS[((SPECIAL_WORDS & 0x7FFF) <= 0x7C00) | ((SPECIAL_WORDS & 0x200) != 0)]
@@ -261,6 +264,13 @@ def test_what_is_no_setting_is_refused(call, message: str) -> None:
 # The C model, and sets
 
 
+def test_the_lines_of_the_docs(capsys: pytest.CaptureFixture[str]) -> None:
+    """SPEC.md F11, F13: the lines of Python in docs/flags.md print what they say."""
+    (lines,) = re.findall(r"```python\n(.*?)```", (GOLDEN.parents[1] / "docs/flags.md").read_text(), re.DOTALL)
+    exec(lines, {})
+    assert capsys.readouterr().out == f"{[OF | NX, UF | NX, Flag(0)]}\n{[OF | UF | NX]}\n"
+
+
 @needs_compiler
 @pytest.mark.parametrize("mode", MODES[1::6], **_IDS)
 def test_single_words_in_c(c_model: CModel, mode: FlagMode) -> None:
@@ -308,7 +318,8 @@ def test_every_sum_of_the_set_sees_its_alignment(kind: str) -> None:
 
 
 @pytest.mark.parametrize(("fault", "case"), [
-    ("word_last_bit_ignored", "fxp_quantize_stochastic_low_bits"), ("word_last_bit_ignored", "flags_to_drawn_code_fxp4"),
+    ("word_last_bit_ignored", "fxp_quantize_stochastic_low_bits"),
+    ("word_last_bit_ignored", "flags_to_drawn_code_fxp4"),
     ("head_summed_running", "linear_cancelling_forward"),
     ("head_gradient_summed_running", "linear_cancelling_backward"),
     ("average_summed_running", "avg_pool_cancelling_forward"), ("tree_adds_halves", "linear_cancelling_forward"),

@@ -15,7 +15,7 @@ from bitrow.oracle import fp16, fxp, softfloat
 from bitrow.oracle.softfloat import Number, NumberKind
 
 _EXPONENT_BITS = 16  # of a format whose exponents no result here leaves
-Result = Fraction | None  # an exact result; None where it is no finite number
+ExactResult = Fraction | None  # an exact result; None where it is no finite number
 
 
 def tininess_of(mode: FloatMode) -> Tininess:
@@ -33,7 +33,7 @@ def _unlimited(fmt: Float) -> Float:
     return Float(_EXPONENT_BITS, fmt.fraction_bits)
 
 
-def _value(fmt: Float, word: int) -> Result:
+def _value(fmt: Float, word: int) -> ExactResult:
     number = softfloat.unpack(fmt, word)
     return softfloat.exact(number) if number.kind is NumberKind.FINITE else None
 
@@ -42,7 +42,7 @@ def _least(fmt: Float) -> Fraction:
     return Fraction(2) ** fmt.min_exponent
 
 
-def rounding(fmt: Float, exact: Fraction, delivered: Result, unlimited: Fraction, mode: FloatMode) -> int:
+def rounding(fmt: Float, exact: Fraction, delivered: ExactResult, unlimited: Fraction, mode: FloatMode) -> int:
     """What an exact finite result raises by being rounded (F13, F14).
 
     `delivered` is the result's value (None: infinite), `unlimited` that of the same rounding with endless exponents.
