@@ -42,17 +42,17 @@ def _least(fmt: Float) -> Fraction:
     return Fraction(2) ** fmt.min_exponent
 
 
-def rounding(fmt: Float, exact: Fraction, delivered: ExactResult, unlimited: Fraction, mode: FloatMode) -> int:
+def rounding(fmt: Float, exact: Fraction, delivered: ExactResult, unlimited: ExactResult, mode: FloatMode) -> int:
     """What an exact finite result raises by being rounded (F13, F14).
 
     `delivered` is the result's value (None: infinite), `unlimited` that of the same rounding with endless exponents.
     """
     largest = (2 - Fraction(2) ** -fmt.fraction_bits) * Fraction(2) ** fmt.max_exponent
-    found = Flag.OVERFLOW if abs(unlimited) > largest else Flag(0)
+    found = Flag.OVERFLOW if unlimited is None or abs(unlimited) > largest else Flag(0)
     if found or delivered != exact:
         found |= Flag.INEXACT
     judged = exact if tininess_of(mode) is Tininess.BEFORE_ROUNDING else unlimited
-    if Flag.INEXACT in found and 0 < abs(judged) < _least(fmt):
+    if Flag.INEXACT in found and judged is not None and 0 < abs(judged) < _least(fmt):
         found |= Flag.UNDERFLOW
     return int(found)
 
@@ -61,7 +61,6 @@ def of_result(fmt: Float, exact: Fraction, mode: FloatMode) -> int:
     """What a rational raises by being rounded once to `fmt`."""
     endless = _unlimited(fmt)
     unlimited = _value(endless, softfloat.from_fraction(endless, exact, FloatMode(mode.rounding)))
-    assert unlimited is not None
     return rounding(fmt, exact, _value(fmt, softfloat.from_fraction(fmt, exact, mode)), unlimited, mode)
 
 
@@ -125,8 +124,7 @@ def sqrt(fmt: Float, x: Number, mode: FloatMode) -> int:
     if x.kind is NumberKind.INFINITE:
         return 0
     root = _value(fmt, softfloat.sqrt(fmt, x, mode))
-    assert root is not None
-    return 0 if root * root == softfloat.exact(x) else int(Flag.INEXACT)
+    return 0 if root is not None and root * root == softfloat.exact(x) else int(Flag.INEXACT)
 
 
 def convert(fmt: Float, x: Number, mode: FloatMode) -> int:
@@ -158,7 +156,7 @@ def _read(word: int, source: Float | None, mode: FloatMode) -> Number:
 def to_code(t: int, fmt: Fxp) -> int:
     """What the code of FP16 `t` raises (Q6): invalid where there is none inside the range."""
     number = fp16.read(t)
-    if not fxp.mask(t, fmt):
+    if number.kind is not NumberKind.FINITE or not fxp.mask(t, fmt):
         return int(Flag.INVALID)
     return 0 if softfloat.exact(number).denominator == 1 else int(Flag.INEXACT)
 
