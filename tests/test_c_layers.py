@@ -86,7 +86,7 @@ def test_some_rows(c_model: CModel, name: str, data: st.DataObject) -> None:
         assert not found[:first].any() and not found[first + count :].any(), name_
 
 
-@pytest.mark.parametrize("version", ["v1", "v2", "v3"])
+@pytest.mark.parametrize("version", ["v1", "v2", "v3", "v4"])
 def test_golden_words(c_model: CModel, version: str) -> None:
     """SPEC.md V5: every word of the golden sets, the pass of a whole network included."""
     for name in store.case_names(GOLDEN / version):

@@ -20,7 +20,7 @@ from bitrow import calibrate, config, door_slots, float_model, formats, fp16, gr
 from bitrow.config import AvgPoolConfig, BatchNormConfig, ConvConfig, LinearConfig, MaxPoolConfig, ReluConfig, Window
 from bitrow.contract import conv as contract_conv
 from bitrow.errors import BitrowError
-from bitrow.formats import FP16, FXP4, Accumulator, Float, FloatMode, Fxp, Overflow, Rounding
+from bitrow.formats import FP16, FXP4, Accumulator, FlagMode, Float, FloatMode, Fxp, Overflow, Rounding
 from bitrow.graph import ConvSize, LinearSize, Network, Node
 from bitrow.host import Scales
 from bitrow.layers import activation, batch_norm, conv, linear, pool, residual
@@ -47,8 +47,8 @@ def refused(call):
 
 
 RECORDS = [
-    FloatMode(), Fxp(4), Accumulator(), Float(5, 10), ConvConfig(), BatchNormConfig(), ReluConfig(), config.AddConfig(),
-    MaxPoolConfig(), AvgPoolConfig(), LinearConfig(), ConvSize(3, 3, 4), LinearSize(3),
+    FloatMode(), FlagMode(), Fxp(4), Accumulator(), Float(5, 10), ConvConfig(), BatchNormConfig(), ReluConfig(),
+    config.AddConfig(), MaxPoolConfig(), AvgPoolConfig(), LinearConfig(), ConvSize(3, 3, 4), LinearSize(3),
     Node("a", ReluConfig(), ("input",)), zoo.resnet8(), GradientNumerics(),
     TrainingNumerics(next(iter(typing.get_type_hints(TrainingNumerics)["numerics"]))), Augmentation(),
 ]  # fmt: skip
@@ -159,8 +159,9 @@ FUNCTIONS = [
     if module not in ("tap", "dtypes") and (module, name) not in HOST
 ] + [("network", name, getattr(network, name)) for name in ("forward", "backward", "training_pass", "apply")]
 SAMPLES = {
-    int: 3, bool: False, str: "name", FloatMode: FloatMode(), Fxp: Fxp(4), Float: FP16, Accumulator: Accumulator(),
-    formats.Dequantize: formats.Dequantize.FUSED, Rounding: Rounding.UP, Network: zoo.resnet8(), Window: Window(),
+    int: 3, bool: False, str: "name", FloatMode: FloatMode(), FlagMode: FlagMode(), Fxp: Fxp(4), Float: FP16,
+    Accumulator: Accumulator(), formats.Dequantize: formats.Dequantize.FUSED, Rounding: Rounding.UP,
+    Network: zoo.resnet8(), Window: Window(),
 }  # fmt: skip
 
 

@@ -15,7 +15,7 @@ from bitrow.vectors.files import store
 from bitrow.vectors.files.check import check
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "v1"
-SETS = {"v1": ("smoke",), "v2": ("layers",), "v3": ("geometry", "blocks")}  # the suites of each
+SETS = {"v1": ("smoke",), "v2": ("layers",), "v3": ("geometry", "blocks"), "v4": ("flags", "corners")}  # of suites
 SEED = 1
 LIMIT = 2_000_000
 

@@ -14,7 +14,7 @@ _LAZY = {
     name: f"bitrow.{name}"
     for name in ("formats", "config", "oracle", "ops", "layers", "network", "zoo", "vectors", "testing")
 }
-_LAZY |= {name: f"bitrow.ops.{name}" for name in ("fp16", "fxp", "lfsr")}
+_LAZY |= {name: f"bitrow.ops.{name}" for name in ("fp16", "flags", "fxp", "lfsr")}
 
 
 def __getattr__(name: str) -> ModuleType:

@@ -33,6 +33,23 @@ class Overflow(enum.Enum):
     SATURATE = "saturate"
 
 
+class Flag(enum.IntFlag):
+    """The exceptions of IEEE 754 that an operation raises: the bits of a word of flags (SPEC.md F11)."""
+
+    INEXACT = 1
+    UNDERFLOW = 2
+    OVERFLOW = 4
+    DIVIDE_BY_ZERO = 8
+    INVALID = 16
+
+
+class Tininess(enum.Enum):
+    """Which result is tiny: the exact one, or the one rounded with exponents without end (SPEC.md F12)."""
+
+    AFTER_ROUNDING = "after_rounding"
+    BEFORE_ROUNDING = "before_rounding"
+
+
 class AccOverflow(enum.Enum):
     """What a MAC accumulator does past its width (SPEC.md M2)."""
 
@@ -129,7 +146,23 @@ class FloatMode:
     flush: bool = False
 
     def __post_init__(self) -> None:
-        typed.coerce_fields(self, "FloatMode")
+        typed.coerce_fields(self, type(self).__name__)
+
+
+@dataclass(frozen=True)
+class FlagMode(FloatMode):
+    """Parameters of FP16 arithmetic that reports its exceptions: when a result is tiny, too (SPEC.md F12).
+
+    Raises:
+        BitrowError: a field of another type, naming it.
+    """
+
+    tininess: Tininess = Tininess.AFTER_ROUNDING
+
+    @property
+    def plain(self) -> FloatMode:
+        """The parameters that results depend on."""
+        return FloatMode(self.rounding, self.overflow, self.flush)
 
 
 @dataclass(frozen=True)

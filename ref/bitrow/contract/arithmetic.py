@@ -13,7 +13,7 @@ from typing import Any
 from bitrow.contract.encoding import code_format, float_format
 from bitrow.contract.program import Line
 from bitrow.formats import FP16, FP32, Float, FloatMode, Rounding
-from bitrow.oracle import fp16, fp32, fxp, sigmoid, softfloat
+from bitrow.oracle import flags, fp16, fp32, fxp, sigmoid, softfloat
 from bitrow.oracle.softfloat import NEAREST, Number, NumberKind
 
 Scalar = Callable[..., int]
@@ -158,6 +158,23 @@ def clipped(x: int) -> int:
 def clip_passes(y: int) -> int:
     """Whether A9's backward passes the gradient where the result is y: 1 between 0 and 1, else 0."""
     return int(fp16.is_positive(y) and y < _ONE)
+
+
+# What raises flags, and the operation of the same operands that does (F11, Q6); a quantizer's is of the code format.
+FLAGGED = {
+    **{f"{op}_flags": op for op in flags.OF}, "widen_flags": "convert",
+    "quantize_flags": "quantize", "drawn_flags": "quantize_drawn",
+}  # fmt: skip
+
+
+def flagged(line: Line, formats: list[str], config: Any) -> Scalar:
+    """The word of flags that the operation of a line's operands in `formats` raises."""
+    if line.op in ("quantize_flags", "drawn_flags"):
+        function = flags.to_code if line.op == "quantize_flags" else flags.to_drawn_code
+        return functools.partial(function, fmt=code_format("code", config))
+    result = FP32 if line.op == "widen_flags" else FP16
+    sources, mode = [float_format(name, config) for name in formats], mode_of(config)
+    return lambda *words: flags.raised(FLAGGED[line.op], result, list(zip(words, sources, strict=True)), mode)
 
 
 # Of A10: the table's words by x, and the halves of its mirror.

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from bitrow.config import BatchNormConfig
-from bitrow.formats import FP16, FP32, Float, Fxp
+from bitrow.formats import FP16, FP32, Flag, Float, Fxp
 
 
 class Role(enum.Enum):
@@ -36,6 +36,7 @@ class Kind(enum.Enum):
     INDEX = "index"
     WORD = "word"
     PACKED = "packed"
+    FLAGS = "flags"
 
 
 @dataclass(frozen=True)
@@ -43,7 +44,7 @@ class Encoding:
     """Width and meaning of a tensor's words (SPEC.md V2).
 
     `bits` is the word's width: 16 for FP16, 32 for FP32, the code's own bits for CODE, 1 for MASK, 8 for
-    INDEX, 16 for WORD (LFSR), 8 for PACKED nibbles, `acc_bits` for INTEGER. `signed`: two's complement.
+    INDEX, 16 for WORD (LFSR), 8 for PACKED nibbles, 5 for FLAGS, `acc_bits` for INTEGER. `signed`: two's complement.
     """
 
     kind: Kind
@@ -72,6 +73,7 @@ MASK_WORD = Encoding(Kind.MASK, 1)
 INDEX_WORD = Encoding(Kind.INDEX, 8)
 LFSR_WORD = Encoding(Kind.WORD, 16)
 PACKED_BYTE = Encoding(Kind.PACKED, 8)
+FLAGS_WORD = Encoding(Kind.FLAGS, len(Flag))
 
 
 def code_encoding(fmt: Fxp) -> Encoding:
@@ -111,6 +113,7 @@ FORMATS: dict[str, Callable[[Any], Encoding]] = {
     "index": lambda config: INDEX_WORD,
     "lfsr": lambda config: LFSR_WORD,
     "byte": lambda config: PACKED_BYTE,
+    "flags": lambda config: FLAGS_WORD,
     **{name: lambda config, name=name: code_encoding(code_format(name, config))  # type: ignore[misc]
        for name in ("code", "x", "weight", "dy")},
 }  # fmt: skip

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 # What is no line of single words, by name.
 STRUCTURES = sums.SUMS | windows.WINDOWS | sequences.SEQUENCES | placement.PLACEMENT
-KNOWN = frozenset((*arithmetic.ROUNDED, *arithmetic.EXACT, *arithmetic.SETTLED, *STRUCTURES))
+KNOWN = frozenset((*arithmetic.ROUNDED, *arithmetic.EXACT, *arithmetic.SETTLED, *arithmetic.FLAGGED, *STRUCTURES))
 
 
 def run(operation: Operation, config: Any, given: Mapping[str, Any], rows: Iterable[Row] | None = None) -> Words:
@@ -59,6 +59,8 @@ def computed(frame: Frame, line: Line) -> Result:
         return STRUCTURES[line.op](frame, line, axes, *values)
     if line.op in arithmetic.SETTLED:
         function = arithmetic.settled(line, frame.config)
+    elif line.op in arithmetic.FLAGGED:
+        function = arithmetic.flagged(line, [value.format for value in values], frame.config)
     else:
         function = arithmetic.rounded(line, [value.format for value in values], frame.config)
     dtype = FORMATS[line.format](frame.config).dtype.type

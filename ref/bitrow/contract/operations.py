@@ -9,6 +9,7 @@ from bitrow.contract import (
     conv,
     depth_to_space,
     elementwise,
+    exceptions,
     fixed_point,
     hard_sigmoid,
     hard_swish,
@@ -41,7 +42,7 @@ register(
     *UNITS.values(), *fixed_point.FIXED_POINT, *conv.CONV, *batch_norm.BATCH_NORM, *elementwise.RELU,
     *elementwise.ADD, elementwise.ACCUMULATE, *pool.MAX_POOL, *pool.AVG_POOL, *linear.LINEAR, *hard_swish.HARD_SWISH,
     *concat.CONCAT, *multiply.MULTIPLY, *hard_sigmoid.HARD_SIGMOID, *sigmoid.SIGMOID, *sigmoid.SILU, *upsample.UPSAMPLE,
-    *depth_to_space.DEPTH_TO_SPACE,
+    *depth_to_space.DEPTH_TO_SPACE, *exceptions.FLAGGED.values(),
 )  # fmt: skip
 
 

@@ -127,7 +127,26 @@ _SETTLED: dict[str, Callable[[Line, Sequence[CElement], CTarget], str]] = {
     "quantize_drawn": _codes("bw_quantize_drawn"),
     "inside": _codes("bw_inside"),
 }
-KNOWN = frozenset((*arithmetic.ROUNDED, *arithmetic.EXACT, *_SETTLED))
+
+
+def _flags(line: Line, operands: Sequence[CElement], target: CTarget) -> str:
+    """A line of flags: the function of its operands' formats."""
+    op, first = line.op.removesuffix("_flags"), operands[0].format
+    words = ", ".join(each.text for each in operands)
+    if op in ("quantize", "drawn"):
+        fmt = target.format_of("code")
+        return f"bw_word_{'drawn_' if op == 'drawn' else ''}code_flags({words}, {fmt}.low, {fmt}.high)"
+    if op == "widen":
+        return f"bw_word_fp16_to_fp32_flags({words})"
+    kinds = {"16": "", "32": "_fp32", "int": "_int32"}
+    name = f"from{kinds[first]}" if op == "convert" else f"{op}{kinds[first]}"
+    if name not in _RAISING:
+        raise _refused(line, operands)
+    return f"bw_word_fp16_{name}_flags(mode, {words})"
+
+
+_RAISING = ("add", "sub", "mul", "fma", "div", "sqrt", "from_int32", "from_fp32", "add_fp32", "mul_fp32", "mul_int32")
+KNOWN = frozenset((*arithmetic.ROUNDED, *arithmetic.EXACT, *_SETTLED, *arithmetic.FLAGGED))
 
 
 def element(line: Line, operands: Sequence[CElement], target: CTarget) -> str:
@@ -136,4 +155,6 @@ def element(line: Line, operands: Sequence[CElement], target: CTarget) -> str:
     Raises:
         BitrowError: as `rounded`.
     """
+    if line.op in arithmetic.FLAGGED:
+        return _flags(line, operands, target)
     return _SETTLED[line.op](line, operands, target) if line.op in _SETTLED else rounded(line, operands, target)

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 from bitrow.config import LayerConfig
 from bitrow.errors import BitrowError
 from bitrow.export.scalars import OVERFLOWS, ROUNDINGS
-from bitrow.formats import AccOverflow, Accumulator, Float, FloatMode, Fxp
+from bitrow.formats import AccOverflow, Accumulator, Flag, FlagMode, Float, FloatMode, Fxp, Tininess
 
 
 class CField(NamedTuple):
@@ -33,13 +33,14 @@ _ABSENT = {"dilation": 1, "stride": 0, "padding": 0}
 
 
 def mode_bits(mode: FloatMode) -> int:
-    """A `FloatMode` as a bw_mode."""
-    return ROUNDINGS.index(mode.rounding) | OVERFLOWS.index(mode.overflow) << 3 | int(mode.flush) << 4
+    """A `FloatMode` as a bw_mode, a `FlagMode` with when a result is tiny."""
+    tiny = list(Tininess).index(mode.tininess) << 5 if isinstance(mode, FlagMode) else 0
+    return ROUNDINGS.index(mode.rounding) | OVERFLOWS.index(mode.overflow) << 3 | int(mode.flush) << 4 | tiny
 
 
 def struct_of(kind: type) -> str:
     """The C type of an operation's configuration: a layer's struct, a mode, or a code format."""
-    names = {FloatMode: "bw_mode", Fxp: "bw_fxp"}
+    names = {FloatMode: "bw_mode", FlagMode: "bw_mode", Fxp: "bw_fxp"}
     return names.get(kind) or f"bw_{_snake(kind.__name__)}"
 
 
@@ -110,8 +111,11 @@ def literal(value: Any) -> str:
 def enumerations(kinds: tuple[type[LayerConfig], ...]) -> Iterator[str]:
     """The enumerations that configurations have, as C."""
     members = ", ".join(f"BW_{each.name} = {place}" for place, each in enumerate(ROUNDINGS))
-    yield "/* A mode: a rounding of FP16 results (F3), and as wanted BW_SATURATE (F6) and BW_FLUSH (F5). */"
-    yield f"typedef uint32_t bw_mode;\nenum {{ {members}, BW_SATURATE = 8, BW_FLUSH = 16 }};"
+    flags = ", ".join(f"BW_{flag.name} = {int(flag)}" for flag in Flag)
+    yield "/* A mode: a rounding of FP16 results (F3), and as wanted BW_SATURATE (F6), BW_FLUSH (F5), and for flags " \
+          "BW_TINY_BEFORE (F13). */"
+    yield f"typedef uint32_t bw_mode;\nenum {{ {members}, BW_SATURATE = 8, BW_FLUSH = 16, BW_TINY_BEFORE = 32 }};"
+    yield f"/* Words of flags (F11). */\nenum {{ {flags} }};"
     hints = {hint for kind in kinds for hint in typing.get_type_hints(kind).values()} | {AccOverflow}
     for each in sorted(
         (h for h in hints if isinstance(h, type) and issubclass(h, enum.Enum)), key=lambda e: e.__name__

@@ -194,7 +194,8 @@ def _declared(rows: list[tuple[str, int, str]]) -> Iterator[str]:
 def words() -> dict[str, SvWord]:
     """Every function by its name without `bw_`, those of bitrow.h first."""
     found = {}
-    for each in (*model.prototypes(), *others(), *map(model.Prototype, _MORE.strip().splitlines())):
+    named = [each for each in model.prototypes() if not each.name.endswith("_flags")]  # F11's have no hardware yet
+    for each in (*named, *others(), *map(model.Prototype, _MORE.strip().splitlines())):
         word, place, says = _OTHERWISE.get(each.name, (f"word_{each.name}", 0, ""))
         kernel = _OWN.get(each.name) or SCALARS[word]
         result = "bool" if each.name == "inside" else each.type

@@ -11,7 +11,7 @@ from bitrow import __version__
 from bitrow.config import LayerConfig
 from bitrow.config.sigmoid import MOST_BITS
 from bitrow.contract.operations import OPERATIONS
-from bitrow.export import configs, scalars
+from bitrow.export import configs, raised, scalars
 from bitrow.export.operations import declaration, definition
 from bitrow.formats import LFSR_PERIOD
 from bitrow.layers import sigmoid
@@ -39,6 +39,18 @@ uint32_t fp32_sub(uint32_t a, uint32_t b)
 uint32_t fp32_mul(uint32_t a, uint32_t b)
 uint32_t fp32_div(uint32_t a, uint32_t b)
 uint32_t fp32_sqrt(uint32_t a)
+uint8_t fp16_add_flags(bw_mode mode, uint16_t a, uint16_t b)
+uint8_t fp16_sub_flags(bw_mode mode, uint16_t a, uint16_t b)
+uint8_t fp16_mul_flags(bw_mode mode, uint16_t a, uint16_t b)
+uint8_t fp16_fma_flags(bw_mode mode, uint16_t a, uint16_t b, uint16_t c)
+uint8_t fp16_div_flags(bw_mode mode, uint16_t a, uint16_t b)
+uint8_t fp16_sqrt_flags(bw_mode mode, uint16_t a)
+uint8_t fp16_from_int32_flags(bw_mode mode, int32_t a)
+uint8_t fp16_from_fp32_flags(bw_mode mode, uint32_t a)
+uint8_t fp16_to_fp32_flags(uint16_t a)
+uint8_t fp16_add_fp32_flags(bw_mode mode, uint32_t a, uint32_t b)
+uint8_t fp16_mul_fp32_flags(bw_mode mode, uint32_t a, uint32_t b)
+uint8_t fp16_mul_int32_flags(bw_mode mode, int32_t acc, uint16_t scale)
 uint16_t relu(uint16_t a)
 uint16_t relu6(uint16_t a)
 uint16_t canonical(uint16_t a)
@@ -158,8 +170,8 @@ def source() -> str:
         "#include \"bitrow.h\"\n\n#include <stdio.h>\n#include <stdlib.h>\n#include <string.h>\n",
         f"enum {{ BW_MOST_HELD = {_MOST_HELD} }};\n",
         "#define BW_ROUNDING(mode) ((mode) & 7u)\n#define BW_SATURATES(mode) (((mode) >> 3) & 1u)\n"
-        "#define BW_FLUSHES(mode) (((mode) >> 4) & 1u)\n",
-        part("bits.c"), scalars.text(), _powers(), _sigmoid(), part("words.c"),
+        "#define BW_FLUSHES(mode) (((mode) >> 4) & 1u)\n#define BW_TINY_IS_BEFORE(mode) (((mode) >> 5) & 1u)\n",
+        part("bits.c"), scalars.text(), raised.text(), _powers(), _sigmoid(), part("words.c"),
         *("\n".join(each.definitions()) for each in prototypes()),
         part("structures.c"),
         *map(definition, OPERATIONS),

@@ -124,7 +124,8 @@ def _body(operation: Operation, acc: int) -> str:
 def _open(body: Body) -> None:
     operation = body.operation
     moded = body.is_layer and "mode" in {each.name for each in dataclasses.fields(operation.configured_by)}
-    mode = "*config" if operation.configured_by is FloatMode else "config->mode" if moded else "BW_NEAREST_EVEN"
+    mode = "config->mode" if moded else "BW_NEAREST_EVEN"
+    mode = "*config" if issubclass(operation.configured_by, FloatMode) else mode
     body.put(f"const bw_mode mode = {mode};", "bw_call call = {taps, mode, BW_OK, 0, 0, 0, {NULL}};",
              "(void)mode;", "(void)config;")  # fmt: skip
     if operation.configured_by is ConvConfig:

@@ -10,7 +10,7 @@ import functools
 import itertools
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax.numpy as jnp
 from jax import lax
@@ -27,11 +27,19 @@ ROUNDINGS, OVERFLOWS = tuple(Rounding), tuple(Overflow)
 _MODE = ("BW_ROUNDING(mode)", "BW_SATURATES(mode)", "BW_FLUSHES(mode)")
 
 
+class ModeTable(NamedTuple):
+    """What a function reads of a mode, as C, and what the kernel is given for each of its values."""
+
+    parameters: tuple[str, ...]
+    modes: Mapping[Selection, Any]
+
+
 @dataclass(frozen=True)
 class WordFunction:
     """A function of single words: what it says, its arguments (name and dtype), the kernel by mode.
 
-    `moded`: it is given a mode. `results` names them where there are several, which leave through pointers.
+    `moded`: it is given a mode, of which it reads what `table` says.
+    `results` names them where there are several, which leave through pointers.
     """
 
     says: str
@@ -39,6 +47,7 @@ class WordFunction:
     kernel: Callable[..., Any]
     moded: bool = False
     results: tuple[str, ...] = ()
+    table: ModeTable | None = None
 
     @functools.cached_property
     def traces(self) -> dict[Selection, Trace]:
@@ -46,7 +55,11 @@ class WordFunction:
         dtypes = [dtype for _, dtype in self.arguments]
         if not self.moded:
             return {(): trace(self.kernel, dtypes)}
-        return {choice: trace(self.kernel, dtypes, mode) for choice, mode in MODES.items()}
+        return {choice: trace(self.kernel, dtypes, mode) for choice, mode in self._table.modes.items()}
+
+    @property
+    def _table(self) -> ModeTable:
+        return self.table or ModeTable(_MODE, MODES)
 
     def declaration(self, name: str) -> str:
         """The C function's head."""
@@ -69,7 +82,7 @@ class WordFunction:
     def text(self, name: str) -> str:
         """The whole function."""
         names = tuple(argument for argument, _ in self.arguments)
-        function = Function(name, names, self.traces, _MODE if self.moded else ())
+        function = Function(name, names, self.traces, self._table.parameters if self.moded else ())
         body = "\n".join(f"    {line}" for line in function.lines())
         return f"/* {self.says} */\nstatic inline {self.declaration(name)} {{\n{body}\n}}\n"
 
@@ -83,8 +96,6 @@ MODES: Mapping[Selection, FloatMode] = {
     (rounding, overflow, flush): FloatMode(ROUNDINGS[rounding], OVERFLOWS[overflow], bool(flush))
     for rounding, overflow, flush in itertools.product(range(len(ROUNDINGS)), range(len(OVERFLOWS)), range(2))
 }
-
-
 def _words(names: str, dtype: str = "uint32") -> tuple[tuple[str, str], ...]:
     return tuple((name, dtype) for name in names.split())
 

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from bitrow.export import configs, model
 from bitrow.export.network import LayerFunction, NetworkStages
+from bitrow.formats import Flag
 from bitrow.graph import shapes
 
 _TYPES = {"uint8_t": "byte unsigned", "uint16_t": "shortint unsigned", "uint32_t": "int unsigned", "int32_t": "int",
@@ -35,13 +36,17 @@ def package() -> str:
     """bitrow_pkg.sv: every function of single words, and the modes."""
     roundings = "\n".join(f"    localparam int unsigned BW_{each.name} = {place};"
                           for place, each in enumerate(configs.ROUNDINGS))  # fmt: skip
+    flags = "\n".join(f"    localparam int unsigned BW_{flag.name} = {int(flag)};" for flag in Flag)
     imports = "\n".join(_import(each) for each in (*model.prototypes(), *others()))
-    return f"""// The arithmetic of single words (SPEC.md F, Q, D, M), computed by bitrow.c. A mode is a rounding,
-// and as wanted BW_SATURATE and BW_FLUSH added to it. Codes and accumulators are ints, FP16 and LFSR words shortints.
+    return f"""// The arithmetic of single words (SPEC.md F, Q, D, M), computed by bitrow.c. A mode is a rounding, and
+// as wanted BW_SATURATE, BW_FLUSH, and for flags BW_TINY_BEFORE added to it. Codes and accumulators are ints,
+// FP16 and LFSR words shortints.
 package bitrow_pkg;
 {roundings}
     localparam int unsigned BW_SATURATE = 8;
     localparam int unsigned BW_FLUSH = 16;
+    localparam int unsigned BW_TINY_BEFORE = 32;
+{flags}
 
 {imports}
 endpackage

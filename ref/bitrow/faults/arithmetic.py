@@ -18,6 +18,23 @@ def _special(name: str, does: str, clause: str, target: str, old: str, new: str,
     return Mutant(name, does, FaultFamily.SPECIAL, clause, (Edit(target, old, new), *more))
 
 
+def _alignment(op: str, second: str) -> Mutant:
+    """An adder's or subtracter's own: what its alignment shifts out below guard and round bit is forgotten."""
+    cut = (
+        f"pair = [a, {second}]\n"
+        "    if all(x.kind is NumberKind.FINITE for x in pair):\n"
+        "        larger = max(pair, key=lambda x: x.significand and (x.significand.bit_length() + x.exponent + 99))\n"
+        "        lead = larger.exponent - 2\n"
+        "        lost = [max(lead - x.exponent, 0) for x in pair]\n"
+        "        pair = [x._replace(significand=x.significand >> n << n) for x, n in zip(pair, lost)]\n"
+        "    return softfloat.add(self.fmt, *pair, self.mode)"
+    )
+    return _rounding(
+        f"{op}_alignment_sticky_dropped", f"{op} forgets what its alignment shifts out: no sticky bit", "F2",
+        f"contract.arithmetic:Rounder.{op}", f"return softfloat.add(self.fmt, a, {second}, self.mode)", cut,
+    )  # fmt: skip
+
+
 DIRECTIONS = (
     _rounding(
         "nearest_even_as_away", "nearest_even rounds ties away from zero", "F3",
@@ -91,6 +108,8 @@ DISCARDED_BITS = (
         "        total, other = (total, 0) if total > other else (0, other)\n"
         "    if x.sign == y.sign:\n",
     ),
+    _alignment("add", "b"),
+    _alignment("sub", "negated(b)"),
     _rounding(
         "fma_rounds_twice", "fma rounds its product before it adds", "F2",
         "contract.arithmetic:Rounder.fma", "softfloat.fma(self.fmt, a, b, c, self.mode)",

@@ -7,6 +7,7 @@ from bitrow.faults.arithmetic import ARITHMETIC
 from bitrow.faults.blocks import BLOCKS
 from bitrow.faults.convolution import CONVOLUTION
 from bitrow.faults.fixed_point import FIXED_POINT
+from bitrow.faults.flags import FLAGS
 from bitrow.faults.geometry import GEOMETRY
 from bitrow.faults.layers import LAYERS
 from bitrow.faults.mutant import Mutant
@@ -15,7 +16,7 @@ from bitrow.faults.rows import ROWS
 from bitrow.faults.transposed import TRANSPOSED
 
 MUTANTS: tuple[Mutant, ...] = (
-    *ARITHMETIC, *ROUNDING_POINTS, *FIXED_POINT, *CONVOLUTION, *GEOMETRY, *TRANSPOSED, *LAYERS, *BLOCKS, *ROWS,
+    *ARITHMETIC, *FLAGS, *ROUNDING_POINTS, *FIXED_POINT, *CONVOLUTION, *GEOMETRY, *TRANSPOSED, *LAYERS, *BLOCKS, *ROWS,
 )  # fmt: skip
 
 

@@ -13,6 +13,7 @@ class FaultFamily(enum.Enum):
     ROUNDING = "rounding"
     POINTS = "rounding points"
     SPECIAL = "special words"
+    FLAGS = "flags"
     QUANTIZER = "quantizer"
     STOCHASTIC = "stochastic rounding"
     MEMORY = "packing"

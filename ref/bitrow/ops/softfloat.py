@@ -93,6 +93,26 @@ def overflow_bits(sign: UInt32[Array, "..."], fmt: Float, mode: FloatMode) -> UI
     return jnp.full_like(sign, infinite)
 
 
+class Unrounded(NamedTuple):
+    """What a result is before it is rounded: (-1)^sign * significand * 2^(exponent - 30), as `round_pack` takes it."""
+
+    sign: UInt32[Array, "..."]
+    exponent: Int32[Array, "..."]
+    significand: UInt32[Array, "..."]
+
+
+def kept_and_lost(
+    exponent: Int32[Array, "*s"], significand: UInt32[Array, "*s"], fmt: Float
+) -> tuple[Int32[Array, "*s"], UInt32[Array, "*s"], UInt32[Array, "*s"]]:
+    """The exponent in range, what a word of `fmt` has places for, and the rest below them, its lowest bit sticky."""
+    # Clamped so that fields stay in range; past it the result is far out of the format either way.
+    exponent = jnp.clip(exponent, fmt.min_exponent - 64, fmt.max_exponent + 1)
+    below = jnp.maximum(fmt.min_exponent - exponent, 0).astype(jnp.uint32)
+    kept = shift_right_sticky(significand, below)
+    drop = ROUND - fmt.fraction_bits
+    return exponent, kept >> drop, kept & u32((1 << drop) - 1)
+
+
 def round_pack(
     sign: UInt32[Array, "..."],
     exponent: Int32[Array, "..."],
@@ -104,14 +124,8 @@ def round_pack(
 
     `significand` has its leading one at bit 30 (or is zero) and its lowest bit is sticky.
     """
-    # Clamped so that fields stay in range; past it the result is far out of the format either way.
-    exponent = jnp.clip(exponent, fmt.min_exponent - 64, fmt.max_exponent + 1)
-    below = jnp.maximum(fmt.min_exponent - exponent, 0).astype(jnp.uint32)
-    kept = shift_right_sticky(significand, below)
-    drop = ROUND - fmt.fraction_bits
-    quotient = kept >> drop
-    rest = kept & u32((1 << drop) - 1)
-    up = _increment(mode.rounding, sign, quotient, rest, u32(1 << (drop - 1)))
+    exponent, quotient, rest = kept_and_lost(exponent, significand, fmt)
+    up = _increment(mode.rounding, sign, quotient, rest, u32(1 << (ROUND - fmt.fraction_bits - 1)))
     field = (jnp.maximum(exponent + fmt.bias, 1) - 1).astype(jnp.uint32)
     bits = (field << fmt.fraction_bits) + quotient + up.astype(jnp.uint32)
     bits = jnp.where(bits >= u32(fmt.infinity_bits), overflow_bits(sign, fmt, mode), bits)
@@ -136,8 +150,13 @@ def _special(bits: Array, fmt: Float, nan: Array, inf: Array, sign: Array) -> Ar
 def convert(bits: UInt32[Array, "..."], source: Float, target: Float, mode: FloatMode = RNE) -> UInt32[Array, "..."]:
     """Words of `source` rounded once to `target` (SPEC.md F10)."""
     x = unpack(bits, source, mode.flush and source == FP16)
-    out = round_pack(x.sign, x.exponent, x.significand << (ROUND - LEADING), target, mode)
+    out = round_pack(*as_exact(x), target, mode)
     return _special(out, target, x.nan, x.inf, x.sign)
+
+
+def as_exact(x: Unpacked) -> Unrounded:
+    """A finite number as a result."""
+    return Unrounded(x.sign, x.exponent, x.significand << (ROUND - LEADING))
 
 
 def add(
@@ -153,8 +172,8 @@ def add(
     return _sum(x, y, target or fmt, mode)
 
 
-def _sum(x: Unpacked, y: Unpacked, target: Float, mode: FloatMode) -> Array:
-    """x + y rounded once to `target`."""
+def exact_sum(x: Unpacked, y: Unpacked) -> Unrounded:
+    """x + y of finite numbers; where the significand is 0, so is the sum, and the sign is either's."""
     # Zeros have no exponent of their own: give them the lowest, so that the other operand leads.
     ex = jnp.where(x.zero, -(1 << 20), x.exponent)
     ey = jnp.where(y.zero, -(1 << 20), y.exponent)
@@ -166,6 +185,12 @@ def _sum(x: Unpacked, y: Unpacked, target: Float, mode: FloatMode) -> Array:
     small = shift_right_sticky(small, jnp.abs(ex - ey).astype(jnp.uint32))
     total = jnp.where(x.sign == y.sign, big + small, big - small)
     exponent, total = normalise(exponent + 1, total)
+    return Unrounded(sign, exponent, total)
+
+
+def _sum(x: Unpacked, y: Unpacked, target: Float, mode: FloatMode) -> Array:
+    """x + y rounded once to `target`."""
+    sign, exponent, total = exact_sum(x, y)
     bits = round_pack(sign, exponent, total, target, mode)
     cancelled = u32(1) if mode.rounding is Rounding.DOWN else u32(0)
     zero_sign = jnp.where(x.sign == y.sign, x.sign, cancelled)
@@ -185,6 +210,14 @@ def mul(
     target = target or fmt
     a, b = jnp.broadcast_arrays(a, b)
     x, y = unpack(a, fmt, mode.flush and fmt == FP16), unpack(b, fmt, mode.flush and fmt == FP16)
+    sign, exponent, product = exact_product(x, y)
+    bits = round_pack(sign, exponent, product, target, mode)
+    nan = x.nan | y.nan | (x.inf & y.zero) | (x.zero & y.inf)
+    return _special(bits, target, nan, x.inf | y.inf, sign)
+
+
+def exact_product(x: Unpacked, y: Unpacked) -> Unrounded:
+    """x * y of finite numbers."""
     sign = x.sign ^ y.sign
     # 24 x 24 bits in 12-bit limbs: the product is high * 2^24 + low, the significand its top 30 bits.
     x1, x0 = x.significand >> 12, x.significand & u32(0xFFF)
@@ -195,9 +228,7 @@ def mul(
     low = ((middle & u32(0xFFF)) << 12) | (low & u32(0xFFF))
     sticky = ((low & u32(0x3FFFF)) != 0).astype(jnp.uint32)
     exponent, product = normalise(x.exponent + y.exponent + 2, (high << 6) | (low >> 18) | sticky)
-    bits = round_pack(sign, exponent, product, target, mode)
-    nan = x.nan | y.nan | (x.inf & y.zero) | (x.zero & y.inf)
-    return _special(bits, target, nan, x.inf | y.inf, sign)
+    return Unrounded(sign, exponent, product)
 
 
 def fma(
@@ -206,17 +237,21 @@ def fma(
     """a * b + c of FP16 words, rounded once (SPEC.md F2); the product of two significands of 11 bits has 22."""
     a, b, c = jnp.broadcast_arrays(a, b, c)
     x, y, z = (unpack(word, FP16, mode.flush) for word in (a, b, c))
+    return _sum(half_product(x, y), z, FP16, mode)
+
+
+def half_product(x: Unpacked, y: Unpacked) -> Unpacked:
+    """x * y of FP16 numbers, exact."""
     unused = LEADING - FP16.fraction_bits
     product = (x.significand >> unused) * (y.significand >> unused) << (LEADING - 2 * FP16.fraction_bits - 1)
     below = (product >> LEADING) == 0  # or the product is zero
-    exact = Unpacked(
+    return Unpacked(
         sign=x.sign ^ y.sign,
         exponent=x.exponent + y.exponent + jnp.where(below, 0, 1),
         significand=jnp.where(below, product << 1, product),
         nan=x.nan | y.nan | (x.inf & y.zero) | (x.zero & y.inf),
         inf=x.inf | y.inf,
     )
-    return _sum(exact, z, FP16, mode)
 
 
 def mul_integer(
@@ -224,7 +259,11 @@ def mul_integer(
 ) -> UInt32[Array, "..."]:
     """`value` (any int32, exact) times a word of FP16 `fmt`, rounded once (SPEC.md D1); zero gives +0."""
     value, b = jnp.broadcast_arrays(value, b)
-    y = unpack(b, fmt, mode.flush)
+    return round_pack(*exact_scaled(value, unpack(b, fmt, mode.flush), fmt), fmt, mode)
+
+
+def exact_scaled(value: Int32[Array, "*s"], y: Unpacked, fmt: Float) -> Unrounded:
+    """`value` times a finite number of `fmt`."""
     negative = value < 0
     magnitude = jnp.where(negative, -value, value).astype(jnp.uint32)  # -2^31 wraps to 2^31, as it should
     shift = jnp.minimum(lax.clz(magnitude), u32(31))
@@ -236,11 +275,16 @@ def mul_integer(
     exponent = y.exponent - fmt.fraction_bits + 16 + 30 - shift.astype(jnp.int32)
     exponent, product = normalise(exponent, high | sticky)
     sign = jnp.where(magnitude == 0, u32(0), negative.astype(jnp.uint32) ^ y.sign)
-    return round_pack(sign, exponent, product, fmt, mode)
+    return Unrounded(sign, exponent, product)
 
 
 def from_int32(value: Int32[Array, "..."], fmt: Float, mode: FloatMode = RNE) -> UInt32[Array, "..."]:
     """Integers rounded once to `fmt` (SPEC.md F10); zero gives +0."""
+    return round_pack(*exact_integer(value), fmt, mode)
+
+
+def exact_integer(value: Int32[Array, "..."]) -> Unrounded:
+    """An integer; -2^31 as what it is to its last bit, which is sticky."""
     negative = value < 0
     magnitude = jnp.where(negative, -value, value).astype(jnp.uint32)
     sticky = shift_right_sticky(magnitude, jnp.full_like(magnitude, 1))
@@ -248,13 +292,22 @@ def from_int32(value: Int32[Array, "..."], fmt: Float, mode: FloatMode = RNE) ->
     exponent, significand = normalise(
         jnp.where(large, 31, 30).astype(jnp.int32), jnp.where(large, sticky, magnitude)
     )
-    return round_pack(negative.astype(jnp.uint32), exponent, significand, fmt, mode)
+    return Unrounded(negative.astype(jnp.uint32), exponent, significand)
 
 
 def div(a: UInt32[Array, "*#s"], b: UInt32[Array, "*#s"], fmt: Float, mode: FloatMode = RNE) -> UInt32[Array, "..."]:
     """a / b, rounded once. x/0 is an infinity, 0/0 and inf/inf are NaN."""
     a, b = jnp.broadcast_arrays(a, b)
     x, y = unpack(a, fmt, mode.flush and fmt == FP16), unpack(b, fmt, mode.flush and fmt == FP16)
+    sign, exponent, quotient = exact_quotient(x, y)
+    bits = round_pack(sign, exponent, quotient, fmt, mode)
+    nan = x.nan | y.nan | (x.inf & y.inf) | (x.zero & y.zero)
+    bits = jnp.where(y.inf, sign << (fmt.bits - 1), bits)
+    return _special(bits, fmt, nan, x.inf | y.zero, sign)
+
+
+def exact_quotient(x: Unpacked, y: Unpacked) -> Unrounded:
+    """x / y of finite numbers; meaningless where y is 0."""
     sign = x.sign ^ y.sign
     divisor = jnp.where(y.zero, u32(1), y.significand)
     quotient = lax.div(x.significand, divisor)
@@ -266,15 +319,19 @@ def div(a: UInt32[Array, "*#s"], b: UInt32[Array, "*#s"], fmt: Float, mode: Floa
         quotient = (quotient << 7) | digit
     sticky = (rest != 0).astype(jnp.uint32)
     exponent, quotient = normalise(x.exponent - y.exponent + 1, (quotient << 1) | sticky)
-    bits = round_pack(sign, exponent, quotient, fmt, mode)
-    nan = x.nan | y.nan | (x.inf & y.inf) | (x.zero & y.zero)
-    bits = jnp.where(y.inf, sign << (fmt.bits - 1), bits)
-    return _special(bits, fmt, nan, x.inf | y.zero, sign)
+    return Unrounded(sign, exponent, quotient)
 
 
 def sqrt(a: UInt32[Array, "..."], fmt: Float, mode: FloatMode = RNE) -> UInt32[Array, "..."]:
     """Square root, rounded once. Of a negative number NaN, of -0 -0."""
     x = unpack(a, fmt, mode.flush and fmt == FP16)
+    bits = round_pack(*exact_root(x), fmt, mode)
+    nan = x.nan | ((x.sign == 1) & ~x.zero)
+    return _special(bits, fmt, nan, x.inf, x.sign)
+
+
+def exact_root(x: Unpacked) -> Unrounded:
+    """The square root of a finite number's magnitude, with its sign."""
     odd = (x.exponent & 1).astype(jnp.uint32)
     radicand = (x.significand << odd) << 5  # its top 15 digit pairs; 12 pairs of zeros follow
 
@@ -291,9 +348,7 @@ def sqrt(a: UInt32[Array, "..."], fmt: Float, mode: FloatMode = RNE) -> UInt32[A
     root, rest = lax.fori_loop(0, 27, digit, (zeros, zeros))
     significand = (root << 4) | (rest != 0).astype(jnp.uint32)
     exponent = (x.exponent - odd.astype(jnp.int32)) >> 1
-    bits = round_pack(x.sign, exponent, significand, fmt, mode)
-    nan = x.nan | ((x.sign == 1) & ~x.zero)
-    return _special(bits, fmt, nan, x.inf, x.sign)
+    return Unrounded(x.sign, exponent, significand)
 
 
 def negate(a: UInt32[Array, "..."], fmt: Float) -> UInt32[Array, "..."]:

@@ -33,10 +33,10 @@ from bitrow.config import (
     ReluConfig,
 )
 from bitrow.errors import BitrowError
-from bitrow.formats import FloatMode
+from bitrow.formats import FlagMode, FloatMode, Fxp
 from bitrow.testing import blocks, convolution, layers, units
 from bitrow.testing.families import Families, Family
-from bitrow.testing.parameters import accumulators, codes, float_modes, fxp_formats, scales, seeds
+from bitrow.testing.parameters import accumulators, codes, flag_modes, float_modes, fxp_formats, scales, seeds
 from bitrow.testing.words import fp16_arrays, fp16_bits, fp16_pairs, fp16_triples, fp32_bits, int32s
 from bitrow.vectors import operations
 from bitrow.vectors.problem import Problem
@@ -49,6 +49,8 @@ __all__ = [
     "batch_norm_cases",
     "codes",
     "conv_cases",
+    "flag_cases",
+    "flag_modes",
     "float_modes",
     "fp16_arrays",
     "fp16_bits",
@@ -69,6 +71,7 @@ __all__ = [
 
 _FAMILIES: dict[str, Callable[..., Families]] = {
     "fp16": units.fp16_families,
+    "flags": units.flag_families,
     "fxp.quantize": units.quantize_families,
     "fxp.quantize_stochastic": units.quantize_families,
     "fxp.dequantize": units.dequantize_families,
@@ -139,6 +142,11 @@ def _layer(name: str, backward: bool | None, config: Any) -> SearchStrategy[Prob
 def fp16_cases(kind: str, mode: FloatMode | None = None, size: int = 64) -> SearchStrategy[Problem]:
     """`bitrow.fp16.KIND` on vectors of `size` operands (SPEC.md F)."""
     return problem_for(f"fp16.{kind}", mode, size=size)
+
+
+def flag_cases(kind: str, config: FlagMode | Fxp | None = None, size: int = 64) -> SearchStrategy[Problem]:
+    """`bitrow.flags.KIND` on vectors of `size` operands (SPEC.md F11 to F14, Q6); of codes `config` is their format."""
+    return problem_for(f"flags.{kind}", config, size=size)
 
 
 def conv_cases(backward: bool | None = None, config: ConvConfig | None = None) -> SearchStrategy[Problem]:

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.strategies import DrawFn, SearchStrategy
 
 from bitrow.config.windows import Pair, Sides
-from bitrow.formats import LFSR_PERIOD, AccOverflow, Accumulator, FloatMode, Fxp, Overflow, Rounding
+from bitrow.formats import LFSR_PERIOD, AccOverflow, Accumulator, FlagMode, FloatMode, Fxp, Overflow, Rounding, Tininess
 from bitrow.testing.words import noises, patched
 from bitrow.vectors.stimulus import stream as stimulus
 
@@ -24,6 +24,16 @@ def float_modes() -> SearchStrategy[FloatMode]:
         st.sampled_from(tuple(Rounding)),
         st.sampled_from(tuple(Overflow)),
         st.booleans(),
+    )
+
+
+@functools.cache
+def flag_modes() -> SearchStrategy[FlagMode]:
+    """All forty modes of operations that report their exceptions (SPEC.md F13); shrinks to nearest even."""
+    return st.builds(
+        lambda mode, tininess: FlagMode(mode.rounding, mode.overflow, mode.flush, tininess),
+        float_modes(),
+        st.sampled_from(tuple(Tininess)),
     )
 
 

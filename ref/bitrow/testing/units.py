@@ -9,7 +9,8 @@ from hypothesis.strategies import DrawFn
 from bitrow.config import (
     ConvConfig,
 )
-from bitrow.formats import Dequantize, FloatMode, Fxp
+from bitrow.contract.exceptions import FLAGGED
+from bitrow.formats import Dequantize, FlagMode, FloatMode, Fxp
 from bitrow.host import inverse_scale
 from bitrow.testing.families import (
     Family,
@@ -23,6 +24,7 @@ from bitrow.testing.families import (
 from bitrow.testing.parameters import (
     accumulators,
     codes,
+    flag_modes,
     float_modes,
     fxp_formats,
     scales,
@@ -40,6 +42,7 @@ from bitrow.testing.words import (
 )
 from bitrow.vectors import operations
 from bitrow.vectors.operations import Words
+from bitrow.vectors.stimulus import flag_problems
 from bitrow.vectors.stimulus import stream as stimulus
 
 
@@ -71,6 +74,28 @@ def fp16_families(draw: DrawFn, name: str, config: FloatMode | None = None, size
     mode = draw(or_drawn(config, float_modes()))
     operands = tuple(operations.find(name, mode).inputs)
     return Family(name, mode, operand_words(operands, size))
+
+
+_DRAWN = {"16": fp16_bits, "32": fp32_bits, "int": int32s, "lfsr": seeds}
+
+
+@st.composite
+def _flag_words(draw: DrawFn, kind: str, config: FlagMode | Fxp, count: int) -> Words:
+    noise = draw(noises())
+    found = flag_problems.candidates(noise.stream, kind, config)
+    chosen = noise.below(min(map(len, found.values())), (count,))
+    lines = FLAGGED[kind].inputs
+    words = {name: each[chosen] for name, each in found.items()}
+    return words | {name: draw(patched(words[name], _DRAWN[line.format]())) for name, line in lines.items()}
+
+
+@st.composite
+def flag_families(draw: DrawFn, name: str, config: FlagMode | Fxp | None = None, size: int = 64) -> Family:
+    """An operation that reports its exceptions, on `size` elements (SPEC.md F11 to F14, Q6)."""
+    kind = name.removeprefix("flags.")
+    drawn = fxp_formats() if FLAGGED[kind].configured_by is Fxp else flag_modes()
+    config = draw(or_drawn(config, drawn))
+    return Family(name, config, _flag_words(kind, config, size))
 
 
 @st.composite

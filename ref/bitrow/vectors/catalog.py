@@ -49,7 +49,9 @@ from bitrow.formats import (
     Rounding,
 )
 from bitrow.host import Scales
-from bitrow.vectors import passes
+from bitrow.vectors import corner_suite, flag_suite, passes
+from bitrow.vectors.entries import Entry, mode_name
+from bitrow.vectors.entries import entry as _entry
 from bitrow.vectors.found import load as load_found
 from bitrow.vectors.passes import MODEL, PassChoice
 from bitrow.vectors.stimulus import block_problems as block
@@ -57,8 +59,6 @@ from bitrow.vectors.stimulus import layer_problems as layer
 from bitrow.vectors.stimulus import problems as make
 from bitrow.vectors.stimulus.problems import GENERAL_SCALES, POWER_SCALES, ConvShapes, Problem
 from bitrow.vectors.stimulus.stream import Stream
-
-Build = Callable[[Stream, str], Problem]
 
 UNITS = ("add", "sub", "mul", "fma", "div", "sqrt", "from_int32", "from_float32", "to_float32")
 
@@ -78,24 +78,6 @@ LAYER_MODES = (
     FloatMode(Rounding.DOWN, Overflow.SATURATE),
     FloatMode(Rounding.NEAREST_AWAY),
 )
-
-
-class Entry(NamedTuple):
-    """A case by name, and how to build its problem from a stream of its own."""
-
-    name: str
-    build: Build
-
-
-def _entry(name: str, function: Callable[..., Problem], *arguments: Any, **sizes: Any) -> Entry:
-    """An entry whose problem is `function(stream, name, *arguments, **sizes)`."""
-    return Entry(name, lambda stream, case: function(stream, case, *arguments, **sizes))
-
-
-def mode_name(mode: FloatMode) -> str:
-    """A mode as a suffix of names: "nearest_even", "up_saturate_flush"."""
-    saturate = "_saturate" if mode.overflow is Overflow.SATURATE else ""
-    return f"{mode.rounding.value}{saturate}{'_flush' if mode.flush else ''}"
 
 
 def _given(problem: Problem, stream: Stream, name: str) -> Problem:
@@ -476,6 +458,7 @@ def _standard_convs() -> Iterator[_Conv]:
 def standard() -> list[Entry]:
     """The smoke suite, every FP16 operation and rounding layer in every mode, and many more convolutions."""
     entries = [*smoke(), *layers(), *blocks(), *geometry(), *windows(), *transposed(), *_selections()]
+    entries += [*flag_suite.flags(), *flag_suite.every_mode(), *corner_suite.corners(), *corner_suite.more()]
     entries += [_unit(kind, mode, 512) for kind in UNITS for mode in MODES]
     for mode in MODES:
         label = mode_name(mode)
@@ -497,9 +480,10 @@ def standard() -> list[Entry]:
 
 
 SUITES: dict[str, Callable[[], list[Entry]]] = {
-    "smoke": smoke, "layers": layers, "blocks": blocks, "geometry": geometry, "standard": standard,
+    "smoke": smoke, "layers": layers, "blocks": blocks, "geometry": geometry,
+    "flags": flag_suite.flags, "corners": corner_suite.corners, "standard": standard,
 }  # fmt: skip
-NETWORK_IMAGES = {"smoke": (0,), "layers": (), "blocks": (), "geometry": (), "standard": (0, 1, 2)}
+NETWORK_IMAGES = {"smoke": (0,), "standard": (0, 1, 2)}  # of the suites that have passes
 
 
 def build(entry: Entry, seed: int) -> Problem:
@@ -519,7 +503,7 @@ def _suite(name: str, seed: int) -> Iterator[Problem]:
     if name in SUITES:
         for entry in SUITES[name]():
             yield build(entry, seed)
-        for image in NETWORK_IMAGES[name]:
+        for image in NETWORK_IMAGES.get(name, ()):
             yield from passes.problems(_sample(image), seed)
         return
     for entry in standard():
@@ -537,7 +521,7 @@ def problems(suites: Sequence[str], network: PassChoice | None, seed: int) -> It
     """The problems of suites or single cases by name, then of a network's pass; each name once.
 
     Args:
-        suites: "smoke", "layers", "blocks", "geometry", "standard" or names of cases.
+        suites: "smoke", "layers", "blocks", "geometry", "flags", "corners", "standard" or names of cases.
         network: the pass of a network, or None.
         seed: of the stimulus, and of a named network's parameters.
 
@@ -570,7 +554,7 @@ def names(suites: Sequence[str], network: PassChoice | None = None) -> list[str]
     for name in suites:
         if name in SUITES:
             found += [entry.name for entry in SUITES[name]()]
-            found += [case for image in NETWORK_IMAGES[name] for case in of_model[image]]
+            found += [case for image in NETWORK_IMAGES.get(name, ()) for case in of_model[image]]
         elif name in known or any(name in cases for cases in of_model.values()):
             found.append(name)
         else:

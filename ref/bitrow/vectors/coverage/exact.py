@@ -143,7 +143,8 @@ class Rounded(NamedTuple):
     `tie_lower` and `tie_upper`: exactly half way, the even neighbour being the smaller or the larger
     magnitude. `above_tie`, `below_tie`: within an eighth of a unit of half way, but not on it. `subnormal`:
     nonzero, below the smallest normal number. `boundary`: below it, and rounding up to it. `vanish`: nonzero,
-    rounding to zero. `overflow`: finite, rounding past the largest.
+    rounding to zero. `overflow`: finite, rounding past the largest. `top`: the exponent of the rounded result's leading
+    bit (an integer; meaningless where that is zero).
     """
 
     inexact: np.ndarray
@@ -155,6 +156,7 @@ class Rounded(NamedTuple):
     boundary: np.ndarray
     vanish: np.ndarray
     overflow: np.ndarray
+    top: np.ndarray
 
 
 def _carries(
@@ -170,11 +172,14 @@ def _carries(
     return lost & (x.negative == (rounding is Rounding.DOWN))
 
 
-def classify(x: Exact, fmt: Float, mode: FloatMode | None = None) -> Rounded:
-    """Where `x` lies in `fmt`, rounding under `mode` (SPEC.md F3, F6); None is nearest even (F9)."""
+def classify(x: Exact, fmt: Float, mode: FloatMode | None = None, fraction_bits: int | None = None) -> Rounded:
+    """Where `x` lies in `fmt`, rounding under `mode` (SPEC.md F3, F6); None is nearest even (F9).
+
+    `fraction_bits`: as many as another format has, to round as that would if it had the exponents of `fmt`.
+    """
     mode = mode or FloatMode()
     live = x.finite & (x.sig > 0)
-    place = np.maximum(x.top, fmt.min_exponent) - fmt.fraction_bits
+    place = np.maximum(x.top, fmt.min_exponent) - (fmt.fraction_bits if fraction_bits is None else fraction_bits)
     drop = np.clip(place - x.exp, 0, 62)
     kept = np.where(live, x.sig >> drop, 0)
     rest = np.where(live, x.sig - (kept << drop), 0)
@@ -196,4 +201,5 @@ def classify(x: Exact, fmt: Float, mode: FloatMode | None = None) -> Rounded:
         boundary=subnormal & (rounded_top == fmt.min_exponent),
         vanish=live & (kept + carry == 0),
         overflow=live & (rounded_top > fmt.max_exponent),
+        top=rounded_top,
     )

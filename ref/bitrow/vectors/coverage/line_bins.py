@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -17,6 +17,7 @@ from bitrow.config import AvgPoolConfig, ConvConfig
 from bitrow.config.windows import Windows
 from bitrow.contract import arithmetic, interpreter
 from bitrow.contract.encoding import code_format, float_format
+from bitrow.contract.exceptions import FLAGGED
 from bitrow.contract.frame import constant
 from bitrow.contract.operation import Operation
 from bitrow.contract.program import Line, is_number
@@ -27,7 +28,7 @@ from bitrow.formats import FP16, LFSR_PERIOD, AccOverflow, Float, FloatMode
 from bitrow.oracle import fp16
 from bitrow.oracle.arrays import map_words
 from bitrow.oracle.reduce import Arithmetic
-from bitrow.vectors.coverage import bins, block_bins, exact, geometry, step_bins
+from bitrow.vectors.coverage import bins, block_bins, exact, flag_bins, geometry, step_bins
 from bitrow.vectors.coverage.bins import BINS, REACHABLE, WINDOW_BINS, Masks
 from bitrow.vectors.coverage.exact import Exact
 from bitrow.vectors.coverage.step_bins import LAYER_BINS, decode, layer_step
@@ -82,7 +83,8 @@ def _kind(line: Line, source: str) -> str:
 
 
 def _is_unit(operation: Operation) -> bool:
-    return UNITS.get(operation.name.removeprefix("fp16.")) is operation
+    """One operation on vectors of words, with flags or without, whose stimulus can steer every corner."""
+    return operation in UNITS.values() or operation in FLAGGED.values()
 
 
 def _format_of(operation: Operation, name: str) -> str:
@@ -99,6 +101,26 @@ def _rounded(case: Measured, line: Line, *operands: Operand) -> FoundMasks:
             yield {"acc_fp16_infinite": np.abs(acc.astype(np.int64)) >= 65520}
         else:
             yield {"wide_product": bins.wide_products(acc, np.asarray(operands[1]))}
+
+
+def _flags(case: Measured, line: Line, *operands: np.ndarray) -> FoundMasks:
+    if line.op in ("quantize_flags", "drawn_flags"):
+        yield flag_bins.of_code(operands[0], operands[1] if len(operands) > 1 else None, case.config)
+        return
+    kind = _flag_kind(case.operation, line)
+    step = {"wide": line.op.removesuffix("_flags"), "scaled": "mul"}.get(kind, kind)
+    found = flag_bins.of_step(step, list(operands), case.mode)
+    yield {name: mask for name, mask in found.items() if name in flag_bins.REACHABLE["add" if kind == "sub" else kind]}
+
+
+def _flag_kind(operation: Operation, line: Line) -> str:
+    """The kind of a line of flags, as `flag_bins.REACHABLE` names them."""
+    source, op = _format_of(operation, line.operands[0]), line.op.removesuffix("_flags")
+    if op in ("quantize", "drawn"):
+        return "code"
+    if op in ("add", "mul") and source != "16":
+        return "wide" if source == "32" else "scaled"
+    return _kind(replace(line, op=op), source)
 
 
 def _widen(case: Measured, line: Line, x: np.ndarray) -> FoundMasks:
@@ -339,6 +361,7 @@ class Reports(NamedTuple):
 
 REPORTS: dict[str, Reports] = {
     **dict.fromkeys(arithmetic.ROUNDED, Reports(_rounded, LAYER_BINS)),
+    **dict.fromkeys(arithmetic.FLAGGED, Reports(_flags)),
     "widen": Reports(_widen),
     "product": Reports(_product),
     "tree": Reports(_tree, LAYER_BINS | {"tree_padded", "tree_single"}),
@@ -396,6 +419,8 @@ def reachable(operation: Operation) -> frozenset[str]:
     for line in operation.program.lines:
         if line.op in arithmetic.ROUNDED or line.op == "widen":
             found |= _reachable_step(operation, line)
+        elif line.op in arithmetic.FLAGGED:
+            found |= flag_bins.REACHABLE[{"sub": "add"}.get(kind := _flag_kind(operation, line), kind)]
         elif line.op:
             found |= REPORTS[line.op].bins
     return frozenset(found - UNREACHABLE.get(operation.name, frozenset()))
@@ -423,6 +448,12 @@ UNREACHABLE: dict[str, frozenset[str]] = {
                                   "flushed_result")),
     # x times what is at most 1
     "silu.forward": frozenset(("overflow_infinity", "overflow_largest")),
+    # of an integer and a scale, as fxp.dequantize, whose scale may be one of many
+    "flags.dequantize": frozenset(("nan_operand", "infinite_operand", "invalid", "flushed_operand", "flushed_result",
+                                   "negative_zero", "subnormal_result", "subnormal_boundary", "underflow_to_zero")),
+    # FP32 operands are not flushed
+    "flags.add_fp32": frozenset(("flushed_operand",)),
+    "flags.mul_fp32": frozenset(("flushed_operand",)),
     # its window is the whole map
     "multiply.backward": WINDOW_BINS | {"left_out"},
 }  # fmt: skip

@@ -10,7 +10,7 @@ from decimal import Decimal, localcontext
 from fractions import Fraction
 
 from bitrow.contract.encoding import Encoding, Kind
-from bitrow.formats import FP16, FP32, Float
+from bitrow.formats import FP16, FP32, Flag, Float
 
 _FLOATS = {Kind.FP16: FP16, Kind.FP32: FP32}
 
@@ -94,8 +94,10 @@ def signed_value(word: int, bits: int, signed: bool) -> int:
 
 
 def value_text(word: int, encoding: Encoding) -> str:
-    """The value of a word in few characters: "1.5", "-0", "inf", "NaN", "-8"."""
+    """The value of a word in few characters: "1.5", "-0", "inf", "NaN", "-8", of flags their names."""
     fmt = float_of(encoding)
+    if encoding.kind is Kind.FLAGS:
+        return ", ".join(str(flag.name).lower().replace("_", " ") for flag in Flag if word & flag) or "nothing raised"
     if fmt is None:
         return str(signed_value(word, encoding.word_bits, encoding.signed))
     number = FloatWord(fmt, word)

@@ -16,7 +16,7 @@ from bitrow import config as configs
 from bitrow import typed
 from bitrow.contract.encoding import Encoding, Kind, Role
 from bitrow.errors import BitrowError
-from bitrow.formats import FloatMode, Fxp
+from bitrow.formats import FlagMode, FloatMode, Fxp
 from bitrow.reading import records, values
 from bitrow.vectors.case import Case, Tensor
 from bitrow.vectors.files.policy import describe
@@ -36,7 +36,7 @@ _CLAUSE = re.compile(r"[A-Z][0-9]+")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _MAX_ELEMENTS = 1 << 31
 
-OperationConfig = configs.LayerConfig | FloatMode | Fxp  # what may configure an operation
+OperationConfig = configs.LayerConfig | FloatMode | FlagMode | Fxp  # what may configure an operation
 
 
 def check_name(name: object, what: str) -> str:
@@ -178,6 +178,7 @@ def check_encoding(encoding: Encoding, where: str) -> None:
         Kind.INDEX: (8, 8, {False}),
         Kind.WORD: (16, 16, {False}),
         Kind.PACKED: (8, 8, {False}),
+        Kind.FLAGS: (5, 5, {False}),
     }[encoding.kind]
     if not low <= encoding.bits <= high:
         raise BitrowError(

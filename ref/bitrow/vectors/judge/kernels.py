@@ -12,6 +12,7 @@ from jax import Array
 
 from bitrow import contract
 from bitrow.config import BatchNormConfig, ConvConfig
+from bitrow.contract.exceptions import FLAGGED
 from bitrow.contract.operation import Operation
 from bitrow.contract.operations import OPERATIONS
 from bitrow.contract.units import UNITS
@@ -21,7 +22,7 @@ from bitrow.layers import batch_norm, conv, hard_sigmoid, linear, pool, residual
 from bitrow.layers.conv import ConvParams
 from bitrow.layers.layer import Upstream
 from bitrow.layers.table import LAYERS
-from bitrow.ops import fp16, fxp, lfsr
+from bitrow.ops import flags, fp16, fxp, lfsr
 from bitrow.ops.tap import Tap, no_tap, renamed
 from bitrow.vectors.judge import networks
 from bitrow.vectors.network_pass import WholePass
@@ -78,6 +79,13 @@ def _unit(function: Callable[..., Array], names: str) -> JudgedKernel:
         return {"y": function(*(arrays[name] for name in names.split()), config)}
 
     return run
+
+
+def _flagged(operation: Operation) -> JudgedKernel:
+    """The function of `ops.flags` that has the operation's name."""
+    function = getattr(flags, operation.name.removeprefix("flags."))
+    names = (*operation.inputs, *operation.parameters)
+    return lambda config, arrays, tap: function(*(arrays[name] for name in names), config)._asdict()
 
 
 def _quantize(config: ConvConfig, arrays: Arrays, tap: Tap) -> Arrays:
@@ -222,6 +230,7 @@ KERNELS = registered({
     UNITS["from_int32"]: _unit(fp16.from_int32, "i"),
     UNITS["from_float32"]: _unit(fp16.from_float32, "x"),
     UNITS["to_float32"]: _unit(fp16.to_float32, "a"),
+    **{operation: _flagged(operation) for operation in FLAGGED.values()},
     contract.fixed_point.QUANTIZE: _quantize,
     contract.fixed_point.QUANTIZE_STOCHASTIC: _quantize,
     contract.fixed_point.DEQUANTIZE: _dequantize,

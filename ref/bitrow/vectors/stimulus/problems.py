@@ -34,7 +34,7 @@ def half(value: float) -> np.ndarray:
     return word.view(np.uint16)
 
 
-def _selected(operation: Operation, config: Any, candidates: Words, count: int, per_bin: int) -> Words:
+def selected(operation: Operation, config: Any, candidates: Words, count: int, per_bin: int) -> Words:
     """`count` of the candidates, every bin that they hit among them."""
     masks: dict[str, np.ndarray] = {}
     for found in masks_of(operation, config, candidates):
@@ -44,15 +44,16 @@ def _selected(operation: Operation, config: Any, candidates: Words, count: int, 
     return {name: words[chosen] for name, words in candidates.items()}
 
 
-def _candidates(stream: Stream, operands: tuple[str, ...]) -> Words:
-    if operands == ("i",):
+def operands(stream: Stream, names: tuple[str, ...]) -> Words:
+    """Words of the operands of a unit, many more than a case holds."""
+    if names == ("i",):
         return {"i": stimulus.int32s(stream, CANDIDATES)}
-    if operands == ("x",):
+    if names == ("x",):
         return {"x": stimulus.float32s(stream, CANDIDATES)}
-    if operands == ("a",):
+    if names == ("a",):
         words = np.concatenate([SPECIAL_WORDS, stream.words(16, CANDIDATES)])
         return {"a": words.astype(np.uint16)}
-    if len(operands) == 3:
+    if len(names) == 3:
         a, b, c = stimulus.triples(stream, CANDIDATES)
         return {"a": a, "b": b, "c": c}
     a, b = stimulus.pairs(stream, CANDIDATES)
@@ -63,21 +64,20 @@ def _candidates(stream: Stream, operands: tuple[str, ...]) -> Words:
 def unit(stream: Stream, name: str, kind: str, mode: FloatMode, count: int = 192, per_bin: int = 4) -> Problem:
     """`fp16.KIND` on `count` elements chosen to hit every bin that 8,192 candidates hit, `per_bin` times."""
     operation = UNITS[kind]
-    operands = tuple(operation.inputs)
-    given = _selected(operation, mode, _candidates(stream, operands), count, per_bin)
+    given = selected(operation, mode, operands(stream, tuple(operation.inputs)), count, per_bin)
     return Problem(name, operation, mode, given)
 
 
 def pair_words(stream: Stream, mode: FloatMode, count: int, unit: str = "add") -> Words:
     """`count` operand pairs a, b that hit every bin of a sum, or of another unit, that 8,192 candidates hit."""
-    return _selected(UNITS[unit], mode, _candidates(stream, ("a", "b")), count, per_bin=4)
+    return selected(UNITS[unit], mode, operands(stream, ("a", "b")), count, per_bin=4)
 
 
 POWER_SCALES = Scales(2.0**-2, 2.0**-4, 2.0**-6)
 GENERAL_SCALES = Scales(0.2164306640625, 0.0716552734375, 0.0176544189453125)
 
 
-def _around(stream: Stream, shape: tuple[int, ...], scale: float, fmt: Fxp, pool: np.ndarray) -> np.ndarray:
+def around(stream: Stream, shape: tuple[int, ...], scale: float, fmt: Fxp, pool: np.ndarray) -> np.ndarray:
     """Words spread over the range of a quantizer, one in eight from `pool`."""
     top = int(np.floor(np.log2(scale))) + fmt.bits - 1
     return sprinkle(stream, spread(stream, shape, top - 4, top), pool)
@@ -179,7 +179,7 @@ def conv_forward(
     """A convolution whose input reaches every edge of the quantizer, and whose sums reach both extremes."""
     inverse = inverse_scale(scales.x)
     pool = np.concatenate([stimulus.quantizer_words(int(half(inverse)), config.x_format), SPECIAL_WORDS])
-    x = _around(stream, (size.n, size.h, size.w, size.c_in), scales.x, config.x_format, pool)
+    x = around(stream, (size.n, size.h, size.w, size.c_in), scales.x, config.x_format, pool)
     corners = _corners((size.h, size.w), _read_whole(config, size, config.transposed))
     x = _with_extremes(x, corners, _clip_words(inverse, config.x_format), size.n == 1)
     given = {
@@ -216,7 +216,7 @@ def conv_backward(
             dy.reshape(-1)[at * dy.size // 5] = word
     else:
         pool = np.concatenate([stimulus.quantizer_words(int(half(inverse)), config.dy_format), SPECIAL_WORDS])
-        dy = _around(stream, shape, scales.dy, config.dy_format, pool)
+        dy = around(stream, shape, scales.dy, config.dy_format, pool)
         blocks = _corners((oh, ow), _read_whole(config, size, not config.transposed))
         dy = _with_extremes(dy, blocks, _clip_words(inverse, config.dy_format), size.n == 1)
     mask = (stream.below(4, (size.n, size.h, size.w, size.c_in)) > 0).astype(np.uint8)
@@ -268,7 +268,7 @@ def quantize(
     """A quantizer on every edge of its range."""
     inverse = inverse_scale(scale)
     pool = np.concatenate([stimulus.quantizer_words(int(half(inverse)), config.x_format), SPECIAL_WORDS])
-    given = {"x": _around(stream, shape, scale, config.x_format, pool), "x_inv_scale": half(inverse)}
+    given = {"x": around(stream, shape, scale, config.x_format, pool), "x_inv_scale": half(inverse)}
     if stochastic:
         noise = sprinkle(
             stream, stream.words(16, shape), np.array([1, 0xFFFF, 0x8000, 0x7FFF], np.uint16), 16

@@ -1,0 +1,23 @@
+/* Constants of the vector case flags_to_code_fxp4; hex file names are relative to its folder. */
+#ifndef BITROW_FLAGS_TO_CODE_FXP4_H
+#define BITROW_FLAGS_TO_CODE_FXP4_H
+#define FLAGS_TO_CODE_FXP4_SCHEMA 1u
+#define FLAGS_TO_CODE_FXP4_SPEC_VERSION 1u
+#define FLAGS_TO_CODE_FXP4_CASE_NAME "flags_to_code_fxp4"
+#define FLAGS_TO_CODE_FXP4_OPERATION "flags.to_code"
+#define FLAGS_TO_CODE_FXP4_CONFIG_BITS 4u
+#define FLAGS_TO_CODE_FXP4_CONFIG_SIGNED 1u
+#define FLAGS_TO_CODE_FXP4_CONFIG_NARROW 0u
+#define FLAGS_TO_CODE_FXP4_T_BITS 16u
+#define FLAGS_TO_CODE_FXP4_T_DEPTH 48u
+#define FLAGS_TO_CODE_FXP4_T_DIM_ELEMENT 48u
+#define FLAGS_TO_CODE_FXP4_T_HEX "t.hex"
+#define FLAGS_TO_CODE_FXP4_Y_BITS 4u
+#define FLAGS_TO_CODE_FXP4_Y_DEPTH 48u
+#define FLAGS_TO_CODE_FXP4_Y_DIM_ELEMENT 48u
+#define FLAGS_TO_CODE_FXP4_Y_HEX "y.hex"
+#define FLAGS_TO_CODE_FXP4_FLAGS_BITS 5u
+#define FLAGS_TO_CODE_FXP4_FLAGS_DEPTH 48u
+#define FLAGS_TO_CODE_FXP4_FLAGS_DIM_ELEMENT 48u
+#define FLAGS_TO_CODE_FXP4_FLAGS_HEX "flags.hex"
+#endif
