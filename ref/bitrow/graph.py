@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -185,20 +186,30 @@ def describe(network: Network) -> list[Summary]:
     return rows
 
 
+def placed(network: str, node: Node, found: Mapping[str, Shape]) -> Shape:
+    """Shape (h, w, c) of a node's result in the network of this name, of those `found` before it.
+
+    Raises:
+        BitrowError: as `Network`, of the one layer.
+    """
+    where = f"{network} {node.name}"
+    if not _NAME.fullmatch(node.name):
+        raise BitrowError(f"{where}: found this name, expected lower-case letters, digits and _")
+    if node.name in found:
+        raise BitrowError(f"{where}: found the name twice, expected each layer's name once")
+    for name in node.inputs:
+        if name not in found:
+            raise BitrowError(f"{where}: found input {name!r}, expected {INPUT!r} or an earlier layer")
+    _check_size(where, node)
+    shape = node.config.output_shape(where, node.size, [found[name] for name in node.inputs])
+    check_extent(where, shape)
+    return shape
+
+
 def _infer(network: Network) -> dict[str, Shape]:
     found: dict[str, Shape] = {INPUT: network.input_shape}
     for node in network.nodes:
-        where = f"{network.name} {node.name}"
-        if not _NAME.fullmatch(node.name):
-            raise BitrowError(f"{where}: found this name, expected lower-case letters, digits and _")
-        if node.name in found:
-            raise BitrowError(f"{where}: found the name twice, expected each layer's name once")
-        for name in node.inputs:
-            if name not in found:
-                raise BitrowError(f"{where}: found input {name!r}, expected {INPUT!r} or an earlier layer")
-        _check_size(where, node)
-        found[node.name] = node.config.output_shape(where, node.size, [found[name] for name in node.inputs])
-        check_extent(where, found[node.name])
+        found[node.name] = placed(network.name, node, found)
     return found
 
 
