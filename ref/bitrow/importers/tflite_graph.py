@@ -9,7 +9,7 @@ from bitrow.errors import BitrowError
 from bitrow.importers.float_graph import UNFORESEEN, FileNode, FloatGraph, Reading, Refusal, refusal_reason
 from bitrow.importers.names import identifier
 from bitrow.importers.onnx_builder import Builder
-from bitrow.importers.onnx_values import NHWC, FileMap, Known, Lost, OnnxValue
+from bitrow.importers.onnx_values import NHWC, FileMap, Known, Lost, OnnxValue, output_values
 from bitrow.importers.operators import NotImported
 from bitrow.importers.tflite_call import TfliteCall
 from bitrow.importers.tflite_file import TfliteFile, TfliteNode
@@ -18,24 +18,24 @@ from bitrow.importers.tflite_operators import made_by
 _FLOAT32 = 0  # of TensorType
 
 
-def read_tflite(path: Path, output: str | None = None) -> Reading:
-    """Every operator of a TFLite file that its output needs, or why it cannot be one.
+def read_tflite(path: Path, outputs: tuple[str, ...] = ()) -> Reading:
+    """Every operator of a TFLite file that its outputs need, or why it cannot be one.
 
-    `output` names a tensor: one of several outputs, or any that an operator makes.
+    `outputs` names tensors: some of the file's outputs, or any that operators make; none: all of the file's.
 
     Raises:
-        BitrowError: no sound TFLite file; several inputs, or several outputs of which none is named.
+        BitrowError: no sound TFLite file; several inputs, no output.
     """
-    return _TfliteWalk(TfliteFile(path), output).reading()
+    return _TfliteWalk(TfliteFile(path), outputs).reading()
 
 
 class _TfliteWalk:
     """One pass over the operators, in the file's order, which TFLite runs them in."""
 
-    def __init__(self, file: TfliteFile, output: str | None) -> None:
+    def __init__(self, file: TfliteFile, outputs: tuple[str, ...]) -> None:
         self._file, self._build = file, Builder()
         self._names = tensor_names(file)
-        self._output = self._choose_output(output)
+        self._outputs = self._choose_outputs(outputs)
         self._found: dict[int, OnnxValue] = {}
         self._nodes: list[FileNode] = []
         self._refusals: list[Refusal] = []
@@ -45,17 +45,15 @@ class _TfliteWalk:
         """All of it."""
         for node in self._needed():
             self._visit(node)
-        end = self._found.get(self._output)
-        if not self._refusals and not isinstance(end, FileMap):
-            raise BitrowError(f"{self._file.path}: found no map as output {self._names[self._output]!r}, expected one")
-        value = end.value if isinstance(end, FileMap) and not self._refusals else ""
-        graph = FloatGraph(identifier(self._file.path.stem, "network"), self._input, value,
+        ends = {self._names[place]: self._found.get(place) for place in self._outputs}
+        values = output_values(str(self._file.path), ends, bool(self._refusals))
+        graph = FloatGraph(identifier(self._file.path.stem, "network"), self._input, values,
                            tuple(self._build.steps), self._build.shapes, self._build.layouts)  # fmt: skip
         return Reading(graph, tuple(self._nodes), tuple(self._refusals))
 
     def _needed(self) -> list[TfliteNode]:
-        """Operators that the chosen output depends on: of several outputs, the others' are no matter."""
-        wanted, kept = {self._output}, []
+        """Operators that the chosen outputs depend on; the others' are no matter."""
+        wanted, kept = set(self._outputs), []
         for node in reversed(self._file.nodes):
             if wanted & set(node.outputs):
                 kept.append(node)
@@ -102,19 +100,18 @@ class _TfliteWalk:
             raise NotImported(f"found a result of {found} in the file, expected FLOAT32{list(made.dims)}")
         return made
 
-    def _choose_output(self, wanted: str | None) -> int:
-        """A tensor by its name, or by its place among the outputs."""
-        outputs, path = self._file.outputs, self._file.path
-        if wanted is not None:
-            made = [place for node in self._file.nodes for place in node.outputs
-                    if place >= 0 and self._names[place] == wanted]  # fmt: skip
-            if not made:
-                raise BitrowError(f"{path} output: found no tensor {wanted[:80]!r}, expected one that is computed")
-            return made[0]
-        if len(outputs) != 1 or outputs[0] < 0:
-            shown = ", ".join(self._names[place][:40] for place in outputs[:8] if place >= 0)
-            raise BitrowError(f"{path}: found {len(outputs)} outputs ({shown}), expected one; --output names it")
-        return outputs[0]
+    def _choose_outputs(self, wanted: tuple[str, ...]) -> list[int]:
+        """Tensors by their names, or all of the file's outputs."""
+        path = self._file.path
+        if not wanted:
+            if not self._file.outputs or min(self._file.outputs) < 0:
+                raise BitrowError(f"{path}: found no output, or one left out, expected some")
+            return list(self._file.outputs)
+        made = {self._names[place]: place for node in self._file.nodes for place in node.outputs if place >= 0}
+        for name in wanted:
+            if name not in made:
+                raise BitrowError(f"{path} output: found no tensor {name[:80]!r}, expected one that is computed")
+        return [made[name] for name in wanted]
 
     def _read_input(self) -> str:
         inputs, path = self._file.inputs, self._file.path
