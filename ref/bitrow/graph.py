@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
 from bitrow import typed
@@ -142,6 +142,23 @@ def linear_shape(network: Network, node: Node) -> tuple[int, int]:
         raise BitrowError(f"{network.name} {node.name}: found no head, expected one")
     inputs, outputs = weight_shape(network, node)
     return inputs, outputs
+
+
+def ending_in(network: Network, output: str) -> Network:
+    """The network with one of its outputs alone, and the layers that it needs.
+
+    Raises:
+        BitrowError: the network has no output of that name.
+    """
+    if output not in network.outputs:
+        names = ", ".join(network.outputs)
+        raise BitrowError(f"{network.name} output: found {output!r}, expected one of {names}")
+    wanted, nodes = {output}, []
+    for node in reversed(network.nodes):
+        if node.name in wanted:
+            nodes.append(node)
+            wanted |= set(node.inputs)
+    return replace(network, nodes=tuple(nodes[::-1]), output=output, more_outputs=())
 
 
 class Convolution(NamedTuple):
