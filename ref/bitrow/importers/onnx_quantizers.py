@@ -123,13 +123,13 @@ def dequantize_linear(build: Builder, node: OnnxNode) -> OnnxValue:
     along = _along(node, scale, codes.shape)
     array = (codes.astype(np.float64) * along).astype(np.float32)
     if str(codes.dtype) in _INTEGERS:
-        return Known(array, along, _least_format(codes))
+        return Known(array, along, least_format(codes))
     if codes.dtype != np.int32:
         raise NotImported(f"found codes of {codes.dtype}, expected int8, uint8 or, of a bias, int32")
     return Known(array)
 
 
-def _least_format(codes: np.ndarray) -> Fxp:
+def least_format(codes: np.ndarray) -> Fxp:
     """The narrowest format that holds these codes: what a Clip said before they were stored is not in the file."""
     low, high = int(codes.min(initial=0)), int(codes.max(initial=0))
     for bits in range(2, 9):

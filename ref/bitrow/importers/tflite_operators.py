@@ -45,6 +45,7 @@ from bitrow.importers.operators import (
     same_sides,
 )
 from bitrow.importers.tflite_call import MOST, TfliteCall
+from bitrow.importers.tflite_codes import dequantize, quantize
 
 _SAME, _VALID = 0, 1  # of Padding
 _FUSED: dict[int, tuple[str, FloatOperator]] = {1: ("relu", Clamp(0.0, math.inf)), 3: ("relu6", Clamp(0.0, 6.0))}
@@ -85,20 +86,19 @@ def _sides(call: TfliteCall, x: FileMap, kernel: PerAxis, stride: PerAxis, dilat
 
 def _convolution(build: Builder, call: TfliteCall) -> OnnxValue:
     """Weights [c_out, kh, kw, c_in/groups], or of a depthwise one [1, kh, kw, c_in * multiplier]."""
-    x, weight = _spatial(call), call.weights(4)
-    if call.operator == "DEPTHWISE_CONV_2D":
-        if weight.shape[0] != 1 or weight.shape[3] % x.shape[2]:
-            raise NotImported(f"found weights of shape {list(weight.shape)}, expected [1, kh, kw, n * {x.shape[2]}]")
-        groups, weight = x.shape[2], weight.transpose(1, 2, 0, 3)
-    else:
-        if x.shape[2] % weight.shape[3]:
-            raise NotImported(f"found {x.shape[2]} input channels, expected {weight.shape[3]} of its weights")
-        groups, weight = x.shape[2] // weight.shape[3], weight.transpose(1, 2, 3, 0)
-    kernel = (weight.shape[0], weight.shape[1])
+    x, deep = _spatial(call), call.operator == "DEPTHWISE_CONV_2D"
+    weight, quantizer = call.weights((1, 2, 0, 3) if deep else (1, 2, 3, 0))
+    kh, kw, c_in, c_out = weight.shape
+    if deep and (c_in != 1 or c_out % x.shape[2]):
+        raise NotImported(f"found weights of shape {[c_in, kh, kw, c_out]}, expected [1, kh, kw, n * {x.shape[2]}]")
+    if x.shape[2] % c_in:
+        raise NotImported(f"found {x.shape[2]} input channels, expected {c_in} of its weights")
+    groups = x.shape[2] // c_in
+    kernel = (kh, kw)
     stride, dilation = call.pair("StrideH", "StrideW"), call.pair("DilationHFactor", "DilationWFactor")
     op = Convolve(
         kernel=kernel, stride=stride, dilation=dilation, padding=_sides(call, x, kernel, stride, dilation),
-        weight=np.ascontiguousarray(weight), bias=call.bias(weight.shape[3]), groups=groups,
+        weight=np.ascontiguousarray(weight), bias=call.bias(c_out), groups=groups, w_quantizer=quantizer,
     )  # fmt: skip
     return _fused(build, call, op, x)
 
@@ -114,14 +114,14 @@ def _pool(build: Builder, call: TfliteCall) -> OnnxValue:
 
 
 def _connected(build: Builder, call: TfliteCall) -> OnnxValue:
-    x, weight = call.map(), call.weights(2).T
+    x, (weight, quantizer) = call.map(), call.weights((1, 0))
     if call.option("WeightsFormat"):
         raise NotImported("found shuffled weights, expected them in order")
     if len(x.axes) != 2 and x.shape[:2] != (1, 1) and call.option("KeepNumDims"):
         raise NotImported(f"found a product over the channels of {shown(x)}, expected one of the whole map")
     axes = x.axes if call.option("KeepNumDims") else ("n", "c")
     flat = x if len(x.axes) == 2 else reshaped(x, [x.batch, -1])
-    op = FullyConnected(flat_weight(flat, weight), call.bias(weight.shape[1]))
+    op = FullyConnected(flat_weight(flat, weight), call.bias(weight.shape[1]), w_quantizer=quantizer)
     return _fused(build, call, op, flat, axes=axes)
 
 
@@ -226,15 +226,6 @@ def _depth_to_space(build: Builder, call: TfliteCall) -> OnnxValue:
     return build.step(call, SpreadDepth(call.size("BlockSize"), False), _spatial(call))
 
 
-def _dequantize(build: Builder, call: TfliteCall) -> OnnxValue:
-    """Weights of FLOAT16; codes have scales and zero points, which no layer here takes."""
-    found = call.known(0)
-    if found.array.dtype != np.float16:
-        raise NotImported(f"found a constant of {found.array.dtype}, expected FLOAT16")
-    call.file.spend(found.array.size * 4)
-    return Known(found.array.astype(np.float32))
-
-
 def _reshape(build: Builder, call: TfliteCall) -> OnnxValue:
     """RESHAPE by its second input, where it has one; else, as SQUEEZE, to the shape that the file states."""
     stated = list(call.file.tensors[call.node.outputs[0]].shape)
@@ -260,7 +251,8 @@ MAPS: dict[str, TfliteRow] = {
     "MEAN": _mean,
     "RESIZE_NEAREST_NEIGHBOR": _resize,
     "DEPTH_TO_SPACE": _depth_to_space,
-    "DEQUANTIZE": _dequantize,
+    "DEQUANTIZE": dequantize,
+    "QUANTIZE": quantize,
     "RESHAPE": _reshape,
     "SQUEEZE": _reshape,
     "TRANSPOSE": lambda build, call: transposed(call.map(), call.integers(1)),
