@@ -329,8 +329,8 @@ def _integers(x: np.ndarray, weight: np.ndarray) -> np.ndarray:
 
 def test_a_whole_network_of_codes(tmp_path: Path) -> None:
     """SPEC.md F7, F8, Q1, M1, D1: zero point 0 is a signed code, -128 an unsigned one; each code is the file's
-    integers' in the accelerator's taps, and so are the results of the float twin. The last codes, of any zero point, are the
-    host's."""
+    integers' in the accelerator's taps, and so are the results of the float twin. The last codes, of any zero point,
+    are the host's."""
     g, call = _whole()
     images = (np.random.default_rng(3).integers(0, 1000, (2, 6, 6, 3)) / 64).astype(np.float32)
     np.savez(tmp_path / "images.npz", images=images)

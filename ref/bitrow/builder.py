@@ -24,6 +24,7 @@ from bitrow.config import (
 )
 from bitrow.config.base import LayerSize, Shape
 from bitrow.config.windows import Pair, Sides, both, same
+from bitrow.errors import BitrowError
 from bitrow.formats import FloatMode, Fxp
 from bitrow.graph import INPUT, ConvSize, LinearSize, Network, Node, placed
 
@@ -72,6 +73,9 @@ class Builder:
 
     def shape(self, value: str) -> Shape:
         """(h, w, c) of a value."""
+        if value not in self._shapes:
+            found = f"no value {typed.shown(value)}"
+            raise BitrowError(f"{self.name}: found {found}, expected {INPUT!r} or an earlier layer's")
         return self._shapes[value]
 
     def add(self, name: str, config: LayerConfig, *inputs: str, size: LayerSize | None = None) -> str:

@@ -95,7 +95,7 @@ class LayerFunction:
         return f"{self.name.rsplit('_', 1)[0]}_{parameter}"
 
 
-class Result(NamedTuple):
+class PassResult(NamedTuple):
     """An output of a network as arguments of its pass: of the words, of their gradient; words of one image."""
 
     value: str
@@ -103,12 +103,12 @@ class Result(NamedTuple):
     size: int
 
 
-def results(network: Network) -> dict[str, Result]:
+def results(network: Network) -> dict[str, PassResult]:
     """By output: `logits` and `dlogits` of one alone, of several with its name behind."""
     found = {}
     for name in network.outputs:
         behind = f"_{name}" if network.more_outputs else ""
-        found[name] = Result(f"logits{behind}", f"dlogits{behind}", math.prod(shapes(network)[name]))
+        found[name] = PassResult(f"logits{behind}", f"dlogits{behind}", math.prod(shapes(network)[name]))
     return found
 
 
@@ -193,4 +193,4 @@ def _rows(texts: list[str], each: int = 16) -> str:
 
 
 ACCUMULATE = function_name(elementwise.ACCUMULATE)
-__all__ = ["ACCUMULATE", "INPUT", "LayerFunction", "NetworkStages", "Port", "Result", "constants", "results"]
+__all__ = ["ACCUMULATE", "INPUT", "LayerFunction", "NetworkStages", "PassResult", "Port", "constants", "results"]

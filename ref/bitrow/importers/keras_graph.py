@@ -14,7 +14,7 @@ from bitrow.importers.keras_file import KerasFile
 from bitrow.importers.keras_layers import LAYERS
 from bitrow.importers.keras_node import KerasNode
 from bitrow.importers.names import identifier
-from bitrow.importers.onnx_builder import Builder
+from bitrow.importers.onnx_builder import StepBuilder
 from bitrow.importers.onnx_values import NHWC, FileMap, Lost, output_values
 from bitrow.importers.operators import NotImported
 
@@ -168,7 +168,7 @@ def _walk(
     file: KerasFile, calls: list[_Call], inputs: list[_Call], outputs: tuple[str, ...], size: tuple[int, int] | None
 ) -> Reading:
     """Calls as soon as their inputs are there; what is left then reads what nothing makes."""
-    build, nodes, refusals = Builder(), list[FileNode](), list[Refusal]()
+    build, nodes, refusals = StepBuilder(), list[FileNode](), list[Refusal]()
     found: dict[str, FileMap | Lost] = {inputs[0].value: _input(file, build, inputs[0], size)}
     waiting = calls
     while waiting:
@@ -191,7 +191,7 @@ def _walk(
 
 
 def _visit(
-    file: KerasFile, build: Builder, call: _Call, found: dict[str, FileMap | Lost], nodes: list[FileNode],
+    file: KerasFile, build: StepBuilder, call: _Call, found: dict[str, FileMap | Lost], nodes: list[FileNode],
     refusals: list[Refusal],
 ) -> FileMap | Lost:  # fmt: skip
     kind, steps = str(call.layer.get("class_name"))[:40], len(build.steps)
@@ -213,7 +213,7 @@ def _visit(
     return made
 
 
-def _input(file: KerasFile, build: Builder, call: _Call, size: tuple[int, int] | None) -> FileMap:
+def _input(file: KerasFile, build: StepBuilder, call: _Call, size: tuple[int, int] | None) -> FileMap:
     config = call.layer["config"]
     shape = config.get("batch_shape", config.get("batch_input_shape"))
     sizes = shape[1:] if isinstance(shape, list) and len(shape) in (2, 4) else [None]

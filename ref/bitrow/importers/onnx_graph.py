@@ -9,7 +9,7 @@ from bitrow.config.base import MOST_ALONG, Shape
 from bitrow.errors import BitrowError
 from bitrow.importers.float_graph import UNFORESEEN, FileNode, FloatGraph, Reading, Refusal, refusal_reason
 from bitrow.importers.names import identifier
-from bitrow.importers.onnx_builder import Builder
+from bitrow.importers.onnx_builder import StepBuilder
 from bitrow.importers.onnx_constants import CONSTANTS, computed
 from bitrow.importers.onnx_file import OnnxFile
 from bitrow.importers.onnx_node import OnnxNode
@@ -37,7 +37,7 @@ class _FileWalk:
     """One pass over the nodes, in the file's order, which ONNX says is one of dependence."""
 
     def __init__(self, file: OnnxFile, input_size: tuple[int, int] | None, outputs: tuple[str, ...]) -> None:
-        self._file, self._build = file, Builder()
+        self._file, self._build = file, StepBuilder()
         self._found: dict[str, OnnxValue] = {}
         self._tensors = {one.name: one for one in file.graph.initializer}
         self._stated = {one.name: [size.dim_value for size in one.type.tensor_type.shape.dim]

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from bitrow.formats import Fxp
-from bitrow.importers.onnx_builder import Builder
+from bitrow.importers.onnx_builder import StepBuilder
 from bitrow.importers.onnx_quantizers import least_format
 from bitrow.importers.onnx_values import FileMap, Known, OnnxValue
 from bitrow.importers.operators import FileQuantizer, NotImported, Requantize
@@ -82,7 +82,7 @@ def left_to_host(file: TfliteFile, outputs: Sequence[int]) -> set[int]:
     return found
 
 
-def coded(build: Builder, call: TfliteCall, made: OnnxValue) -> OnnxValue:
+def coded(build: StepBuilder, call: TfliteCall, made: OnnxValue) -> OnnxValue:
     """The result of an operator that makes int8: the map behind a quantizer, unless its codes are those that it reads.
 
     Raises:
@@ -102,7 +102,7 @@ def coded(build: Builder, call: TfliteCall, made: OnnxValue) -> OnnxValue:
     return build.step(call, Requantize(quantizer), made, part=9)
 
 
-def quantize(build: Builder, call: TfliteCall) -> OnnxValue:
+def quantize(build: StepBuilder, call: TfliteCall) -> OnnxValue:
     """QUANTIZE of float32: the quantizer is that of its result (`coded`); of codes to others it is refused."""
     given = call.file.tensors[call.node.inputs[0]]
     if given.kind == INT8:
@@ -110,7 +110,7 @@ def quantize(build: Builder, call: TfliteCall) -> OnnxValue:
     return call.map()
 
 
-def dequantize(build: Builder, call: TfliteCall) -> OnnxValue:
+def dequantize(build: StepBuilder, call: TfliteCall) -> OnnxValue:
     """DEQUANTIZE of a map of int8, which stays the map that its codes stand for, or of a constant."""
     found = call.found(0)
     if isinstance(found, FileMap):

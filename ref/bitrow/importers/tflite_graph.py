@@ -8,7 +8,7 @@ from bitrow.config.base import MOST_ALONG, Shape
 from bitrow.errors import BitrowError
 from bitrow.importers.float_graph import UNFORESEEN, FileNode, FloatGraph, FloatStep, Reading, Refusal, refusal_reason
 from bitrow.importers.names import identifier
-from bitrow.importers.onnx_builder import Builder
+from bitrow.importers.onnx_builder import StepBuilder
 from bitrow.importers.onnx_values import NHWC, FileMap, Known, Lost, OnnxValue, output_values
 from bitrow.importers.operators import NotImported, Requantize
 from bitrow.importers.tflite_call import TfliteCall
@@ -34,7 +34,7 @@ class _TfliteWalk:
     """One pass over the operators, in the file's order, which TFLite runs them in."""
 
     def __init__(self, file: TfliteFile, outputs: tuple[str, ...]) -> None:
-        self._file, self._build = file, Builder()
+        self._file, self._build = file, StepBuilder()
         self._names = tensor_names(file)
         self._outputs = self._choose_outputs(outputs)
         self._hosts = left_to_host(file, self._outputs)

@@ -19,7 +19,7 @@ from bitrow.config.base import MOST_ALONG
 from bitrow.errors import BitrowError
 from bitrow.importers.float_graph import UNFORESEEN, FileNode, FloatGraph, FloatStep, Reading, Refusal, refusal_reason
 from bitrow.importers.names import identifier
-from bitrow.importers.onnx_builder import Builder
+from bitrow.importers.onnx_builder import StepBuilder
 from bitrow.importers.onnx_values import NHWC, FileMap, Lost, output_values
 from bitrow.importers.operators import Clamp, FloatOperator, Normalize, NotImported, ScaleShift
 from bitrow.importers.rewrite import along
@@ -56,7 +56,7 @@ class TracedModule:
 
     def reading(self) -> Reading:
         """Every primitive on a map, or why it cannot be a layer."""
-        build, nodes, refusals = Builder(), list[FileNode](), list[Refusal]()
+        build, nodes, refusals = StepBuilder(), list[FileNode](), list[Refusal]()
         found: dict[str, TracedValue] = {self._given: build.input(self._given, self.shape, NHWC, 1)}
         for equation in self._equations:
             node, steps = TracedNode(equation, found), len(build.steps)
@@ -77,7 +77,7 @@ class TracedModule:
         return self._reading(build, found, nodes, refusals)
 
     def _reading(
-        self, build: Builder, found: dict[str, TracedValue], nodes: list[FileNode], refusals: list[Refusal]
+        self, build: StepBuilder, found: dict[str, TracedValue], nodes: list[FileNode], refusals: list[Refusal]
     ) -> Reading:
         outputs = output_values(self.name, {name: found.get(name) for name in self._outputs}, bool(refusals))
         ends = frozenset(outputs)
@@ -136,7 +136,7 @@ def _call(name: str, module: Any, variables: Any) -> Callable[[jax.Array], Any]:
     return called
 
 
-def _made(build: Builder, node: TracedNode) -> TracedValue:
+def _made(build: StepBuilder, node: TracedNode) -> TracedValue:
     if node.operator not in PRIMITIVES:
         raise NotImported("an unknown primitive")
     if any(isinstance(one, Lost) for one in node.inputs):
