@@ -105,6 +105,17 @@ def test_a_face_detector_of_tflite(wheels: Path, tmp_path: Path) -> None:
     assert model_file.load(tmp_path / "net.safetensors").network == model.network
 
 
+def test_both_heads_of_a_face_detector(wheels: Path, tmp_path: Path) -> None:
+    """SPEC.md A5: scores and boxes of 16x16 places, one trunk."""
+    path = wheels / _DETECTORS / "face_detection_front.tflite"
+    report = import_network(path, ImportOptions(count=1, outputs=("classificator_8", "regressor_8")))
+    assert report.imported is not None
+    network = report.imported.model.network
+    assert [shapes(network)[name] for name in network.outputs] == [(16, 16, 2), (16, 16, 32)]
+    model_file.save(tmp_path / "net.safetensors", report.imported.model)
+    assert model_file.load(tmp_path / "net.safetensors").network == network
+
+
 @pytest.mark.parametrize(("name", "output", "operators"), [
     ("face_detection_front", "regressors", {"RESHAPE"}), ("face_landmark", "conv2d_20", {"PRELU"}),
     ("face_detection_full_range", "reshaped_regressor_face_4", {"RESIZE_BILINEAR"}),
