@@ -81,7 +81,7 @@ def main() -> int:
     asked.add_argument("--out", required=True, type=Path, help="where runs are kept, and continued")
     asked.add_argument("--seeds", type=int, default=10)
     asked.add_argument("--limit", type=int, default=150, help="images of each class, to train and to test on")
-    asked.add_argument("--epochs", type=int, default=6)
+    asked.add_argument("--epochs", type=int, default=5)
     asked.add_argument("--pretrain-epochs", type=int, default=20)
     asked.add_argument("--tune-epochs", type=int, default=8)
     asked.add_argument("--policy", action="append", help="repeatable; default: the study's")
