@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 
+from bitrow import outputs
 from bitrow.config import (
     AddConfig,
     AvgPoolConfig,
@@ -33,7 +34,7 @@ from bitrow.errors import BitrowError
 from bitrow.export import arithmetic, configs, recompute, structures
 from bitrow.export import operations as c_operations
 from bitrow.export.c_model import CModel, find_compiler
-from bitrow.export.files import export, network_files
+from bitrow.export.files import export
 from bitrow.formats import Gradient, QuantRounding
 from bitrow.graph import INPUT, Network, Node
 from bitrow.model_file import Model
@@ -45,6 +46,7 @@ from bitrow.vectors.network_pass import Pass
 from c_library import needs_compiler
 from draws import examples
 from kernel_judges import drawn, first_difference
+from test_outputs import two
 
 pytestmark = needs_compiler
 GOLDEN = Path(__file__).parents[1] / "golden"
@@ -106,13 +108,6 @@ def test_transposed_convolutions(c_model: CModel, entry: catalog.Entry) -> None:
             c_model.run(problem.operation, dataclasses.replace(problem.config, output_padding=0), problem.given)
 
 
-def test_several_outputs_have_no_c(tmp_path: Path) -> None:
-    nodes = tuple(Node(name, ReluConfig(), (INPUT,)) for name in ("left", "right"))
-    network = Network("two", (2, 2, 1), nodes, "left", more_outputs=("right",))
-    with pytest.raises(BitrowError, match="two: found 2 outputs, expected one for a C model of it"):
-        network_files(synthetic(network))
-
-
 def test_a_wrong_word_is_named(c_model: CModel) -> None:
     """SPEC.md V5: case, tap, element, both words."""
     case = store.read_case(GOLDEN / "v2", "hard_swish_forward")
@@ -160,26 +155,79 @@ def built(folder: Path, model: Model) -> Path:
     return out
 
 
-def test_a_network_of_branches(tmp_path: Path, c_model: CModel) -> None:
-    """SPEC.md A5, A7, B3, C3, Q3: the exported pass of two images is the layers' one by one, forward and backward."""
+@pytest.fixture(scope="module")
+def networks(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, ctypes.CDLL]:
+    """The folder and the library of both networks, beside the model."""
     from bitrow.export import files, folder
 
-    model = synthetic(BRANCHES, seed=3, count=2)
+    out, model = tmp_path_factory.mktemp("c") / "out", synthetic(BRANCHES, seed=3, count=2)
+    texts = files.model_files() | files.network_files(model) | files.network_files(synthetic(two(), seed=3, count=2))
+    folder.write_folder(out, texts)
+    return out, ctypes.CDLL(str(built(out, model)))
+
+
+def judged(model: Model) -> tuple[Pass, list[np.ndarray]]:
+    """The pass by the oracle, and the words of images and dlogits."""
     assert model.samples is not None
-    folder.write_folder(tmp_path / "out", files.model_files() | files.network_files(model))
-    library = ctypes.CDLL(str(built(tmp_path / "out", model)))
     x, dlogits = (np.ascontiguousarray(each).view(np.uint16) for each in (model.samples.images, model.samples.dlogits))
-    logits, dx = np.empty((2, 3), np.uint16), np.empty(x.shape, np.uint16)
-    arrays = [ctypes.c_void_p(each.ctypes.data) for each in (x, dlogits, logits, dx)]
-    assert library.branches_pass(ctypes.c_int32(2), *arrays, None) == 0
-    walk = Pass(model, "branches", lambda one: one.operation.oracle(one.config, one.given))
-    for steps in (walk.forward(x), walk.backward(dlogits.reshape(2, 3))):
+    walk = Pass(model, "net", lambda one: one.operation.oracle(one.config, one.given))
+    for steps in (walk.forward(x), walk.backward(dlogits)):
         for _ in steps:
             pass
+    return walk, [x, dlogits]
+
+
+def pointers(*arrays: np.ndarray) -> list[ctypes.c_void_p]:
+    return [ctypes.c_void_p(each.ctypes.data) for each in arrays]
+
+
+def test_a_network_of_branches(networks: tuple[Path, ctypes.CDLL]) -> None:
+    """SPEC.md A5, A7, B3, C3, Q3: the exported pass of two images is the layers' one by one, forward and backward."""
+    from bitrow.export import files
+
+    (_, library), model = networks, synthetic(BRANCHES, seed=3, count=2)
+    walk, (x, dlogits) = judged(model)
+    logits, dx = np.empty((2, 3), np.uint16), np.empty(x.shape, np.uint16)
+    arrays = pointers(x, dlogits, logits, dx)
+    assert library.branches_pass(ctypes.c_int32(2), *arrays, None) == 0
     assert np.array_equal(logits, walk.logits) and np.array_equal(dx, walk.dx.reshape(dx.shape))
     assert library.branches_pass(ctypes.c_int32(0), *arrays, None) == 2
     with pytest.raises(BitrowError, match="C network: found the name 'bitrow'"):
         files.network_files(model._replace(network=dataclasses.replace(model.network, name="bitrow")))
+
+
+def test_several_outputs(networks: tuple[Path, ctypes.CDLL]) -> None:
+    """SPEC.md A5: a result and a gradient for each output, by name; one gradient without the other is refused."""
+    _, library = networks
+    walk, (x, dlogits) = judged(synthetic(two(), seed=3, count=2))
+    parts = [np.ascontiguousarray(part) for part in outputs.split(two(), dlogits).values()]
+    found = [np.empty(walk.results[name].shape, np.uint16) for name in two().outputs]
+    dx = np.empty(x.shape, np.uint16)
+    assert library.two_pass(ctypes.c_int32(2), *pointers(x, *parts, *found, dx), None) == 0
+    for name, words in zip(two().outputs, found, strict=True):
+        np.testing.assert_array_equal(words, walk.results[name], err_msg=name)
+    np.testing.assert_array_equal(dx, walk.dx.reshape(dx.shape))
+    (boxes, head), made = pointers(*parts), pointers(*found, dx)
+    for some in ((boxes, None), (None, head)):
+        assert library.two_pass(ctypes.c_int32(2), *pointers(x), *some, *made, None) == 2
+    assert library.two_pass(ctypes.c_int32(2), *pointers(x), None, None, *made, None) == 0
+
+
+def test_the_program_of_several_outputs(networks: tuple[Path, ctypes.CDLL]) -> None:
+    """Words of an image in, those of both outputs side by side out; with theirs in, the image's gradient."""
+    folder, _ = networks
+    model = synthetic(two(), seed=3, count=2)
+    assert model.samples is not None
+    samples = model.samples._replace(images=model.samples.images[:1], dlogits=model.samples.dlogits[:1])
+    walk, words_in = judged(model._replace(samples=samples))
+    program = [find_compiler(), "-std=c99", "-Wall", "-Werror", "-o", "two", "two_main.c", "whole.so", "-Wl,-rpath,."]
+    assert not subprocess.run(program, cwd=folder, check=False).returncode
+    for name, words in zip(("x.hex", "dlogits.hex"), words_in, strict=True):
+        (folder / name).write_text("".join(f"{word:04x}\n" for word in words.reshape(-1)))
+    results = np.concatenate([walk.results[name].reshape(-1) for name in two().outputs])
+    for files, expected in ((["x.hex"], results), (["x.hex", "dlogits.hex"], walk.dx.reshape(-1))):
+        done = subprocess.run(["./two", *files], cwd=folder, capture_output=True, text=True, check=True)
+        assert [int(line, 16) for line in done.stdout.split()] == expected.tolist()
 
 
 def test_the_table_of_twins_is_whole(monkeypatch: pytest.MonkeyPatch) -> None:

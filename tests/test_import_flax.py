@@ -13,7 +13,7 @@ from flax import linen, nnx
 
 from bitrow import model_file
 from bitrow.config import AvgPoolConfig, ConvConfig, MaxPoolConfig
-from bitrow.importers.calibration import float_twin
+from bitrow.importers.calibration import float_twin, float_twins
 from bitrow.importers.command import ImportOptions, ImportRefused, import_module, read_module
 from bitrow.importers.emit import FloatNetwork
 from bitrow.importers.layers import CodeBits
@@ -64,6 +64,20 @@ def _assert_same(made: FloatNetwork, call: Callable[[jax.Array], jax.Array]) -> 
     expected = np.asarray(call(jnp.asarray(IMAGES)))
     got = float_twin(made, IMAGES).reshape(expected.shape)
     assert np.abs(got - expected).max() <= 1e-5 * max(1.0, np.abs(expected).max())
+
+
+def test_a_function_of_several_outputs() -> None:
+    """Each is an output of the network; a dict's by their keys' order."""
+    weight = jnp.asarray(np.random.default_rng(3).normal(size=(3, 3, 3, 4)), jnp.float32)
+
+    def call(x: jax.Array) -> dict[str, jax.Array]:
+        y = jax.lax.conv_general_dilated(x, weight, (1, 1), "VALID", dimension_numbers=("NHWC", "HWIO", "NHWC"))
+        return {"a": jax.nn.relu(y), "b": jax.nn.silu(y)}
+
+    made = read_module(call, SHAPE).made
+    assert len(made.network.outputs) == 2
+    for got, expected in zip(float_twins(made, IMAGES).values(), call(jnp.asarray(IMAGES)).values(), strict=True):
+        assert np.abs(got - expected).max() <= 1e-5 * np.abs(expected).max()
 
 
 def test_an_nnx_module_gives_its_numbers_and_stays_as_it_is() -> None:
@@ -143,7 +157,8 @@ def _failing(x: jax.Array) -> jax.Array:
     (3, SHAPE, None, "int: found a int, expected a module"),
     (lambda x: x, (8, 8), None, "input_shape: found (8, 8), expected (h, w, c)"),
     (lambda x: x, (8, 0, 3), None, "input_shape"),
-    (lambda x: (x, x), SHAPE, None, "found 2 outputs, expected one"),
+    (lambda x: (), SHAPE, None, "found no output, expected some"),
+    (lambda x: (jax.nn.relu(x), jnp.zeros(3)), SHAPE, None, "found no map as output"),
     (lambda x: jnp.zeros(3), SHAPE, None, "found no map as output"),
     (lambda x: x, SHAPE, None, "found no layers between input and output"),
     (_failing, SHAPE, None, "_failing: its call on [1, h, w, c] of [8, 8, 3] fails (two lines)"),
@@ -153,4 +168,4 @@ def test_modules_that_cannot_be(module: Any, shape: Any, variables: Any, words: 
 
 
 def test_options_of_files_are_refused() -> None:
-    refuses(lambda: read_module(lambda x: x, SHAPE, ImportOptions(output="x")), "found input_size or output")
+    refuses(lambda: read_module(lambda x: x, SHAPE, ImportOptions(outputs=("x",))), "found input_size or outputs")

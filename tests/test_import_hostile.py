@@ -198,12 +198,16 @@ def test_sizes_that_the_file_leaves_open_are_the_callers(tmp_path: Path) -> None
     assert "found 8 rows, expected 6" in _line(path, input_size=(6, 5))
 
 
-def test_several_outputs_need_a_choice(tmp_path: Path) -> None:
+def test_outputs_are_all_or_those_that_are_named(tmp_path: Path) -> None:
     g = OnnxGraph()
     path = g.save(tmp_path, g.add("Relu", "x"), g.add("HardSwish", "x"))
-    assert "--output names it" in _line(path)
-    assert "found no value 'z'" in _line(path, output="z")
-    assert len(read_float(path, ImportOptions(output="v.1.0")).made.network.nodes) == 1
+    assert len(read_float(path).made.network.outputs) == 2
+    assert "found no output, expected some" in _line(g.save(tmp_path, name="none.onnx"))
+    path = g.save(tmp_path, "v.0.0", g.add("HardSwish", "v.0.0"), name="inside.onnx")
+    assert "found the output read by net_2_hardswish, expected by none" in _line(path)
+    path = g.save(tmp_path, "v.0.0", "v.1.0")
+    assert "found no value 'z'" in _line(path, outputs=("z",))
+    assert len(read_float(path, ImportOptions(outputs=("v.1.0",))).made.network.nodes) == 1
 
 
 @pytest.mark.parametrize("cut", [1, 9, 40, 90])

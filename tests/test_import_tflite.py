@@ -16,7 +16,8 @@ from jax import lax
 
 pytest.importorskip("tflite", reason="needs the extra import")
 
-from bitrow import cli, model_file
+from bitrow import cli, model_file, network
+from bitrow.config import ConvConfig
 from bitrow.importers.calibration import float_twin
 from bitrow.importers.command import ImportOptions, ImportRefused, import_network, read_float
 from bitrow.importers.tflite_original import run_tflite
@@ -139,17 +140,17 @@ def test_without_litert_a_check_is_one_line(tmp_path: Path, monkeypatch: pytest.
     refuses(lambda: run_tflite(path, np.zeros((1, 7, 6, 4), np.float32), [], {}), "found no ai-edge-litert")
 
 
-def test_one_of_several_outputs_is_named(tmp_path: Path) -> None:
+def test_outputs_are_all_or_those_that_are_named(tmp_path: Path) -> None:
     g = TfliteGraph()
     first = g.add("RELU", [g.x], (1, 6, 6, 3))
     other = g.add("COS", [g.x], (1, 6, 6, 3))
     g.outputs = [first, other]
     path = g.save(tmp_path)
-    refuses(lambda: read_float(path), "found 2 outputs (relu_0, cos_1), expected one")
-    assert read_float(path, ImportOptions(output="relu_0")).made.network.output == "relu_0"
-    refuses(lambda: read_float(path, ImportOptions(output="cos_1")), "cos_1 (COS): an unknown operator")
+    refuses(lambda: read_float(path), "cos_1 (COS): an unknown operator")
+    assert read_float(path, ImportOptions(outputs=("relu_0",))).made.network.output == "relu_0"
+    refuses(lambda: read_float(path, ImportOptions(outputs=("cos_1",))), "cos_1 (COS): an unknown operator")
     for wrong in ("x", "none"):
-        refuses(lambda wrong=wrong: read_float(path, ImportOptions(output=wrong)), f"found no tensor {wrong!r}")
+        refuses(lambda wrong=wrong: read_float(path, ImportOptions(outputs=(wrong,))), f"found no tensor {wrong!r}")
     refuses(lambda: read_float(path, ImportOptions(input_size=(6, 6))), "which states its sizes")
 
 
@@ -170,7 +171,7 @@ def _weights(*shape: int, dtype: str = "float32", value: float = 1.0) -> Callabl
 
 REFUSED: dict[str, tuple[Callable[[TfliteGraph], Any], str]] = {
     "an operator": (_one("COS"), "an unknown operator"),
-    "codes": (_one("CONV_2D", _weights(2, 1, 1, 3, dtype="int8")), "of type INT8, expected dense FLOAT32"),
+    "codes": (_one("CONV_2D", _weights(2, 1, 1, 3, dtype="int8")), "without a scale, expected one"),
     "no finite number": (_one("CONV_2D", _weights(2, 1, 1, 3, value=np.inf)), "infinities or NaNs"),
     "another rank": (_one("CONV_2D", _weights(2, 3)), "found weights of shape [2, 3]"),
     "other channels": (_one("CONV_2D", _weights(2, 1, 1, 2)), "found 3 input channels, expected 2"),
@@ -245,7 +246,7 @@ BROKEN: dict[str, tuple[Callable[[TfliteGraph], Any], str]] = {
     "an input left out": (_at(0, -1), "found no input 1, expected one"),
     "a first output left out": (_no_first_output, "found its first output left out"),
     "another mark": (lambda g: setattr(g, "identifier", b"ABCD"), "found no mark TFL3"),
-    "no outputs": (lambda g: None, "found 0 outputs"),
+    "no outputs": (lambda g: None, "found no output, or one left out"),
 }
 
 
@@ -280,3 +281,126 @@ def test_bytes_that_are_none(tmp_path: Path) -> None:
     for size in (0, 4, 8, 60, len(whole) // 2):
         path.write_bytes(whole[:size])
         refuses(lambda: read_float(path), "")
+
+
+# A whole network of codes with scales that are powers of two, so that every sum, product and FP16 rounding is exact.
+_X, _FIRST, _DEEP, _HEAD = 2.0**-4, 2.0**-5, 2.0**-3, 2.0**-2
+_PER_CHANNEL = 2.0 ** -np.array([3, 4, 2, 3])
+
+
+def _whole(zero: int = 3) -> tuple[TfliteGraph, Callable[[np.ndarray], list[np.ndarray]]]:
+    """int8 from the input to the softmax; and what integers make of images: codes of the layers, logits."""
+    g = TfliteGraph((1, 6, 6, 3), "int8")
+    g.coded(g.x, _X, -128)
+    rng = np.random.default_rng(2)
+    weight, deep = rng.integers(-2, 3, (4, 3, 3, 3)), rng.integers(-2, 3, (1, 3, 3, 4))
+    head, bias = rng.integers(-2, 3, (5, 36)), rng.integers(-40, 40, 4)
+    first = g.coded(g.constant(weight, "int8"), _PER_CHANNEL, 0, axis=0)
+    added = g.coded(g.constant(bias, "int32"), _X * _PER_CHANNEL)
+    second = g.coded(g.constant(deep, "int8"), 2.0**-2, 0)
+    last = g.coded(g.constant(head, "int8"), 2.0**-3, 0)
+    x = g.window("CONV_2D", [g.x, first, added], (1, 6, 6, 4), FusedActivationFunction=3, dtype="int8")
+    x = g.window("MAX_POOL_2D", [g.coded(x, _FIRST, -128)], (1, 3, 3, 4), FilterHeight=2, FilterWidth=2, StrideH=2,
+                 StrideW=2, dtype="int8")  # fmt: skip
+    x = g.window("DEPTHWISE_CONV_2D", [g.coded(x, _FIRST, -128), second], (1, 3, 3, 4), dtype="int8")
+    x = g.add("RESHAPE", [g.coded(x, _DEEP), g.constant([1, 36], "int32")], (1, 36), dtype="int8")
+    x = g.add("FULLY_CONNECTED", [g.coded(x, _DEEP), last], (1, 5), "FullyConnectedOptions", WeightsFormat=0,
+              dtype="int8", **FUSED)  # fmt: skip
+    g.coded(g.add("SOFTMAX", [g.coded(x, _HEAD, zero)], (1, 5), dtype="int8"), 2.0**-8, -128)
+
+    def call(images: np.ndarray) -> list[np.ndarray]:
+        """By integers, but for the one division of each requantization."""
+        x = np.clip(np.rint(images / _X), 0, 255)
+        acc = _integers(x, weight.transpose(1, 2, 3, 0)) + bias
+        y = np.clip(np.rint(np.clip(acc * (_X * _PER_CHANNEL), 0, 6) / _FIRST), 0, 255)
+        y = y.reshape(len(y), 3, 2, 3, 2, 4).max((2, 4))
+        acc = np.stack([_integers(y[..., [c]], deep.transpose(1, 2, 0, 3)[..., [c]])[..., 0] for c in range(4)], -1)
+        z = np.clip(np.rint(acc * (_FIRST * 2.0**-2) / _DEEP), -128, 127)
+        logits = z.reshape(len(z), -1) @ head.T * (_DEEP * 2.0**-3)
+        return [x, y, z, logits]
+
+    return g, call
+
+
+def _integers(x: np.ndarray, weight: np.ndarray) -> np.ndarray:
+    padded, (h, w) = np.pad(x, ((0, 0), (1, 1), (1, 1), (0, 0))), x.shape[1:3]
+    return sum(padded[:, i : i + h, j : j + w] @ weight[i, j] for i in range(3) for j in range(3))
+
+
+def test_a_whole_network_of_codes(tmp_path: Path) -> None:
+    """SPEC.md F7, F8, Q1, M1, D1: zero point 0 is a signed code, -128 an unsigned one; each code is the file's
+    integers' in the accelerator's taps, and so are the results of the float twin. The last codes, of any zero point,
+    are the host's."""
+    g, call = _whole()
+    images = (np.random.default_rng(3).integers(0, 1000, (2, 6, 6, 3)) / 64).astype(np.float32)
+    np.savez(tmp_path / "images.npz", images=images)
+    path = g.save(tmp_path)
+    report = import_network(path, ImportOptions(images=tmp_path / "images.npz", count=2))
+    assert report.imported is not None
+    *codes, logits = call(images)
+    assert np.abs(logits).max() < 2**11 / 64 and [len(np.unique(each)) > 20 for each in codes] == [True] * 3
+    np.testing.assert_array_equal(float_twin(report.imported.made, images).reshape(logits.shape), logits)
+    model = report.imported.model
+
+    @jax.jit
+    def run(x):
+        taps: dict[str, Any] = {}
+        return network.forward(model.network, model.params, x, taps.__setitem__)[0], taps
+
+    found, taps = run(images.astype(np.float16))
+    np.testing.assert_array_equal(np.asarray(found, np.float64).reshape(logits.shape), logits)
+    convs = [node for node in model.network.nodes if isinstance(node.config, ConvConfig)]
+    assert [node.config.x_format.signed for node in convs] == [False, False, True]
+    for node, expected in zip(convs, codes, strict=True):
+        got = np.asarray(taps[f"{node.name}/forward/x_code"], np.float64).reshape(expected.shape)
+        np.testing.assert_array_equal(got, expected, err_msg=node.name)
+    assert [node.config.x_format.bits for node in convs] == [8] * 3 and convs[0].size.per_channel
+    notes = {one.operator: one.note for one in report.nodes}
+    assert notes["SOFTMAX"] == "left to the host, behind the output"
+    refuses(lambda: run_tflite(path, images, [], {}), "no check")
+
+
+def _changed(make: Callable[[TfliteGraph], Any]) -> TfliteGraph:
+    g = _whole()[0]
+    make(g)
+    return g
+
+
+CODES: dict[str, tuple[Callable[[TfliteGraph], Any], str]] = {
+    "a zero point": (lambda g: g.coded(_made(g, "CONV_2D"), _FIRST, -3), "found zero point -3, expected 0, or -128"),
+    "of weights": (lambda g: g.coded(1, _PER_CHANNEL, [0, 0, 1, 0]), "found a zero point of weights 'c1', expected 0"),
+    "scales": (lambda g: g.coded(1, _PER_CHANNEL[:3], 0), "found 3 scales of shape [4, 3, 3, 3], expected one for"),
+    "no scale": (lambda g: g.codes.pop(1), "found codes 'c1' without a scale"),
+    "negative": (lambda g: g.coded(1, -1.0), "that is not positive"),
+    "along the rows": (lambda g: g.coded(1, _PER_CHANNEL[:3], 0, axis=1), "expected one, or one for each output"),
+    "of a map": (lambda g: g.coded(_made(g, "CONV_2D"), [0.5, 0.25]), "found 2 scales of a map, expected a positive"),
+    "moved": (lambda g: g.coded(_made(g, "MAX_POOL_2D"), 0.5, -128), "found other codes than those of what it reads"),
+}  # fmt: skip
+
+
+def _made(g: TfliteGraph, operator: str) -> int:
+    return next(node[4][0] for node in g.nodes if node[0] == operator)
+
+
+@pytest.mark.parametrize("name", CODES)
+def test_codes_that_are_refused(tmp_path: Path, name: str) -> None:
+    make, words = CODES[name]
+    with pytest.raises(ImportRefused) as caught, bounded():
+        read_float(_changed(make).save(tmp_path))
+    assert any(words in one.reason for one in caught.value.report.refusals), caught.value.report.refusals
+
+
+def test_what_computes_with_codes_is_refused(tmp_path: Path) -> None:
+    """The accelerator's mean computes in FP16: on the numbers behind the codes, not on them."""
+    g = TfliteGraph((1, 6, 6, 3), "int8")
+    g.coded(g.x, _X, -128)
+    x = g.add("MEAN", [g.x, g.constant([1, 2], "int32")], (1, 3), "ReducerOptions", KeepDims=0, dtype="int8")
+    g.coded(x, _X, -128)
+    with pytest.raises(ImportRefused, match="found a quantizer on what it reads, expected it at a convolution's input"):
+        read_float(g.save(tmp_path))
+
+
+def test_codes_of_the_input_are_refused_by_name(tmp_path: Path) -> None:
+    g = _whole()[0]
+    g.coded(g.x, _X, 5)
+    refuses(lambda: read_float(g.save(tmp_path)), "input: found zero point 5, expected 0, or -128")

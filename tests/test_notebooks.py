@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import re
 from pathlib import Path
@@ -13,6 +14,7 @@ from nbclient import NotebookClient
 
 FOLDER = Path(__file__).parents[1] / "notebooks"
 NOTEBOOKS = sorted(FOLDER.glob("*.ipynb"))
+SLOW = {"07_your_own_network"}  # two networks trained, compiled and emulated: minutes of one processor
 SECONDS = 300  # of one cell, on a loaded machine; idle, a whole notebook takes under 15
 
 
@@ -50,7 +52,24 @@ def test_teaches_in_small_steps(path: Path) -> None:
     assert any("plt.show()" in text for text in code) and any("assert " in text for text in code)
 
 
-@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_a_network_of_ones_own_takes_few_lines() -> None:
+    """Of each: imports, definition, calibration, vectors, rows and transfer, in less than 40 lines of code."""
+    cells = _cells(FOLDER / "07_your_own_network.ipynb")
+    code = [_source(cell) if cell["cell_type"] == "code" else "" for cell in cells]
+    heads = {_source(cell).splitlines()[0]: place for place, cell in enumerate(cells)}
+    imports = next(text for text in code if "import" in text)
+    ends = [heads["## DS-CNN"], heads["## MobileNetV1"], heads["## To try"]]
+    for begin, end in itertools.pairwise(ends):
+        text = "\n".join([imports, *code[begin:end]])
+        for step in ("Builder(", "calibrate.calibrate(", '"generate"', '"verify"', "check_rows(", "trainer.epoch("):
+            assert step in text
+        assert len([line for line in text.splitlines() if line.strip()]) < 40
+
+
+RUN = [pytest.param(path, marks=[pytest.mark.slow] * (path.stem in SLOW), id=path.stem) for path in NOTEBOOKS]
+
+
+@pytest.mark.parametrize("path", RUN)
 def test_runs(path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """In its own folder, as its reader would, with nothing written beside it; warnings are errors there, too."""
     monkeypatch.setenv("IPYTHONDIR", str(tmp_path))

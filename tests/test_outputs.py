@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from flax import nnx
 
 from bitrow import calibrate, cli, float_model, model_file, network, outputs
 from bitrow.config import ConvConfig, LinearConfig, ReluConfig
@@ -17,6 +18,11 @@ from bitrow.graph import INPUT, ConvSize, LinearSize, Network, Node, shapes
 from bitrow.parameters import check_params
 from bitrow.reading import records
 from bitrow.synthetic import synthetic
+from bitrow.transfer import data, network_module, own_loop, policies
+from bitrow.transfer import modules as M
+from bitrow.transfer.experiment import ExperimentPlan, network_of
+from bitrow.transfer.loss_scale import LossScale
+from bitrow.transfer.numerics import parse
 from bitrow.vectors.files import store
 
 
@@ -137,7 +143,85 @@ def test_calibrated_from_labels_of_each() -> None:
     assert shapes(graph)["head"] == (1, 1, 4)
 
 
-def test_training_takes_one(path: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    assert cli.run(["transfer", "--network", str(path), "--seeds", "1"]) != 0
-    error = capfd.readouterr().err
-    assert error.count("\n") == 1 and "found 2 outputs, expected one for" in error
+def test_transfer_takes_the_output_that_is_named(path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    """The first, or that of --output; what the others need alone is left out. The first here is no head."""
+    task = data.load("digits", limit=2)
+    found = network_of(ExperimentPlan(network=str(path), output="head"), task)
+    assert found.outputs == ("head",) and [node.name for node in found.nodes] == ["stem", "relu", "head"]
+    for more, says in ((["--output", "none"], "two output: found 'none', expected one of boxes, head"),
+                       ([], "boxes: found no head, expected one to replace"),
+                       (["--network", "resnet8", "--output", "head"], "--output: found 'head' of resnet8"),
+                       ):  # fmt: skip
+        assert cli.run(["transfer", "--network", str(path), "--seeds", "1", *more]) != 0
+        error = capfd.readouterr().err
+        assert error.count("\n") == 1 and says in error
+
+
+def test_a_module_of_several_outputs(path: Path) -> None:
+    """SPEC.md A5, C4: the logits of both and the image's gradient are the functional network's, whatever the loss; the
+    loss scale is one power of two for both; every head trains."""
+    model = model_file.load(path)
+    assert model.samples is not None
+    made = network_module.from_params(two(), model.params, parse("bit_accurate"))
+    x, part = jnp.asarray(model.samples.images), outputs.split(two(), jnp.asarray(model.samples.dlogits))
+
+    @jax.jit
+    def judge(x, part):
+        logits, saved = network.forward(two(), model.params, x)
+        return logits, network.backward(two(), model.params, saved, part)[0]
+
+    def pulled(how, x, dlogits):
+        made.loss_scale = how
+
+        def run(x, dlogits):
+            y, pull = jax.vjp(made, x)
+            return y, pull(dlogits)[0]
+
+        return jax.jit(run)(x, dlogits)
+
+    logits, expected = judge(x, part)
+    dlogits = {name: part[name].reshape(logits[name].shape) for name in logits}
+    y, dx = pulled(None, x, dlogits)
+    for name in two().outputs:
+        np.testing.assert_array_equal(y[name], logits[name])
+    np.testing.assert_array_equal(dx, expected)
+    assert np.asarray(expected).any()
+    small = {"boxes": dlogits["boxes"].astype(jnp.float32) * 2.0**-20, "head": jnp.zeros((2, 4), jnp.float32)}
+    small["head"] = small["head"].at[0, 0].set(2.0**-12)  # the largest, so the power is 2^10 * 2^11
+    scaled = {name: (each * 2.0**21).astype(jnp.float16) for name, each in small.items()}
+    _, dx = pulled(LossScale(2.0**10), x.astype(jnp.float32), small)
+    expected = judge(x, outputs.split(two(), scaled))[1]
+    np.testing.assert_array_equal(dx, np.asarray(expected, np.float32) * 2.0**-21)
+    names = policies.trained(two(), policies.parse("head"), network_module.take_apart(made).params)
+    assert names == {"layers/head/weight", "layers/head/bias"}
+
+
+def test_modules_of_ones_own_may_have_several() -> None:
+    """`own_loop.calibrate` takes any loss of them; LSQ's scales begin as calibrated and train with all else."""
+
+    class Net(nnx.Module):
+        def __init__(self, rngs: nnx.Rngs) -> None:
+            self.stem = M.Conv(2, 4, 3, config=ConvConfig(padding=1), rngs=rngs)
+            self.boxes = M.Conv(4, 2, 1, rngs=rngs)
+
+        def __call__(self, x: jax.Array) -> dict[str, jax.Array]:
+            y = self.stem(x)
+            return {"boxes": self.boxes(y), "mean": y.mean((1, 2), dtype=jnp.float32)}
+
+    def loss(y: dict[str, jax.Array]) -> jax.Array:
+        return (y["boxes"] ** 2).mean() + ((y["mean"] - 1) ** 2).mean()
+
+    x = jnp.asarray(np.random.default_rng(0).normal(size=(4, 4, 4, 2)), jnp.float32)
+    plain = own_loop.calibrate(Net(nnx.Rngs(0)), x, loss)
+    net = own_loop.calibrate(Net(nnx.Rngs(0)), x, loss, learn="lsq")
+
+    @nnx.jit
+    def both(plain, net):
+        return plain(x), net(x), nnx.grad(lambda net: loss(net(x)))(net)
+
+    one, other, found = both(plain, net)
+    for name in one:
+        np.testing.assert_array_equal(one[name], other[name])
+    assert all(float(found["module"][conv]["step"].get_value()) for conv in ("stem", "boxes"))
+    with pytest.raises(BitrowError, match="calibrate learn: found 'all', expected"):
+        own_loop.calibrate(Net(nnx.Rngs(0)), x, loss, learn="all")

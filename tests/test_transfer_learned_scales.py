@@ -1,4 +1,4 @@
-"""Learned scales (LSQ): their gradient against finite differences in float64, their range, and training with them."""
+"""Learned scales (LSQ, PACT): their gradient against finite differences in float64, their range, training with them."""
 
 from __future__ import annotations
 
@@ -13,12 +13,14 @@ import pytest
 from bitrow import host
 from bitrow import network as run
 from bitrow.config import ConvConfig
+from bitrow.errors import BitrowError
 from bitrow.formats import SCALE_MAX, SCALE_MIN, Fxp
 from bitrow.host import Scales
 from bitrow.layers import conv
 from bitrow.transfer import learned_scales, modules, network_module, policies, scale_gradient
 from bitrow.transfer.accounting import account
 from bitrow.transfer.convolution import ForwardScales
+from bitrow.transfer.numerics import ScaleRule
 from bitrow.transfer.training import Metrics, State, Trainer
 from network_samples import assert_same_bits
 from test_transfer_training import PLAIN, images, module
@@ -56,6 +58,31 @@ def test_the_gradient_is_that_of_the_straight_through_definition(config):
 
     slope = (loss(s + 1e-4) - loss(s - 1e-4)) / 2e-4
     wanted = slope / np.sqrt(5 * 6 * 4 * fmt.max)
+    assert abs(wanted) > 0.01 and float(found) == pytest.approx(wanted, rel=1e-3)
+
+
+@pytest.mark.parametrize("config", [ConvConfig(padding=1, stride=2, x_format=Fxp(4, False)), ConvConfig(groups=2)])
+def test_the_gradient_of_a_clip_is_that_of_what_was_clipped(config):
+    """Choi et al. 2018, (3): finite differences in float64 of sum(g * conv(q)), where clipped q is the end times s, and
+    what was not clipped stays."""
+    rng, fmt = np.random.default_rng(4), config.x_format
+    x = (rng.standard_normal((3, 5, 6, 4)) * 3).astype(np.float16)
+    x = np.abs(x) if fmt.min == 0 else x
+    weight, s = rng.integers(-7, 8, (3, 3, 4 // config.groups, 6)) / 8, 0.3
+    wide = x.astype(np.float64)
+    high, low = wide > (fmt.max + 0.5) * s, wide < (fmt.min - 0.5) * s
+    assert high.sum() > 5 and bool(low.sum() > 5) is fmt.signed
+    ends = (fmt.max * high + fmt.min * low).astype(np.int8)
+    out = _convolved(config, wide, weight).shape
+    dy = rng.standard_normal(out).astype(np.float16)
+
+    def loss(s: float) -> float:
+        value = np.where(high | low, s * ends, 0.3 * np.rint(wide / 0.3))
+        return float((dy.astype(np.float64) * _convolved(config, value, weight)).sum())
+
+    wanted = (loss(s + 1e-4) - loss(s - 1e-4)) / 2e-4
+    given = jnp.asarray(ends), jnp.asarray(weight, jnp.float32), jnp.asarray(dy)
+    found = scale_gradient.host_clip_gradient(config, *given, (5, 6))
     assert abs(wanted) > 0.01 and float(found) == pytest.approx(wanted, rel=1e-3)
 
 
@@ -100,9 +127,9 @@ def test_every_scale_is_one_that_the_contract_takes(power_of_two):
 
 
 @functools.cache
-def learning() -> network_module.NetworkModule:
+def learning(policy: str = "lsq") -> network_module.NetworkModule:
     built = module(power_of_two=False, network=PLAIN)
-    policies.prepare(built, policies.parse("lsq"), 0)
+    policies.prepare(built, policies.parse(policy), 0)
     return built
 
 
@@ -148,11 +175,17 @@ def test_simulated_and_bit_accurate_learn_the_same_scales():
     assert_same_bits(one.params, other.params)
 
 
-def test_float32_has_no_scales():
+@pytest.mark.parametrize("policy", ["bias+lsq", "bias+pact"])
+def test_float32_has_no_scales(policy):
     built = module("float32", network=PLAIN)
-    policies.prepare(built, policies.parse("bias+lsq"), 0)
+    policies.prepare(built, policies.parse(policy), 0)
     names = network_module.take_apart(built).params
-    assert not [name for name in names if name.endswith("/step")]
+    assert not [name for name in names if name.endswith(("/step", "/clip"))]
+
+
+def test_a_scale_trains_by_one_rule():
+    with pytest.raises(BitrowError, match=r"found 'lsq\+pact', expected lsq or pact"):
+        policies.parse("lsq+pact")
 
 
 def test_what_a_learned_scale_costs():
@@ -168,11 +201,24 @@ def test_what_a_learned_scale_costs():
     assert with_it.macs_backward == without.macs_backward == 0
 
 
-def test_what_is_kept_is_what_is_counted():
+def test_what_a_learned_clip_costs():
+    """By hand: of the 3x4x2 values that c2 reads, which were clipped, and in signed codes where: 2 bits each."""
+    head = ["layers/head/weight", "layers/head/bias"]
+    with_it, without = (account(PLAIN, [*head, *more]) for more in (["layers/c2/clip", "layers/n2/shift"],
+                                                                    ["layers/n2/shift"]))  # fmt: skip
+    assert PLAIN.node("c2").config.x_format.signed
+    assert with_it.trainable == without.trainable + 1
+    assert (with_it.saved_kib - without.saved_kib) * 8192 == 24 * 2
+    assert (with_it.program_kib - without.program_kib) * 1024 == 24
+    assert (with_it.host_kib - without.host_kib) * 8192 == 24 * 16 + 24 * 2
+
+
+@pytest.mark.parametrize("policy", ["lsq", "pact"])
+def test_what_is_kept_is_what_is_counted(policy):
     """SPEC.md C4: of each image the backward pass of a module with learned scales keeps the bytes accounted for."""
-    built = learning()
+    built = learning(policy)
     parts = network_module.take_apart(built)
-    names = policies.trained(built.network, policies.parse("bias+lsq"), parts.params)
+    names = policies.trained(built.network, policies.parse(f"bias+{policy}"), parts.params)
     x = jnp.asarray(images(13, PLAIN).x, jnp.float16)
 
     def pullback(trained):
@@ -183,26 +229,32 @@ def test_what_is_kept_is_what_is_counted():
     assert total // 13 == account(PLAIN, names).program_kib * 1024
 
 
-def test_the_masters_gradient_is_the_scales_times_calibrations():
+@pytest.mark.parametrize("rule", ScaleRule)
+def test_the_masters_gradient_is_the_scales_times_calibrations(rule):
     """The chain from the rounded scale to the master, through the module; a mean over images is the trainer's."""
     rng = np.random.default_rng(2)
     config, codes = ConvConfig(), rng.integers(-7, 8, (1, 1, 2, 3)).astype(np.int8)
     layer = modules.ConvOfParams(config, conv.make_params(config, "c", codes, Scales(0.25, 0.5, 1.0)))
-    layer.learn_scale()
-    x = jnp.asarray(rng.standard_normal((4, 3, 3, 2)), jnp.float16)
+    layer.learn_scale(rule=rule)
+    name = "step" if rule is ScaleRule.LSQ else "clip"
+    x = jnp.asarray(2 * rng.standard_normal((4, 3, 3, 2)), jnp.float16)
     dy = jnp.asarray(rng.standard_normal((4, 3, 3, 3)), jnp.float16)
 
     parts = network_module.take_apart(layer)
 
     @jax.jit
     def gradient(step):
-        return jax.vjp(lambda step: parts._replace(params=parts.params | {"step": step}).join()(x), step)[1](dy)[0]
+        return jax.vjp(lambda step: parts._replace(params=parts.params | {name: step}).join()(x), step)[1](dy)[0]
 
     found = gradient(jnp.float32(1.5))
-    layer.step.set_value(jnp.float32(1.5))
+    getattr(layer, name).set_value(jnp.float32(1.5))
     params = layer.to_params()
     assert params.x_inv_scale == np.float16(1 / 0.375)
     quantized = conv.quantize_input(config, params, x)
     weight = jnp.asarray(codes, jnp.float32) * 0.5
     wanted = 0.25 * scale_gradient.host_gradient(config, x, quantized, weight, dy, half(0.375))
+    if rule is ScaleRule.PACT:
+        ends = jnp.where(quantized[1], 0, quantized[0])
+        assert (np.asarray(ends) == 7).any() and (np.asarray(ends) == -8).any()
+        wanted = 0.25 * scale_gradient.host_clip_gradient(config, ends, weight, dy, (3, 3))
     assert float(found) == pytest.approx(float(wanted), rel=1e-6) and float(found) != 0

@@ -22,6 +22,7 @@ class TfliteGraph:
         self.nodes: list[tuple[Any, str, dict[str, int], list[int], list[int]]] = []
         self.rng = np.random.default_rng(0)
         self.outputs: list[int] = []
+        self.codes: dict[int, tuple[list[float], list[int], int]] = {}  # by tensor: scales, zero points, axis
         self.identifier = b"TFL3"
         self.x = self.tensor("x", shape, dtype)
 
@@ -64,7 +65,7 @@ class TfliteGraph:
         buffers = [_table(b, "Buffer", Data=b.CreateByteVector(data) if data else None)
                    for data in (b"", *(one[3] for one in self.tensors))]  # fmt: skip
         tensors = [_table(b, "Tensor", Shape=_numbers(b, shape), Type=kind, Buffer=place + 1 if data else 0,
-                          Name=b.CreateString(name))
+                          Name=b.CreateString(name), Quantization=self._quantization(b, place))
                    for place, (name, shape, kind, data) in enumerate(self.tensors)]  # fmt: skip
         numbers = {name: number for number, name in tflite.BUILTIN_OPCODE2NAME.items()}
         names = list(dict.fromkeys(one[0] for one in self.nodes))
@@ -76,6 +77,19 @@ class TfliteGraph:
         b.Finish(_table(b, "Model", Version=3, OperatorCodes=_offsets(b, codes), Subgraphs=_offsets(b, [graph]),
                         Buffers=_offsets(b, buffers)), self.identifier)  # fmt: skip
         return bytes(b.Output())
+
+    def _quantization(self, b: Any, place: int) -> int | None:
+        if place not in self.codes:
+            return None
+        scales, zeros, axis = self.codes[place]
+        return _table(b, "QuantizationParameters", Scale=b.CreateNumpyVector(np.asarray(scales, np.float32)),
+                      ZeroPoint=b.CreateNumpyVector(np.asarray(zeros, np.int64)), QuantizedDimension=axis)  # fmt: skip
+
+    def coded(self, place: int, scales: Any, zeros: Any = 0, axis: int = 0) -> int:
+        """The tensor, with scales and zero points."""
+        scales, zeros = (np.atleast_1d(each).tolist() for each in (scales, zeros))
+        self.codes[place] = (scales, zeros * len(scales) if len(zeros) == 1 else zeros, axis)
+        return place
 
     def _node(self, b: Any, names: list[str], node: Any) -> int:
         operator, options, fields, inputs, outputs = node

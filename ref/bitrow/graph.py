@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import math
 import re
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
 from bitrow import typed
@@ -143,6 +144,23 @@ def linear_shape(network: Network, node: Node) -> tuple[int, int]:
     return inputs, outputs
 
 
+def ending_in(network: Network, output: str) -> Network:
+    """The network with one of its outputs alone, and the layers that it needs.
+
+    Raises:
+        BitrowError: the network has no output of that name.
+    """
+    if output not in network.outputs:
+        names = ", ".join(network.outputs)
+        raise BitrowError(f"{network.name} output: found {output!r}, expected one of {names}")
+    wanted, nodes = {output}, []
+    for node in reversed(network.nodes):
+        if node.name in wanted:
+            nodes.append(node)
+            wanted |= set(node.inputs)
+    return replace(network, nodes=tuple(nodes[::-1]), output=output, more_outputs=())
+
+
 class Convolution(NamedTuple):
     """A layer whose input and weights are FXP codes: what scales, certificates and gradients of weights are about."""
 
@@ -185,20 +203,30 @@ def describe(network: Network) -> list[Summary]:
     return rows
 
 
+def placed(network: str, node: Node, found: Mapping[str, Shape]) -> Shape:
+    """Shape (h, w, c) of a node's result in the network of this name, of those `found` before it.
+
+    Raises:
+        BitrowError: as `Network`, of the one layer.
+    """
+    where = f"{network} {node.name}"
+    if not _NAME.fullmatch(node.name):
+        raise BitrowError(f"{where}: found this name, expected lower-case letters, digits and _")
+    if node.name in found:
+        raise BitrowError(f"{where}: found the name twice, expected each layer's name once")
+    for name in node.inputs:
+        if name not in found:
+            raise BitrowError(f"{where}: found input {name!r}, expected {INPUT!r} or an earlier layer")
+    _check_size(where, node)
+    shape = node.config.output_shape(where, node.size, [found[name] for name in node.inputs])
+    check_extent(where, shape)
+    return shape
+
+
 def _infer(network: Network) -> dict[str, Shape]:
     found: dict[str, Shape] = {INPUT: network.input_shape}
     for node in network.nodes:
-        where = f"{network.name} {node.name}"
-        if not _NAME.fullmatch(node.name):
-            raise BitrowError(f"{where}: found this name, expected lower-case letters, digits and _")
-        if node.name in found:
-            raise BitrowError(f"{where}: found the name twice, expected each layer's name once")
-        for name in node.inputs:
-            if name not in found:
-                raise BitrowError(f"{where}: found input {name!r}, expected {INPUT!r} or an earlier layer")
-        _check_size(where, node)
-        found[node.name] = node.config.output_shape(where, node.size, [found[name] for name in node.inputs])
-        check_extent(where, found[node.name])
+        found[node.name] = placed(network.name, node, found)
     return found
 
 

@@ -15,6 +15,11 @@ def words(network: Network) -> int:
     return sum(math.prod(shapes(network)[name]) for name in network.outputs)
 
 
+def by_name(network: Network, results: Any) -> dict[str, Any]:
+    """What `network.forward` returns by name, of one output, too; in the network's order, which jit does not keep."""
+    return {name: results[name] for name in network.outputs} if network.more_outputs else {network.output: results}
+
+
 def split(network: Network, given: Any, what: str = "dlogits") -> dict[str, Any]:
     """Each output's part `[n, h, w, c]` of arrays by its name, or of one `[n, words]` that has them side by side, flat.
 

@@ -8,120 +8,14 @@ linear head (A4) end the network. Standard library only.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
 
-from bitrow import typed
-from bitrow.config import (
-    AddConfig,
-    AvgPoolConfig,
-    BatchNormConfig,
-    ConvConfig,
-    HardSigmoidConfig,
-    HardSwishConfig,
-    LayerConfig,
-    LinearConfig,
-    MaxPoolConfig,
-    MultiplyConfig,
-    ReluConfig,
-)
+from bitrow.builder import INPUT, Builder, Options
+from bitrow.config import AvgPoolConfig, HardSwishConfig, ReluConfig
 from bitrow.errors import BitrowError
-from bitrow.formats import FloatMode, Fxp
-from bitrow.graph import INPUT, ConvSize, LinearSize, Network, Node, Shape
+from bitrow.graph import Network, Shape
 
 WIDEST = 100  # times the channels that a network is made of
 _SMALL_MAP = 64  # up to this many rows or columns a network for photographs keeps its first maps unhalved
-
-
-@dataclass(frozen=True)
-class Options:
-    """Arithmetic of a network's layers, the same for all of a kind.
-
-    `conv` and `batch_norm` are templates: stride, padding and groups are the network's. `relu_format` is the
-    code format of convolution inputs that cannot be negative (None: `conv.x_format`, which is signed FXP4 by
-    default). `per_channel` gives weights a scale for each output channel; their gradient then wants
-    `conv.fold` (SPEC.md C2). `mode` is the FP16 arithmetic of adds, pools, head and fan-outs.
-
-    Raises:
-        BitrowError: a field of another type.
-    """
-
-    conv: ConvConfig = ConvConfig()
-    batch_norm: BatchNormConfig = BatchNormConfig()
-    mode: FloatMode = FloatMode()
-    relu_format: Fxp | None = None
-    per_channel: bool = False
-
-    def __post_init__(self) -> None:
-        typed.coerce_fields(self, "options")
-
-
-class _Builder:
-    """Collects nodes in order; every method returns the name of the value it made."""
-
-    def __init__(self, options: Options) -> None:
-        self.options = options
-        self.nodes: list[Node] = []
-        self.not_negative: set[str] = set()
-
-    def add(
-        self, name: str, config: LayerConfig, *inputs: str, size: ConvSize | LinearSize | None = None
-    ) -> str:
-        self.nodes.append(Node(name, config, inputs, size))
-        if config.not_negative([each in self.not_negative for each in inputs]):
-            self.not_negative.add(name)
-        return name
-
-    def conv_bn(
-        self, name: str, x: str, c_out: int, kernel: int = 3, stride: int = 1, groups: int = 1
-    ) -> str:
-        options = self.options
-        relu_format = options.relu_format if x in self.not_negative else None
-        config = replace(
-            options.conv,
-            stride=stride,
-            padding=kernel // 2,
-            groups=groups,
-            x_format=relu_format or options.conv.x_format,
-        )
-        size = ConvSize(kernel, kernel, c_out, per_channel=options.per_channel)
-        y = self.add(f"{name}_conv", config, x, size=size)
-        return self.add(f"{name}_bn", options.batch_norm, y)
-
-    def conv_bn_swish(self, name: str, x: str, c_out: int, **geometry: int) -> str:
-        return self.add(f"{name}_swish", HardSwishConfig(self.options.mode), self.conv_bn(name, x, c_out, **geometry))
-
-    def dense(self, name: str, x: str, c_out: int) -> str:
-        """A 1x1 convolution with a bias, of a map of one place."""
-        options = self.options
-        relu_format = options.relu_format if x in self.not_negative else None
-        config = replace(options.conv, stride=1, padding=0, groups=1, x_format=relu_format or options.conv.x_format)
-        return self.add(name, config, x, size=ConvSize(1, 1, c_out, options.per_channel, bias=True))
-
-    def excite(self, name: str, x: str, channels: int, squeezed: int) -> str:
-        """x times a gate for each of its channels, made of their averages."""
-        mode = self.options.mode
-        y = self.dense(f"{name}_down", self.add(f"{name}_pool", AvgPoolConfig(None, mode), x), squeezed)
-        y = self.dense(f"{name}_up", self.add(f"{name}_relu", ReluConfig(), y), channels)
-        return self.add(f"{name}_scale", MultiplyConfig(True, mode), x,
-                        self.add(f"{name}_gate", HardSigmoidConfig(mode=mode), y))  # fmt: skip
-
-    def conv_bn_relu(self, name: str, x: str, c_out: int, *, six: bool = False, **geometry: int) -> str:
-        return self.add(f"{name}_relu", ReluConfig(six), self.conv_bn(name, x, c_out, **geometry))
-
-    def max_pool(self, name: str, x: str, kernel: int, stride: int, padding: int = 0) -> str:
-        return self.add(name, MaxPoolConfig(kernel, stride, padding, self.options.mode), x)
-
-    def residual(self, name: str, x: str, shortcut: str) -> str:
-        return self.add(name, AddConfig(self.options.mode), x, shortcut)
-
-    def pool_and_head(self, x: str, num_classes: int) -> str:
-        return self.head(self.add("pool", AvgPoolConfig(None, self.options.mode), x), num_classes)
-
-    def head(self, x: str, num_classes: int) -> str:
-        return self.add("head", LinearConfig(self.options.mode), x, size=LinearSize(num_classes))
-
-    def network(self, name: str, input_shape: Shape, output: str) -> Network:
-        return Network(name, input_shape, tuple(self.nodes), output, self.options.mode)
 
 
 def _scaled(channels: int, width: float) -> int:
@@ -142,7 +36,7 @@ def _check_arguments(name: str, num_classes: int, width: float) -> None:
         raise BitrowError(f"{name} width: found {width}, expected a positive number up to {WIDEST}")
 
 
-def _basic_block(build: _Builder, name: str, x: str, c_in: int, c_out: int, stride: int) -> str:
+def _basic_block(build: Builder, name: str, x: str, c_in: int, c_out: int, stride: int) -> str:
     y = build.conv_bn_relu(f"{name}_1", x, c_out, stride=stride)
     y = build.conv_bn(f"{name}_2", y, c_out)
     shortcut = x
@@ -151,7 +45,7 @@ def _basic_block(build: _Builder, name: str, x: str, c_in: int, c_out: int, stri
     return build.add(f"{name}_relu", ReluConfig(), build.residual(f"{name}_add", y, shortcut))
 
 
-def _basic_stages(build: _Builder, x: str, c_in: int, channels: list[int], blocks: int) -> str:
+def _basic_stages(build: Builder, x: str, c_in: int, channels: list[int], blocks: int) -> str:
     for stage, c_out in enumerate(channels, start=1):
         for block in range(1, blocks + 1):
             stride = 2 if stage > 1 and block == 1 else 1
@@ -164,11 +58,11 @@ def _cifar_resnet(
     name: str, blocks: int, input_shape: Shape, num_classes: int, width: float, options: Options
 ) -> Network:
     _check_arguments(name, num_classes, width)
-    build = _Builder(options)
+    build = Builder(name, input_shape, options)
     channels = [_scaled(c, width) for c in (16, 32, 64)]
     x = build.conv_bn_relu("stem", INPUT, channels[0])
     x = _basic_stages(build, x, channels[0], channels, blocks)
-    return build.network(name, input_shape, build.pool_and_head(x, num_classes))
+    return build.network(build.pool_and_head(x, num_classes))
 
 
 def resnet8(
@@ -214,7 +108,7 @@ def resnet18(
         BitrowError: as `resnet8`.
     """
     _check_arguments("resnet18", num_classes, width)
-    build = _Builder(options)
+    build = Builder("resnet18", input_shape, options)
     channels = [_scaled(c, width) for c in (64, 128, 256, 512)]
     if min(input_shape[:2]) <= _SMALL_MAP:
         x = build.conv_bn_relu("stem", INPUT, channels[0])
@@ -222,7 +116,7 @@ def resnet18(
         x = build.conv_bn_relu("stem", INPUT, channels[0], kernel=7, stride=2)
         x = build.max_pool("stem_pool", x, 3, 2, 1)
     x = _basic_stages(build, x, channels[0], channels, 2)
-    return build.network("resnet18", input_shape, build.pool_and_head(x, num_classes))
+    return build.network(build.pool_and_head(x, num_classes))
 
 
 def vgg8(
@@ -240,7 +134,7 @@ def vgg8(
         BitrowError: as `resnet8`; an input below 8x8.
     """
     _check_arguments("vgg8", num_classes, width)
-    build = _Builder(options)
+    build = Builder("vgg8", input_shape, options)
     x = INPUT
     for stage, channels in enumerate((128, 256, 512), start=1):
         for layer in (1, 2):
@@ -248,7 +142,7 @@ def vgg8(
         x = build.max_pool(f"s{stage}_pool", x, 2, 2)
     x = build.add("pool", AvgPoolConfig(None, options.mode), x)
     x = build.conv_bn_relu("hidden", x, _scaled(1024, width), kernel=1)
-    return build.network("vgg8", input_shape, build.head(x, num_classes))
+    return build.network(build.head(x, num_classes))
 
 
 # Expansion, channels, blocks, stride of the first block (Sandler et al., CVPR 2018, table 2).
@@ -264,7 +158,7 @@ _MOBILENETV2_STAGES = (
 
 
 def _inverted_residual(
-    build: _Builder, name: str, x: str, c_in: int, c_out: int, expand: int, stride: int
+    build: Builder, name: str, x: str, c_in: int, c_out: int, expand: int, stride: int
 ) -> str:
     hidden = c_in * expand
     y = x
@@ -291,7 +185,7 @@ def mobilenetv2(
         BitrowError: as `resnet8`.
     """
     _check_arguments("mobilenetv2", num_classes, width)
-    build = _Builder(options)
+    build = Builder("mobilenetv2", input_shape, options)
     small = min(input_shape[:2]) <= _SMALL_MAP
     c_in = _scaled_to_8(32, width)
     x = build.conv_bn_relu("stem", INPUT, c_in, six=True, stride=1 if small else 2)
@@ -302,7 +196,7 @@ def mobilenetv2(
             x = _inverted_residual(build, f"s{stage}b{block}", x, c_in, c_out, expand, stride)
             c_in = c_out
     x = build.conv_bn_relu("last", x, _scaled_to_8(1280, max(1.0, width)), six=True, kernel=1)
-    return build.network("mobilenetv2", input_shape, build.pool_and_head(x, num_classes))
+    return build.network(build.pool_and_head(x, num_classes))
 
 
 # Kernel, expanded channels, channels, gate, hard swish, stride (Howard et al., ICCV 2019, table 2: the small one).
@@ -336,7 +230,7 @@ def mobilenetv3(
         BitrowError: as `resnet8`.
     """
     _check_arguments("mobilenetv3", num_classes, width)
-    build = _Builder(options)
+    build = Builder("mobilenetv3", input_shape, options)
     small = min(input_shape[:2]) <= _SMALL_MAP
     c_in = _scaled_to_8(16, width)
     x = build.conv_bn_swish("stem", INPUT, c_in, stride=1 if small else 2)
@@ -354,7 +248,7 @@ def mobilenetv3(
     x = build.conv_bn_swish("last", x, _scaled_to_8(576, width), kernel=1)
     x = build.dense("hidden", build.add("pool", AvgPoolConfig(None, options.mode), x), _scaled_to_8(1024, width))
     x = build.add("hidden_swish", HardSwishConfig(options.mode), x)
-    return build.network("mobilenetv3", input_shape, build.head(x, num_classes))
+    return build.network(build.head(x, num_classes))
 
 
 NETWORKS: dict[str, Callable[..., Network]] = {

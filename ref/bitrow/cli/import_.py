@@ -47,7 +47,8 @@ class BitCounts(click.ParamType):
 @click.argument("file", metavar="FILE", type=PLACE,
                 help="An .onnx (QONNX, QCDQ), .keras or .tflite file, or torchvision's state dict in .safetensors.")
 @options.input_size(_FILE, "Rows and columns, where the file leaves them open.")
-@option("--output", section=_FILE, metavar="NAME", help="The value that is the network's output, of several.")
+@option("--output", "outputs", section=_FILE, multiple=True, metavar="NAME", show_default="the file's",
+        help="A value that is an output of the network; repeatable.")  # fmt: skip
 @option("--images", section=_IMAGES, type=PLACE, metavar="PATH", show_default="drawn ones",
         help="To calibrate on: a picture, a folder or zip of pictures, an npz.")  # fmt: skip
 @option("--limit-images", section=_IMAGES, type=TIMES, default=8, show_default=True, metavar="N",

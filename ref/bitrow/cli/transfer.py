@@ -25,6 +25,8 @@ _DATA, _NETWORK, _GRID, _TRAINING, _PROCESSES = "Data", "Network", "Grid", "Trai
 @option("--target-only", section=_DATA, is_flag=True, help="Every class is the target's; needs --model.")
 @option("--network", section=_NETWORK, default="resnet8", show_default=True, metavar="NAME|MODEL",
         help="A named network, or the layers of a model.")  # fmt: skip
+@option("--output", section=_NETWORK, metavar="NAME", show_default="the first",
+        help="Which of a model's outputs trains; what the others need alone is left out.")  # fmt: skip
 @option("--width", section=_NETWORK, type=FiniteNumber(0, WIDEST, min_open=True), default=0.5, show_default=True,
         metavar="X", help="Of a named network's channels.")  # fmt: skip
 @option("--model", "model_file", section=_NETWORK, type=PLACE, metavar="FILE",

@@ -68,6 +68,12 @@ class Window(NamedTuple):
 Windows = tuple[Window, Window]  # down the rows, across the columns
 
 
+def same(size: int, kernel: int, stride: int, dilation: int = 1) -> tuple[int, int]:
+    """Positions before and after an axis for size/stride results, rounded up: TensorFlow's SAME, an odd one after."""
+    total = max(0, (-(-size // stride) - 1) * stride + (kernel - 1) * dilation + 1 - size)
+    return total // 2, total - total // 2
+
+
 def both(value: Pair) -> tuple[int, int]:
     """Rows and columns."""
     return value if isinstance(value, tuple) else (value, value)

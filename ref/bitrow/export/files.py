@@ -10,13 +10,12 @@ from pathlib import Path
 from bitrow.errors import BitrowError
 from bitrow.export import hardware, hardware_modules, model
 from bitrow.export.folder import check_folder, write_folder
-from bitrow.export.network import NetworkStages, constants
+from bitrow.export.network import NetworkStages, constants, results
 from bitrow.export.systemverilog import example, network_package, package
 from bitrow.export.whole_pass import PassText
-from bitrow.graph import shapes
 from bitrow.lookup import InputSize, find_model
 from bitrow.model_file import Model
-from bitrow.outputs import only
+from bitrow.outputs import words
 
 
 def model_files() -> dict[str, str]:
@@ -55,9 +54,8 @@ def network_files(found: Model) -> dict[str, str]:
     """A network's functions, the program that runs them, and the package that imports them, by file name.
 
     Raises:
-        BitrowError: a layer that has no C, a network called bitrow, one of several outputs.
+        BitrowError: a layer that has no C, a network called bitrow.
     """
-    only(found.network, "a C model of it")
     stages = NetworkStages(found)
     name = stages.name
     if name == "bitrow":
@@ -82,14 +80,14 @@ def export(out: Path, network: str | None = None, size: InputSize | None = None)
 
 
 def _sizes(stages: NetworkStages) -> tuple[int, int]:
-    """Words of an image and of its result."""
+    """Words of an image and of its results."""
     network = stages.model.network
-    found = shapes(network)
-    return math.prod(network.input_shape), math.prod(found[network.output])
+    return math.prod(network.input_shape), words(network)
 
 
 def _header(stages: NetworkStages) -> str:
     image, result = _sizes(stages)
+    gradients = " and ".join(one.gradient for one in results(stages.model.network).values())
     heads = "\n".join(f"{stage.head};" for stage in (*stages.forward.values(), *stages.backward.values()))
     singles = "\n".join(f"{head};" for head, _ in single_images(stages))
     guard = f"{stages.name.upper()}_H"
@@ -106,7 +104,7 @@ extern "C" {{
 /* One function a layer and direction. */
 {heads}
 
-/* Forward, and with dlogits also backward; the layers' taps are called after "LAYER/forward" and so on. */
+/* Forward, and with {gradients} also backward; the layers' taps are called after "LAYER/forward" and so on. */
 {PassText(stages).head};
 
 /* The same for one image and without taps, as SystemVerilog calls them. */
@@ -126,8 +124,8 @@ def single_images(stages: NetworkStages) -> Iterator[tuple[str, str]]:
         head = f"int32_t {stage.name}_one({', '.join(port.text for port in stage.ports)})"
         yield head, f"return {stage.name}(1, {', '.join(port.name for port in stage.ports)}, NULL);"
     name = stages.name
-    head = f"int32_t {name}_pass_one(const uint16_t *x, const uint16_t *dlogits, uint16_t *logits, uint16_t *dx)"
-    yield head, f"return {name}_pass(1, x, dlogits, logits, dx, NULL);"
+    text = PassText(stages)
+    yield f"int32_t {name}_pass_one({text.arguments})", f"return {name}_pass(1, {text.names}, NULL);"
 
 
 def _source(stages: NetworkStages) -> str:
@@ -140,8 +138,16 @@ def _source(stages: NetworkStages) -> str:
 
 def _main(stages: NetworkStages) -> str:
     image, result = _sizes(stages)
+    given, made, at = [], [], 0
+    for one in results(stages.model.network).values():
+        behind = f" + {at}" if at else ""
+        given.append(f"dlogits == NULL ? NULL : dlogits{behind}" if at else "dlogits")
+        made.append(f"logits{behind}")
+        at += one.size
+    beside = "several outputs side by side; " if len(made) > 1 else ""
+    listed = ", ".join(["1", "x", *given, *made, "dx", "NULL"])
     return f"""/* Prints the result of an image, or with the result's gradient that of the image, a word in hex a line:
-   {stages.name} X.hex [DLOGITS.hex]
+   {beside}{stages.name} X.hex [DLOGITS.hex]
    Built by: cc -std=c99 -O2 -o {stages.name} {stages.name}_main.c {stages.name}.c bitrow.c */
 #include "{stages.name}.h"
 
@@ -156,7 +162,7 @@ int main(int argc, char **argv) {{
     }}
     static uint16_t logits[{result}], dx[{image}];
     uint16_t *x = words_of(argv[1], {image}u), *dlogits = argc > 2 ? words_of(argv[2], {result}u) : NULL;
-    const int32_t status = {stages.name}_pass(1, x, dlogits, logits, dx, NULL);
+    const int32_t status = {stages.name}_pass({listed});
     if (status == BW_OK) {{
         print_words(argc > 2 ? dx : logits, argc > 2 ? {image}u : {result}u);
     }}

@@ -207,7 +207,7 @@ def words() -> dict[str, SvWord]:
 
 def counts(texts: Iterable[str]) -> list[str]:
     """The functions that count bits, those that texts call."""
-    called = {each for text in texts for each in re.findall(r"bw_(?:leading_zeros|ones)_\d+", text)}
+    called = {each for text in texts for each in re.findall(r"bw_(?:leading_zeros|ones)_[0-9]+", text)}
     return [text for width in (8, 16, 32) for name, text in counting(width).items() if name in called]
 
 

@@ -17,7 +17,7 @@ from bitrow.contract.program import Line
 from bitrow.export import body, configs
 from bitrow.export.operations import function_name
 from bitrow.export.sizes import sizes
-from bitrow.graph import INPUT, Node, shapes
+from bitrow.graph import INPUT, Network, Node, shapes
 from bitrow.model_file import Model
 from bitrow.oracle.arrays import Words
 from bitrow.vectors.bit_views import to_words
@@ -93,6 +93,23 @@ class LayerFunction:
     def constant(self, parameter: str) -> str:
         """The name of a parameter's words."""
         return f"{self.name.rsplit('_', 1)[0]}_{parameter}"
+
+
+class PassResult(NamedTuple):
+    """An output of a network as arguments of its pass: of the words, of their gradient; words of one image."""
+
+    value: str
+    gradient: str
+    size: int
+
+
+def results(network: Network) -> dict[str, PassResult]:
+    """By output: `logits` and `dlogits` of one alone, of several with its name behind."""
+    found = {}
+    for name in network.outputs:
+        behind = f"_{name}" if network.more_outputs else ""
+        found[name] = PassResult(f"logits{behind}", f"dlogits{behind}", math.prod(shapes(network)[name]))
+    return found
 
 
 @dataclass
@@ -176,4 +193,4 @@ def _rows(texts: list[str], each: int = 16) -> str:
 
 
 ACCUMULATE = function_name(elementwise.ACCUMULATE)
-__all__ = ["ACCUMULATE", "INPUT", "LayerFunction", "NetworkStages", "Port", "constants"]
+__all__ = ["ACCUMULATE", "INPUT", "LayerFunction", "NetworkStages", "PassResult", "Port", "constants", "results"]

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 
 from bitrow.export import configs, model
-from bitrow.export.network import LayerFunction, NetworkStages
+from bitrow.export.network import LayerFunction, NetworkStages, results
 from bitrow.formats import Flag
-from bitrow.graph import shapes
 
 _TYPES = {"uint8_t": "byte unsigned", "uint16_t": "shortint unsigned", "uint32_t": "int unsigned", "int32_t": "int",
           "bw_mode": "int unsigned"}  # fmt: skip
@@ -85,20 +85,17 @@ def _arguments(stage: LayerFunction) -> Iterator[str]:
 def network_package(stages: NetworkStages) -> str:
     """NAME_pkg.sv: a network's layers and its whole pass, for one image."""
     network = stages.model.network
-    sizes = shapes(network)
-    image, result = (_words(sizes[name]) for name in ("input", network.output))
+    image, found = math.prod(network.input_shape), results(network).values()
     rows = [f'    import "DPI-C" function int {stage.name}_one({", ".join(_arguments(stage))});'
             for stage in (*stages.forward.values(), *stages.backward.values())]  # fmt: skip
-    rows.append(f'    import "DPI-C" function int {stages.name}_pass_one(input shortint unsigned x[{image}], '
-                f"input shortint unsigned dlogits[{result}], output shortint unsigned logits[{result}], "
-                f"output shortint unsigned dx[{image}]);")  # fmt: skip
-    listed = "\n".join(rows)
+    listed = [f"input shortint unsigned x[{image}]"]
+    listed += [f"input shortint unsigned {one.gradient}[{one.size}]" for one in found]
+    listed += [f"output shortint unsigned {one.value}[{one.size}]" for one in found]
+    listed.append(f"output shortint unsigned dx[{image}]")
+    rows.append(f'    import "DPI-C" function int {stages.name}_pass_one({", ".join(listed)});')
+    imports = "\n".join(rows)
     return f"""// {stages.name}, a function for each layer and direction, computed by {stages.name}.c; 0 is success.
 package {stages.name}_pkg;
-{listed}
+{imports}
 endpackage
 """
-
-
-def _words(shape: tuple[int, int, int]) -> int:
-    return shape[0] * shape[1] * shape[2]

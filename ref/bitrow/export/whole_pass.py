@@ -11,7 +11,7 @@ import numpy as np
 from bitrow.contract.operations import forward_of
 from bitrow.errors import BitrowError
 from bitrow.export import configs
-from bitrow.export.network import ACCUMULATE, LayerFunction, NetworkStages
+from bitrow.export.network import ACCUMULATE, LayerFunction, NetworkStages, results
 from bitrow.graph import INPUT, Node, consumers, shapes
 
 
@@ -26,7 +26,7 @@ class PassText:
 
     def __post_init__(self) -> None:
         network = self.stages.model.network
-        self._readers, self._shapes = consumers(network), shapes(network)
+        self._readers, self._shapes, self._results = consumers(network), shapes(network), results(network)
 
     def _buffer(self, name: str, kind: str, count: str) -> str:
         self.buffers[name] = (kind, count)
@@ -55,11 +55,14 @@ class PassText:
             for port in stage.made:
                 result = port.name == stage.operation.result
                 name = self._value(node.name) if result else f"kept_{node.name}_{port.name}"
-                given[port.name] = name if name == "logits" else self._buffer(name, port.type, port.elements)
+                own = result and node.name in self._results
+                given[port.name] = name if own else self._buffer(name, port.type, port.elements)
             self._call(stage, given, f"{node.name}/forward")
 
     def _value(self, name: str) -> str:
-        return "x" if name == INPUT else "logits" if name == self.stages.model.network.output else f"value_{name}"
+        if name in self._results:
+            return self._results[name].value
+        return "x" if name == INPUT else f"value_{name}"
 
     def _kept(self, node: Node, name: str) -> str:
         """What a backward function reads of the forward pass: a map that the layer read or made, or a tap."""
@@ -102,8 +105,8 @@ class PassText:
     def _gathered(self, value: str) -> str:
         """The gradient of a value."""
         network = self.stages.model.network
-        if value == network.output:
-            return "dlogits"
+        if value in self._results:
+            return self._results[value].gradient
         if len(self._readers[value]) < 2:
             return f"gradients_{value}"
         h, w, c = self._shapes[value]
@@ -129,8 +132,20 @@ class PassText:
     # the function
     @property
     def head(self) -> str:
-        return (f"int32_t {self.stages.name}_pass(int32_t n, const uint16_t *x, const uint16_t *dlogits, "
-                "uint16_t *logits, uint16_t *dx, const bw_taps *taps)")  # fmt: skip
+        return f"int32_t {self.stages.name}_pass(int32_t n, {self.arguments}, const bw_taps *taps)"
+
+    @property
+    def arguments(self) -> str:
+        """Images, gradients of the results, results, gradient of the images."""
+        found = [f"const uint16_t *{one.gradient}" for one in self._results.values()]
+        found += [f"uint16_t *{one.value}" for one in self._results.values()]
+        return ", ".join(["const uint16_t *x", *found, "uint16_t *dx"])
+
+    @property
+    def names(self) -> str:
+        """The same without their types."""
+        given = self._results.values()
+        return ", ".join(["x", *(one.gradient for one in given), *(one.value for one in given), "dx"])
 
     def definition(self) -> Iterator[str]:
         """The whole function."""
@@ -138,13 +153,18 @@ class PassText:
         middle = len(self.lines)
         self.backward()
         yield f"{self.head} {{"
+        gradients = [one.gradient for one in self._results.values()]
         yield f"    void *held[{len(self.buffers)}] = {{NULL}};"
         yield "    int32_t status = n > 0 ? BW_OK : BW_BAD_SHAPE;\n    bw_taps named;"
         yield f"    bw_mode mode = 0;\n    {ACCUMULATE}_args sum;\n    (void)mode;\n    (void)sum;"
         for place, (name, (kind, count)) in enumerate(self.buffers.items()):
             yield f"    {kind} *{name} = bw_hold(held, {place}, &status, {count}, sizeof *{name});"
         yield from (f"    {line}" for line in self.lines[:middle])
-        yield "    if (dlogits != NULL) {"
+        if len(gradients) > 1:  # some without the others
+            yield f"    if (({' || '.join(f'{each} != NULL' for each in gradients)}) &&"
+            yield f"        ({' || '.join(f'{each} == NULL' for each in gradients)})) {{"
+            yield "        status = BW_BAD_SHAPE;\n    }"
+        yield f"    if ({' && '.join(f'{each} != NULL' for each in gradients)}) {{"
         yield from (f"        {line}" for line in self.lines[middle:])
         yield "    }"
         yield f"    for (int i = 0; i < {len(self.buffers)}; i++) {{\n        free(held[i]);\n    }}"

@@ -30,6 +30,7 @@ from bitrow.layers.batch_norm import FrozenParams
 from bitrow.layers.table import layer
 from bitrow.layers.twin import ConvScales, FloatLayer, Weights
 from bitrow.model_file import Model, Samples
+from bitrow.outputs import by_name
 
 _MOST_GAIN = 60  # exponent of the power of two that a channel's weights stand for more
 
@@ -182,18 +183,27 @@ def _twin(norm: Normalize, shape: Shape) -> FloatLayer:
 
 
 def _dlogits(made: FloatNetwork, images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """A gradient of the output, f32[n, ...], and labels i32[n]: there are none in a file, so the float network's own.
+    """A gradient of the output, f32[n, ...], and labels i32[n] of the first; of several side by side, f32[n, words].
 
-    Of a classifier it is the cross-entropy's, of another network the output itself, scaled to magnitudes up to 1.
+    There are no labels in a file, so they are the float network's own. Of a classifier it is the cross-entropy's, of
+    another output that itself, scaled to magnitudes up to 1.
     """
-    output = np.asarray(float_twin(made, images), np.float64)
+    found = [_gradient(output, len(images)) for output in float_twins(made, images).values()]
+    if len(found) == 1:
+        return found[0]
+    beside = np.concatenate([gradient.reshape(len(images), -1) for gradient, _ in found], axis=1)
+    return beside, found[0][1]
+
+
+def _gradient(output: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
+    output = output.astype(np.float64)
     if math.prod(output.shape[1:-1]) > 1:
-        return (output / max(1.0, float(np.abs(output).max()))).astype(np.float32), np.zeros(len(images), np.int32)
-    logits = output.reshape(len(images), -1)
+        return (output / max(1.0, float(np.abs(output).max()))).astype(np.float32), np.zeros(count, np.int32)
+    logits = output.reshape(count, -1)
     labels = logits.argmax(axis=1)
     exponents = np.exp(logits - logits.max(axis=1, keepdims=True))
     gradient = exponents / exponents.sum(axis=1, keepdims=True)
-    gradient[np.arange(len(images)), labels] -= 1
+    gradient[np.arange(count), labels] -= 1
     return gradient.astype(np.float32).reshape(output.shape), labels.astype(np.int32)
 
 
@@ -201,10 +211,18 @@ _forward = jax.jit(float_model.forward, static_argnums=0)
 
 
 def float_twin(made: FloatNetwork, images: np.ndarray) -> np.ndarray:
-    """The network's output f32[n, ...] on images f32[n,h,w,c], in float32; the file's own quantizers are simulated."""
+    """The network's output, of several the first, f32[n, ...] on images f32[n,h,w,c]: `float_twins`."""
+    return float_twins(made, images)[made.network.output]
+
+
+def float_twins(made: FloatNetwork, images: np.ndarray) -> dict[str, np.ndarray]:
+    """The network's outputs f32[n, ...] by name on images f32[n,h,w,c], in float32.
+
+    The file's own quantizers are simulated.
+    """
     scales = {}
     for name, (x, w) in made.quantizers.items():
         if x is not None and w is not None:
             scales[name] = ConvScales(jnp.asarray(x.scale), jnp.asarray(w.scale))
     y, _ = _forward(made.network, made.model, jnp.asarray(images, jnp.float32), scales=scales)
-    return np.asarray(y)
+    return {name: np.asarray(value) for name, value in by_name(made.network, y).items()}

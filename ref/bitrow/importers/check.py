@@ -19,10 +19,11 @@ from bitrow import exactness, network
 from bitrow.exactness import FORWARD, Certificate
 from bitrow.float_conv import float_conv
 from bitrow.graph import INPUT, Convolution, convolutions, shapes
-from bitrow.importers.calibration import ImportedModel, float_twin
+from bitrow.importers.calibration import ImportedModel, float_twins
 from bitrow.importers.emit import FloatNetwork
 from bitrow.importers.operators import FileQuantizer
 from bitrow.model_file import Model
+from bitrow.outputs import by_name
 
 # Images f32[n,h,w,c], names of values and the axes of each: those values, f32[n,h,w,c] or f32[n,c].
 Original = Callable[[np.ndarray, list[str], Mapping[str, tuple[str, ...]]], dict[str, np.ndarray]]
@@ -54,18 +55,25 @@ class BoundCheck(NamedTuple):
 
 
 class CheckReport(NamedTuple):
-    """What the check found; `certificates` counts convolutions by what SPEC.md E says of them."""
+    """What the check found; `certificates` counts convolutions by what SPEC.md E says of them.
+
+    `twin` and `bits` are of the output, or the first of several; `others` the same of the others, by name.
+    """
 
     twin: OutputDifference
     bits: OutputDifference
     original: BoundCheck
     codes: BoundCheck
     certificates: dict[str, int]
+    others: dict[str, tuple[OutputDifference, OutputDifference]]
 
     def lines(self) -> Iterator[str]:
         """The report's lines."""
         yield f"float twin beside the original: {self.twin}"
         yield f"accelerator beside the original: {self.bits}"
+        for name, pair in self.others.items():
+            for what, found in zip(("float twin", "accelerator"), pair, strict=True):
+                yield f"{what} beside the original, {name}: {found}"
         for name, bound, what in (("original", self.original, "E3"), ("codes", self.codes, "their certificates")):
             yield (
                 f"convolutions within {what} of {_OTHER[name]}: {bound.within} of {bound.convolutions}, "
@@ -75,7 +83,11 @@ class CheckReport(NamedTuple):
 
     def to_json(self) -> dict[str, Any]:
         """The figures by name."""
-        return {name: value._asdict() if hasattr(value, "_asdict") else value for name, value in self._asdict().items()}
+        fields = self._asdict().items()
+        found = {name: value._asdict() if hasattr(value, "_asdict") else value for name, value in fields}
+        found["others"] = {name: {"twin": twin._asdict(), "bits": bits._asdict()}
+                           for name, (twin, bits) in self.others.items()}  # fmt: skip
+        return found
 
 
 _OTHER = {"original": "the original's", "codes": "float32 simulated quantization"}
@@ -87,10 +99,8 @@ def checked(original: Original, made: FloatNetwork, imported: ImportedModel, ima
     Raises:
         BitrowError: what `original` raises: onnxruntime is not installed, or cannot run the file.
     """
-    output = made.values[made.network.output]
-    expected = original(images, [output], made.layouts)[output]
     model = imported.model
-    got = np.asarray(_forward(model.network, model.params, jnp.asarray(images, jnp.float16))[0], np.float32)
+    (twin, bits), *others = _differences(original, made, model, images)
     found = exactness.certify(model.network, model.params)
     certificates = {one.layer: one for one in found if one.direction == FORWARD}
     counted: dict[str, int] = {}
@@ -98,12 +108,26 @@ def checked(original: Original, made: FloatNetwork, imported: ImportedModel, ima
         held = next((clause for clause in ("E2", "E3") if clause in one.holds), "none")
         counted[held] = counted.get(held, 0) + 1
     return CheckReport(
-        _difference(float_twin(made, images), expected),
-        _difference(got, expected),
+        twin,
+        bits,
         _original_bounds(original, made, images[:1]),
         _code_bounds(model, imported, certificates, images[:1]),
         counted,
+        dict(zip(made.network.more_outputs, others, strict=True)),
     )
+
+
+def _differences(
+    original: Original, made: FloatNetwork, model: Model, images: np.ndarray
+) -> Iterator[tuple[OutputDifference, OutputDifference]]:  # fmt: skip
+    """Of each output: the float twin's and the accelerator's from the original's."""
+    names = [made.values[name] for name in made.network.outputs]
+    expected = original(images, names, made.layouts)
+    found, _ = _forward(model.network, model.params, jnp.asarray(images, jnp.float16))
+    twins, bits = float_twins(made, images).values(), by_name(model.network, found).values()
+    for name, twin, got in zip(names, twins, bits, strict=True):
+        wanted = expected[name]
+        yield _difference(twin, wanted), _difference(np.asarray(got, np.float32), wanted)
 
 
 _forward = jax.jit(network.forward, static_argnums=0)

@@ -42,7 +42,8 @@ class ImportOptions:
 
     `images`: what calibrates, None for drawn ones; `count`: how many of them; `scaling` of pictures; `bits` of codes
     that the file does not state; `round_scales` rounds scales that FP16 does not hold; `input_size` is rows and columns
-    where the file leaves them open; `output` the value that is the network's output; `check`: run the original beside.
+    where the file leaves them open; `outputs` the values that are the network's outputs, none: the file's; `check`: run
+    the original beside.
     """
 
     images: Path | None = None
@@ -51,7 +52,7 @@ class ImportOptions:
     bits: CodeBits = CodeBits()
     round_scales: bool = False
     input_size: tuple[int, int] | None = None
-    output: str | None = None
+    outputs: tuple[str, ...] = ()
     check: bool = False
 
 
@@ -117,8 +118,8 @@ def read_module(
 
 
 def _traced(module: TracedCall, input_shape: Shape, options: ImportOptions, variables: Any) -> TracedModule:
-    if options.input_size is not None or options.output is not None:
-        raise BitrowError("import_module options: found input_size or output, expected neither of a module")
+    if options.input_size is not None or options.outputs:
+        raise BitrowError("import_module options: found input_size or outputs, expected neither of a module")
     from bitrow.importers.traced import TracedModule  # flax takes a second to load, and files do without
 
     return TracedModule(module, input_shape, variables)
@@ -172,16 +173,16 @@ def _read(path: Path, options: ImportOptions) -> Reading:
     """The file by its suffix."""
     match path.suffix.lower():
         case ".onnx":
-            return read_onnx(path, options.input_size, options.output)
+            return read_onnx(path, options.input_size, options.outputs)
         case ".keras" if options.check:
             raise BitrowError(f"{path}: found a .keras file, whose original nothing here runs: no check")
         case ".tflite" if options.input_size is not None:
             raise BitrowError(f"{path}: found a .tflite file, which states its sizes, expected no input size")
         case ".tflite":
-            return read_tflite(path, options.output)
+            return read_tflite(path, options.outputs)
         case ".keras":
-            return read_keras(path, options.input_size, options.output)
-        case ".safetensors" if options.output is not None or options.check:
+            return read_keras(path, options.input_size, options.outputs)
+        case ".safetensors" if options.outputs or options.check:
             raise BitrowError(f"{path}: found a state dict, which has no graph: neither outputs nor a check")
         case ".safetensors":
             return read_state_dict(path, options.input_size)

@@ -32,7 +32,7 @@ def options(given: Mapping[str, Any]) -> Any:
     return ImportOptions(
         images=given["images"], count=given["limit_images"], scaling=PixelScaling(given["mean"], given["std"]),
         bits=CodeBits(activations, weights, gradients, given["per_channel"]), round_scales=given["round_scales"],
-        input_size=given["input_size"], output=given["output"], check=given["check"],
+        input_size=given["input_size"], outputs=given["outputs"], check=given["check"],
     )  # fmt: skip
 
 

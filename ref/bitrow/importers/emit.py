@@ -81,7 +81,8 @@ def to_network(
         return None, refusals
     if not made.nodes:
         raise BitrowError(f"{graph.name}: found no layers between input and output, expected some")
-    network = Network(graph.name, graph.shapes[graph.input], tuple(made.nodes), made.named[graph.output])
+    output, *more = (made.named[name] for name in graph.outputs)
+    network = Network(graph.name, graph.shapes[graph.input], tuple(made.nodes), output, more_outputs=tuple(more))
     return FloatNetwork(network, _float_model(made.found), _stated(made.found), made.norms, made.layers,
                         {name: value for value, name in made.named.items()}, graph.layouts), []  # fmt: skip
 
@@ -110,9 +111,9 @@ def with_rescales(made: FloatNetwork, convolutions: set[str]) -> FloatNetwork:
             norm = emitted(op, LayerPlace((shapes(network)[node.name],), False, CodeBits()))
             nodes.append(Node(name, norm.config, (node.name,)))
             params[name], stats[name], norms[name] = norm.twin.params, norm.twin.stats, op
-    output = behind.get(network.output, network.output)
+    output, *more = (behind.get(name, name) for name in network.outputs)
     layers = {source: tuple(part for name in found for part in ((name, behind[name]) if name in behind else (name,)))
               for source, found in made.layers.items()}  # fmt: skip
     values = {behind.get(name, name): value for name, value in made.values.items()}
-    rescaled = Network(network.name, network.input_shape, tuple(nodes), output, network.mode)
+    rescaled = replace(network, nodes=tuple(nodes), output=output, more_outputs=tuple(more))
     return made._replace(network=rescaled, model=FloatModel(params, stats), norms=norms, layers=layers, values=values)

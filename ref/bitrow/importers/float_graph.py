@@ -41,11 +41,14 @@ class FloatStep(NamedTuple):
 
 
 class FloatGraph(NamedTuple):
-    """A network's operators in order; by value its shape (h, w, c) and its axes in the file ("n", "c", "h", "w")."""
+    """A network's operators in order; by value its shape (h, w, c) and its axes in the file ("n", "c", "h", "w").
+
+    `outputs` are none where they are unknown, since a node before them was refused.
+    """
 
     name: str
     input: str
-    output: str
+    outputs: tuple[str, ...]
     steps: tuple[FloatStep, ...]
     shapes: dict[str, Shape]
     layouts: dict[str, tuple[str, ...]]

@@ -14,8 +14,8 @@ from bitrow.importers.keras_file import KerasFile
 from bitrow.importers.keras_layers import LAYERS
 from bitrow.importers.keras_node import KerasNode
 from bitrow.importers.names import identifier
-from bitrow.importers.onnx_builder import Builder
-from bitrow.importers.onnx_values import NHWC, FileMap, Lost
+from bitrow.importers.onnx_builder import StepBuilder
+from bitrow.importers.onnx_values import NHWC, FileMap, Lost, output_values
 from bitrow.importers.operators import NotImported
 
 _MOST_LAYERS = 1 << 12
@@ -33,18 +33,19 @@ class _Call(NamedTuple):
     again: int
 
 
-def read_keras(path: Path, input_size: tuple[int, int] | None = None, output: str | None = None) -> Reading:
+def read_keras(path: Path, input_size: tuple[int, int] | None = None, outputs: tuple[str, ...] = ()) -> Reading:
     """Every layer of a .keras file, or why it cannot be one.
 
-    `input_size` is rows and columns where the file leaves them open; `output` the layer whose result is the network's.
+    `input_size` is rows and columns where the file leaves them open; `outputs` the layers whose results are the
+    network's, none: the file's outputs.
 
     Raises:
-        BitrowError: no sound .keras file; a model that is neither Sequential nor Functional, several inputs or outputs.
+        BitrowError: no sound .keras file; a model that is neither Sequential nor Functional, several inputs, no output.
     """
     file = KerasFile(path)
     layers, given, ends = _model(file)
     calls, inputs = _calls(file, layers, given, ends)
-    return _walk(file, calls, inputs, _output(file, calls, ends, output), input_size)
+    return _walk(file, calls, inputs, _outputs(file, calls, ends, outputs), input_size)
 
 
 def _refuse(file: KerasFile, found: str, expected: str) -> BitrowError:
@@ -147,25 +148,27 @@ def _inbound(file: KerasFile, name: str, node: Any) -> tuple[str, ...]:
     return tuple(found)
 
 
-def _output(file: KerasFile, calls: list[_Call], ends: list[str] | None, wanted: str | None) -> str:
+def _outputs(
+    file: KerasFile, calls: list[_Call], ends: list[str] | None, wanted: tuple[str, ...]
+) -> tuple[str, ...]:  # fmt: skip
     values = [call.value for call in calls]
-    if wanted is not None:
-        if wanted not in values:
-            raise BitrowError(f"{file.path} output: found no layer {wanted[:80]!r}, expected one of the file's")
+    for name in wanted:
+        if name not in values:
+            raise BitrowError(f"{file.path} output: found no layer {name[:80]!r}, expected one of the file's")
+    if wanted:
         return wanted
     if ends is None:
-        return values[-1] if values else ""
-    if len(ends) != 1:
-        shown = ", ".join(end.split("\n")[0][:40] for end in ends[:8])
-        raise BitrowError(f"{file.path}: found {len(ends)} outputs ({shown}), expected one; --output names it")
-    return ends[0]
+        return (values[-1] if values else "",)
+    if not ends:
+        raise BitrowError(f"{file.path}: found no output, expected some")
+    return tuple(ends)
 
 
 def _walk(
-    file: KerasFile, calls: list[_Call], inputs: list[_Call], output: str, size: tuple[int, int] | None
+    file: KerasFile, calls: list[_Call], inputs: list[_Call], outputs: tuple[str, ...], size: tuple[int, int] | None
 ) -> Reading:
     """Calls as soon as their inputs are there; what is left then reads what nothing makes."""
-    build, nodes, refusals = Builder(), list[FileNode](), list[Refusal]()
+    build, nodes, refusals = StepBuilder(), list[FileNode](), list[Refusal]()
     found: dict[str, FileMap | Lost] = {inputs[0].value: _input(file, build, inputs[0], size)}
     waiting = calls
     while waiting:
@@ -181,17 +184,14 @@ def _walk(
     for call in waiting:
         reason = "found inputs that no layer makes, or a circle of layers, expected each value once, before it is read"
         refusals.append(Refusal(call.value.replace("\n", " "), str(call.layer.get("class_name"))[:40], reason))
-    end = found.get(output)
-    if not refusals and not isinstance(end, FileMap):
-        raise BitrowError(f"{file.path} {output[:80]!r}: found no map as output, expected one")
-    value = end.value if isinstance(end, FileMap) and not refusals else ""
-    graph = FloatGraph(identifier(file.path.stem, "network"), inputs[0].value, value, tuple(build.steps),
+    values = output_values(str(file.path), {name: found.get(name) for name in outputs}, bool(refusals))
+    graph = FloatGraph(identifier(file.path.stem, "network"), inputs[0].value, values, tuple(build.steps),
                        build.shapes, build.layouts)  # fmt: skip
     return Reading(graph, tuple(nodes), tuple(refusals))
 
 
 def _visit(
-    file: KerasFile, build: Builder, call: _Call, found: dict[str, FileMap | Lost], nodes: list[FileNode],
+    file: KerasFile, build: StepBuilder, call: _Call, found: dict[str, FileMap | Lost], nodes: list[FileNode],
     refusals: list[Refusal],
 ) -> FileMap | Lost:  # fmt: skip
     kind, steps = str(call.layer.get("class_name"))[:40], len(build.steps)
@@ -213,7 +213,7 @@ def _visit(
     return made
 
 
-def _input(file: KerasFile, build: Builder, call: _Call, size: tuple[int, int] | None) -> FileMap:
+def _input(file: KerasFile, build: StepBuilder, call: _Call, size: tuple[int, int] | None) -> FileMap:
     config = call.layer["config"]
     shape = config.get("batch_shape", config.get("batch_input_shape"))
     sizes = shape[1:] if isinstance(shape, list) and len(shape) in (2, 4) else [None]

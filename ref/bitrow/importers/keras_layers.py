@@ -8,7 +8,7 @@ from collections.abc import Callable
 import numpy as np
 
 from bitrow.importers.keras_node import MOST, KerasNode, whole_numbers
-from bitrow.importers.onnx_builder import Builder
+from bitrow.importers.onnx_builder import StepBuilder
 from bitrow.importers.onnx_values import NHWC, FileMap, flat_weight, reshaped, shown
 from bitrow.importers.operators import (
     NO_SIDES,
@@ -33,7 +33,7 @@ from bitrow.importers.operators import (
     same_sides,
 )
 
-KerasRow = Callable[[Builder, KerasNode], FileMap]
+KerasRow = Callable[[StepBuilder, KerasNode], FileMap]
 
 _ACTIVATIONS: dict[str, FloatOperator] = {
     "relu": Clamp(0.0, math.inf),
@@ -62,7 +62,7 @@ def _activation(node: KerasNode) -> FloatOperator | None:
 
 
 def _activated(
-    build: Builder, node: KerasNode, op: FloatOperator, x: FileMap, axes: tuple[str, ...] | None = None
+    build: StepBuilder, node: KerasNode, op: FloatOperator, x: FileMap, axes: tuple[str, ...] | None = None
 ) -> FileMap:
     """An operator, and the layer's activation behind it."""
     behind = _activation(node)
@@ -87,7 +87,7 @@ def _sides(node: KerasNode, x: FileMap, kernel: PerAxis, stride: PerAxis, dilati
     return same_sides(x.shape, kernel, stride, dilation) if same else NO_SIDES
 
 
-def _convolution(build: Builder, node: KerasNode, depthwise: bool = False) -> FileMap:
+def _convolution(build: StepBuilder, node: KerasNode, depthwise: bool = False) -> FileMap:
     x = _spatial(node)
     biased = node.expect("use_bias", True, False)
     weight, *bias = node.arrays(*((4, 1) if biased else (4,)))
@@ -107,7 +107,7 @@ def _convolution(build: Builder, node: KerasNode, depthwise: bool = False) -> Fi
     return _activated(build, node, op, x)
 
 
-def _dense(build: Builder, node: KerasNode) -> FileMap:
+def _dense(build: StepBuilder, node: KerasNode) -> FileMap:
     x = node.single()
     biased = node.expect("use_bias", True, False)
     weight, *bias = node.arrays(*((2, 1) if biased else (2,)))
@@ -121,7 +121,7 @@ def _dense(build: Builder, node: KerasNode) -> FileMap:
     return _activated(build, node, Convolve(kernel=(1, 1), weight=weight[None, None], bias=given), x)
 
 
-def _batch_norm(build: Builder, node: KerasNode) -> FileMap:
+def _batch_norm(build: StepBuilder, node: KerasNode) -> FileMap:
     x = node.single()
     axis = node.option("axis", -1)
     axis = axis[0] if isinstance(axis, list) and len(axis) == 1 else axis
@@ -137,23 +137,23 @@ def _batch_norm(build: Builder, node: KerasNode) -> FileMap:
     return build.step(node, Normalize(gamma, beta, mean, var, node.number("epsilon", 1e-3)), x)
 
 
-def _relu(build: Builder, node: KerasNode) -> FileMap:
+def _relu(build: StepBuilder, node: KerasNode) -> FileMap:
     if node.number("negative_slope", 0.0) or node.number("threshold", 0.0):
         raise NotImported("found a slope below 0 or a threshold, expected neither")
     high = math.inf if node.option("max_value") is None else node.number("max_value", 0.0)
     return build.step(node, Clamp(0.0, high), node.single())
 
 
-def _active(build: Builder, node: KerasNode) -> FileMap:
+def _active(build: StepBuilder, node: KerasNode) -> FileMap:
     x, op = node.single(), _activation(node)
     return x if op is None else build.step(node, op, x)
 
 
-def _softmax(build: Builder, node: KerasNode) -> FileMap:
+def _softmax(build: StepBuilder, node: KerasNode) -> FileMap:
     return build.step(node, LeftToHost(), node.single())
 
 
-def _zeros(build: Builder, node: KerasNode) -> FileMap:
+def _zeros(build: StepBuilder, node: KerasNode) -> FileMap:
     x, found = _spatial(node), node.option("padding", 1)
     if type(found) is int:
         found = [[found, found]] * 2
@@ -169,19 +169,19 @@ def _pool(node: KerasNode) -> tuple[FileMap, PerAxis, PerAxis]:
     return x, kernel, kernel if node.option("strides") is None else node.pair("strides", 2)
 
 
-def _max_pool(build: Builder, node: KerasNode) -> FileMap:
+def _max_pool(build: StepBuilder, node: KerasNode) -> FileMap:
     x, kernel, stride = _pool(node)
     return build.step(node, MaxWindow(kernel=kernel, stride=stride, padding=_sides(node, x, kernel, stride)), x)
 
 
-def _mean_pool(build: Builder, node: KerasNode) -> FileMap:
+def _mean_pool(build: StepBuilder, node: KerasNode) -> FileMap:
     x, kernel, stride = _pool(node)
     padding = _sides(node, x, kernel, stride)
     whole = kernel == x.shape[:2] and padding == NO_SIDES
     return build.step(node, MeanWindow(kernel=kernel, stride=stride, padding=padding, whole=whole), x)
 
 
-def _whole_map(build: Builder, node: KerasNode) -> FileMap:
+def _whole_map(build: StepBuilder, node: KerasNode) -> FileMap:
     x = _spatial(node)
     axes = x.axes if node.expect("keepdims", False, True) else ("n", "c")
     if node.operator == "GlobalMaxPooling2D":
@@ -192,7 +192,7 @@ def _whole_map(build: Builder, node: KerasNode) -> FileMap:
 def _folded(op: FloatOperator) -> KerasRow:
     """Two maps at a time, from the first on."""
 
-    def row(build: Builder, node: KerasNode) -> FileMap:
+    def row(build: StepBuilder, node: KerasNode) -> FileMap:
         joined, *others = (node.map(place) for place in range(max(2, len(node.inputs))))
         axis = node.option("axis", -1)
         if any(one.axes != joined.axes for one in others):
@@ -208,24 +208,24 @@ def _folded(op: FloatOperator) -> KerasRow:
     return row
 
 
-def _flatten(build: Builder, node: KerasNode) -> FileMap:
+def _flatten(build: StepBuilder, node: KerasNode) -> FileMap:
     node.expect("data_format", "channels_last")
     return reshaped(node.single(), [1, -1])
 
 
-def _reshape(build: Builder, node: KerasNode) -> FileMap:
+def _reshape(build: StepBuilder, node: KerasNode) -> FileMap:
     target = node.option("target_shape")
     if not isinstance(target, list) or not whole_numbers(target, len(target), -1) or len(target) > 8:
         raise NotImported(f"found target_shape {str(target)[:40]}, expected whole numbers")
     return reshaped(node.single(), [1, *target], zero_copies=False)
 
 
-def _rescale(build: Builder, node: KerasNode) -> FileMap:
+def _rescale(build: StepBuilder, node: KerasNode) -> FileMap:
     scale, shift = (np.float32(node.number(name, given)) for name, given in (("scale", 1.0), ("offset", 0.0)))
     return build.step(node, ScaleShift(np.asarray(scale), np.asarray(shift)), node.single())
 
 
-def _upsample(build: Builder, node: KerasNode) -> FileMap:
+def _upsample(build: StepBuilder, node: KerasNode) -> FileMap:
     x, factors = _spatial(node), node.pair("size", 2)
     node.expect("interpolation", "nearest")
     if max(factors) > 64:

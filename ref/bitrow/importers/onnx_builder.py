@@ -22,7 +22,7 @@ class StepNode(Protocol):
     def outputs(self) -> Sequence[str]: ...
 
 
-class Builder:
+class StepBuilder:
     """Collects steps; a value of the graph has the name that it has in the file."""
 
     def __init__(self) -> None:

@@ -9,42 +9,42 @@ from bitrow.config.base import MOST_ALONG, Shape
 from bitrow.errors import BitrowError
 from bitrow.importers.float_graph import UNFORESEEN, FileNode, FloatGraph, Reading, Refusal, refusal_reason
 from bitrow.importers.names import identifier
-from bitrow.importers.onnx_builder import Builder
+from bitrow.importers.onnx_builder import StepBuilder
 from bitrow.importers.onnx_constants import CONSTANTS, computed
 from bitrow.importers.onnx_file import OnnxFile
 from bitrow.importers.onnx_node import OnnxNode
 from bitrow.importers.onnx_operators import MAPS, REFUSED
 from bitrow.importers.onnx_quantizers import clip_codes, is_code_clip
-from bitrow.importers.onnx_values import NCHW, NHWC, FileMap, Known, Lost, OnnxValue
+from bitrow.importers.onnx_values import NCHW, NHWC, Known, Lost, OnnxValue, output_values
 from bitrow.importers.operators import NotImported
 
 _FLOATS = (1, 10)  # float32, float16: ONNX's numbers of data types
 _TO_NCHW = [0, 3, 1, 2]
 
 
-def read_onnx(path: Path, input_size: tuple[int, int] | None = None, output: str | None = None) -> Reading:
+def read_onnx(path: Path, input_size: tuple[int, int] | None = None, outputs: tuple[str, ...] = ()) -> Reading:
     """Every node of an ONNX file, or why it cannot be one.
 
-    `input_size` is rows and columns where the file leaves them open; `output` chooses one of several.
+    `input_size` is rows and columns where the file leaves them open; `outputs` names values, none: the file's outputs.
 
     Raises:
-        BitrowError: no sound ONNX file; several inputs or outputs, or sizes that the file leaves open.
+        BitrowError: no sound ONNX file; several inputs, no output, or sizes that the file leaves open.
     """
-    return _FileWalk(OnnxFile(path), input_size, output).reading()
+    return _FileWalk(OnnxFile(path), input_size, outputs).reading()
 
 
 class _FileWalk:
     """One pass over the nodes, in the file's order, which ONNX says is one of dependence."""
 
-    def __init__(self, file: OnnxFile, input_size: tuple[int, int] | None, output: str | None) -> None:
-        self._file, self._build = file, Builder()
+    def __init__(self, file: OnnxFile, input_size: tuple[int, int] | None, outputs: tuple[str, ...]) -> None:
+        self._file, self._build = file, StepBuilder()
         self._found: dict[str, OnnxValue] = {}
         self._tensors = {one.name: one for one in file.graph.initializer}
         self._stated = {one.name: [size.dim_value for size in one.type.tensor_type.shape.dim]
                         for one in file.graph.value_info}  # fmt: skip
         self._nodes: list[FileNode] = []
         self._refusals: list[Refusal] = []
-        self._output = self._choose_output(output)
+        self._outputs = self._choose_outputs(outputs)
         self._input = self._read_input(input_size)
 
     def reading(self) -> Reading:
@@ -52,12 +52,10 @@ class _FileWalk:
         for place, proto in enumerate(self._file.graph.node):
             self._visit(OnnxNode(self._file, proto, place, self._find))
         steps = tuple(self._build.steps)
-        end = self._found.get(self._output, Lost())
-        if not self._refusals and not isinstance(end, FileMap):
-            raise BitrowError(f"{self._file.path} {self._output[:80]}: found no map as output, expected one")
-        value = end.value if isinstance(end, FileMap) and not self._refusals else ""
+        ends = {name: self._found.get(name) for name in self._outputs}
+        values = output_values(str(self._file.path), ends, bool(self._refusals))
         name = identifier(self._file.path.stem, "network")
-        graph = FloatGraph(name, self._input, value, steps, dict(self._build.shapes), dict(self._build.layouts))
+        graph = FloatGraph(name, self._input, values, steps, dict(self._build.shapes), dict(self._build.layouts))
         return Reading(graph, tuple(self._nodes), tuple(self._refusals))
 
     def _find(self, name: str) -> OnnxValue:
@@ -119,17 +117,14 @@ class _FileWalk:
             elif name:
                 self._found[name] = made if place == 0 else Lost()
 
-    def _choose_output(self, wanted: str | None) -> str:
-        names = [one.name for one in self._file.graph.output]
-        if wanted is not None:
-            if not any(wanted in node.output for node in self._file.graph.node):
-                raise BitrowError(f"{self._file.path} output: found no value {wanted[:80]!r}, expected a node's")
-            return wanted
-        if len(names) != 1:
-            shown = ", ".join(name[:40] for name in names[:8])
-            found = f"{len(names)} outputs ({shown})"
-            raise BitrowError(f"{self._file.path}: found {found}, expected one; --output names it")
-        return names[0]
+    def _choose_outputs(self, wanted: tuple[str, ...]) -> tuple[str, ...]:
+        for name in wanted:
+            if not any(name in node.output for node in self._file.graph.node):
+                raise BitrowError(f"{self._file.path} output: found no value {name[:80]!r}, expected a node's")
+        found = wanted or tuple(one.name for one in self._file.graph.output)
+        if not found:
+            raise BitrowError(f"{self._file.path}: found no output, expected some")
+        return found
 
     def _read_input(self, input_size: tuple[int, int] | None) -> str:
         inputs = [one for one in self._file.graph.input if one.name not in self._tensors]

@@ -9,7 +9,7 @@ import numpy as np
 
 from bitrow.importers import onnx_views as views
 from bitrow.importers import onnx_windows as windows
-from bitrow.importers.onnx_builder import Builder
+from bitrow.importers.onnx_builder import StepBuilder
 from bitrow.importers.onnx_node import OnnxNode
 from bitrow.importers.onnx_quantizers import dequantize_linear, quant, quantize_linear
 from bitrow.importers.onnx_values import (
@@ -40,11 +40,11 @@ from bitrow.importers.operators import (
     SpreadDepth,
 )
 
-OperatorRow = Callable[[Builder, OnnxNode], OnnxValue]
+OperatorRow = Callable[[StepBuilder, OnnxNode], OnnxValue]
 _NEAREST = ("half_pixel", "pytorch_half_pixel")
 
 
-def _batch_norm(build: Builder, node: OnnxNode) -> OnnxValue:
+def _batch_norm(build: StepBuilder, node: OnnxNode) -> OnnxValue:
     if node.integer("training_mode", 0) or not node.integer("spatial", 1):
         raise NotImported("found batch statistics, expected those of training, one for each channel")
     x = node.map(0)
@@ -54,7 +54,7 @@ def _batch_norm(build: Builder, node: OnnxNode) -> OnnxValue:
     return build.step(node, Normalize(gamma, beta, mean, var, node.real("epsilon", 1e-5)), x)
 
 
-def _clip(build: Builder, node: OnnxNode) -> OnnxValue:
+def _clip(build: StepBuilder, node: OnnxNode) -> OnnxValue:
     if node.opset < 11:
         low, high = node.real("min", -math.inf), node.real("max", math.inf)
     else:
@@ -65,7 +65,7 @@ def _clip(build: Builder, node: OnnxNode) -> OnnxValue:
 def _affine(place: int, make: Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]) -> OperatorRow:
     """A map and a constant; `place` is the constant's, -1 where either may be it."""
 
-    def row(build: Builder, node: OnnxNode) -> OnnxValue:
+    def row(build: StepBuilder, node: OnnxNode) -> OnnxValue:
         at = place if place >= 0 else int(isinstance(node.found(1), Known))
         x = node.map(1 - at)
         return build.step(node, ScaleShift(*make(per_channel(x, node.known(at)))), x)
@@ -101,7 +101,7 @@ def _has_constant(node: OnnxNode) -> bool:
     return any(isinstance(node.found(place), Known) for place in range(len(node.inputs)))
 
 
-def _sum(build: Builder, node: OnnxNode) -> OnnxValue:
+def _sum(build: StepBuilder, node: OnnxNode) -> OnnxValue:
     """Add, and Sum of any number."""
     if _has_constant(node):
         return _ADD(build, node)
@@ -111,7 +111,7 @@ def _sum(build: Builder, node: OnnxNode) -> OnnxValue:
     return total
 
 
-def _product(build: Builder, node: OnnxNode) -> OnnxValue:
+def _product(build: StepBuilder, node: OnnxNode) -> OnnxValue:
     if _has_constant(node):
         return _MULTIPLY(build, node)
     x, gate = _same_layout(node, 2)
@@ -120,11 +120,11 @@ def _product(build: Builder, node: OnnxNode) -> OnnxValue:
     return build.step(node, MultiplyMaps(), x, gate)
 
 
-def _minus(build: Builder, node: OnnxNode) -> OnnxValue:
+def _minus(build: StepBuilder, node: OnnxNode) -> OnnxValue:
     return (_FROM if isinstance(node.found(0), Known) else _MINUS)(build, node)
 
 
-def _concat(build: Builder, node: OnnxNode) -> OnnxValue:
+def _concat(build: StepBuilder, node: OnnxNode) -> OnnxValue:
     if _has_constant(node):
         raise NotImported("found a constant among the maps, expected maps alone")
     joined, *others = _same_layout(node, len(node.inputs))
@@ -135,11 +135,11 @@ def _concat(build: Builder, node: OnnxNode) -> OnnxValue:
     return joined
 
 
-def _matmul(build: Builder, node: OnnxNode) -> OnnxValue:
+def _matmul(build: StepBuilder, node: OnnxNode) -> OnnxValue:
     return _connected(build, node, node.known(1), None)
 
 
-def _gemm(build: Builder, node: OnnxNode) -> OnnxValue:
+def _gemm(build: StepBuilder, node: OnnxNode) -> OnnxValue:
     weight = node.known(1)
     if node.integer("transA", 0) or node.real("alpha", 1.0) != 1 or node.real("beta", 1.0) != 1:
         raise NotImported("found transA, alpha or beta, expected x * weight + bias")
@@ -149,7 +149,7 @@ def _gemm(build: Builder, node: OnnxNode) -> OnnxValue:
     return _connected(build, node, weight, node.vector(2) if node.given(2) else None)
 
 
-def _connected(build: Builder, node: OnnxNode, weight: Known, bias: np.ndarray | None) -> OnnxValue:
+def _connected(build: StepBuilder, node: OnnxNode, weight: Known, bias: np.ndarray | None) -> OnnxValue:
     x, array = node.map(0), number_array(weight)
     if array.ndim != 2 or not array.size:
         raise NotImported(f"found weights of shape {list(array.shape)}, expected [in, out]")
@@ -162,7 +162,7 @@ def _connected(build: Builder, node: OnnxNode, weight: Known, bias: np.ndarray |
     return build.step(node, op, x, axes=("n", "c"))
 
 
-def _reduced_mean(build: Builder, node: OnnxNode) -> OnnxValue:
+def _reduced_mean(build: StepBuilder, node: OnnxNode) -> OnnxValue:
     x, axes = node.map(0), node.axes(1)
     letters = sorted(map_axis(x, axis) for axis in axes or ())
     if letters != ["h", "w"]:
@@ -171,7 +171,7 @@ def _reduced_mean(build: Builder, node: OnnxNode) -> OnnxValue:
     return build.step(node, MeanWindow(kernel=x.shape[:2], whole=True), x, axes=kept)
 
 
-def _resize(build: Builder, node: OnnxNode) -> OnnxValue:
+def _resize(build: StepBuilder, node: OnnxNode) -> OnnxValue:
     x = spatial(node.map(0))
     _check_nearest(node)
     place = 2 if node.operator == "Resize" and node.opset >= 11 else 1
@@ -198,7 +198,7 @@ def _check_nearest(node: OnnxNode) -> None:
         raise NotImported(f"found mode {mode}, {place}, {rounding}, expected nearest rows of whole factors")
 
 
-def _depth_to_space(build: Builder, node: OnnxNode) -> OnnxValue:
+def _depth_to_space(build: StepBuilder, node: OnnxNode) -> OnnxValue:
     x, block, mode = spatial(node.map(0)), node.integer("blocksize", 0), node.text("mode", "DCR")
     if not 1 <= block <= 64 or mode not in ("DCR", "CRD"):
         raise NotImported(f"found blocksize {block} and mode {mode}, expected 1 to 64, DCR or CRD")
@@ -206,14 +206,14 @@ def _depth_to_space(build: Builder, node: OnnxNode) -> OnnxValue:
 
 
 def _pointwise(name: str, alpha: float = 0.0, beta: float = 0.0) -> OperatorRow:
-    def row(build: Builder, node: OnnxNode) -> OnnxValue:
+    def row(build: StepBuilder, node: OnnxNode) -> OnnxValue:
         given = (node.real("alpha", alpha), node.real("beta", beta)) if name == "hard_sigmoid" else (alpha, beta)
         return build.step(node, Pointwise(name, *given), node.map(0))
 
     return row
 
 
-def _host(build: Builder, node: OnnxNode) -> OnnxValue:
+def _host(build: StepBuilder, node: OnnxNode) -> OnnxValue:
     return build.step(node, LeftToHost(), node.map(0))
 
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from bitrow.errors import BitrowError
 from bitrow.formats import Fxp
-from bitrow.importers.onnx_builder import Builder
+from bitrow.importers.onnx_builder import StepBuilder
 from bitrow.importers.onnx_node import OnnxNode
 from bitrow.importers.onnx_values import FileCodes, Known, OnnxValue, number_array
 from bitrow.importers.operators import FileQuantizer, NotImported, Requantize
@@ -17,7 +17,7 @@ from bitrow.importers.operators import FileQuantizer, NotImported, Requantize
 _ROUNDINGS = ("ROUND", "HALF_EVEN")
 
 
-def quant(build: Builder, node: OnnxNode) -> OnnxValue:
+def quant(build: StepBuilder, node: OnnxNode) -> OnnxValue:
     """Quant of a map or of weights."""
     if node.text("rounding_mode", "ROUND").upper() not in _ROUNDINGS:
         raise NotImported(f"found rounding_mode {node.text('rounding_mode', '')}, expected ROUND, to nearest even")
@@ -29,7 +29,7 @@ def quant(build: Builder, node: OnnxNode) -> OnnxValue:
     return _quantized(build, node, _scale(node, 1), fmt)
 
 
-def _quantized(build: Builder, node: OnnxNode, scale: np.ndarray, fmt: Fxp) -> OnnxValue:
+def _quantized(build: StepBuilder, node: OnnxNode, scale: np.ndarray, fmt: Fxp) -> OnnxValue:
     given = node.found(0)
     if isinstance(given, Known):
         array = _fits(number_array(given), scale)
@@ -84,7 +84,7 @@ def _bounds_format(low: int, high: int) -> Fxp:
 _INTEGERS = {"int8": Fxp(8), "uint8": Fxp(8, signed=False)}
 
 
-def quantize_linear(build: Builder, node: OnnxNode) -> OnnxValue:
+def quantize_linear(build: StepBuilder, node: OnnxNode) -> OnnxValue:
     """Codes of a map, or of weights."""
     _check_zero(node, 2)
     dtype = str(node.known(2).array.dtype) if node.given(2) else "uint8"
@@ -111,7 +111,7 @@ def clip_codes(node: OnnxNode) -> OnnxValue:
     return codes._replace(quantizer=codes.quantizer._replace(fmt=fmt))
 
 
-def dequantize_linear(build: Builder, node: OnnxNode) -> OnnxValue:
+def dequantize_linear(build: StepBuilder, node: OnnxNode) -> OnnxValue:
     """A quantizer where its codes come from a map; weights of codes where they are a constant."""
     _check_zero(node, 2)
     scale, given = _scale(node, 1), node.found(0)
@@ -123,13 +123,13 @@ def dequantize_linear(build: Builder, node: OnnxNode) -> OnnxValue:
     along = _along(node, scale, codes.shape)
     array = (codes.astype(np.float64) * along).astype(np.float32)
     if str(codes.dtype) in _INTEGERS:
-        return Known(array, along, _least_format(codes))
+        return Known(array, along, least_format(codes))
     if codes.dtype != np.int32:
         raise NotImported(f"found codes of {codes.dtype}, expected int8, uint8 or, of a bias, int32")
     return Known(array)
 
 
-def _least_format(codes: np.ndarray) -> Fxp:
+def least_format(codes: np.ndarray) -> Fxp:
     """The narrowest format that holds these codes: what a Clip said before they were stored is not in the file."""
     low, high = int(codes.min(initial=0)), int(codes.max(initial=0))
     for bits in range(2, 9):

@@ -8,12 +8,13 @@ it changes how the map is looked at.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
 
 from bitrow.config import Shape
+from bitrow.errors import BitrowError
 from bitrow.formats import Fxp
 from bitrow.importers.operators import FileQuantizer, NotImported
 
@@ -60,6 +61,22 @@ class Lost(NamedTuple):
 
 
 OnnxValue = Known | FileMap | FileCodes | Lost
+
+
+def output_values(where: str, ends: Mapping[str, object], refused: bool) -> tuple[str, ...]:
+    """The graph's values of a file's outputs, what they stand for by name; none where a node was refused.
+
+    Raises:
+        BitrowError: an output that is no map.
+    """
+    found = []
+    for name, end in ends.items():
+        if isinstance(end, FileMap):
+            found.append(end.value)
+        elif not refused:
+            shown = f" {name[:80]!r}" if name else ""
+            raise BitrowError(f"{where}: found no map as output{shown}, expected one")
+    return () if refused else tuple(dict.fromkeys(found))
 
 
 def transposed(given: FileMap, perm: Sequence[int]) -> FileMap:

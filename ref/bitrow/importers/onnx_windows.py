@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from bitrow.importers.onnx_builder import Builder
+from bitrow.importers.onnx_builder import StepBuilder
 from bitrow.importers.onnx_node import OnnxNode
 from bitrow.importers.onnx_values import FileMap, Known, number_array, spatial
 from bitrow.importers.operators import (
@@ -23,7 +23,7 @@ from bitrow.importers.operators import (
 _MOST = 1 << 16  # of a kernel, stride, dilation or padding
 
 
-def convolve(build: Builder, node: OnnxNode) -> FileMap:
+def convolve(build: StepBuilder, node: OnnxNode) -> FileMap:
     """Conv: weights [c_out, c_in/groups, kh, kw]."""
     x, weight = spatial(node.map(0)), node.known(1)
     array = number_array(weight)
@@ -44,7 +44,7 @@ def convolve(build: Builder, node: OnnxNode) -> FileMap:
     return build.step(node, op, x)
 
 
-def convolve_transposed(build: Builder, node: OnnxNode) -> FileMap:
+def convolve_transposed(build: StepBuilder, node: OnnxNode) -> FileMap:
     """ConvTranspose: weights [c_in, c_out/groups, kh, kw]."""
     x, weight = spatial(node.map(0)), node.known(1)
     array, groups = number_array(weight), _bounded("group", node.integer("group", 1))
@@ -87,7 +87,7 @@ def weight_quantizer(weight: Known, order: tuple[int, ...]) -> FileQuantizer | N
     return FileQuantizer(moved.reshape(-1), weight.fmt)
 
 
-def max_pool(build: Builder, node: OnnxNode) -> FileMap:
+def max_pool(build: StepBuilder, node: OnnxNode) -> FileMap:
     x, kernel, stride, padding = _pool(node)
     if _pair(node, "dilations") != (1, 1):
         raise NotImported(f"found dilations {node.integers('dilations')}, expected none in a pool")
@@ -96,7 +96,7 @@ def max_pool(build: Builder, node: OnnxNode) -> FileMap:
     return build.step(node, MaxWindow(kernel=kernel, stride=stride, padding=padding), x)
 
 
-def mean_pool(build: Builder, node: OnnxNode) -> FileMap:
+def mean_pool(build: StepBuilder, node: OnnxNode) -> FileMap:
     x, kernel, stride, padding = _pool(node)
     if _pair(node, "dilations") != (1, 1):
         raise NotImported(f"found dilations {node.integers('dilations')}, expected none in a pool")
@@ -108,19 +108,19 @@ def mean_pool(build: Builder, node: OnnxNode) -> FileMap:
     return build.step(node, op, x)
 
 
-def whole_mean(build: Builder, node: OnnxNode) -> FileMap:
+def whole_mean(build: StepBuilder, node: OnnxNode) -> FileMap:
     """GlobalAveragePool."""
     x = spatial(node.map(0))
     return build.step(node, MeanWindow(kernel=x.shape[:2], whole=True), x)
 
 
-def whole_max(build: Builder, node: OnnxNode) -> FileMap:
+def whole_max(build: StepBuilder, node: OnnxNode) -> FileMap:
     """GlobalMaxPool."""
     x = spatial(node.map(0))
     return build.step(node, MaxWindow(kernel=x.shape[:2]), x)
 
 
-def pad(build: Builder, node: OnnxNode) -> FileMap:
+def pad(build: StepBuilder, node: OnnxNode) -> FileMap:
     x = node.map(0)
     mode = node.text("mode", "constant")
     sides = node.list_of(1, "pads")

@@ -13,6 +13,7 @@ from typing import ClassVar, NamedTuple
 import numpy as np
 
 from bitrow.config import Shape
+from bitrow.config.windows import same
 from bitrow.formats import Fxp
 
 PerAxis = tuple[int, int]  # along h, along w
@@ -26,10 +27,8 @@ def same_sides(
     """Padding SAME: a result of size/stride rows, rounded up; an odd one is behind the map, or before it."""
     sides = []
     for axis in (0, 1):
-        size, step = shape[axis], stride[axis]
-        total = max(0, (-(-size // step) - 1) * step + (kernel[axis] - 1) * dilation[axis] + 1 - size)
-        less, more = total // 2, total - total // 2
-        sides += [less, more] if more_after else [more, less]
+        before, after = same(shape[axis], kernel[axis], stride[axis], dilation[axis])
+        sides += [before, after] if more_after else [after, before]
     return sides[0], sides[1], sides[2], sides[3]
 
 

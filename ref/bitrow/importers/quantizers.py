@@ -45,8 +45,8 @@ def placed(graph: FloatGraph) -> tuple[FloatGraph, list[Refusal]]:
                 held[step.output] = given[0]
         except NotImported as error:
             refusals.append(Refusal(step.name, step.kind, str(error)))
-    output = same.get(graph.output, graph.output)
-    return graph._replace(steps=tuple(steps), output=output), refusals
+    outputs = tuple(dict.fromkeys(same.get(name, name) for name in graph.outputs))
+    return graph._replace(steps=tuple(steps), outputs=outputs), refusals
 
 
 def _joined(quantizer: FileQuantizer, before: tuple[FileQuantizer, tuple[str, ...]] | None) -> FileQuantizer:

@@ -64,6 +64,7 @@ class ImportReport(NamedTuple):
         if self.imported is not None:
             network = self.imported.model.network
             found["network"] = {"name": network.name, "input": list(network.input_shape), "output": network.output,
+                                "more_outputs": list(network.more_outputs),
                                 "layers": [_layer(network, name) for name in _kinds(self.imported)]}  # fmt: skip
             found["rounded_scales"] = [one._asdict() for one in self.imported.rounded]
             found["gradients_too_small"] = list(self.imported.too_small)

@@ -6,7 +6,7 @@ Each pass takes steps and gives steps; a step that goes into another leaves its 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -37,18 +37,18 @@ _SIXTH = float(np.float32(1 / 6))
 
 
 def rewritten(graph: FloatGraph) -> tuple[FloatGraph, list[str]]:
-    """The graph that its output needs, rewritten; and the nodes that are left to the host, behind the output.
+    """The graph that its outputs need, rewritten; and the nodes that are left to the host, behind the outputs.
 
-    A graph whose output is unknown, since a node before it was refused, is kept whole.
+    A graph whose outputs are unknown, since a node before them was refused, is kept whole.
     """
-    steps, output = list(graph.steps), graph.output
-    left: list[str] = []
-    if output:
-        steps, output, left = _host_tail(needed(steps, frozenset([output])), output)
-    ends = frozenset([output]) if output else frozenset(step.output for step in steps) - readers(steps).keys()
+    steps, left = list(graph.steps), list[str]()
+    made = {step.output: step for step in steps}
+    outputs = tuple(dict.fromkeys(_host_tail(made, output, left) for output in graph.outputs))
+    steps = needed(steps, frozenset(outputs)) if outputs else steps
+    ends = frozenset(outputs) if outputs else frozenset(step.output for step in steps) - readers(steps).keys()
     for step in (_absorb_pads, _hard_activations, _gated, _constants):
         steps = step(steps, ends)
-    return graph._replace(steps=tuple(steps), output=output), left
+    return graph._replace(steps=tuple(steps), outputs=outputs), left
 
 
 def needed(steps: Sequence[FloatStep], ends: Ends) -> StepList:
@@ -61,14 +61,12 @@ def needed(steps: Sequence[FloatStep], ends: Ends) -> StepList:
     return kept[::-1]
 
 
-def _host_tail(steps: StepList, output: str) -> tuple[StepList, str, list[str]]:
-    """Softmax and the last quantizer are what is done with a result."""
-    made = {step.output: step for step in steps}
-    left: list[str] = []
+def _host_tail(made: Mapping[str, FloatStep], output: str, left: list[str]) -> str:
+    """The value behind which softmax and the last quantizer are what is done with a result; their nodes are `left`."""
     while output in made and isinstance(made[output].op, LeftToHost | Requantize):
-        left = [*made[output].sources, *left]
+        left[:0] = made[output].sources
         output = made[output].inputs[0]
-    return needed(steps, frozenset([output])), output, left
+    return output
 
 
 def _merged(into: FloatStep, step: FloatStep, op: FloatOperator) -> FloatStep:

@@ -72,7 +72,7 @@ class _Modules:
         for name in sorted(self._left):
             self._refusals.append(Refusal(name, "tensor", "found it, expected none of this name"))
         layouts: dict[str, tuple[str, ...]] = dict.fromkeys(self.shapes, ("n", "c", "h", "w"))
-        graph = FloatGraph(identifier(self._path.stem, "network"), _INPUT, "" if self._refusals else output,
+        graph = FloatGraph(identifier(self._path.stem, "network"), _INPUT, () if self._refusals else (output,),
                            tuple(self._steps), self.shapes, layouts)  # fmt: skip
         return Reading(graph, tuple(self._nodes), tuple(self._refusals))
 

@@ -12,10 +12,8 @@ from bitrow.importers.onnx_values import (
     OnnxValue,
     number_array,
 )
-from bitrow.importers.operators import (
-    NotImported,
-    PerAxis,
-)
+from bitrow.importers.onnx_windows import weight_quantizer
+from bitrow.importers.operators import FileQuantizer, NotImported, PerAxis
 from bitrow.importers.tflite_file import OPTIONS, TfliteFile, TfliteNode
 
 MOST = 1 << 16  # of a kernel, stride, dilation or padding
@@ -75,13 +73,16 @@ class TfliteCall:
             raise NotImported(f"found a computed input {place + 1}, expected a constant")
         return found
 
-    def weights(self, rank: int) -> np.ndarray:
-        """The second input, f32 of `rank` dimensions."""
-        array = number_array(self.known(1))
-        if array.ndim != rank or not array.size:
-            raise NotImported(f"found weights of shape {list(array.shape)}, expected {rank} dimensions")
+    def weights(self, order: tuple[int, ...]) -> tuple[np.ndarray, FileQuantizer | None]:
+        """The second input, f32 of as many dimensions as `order`, with its axes in that order, the outputs last; its
+        quantizer, if it is codes.
+        """
+        known = self.known(1)
+        array = number_array(known)
+        if array.ndim != len(order) or not array.size:
+            raise NotImported(f"found weights of shape {list(array.shape)}, expected {len(order)} dimensions")
         self.file.spend(array.nbytes)
-        return array
+        return array.transpose(order), weight_quantizer(known, order)
 
     def bias(self, count: int) -> np.ndarray | None:
         """The third input, if there is one."""

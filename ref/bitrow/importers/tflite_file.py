@@ -21,7 +21,8 @@ TFLITE = FileKind("a TFLite file", 1024 * MIB)
 MOST_NODES = 1 << 14
 _MOST_TENSORS, _MOST_RANK, _MOST_EDGES = 1 << 16, 8, 1 << 10
 _IDENTIFIER = b"TFL3"
-_DTYPES: dict[int, Any] = {0: np.float32, 1: np.float16, 2: np.int32, 4: np.int64}  # by TensorType
+INT8 = 9  # of TensorType
+_DTYPES: dict[int, Any] = {0: np.float32, 1: np.float16, 2: np.int32, 4: np.int64, INT8: np.int8}  # by TensorType
 
 # By operator: its table of options, and what is read of it.
 _WINDOW = ("Padding", "StrideH", "StrideW", "FusedActivationFunction")
@@ -49,6 +50,9 @@ class TfliteTensor(NamedTuple):
     kind: int
     data: np.ndarray | None
     sparse: bool
+    scales: tuple[float, ...] = ()  # of codes: one, or one for each place along `axis`
+    zeros: tuple[int, ...] = ()
+    axis: int = 0
 
 
 class TfliteNode(NamedTuple):
@@ -107,7 +111,8 @@ class TfliteFile:
             raise BitrowError(f"{self.path}: found data behind the flatbuffer, expected it inside")
         data = buffer.DataAsNumpy() if buffer.DataLength() else None
         text = name.decode("utf-8", "replace") if isinstance(name, bytes) else ""
-        return TfliteTensor(text[:200], shape, int(tensor.Type()), data, tensor.Sparsity() is not None)
+        sparse = tensor.Sparsity() is not None
+        return TfliteTensor(text[:200], shape, int(tensor.Type()), data, sparse, *_quantization(tensor))
 
     def _edges(self, table: Any, name: str) -> tuple[int, ...]:
         length = getattr(table, f"{name}Length")()
@@ -145,14 +150,14 @@ class TfliteFile:
         """The array of a constant.
 
         Raises:
-            NotImported: other numbers than float32, float16, int32 and int64; a shape that its bytes do not have.
+            NotImported: other numbers than float32, float16, int8, int32 and int64; a shape that its bytes do not have.
             BitrowError: more of them than a sound file has.
         """
         tensor = self.tensors[place]
         dtype, name = _DTYPES.get(tensor.kind), tensor.name[:80]
         if tensor.data is None or dtype is None or tensor.sparse:
             kind = "sparse" if tensor.sparse else self.type_name(tensor.kind)
-            raise NotImported(f"found constant {name!r} of type {kind}, expected dense FLOAT32 or FLOAT16")
+            raise NotImported(f"found constant {name!r} of type {kind}, expected dense FLOAT32, FLOAT16 or INT8")
         size = np.dtype(dtype).itemsize * math.prod(tensor.shape)
         if min(tensor.shape, default=0) < 0 or size != tensor.data.size:
             shape = list(tensor.shape)
@@ -170,3 +175,12 @@ class TfliteFile:
         """A type of tensors in TFLite's words."""
         names = {value: name for name, value in vars(self._library.TensorType).items() if isinstance(value, int)}
         return names.get(number, str(number))
+
+
+def _quantization(tensor: Any) -> tuple[tuple[float, ...], tuple[int, ...], int]:
+    """Scales, zero points and axis of a tensor's codes; none where it has no scale."""
+    table = tensor.Quantization()
+    if table is None or not table.ScaleLength():
+        return (), (), 0
+    scales, zeros = table.ScaleAsNumpy(), table.ZeroPointAsNumpy() if table.ZeroPointLength() else ()
+    return tuple(map(float, scales)), tuple(map(int, zeros)), int(table.QuantizedDimension())

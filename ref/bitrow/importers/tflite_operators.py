@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from bitrow.importers.onnx_builder import Builder
+from bitrow.importers.onnx_builder import StepBuilder
 from bitrow.importers.onnx_values import (
     NHWC,
     FileMap,
@@ -45,12 +45,13 @@ from bitrow.importers.operators import (
     same_sides,
 )
 from bitrow.importers.tflite_call import MOST, TfliteCall
+from bitrow.importers.tflite_codes import dequantize, quantize
 
 _SAME, _VALID = 0, 1  # of Padding
 _FUSED: dict[int, tuple[str, FloatOperator]] = {1: ("relu", Clamp(0.0, math.inf)), 3: ("relu6", Clamp(0.0, 6.0))}
 
 
-TfliteRow = Callable[[Builder, TfliteCall], OnnxValue]
+TfliteRow = Callable[[StepBuilder, TfliteCall], OnnxValue]
 
 
 def _spatial(call: TfliteCall) -> FileMap:
@@ -61,7 +62,7 @@ def _spatial(call: TfliteCall) -> FileMap:
 
 
 def _fused(
-    build: Builder, call: TfliteCall, op: FloatOperator, *inputs: FileMap, axes: tuple[str, ...] | None = None
+    build: StepBuilder, call: TfliteCall, op: FloatOperator, *inputs: FileMap, axes: tuple[str, ...] | None = None
 ) -> FileMap:
     """An operator, and the activation that is fused behind it."""
     number = call.option("FusedActivationFunction")
@@ -83,27 +84,26 @@ def _sides(call: TfliteCall, x: FileMap, kernel: PerAxis, stride: PerAxis, dilat
     return same_sides(x.shape, kernel, stride, dilation) if padding == _SAME else NO_SIDES
 
 
-def _convolution(build: Builder, call: TfliteCall) -> OnnxValue:
+def _convolution(build: StepBuilder, call: TfliteCall) -> OnnxValue:
     """Weights [c_out, kh, kw, c_in/groups], or of a depthwise one [1, kh, kw, c_in * multiplier]."""
-    x, weight = _spatial(call), call.weights(4)
-    if call.operator == "DEPTHWISE_CONV_2D":
-        if weight.shape[0] != 1 or weight.shape[3] % x.shape[2]:
-            raise NotImported(f"found weights of shape {list(weight.shape)}, expected [1, kh, kw, n * {x.shape[2]}]")
-        groups, weight = x.shape[2], weight.transpose(1, 2, 0, 3)
-    else:
-        if x.shape[2] % weight.shape[3]:
-            raise NotImported(f"found {x.shape[2]} input channels, expected {weight.shape[3]} of its weights")
-        groups, weight = x.shape[2] // weight.shape[3], weight.transpose(1, 2, 3, 0)
-    kernel = (weight.shape[0], weight.shape[1])
+    x, deep = _spatial(call), call.operator == "DEPTHWISE_CONV_2D"
+    weight, quantizer = call.weights((1, 2, 0, 3) if deep else (1, 2, 3, 0))
+    kh, kw, c_in, c_out = weight.shape
+    if deep and (c_in != 1 or c_out % x.shape[2]):
+        raise NotImported(f"found weights of shape {[c_in, kh, kw, c_out]}, expected [1, kh, kw, n * {x.shape[2]}]")
+    if x.shape[2] % c_in:
+        raise NotImported(f"found {x.shape[2]} input channels, expected {c_in} of its weights")
+    groups = x.shape[2] // c_in
+    kernel = (kh, kw)
     stride, dilation = call.pair("StrideH", "StrideW"), call.pair("DilationHFactor", "DilationWFactor")
     op = Convolve(
         kernel=kernel, stride=stride, dilation=dilation, padding=_sides(call, x, kernel, stride, dilation),
-        weight=np.ascontiguousarray(weight), bias=call.bias(weight.shape[3]), groups=groups,
+        weight=np.ascontiguousarray(weight), bias=call.bias(c_out), groups=groups, w_quantizer=quantizer,
     )  # fmt: skip
     return _fused(build, call, op, x)
 
 
-def _pool(build: Builder, call: TfliteCall) -> OnnxValue:
+def _pool(build: StepBuilder, call: TfliteCall) -> OnnxValue:
     x, kernel = _spatial(call), call.pair("FilterHeight", "FilterWidth")
     stride = call.pair("StrideH", "StrideW")
     padding = _sides(call, x, kernel, stride)
@@ -113,19 +113,19 @@ def _pool(build: Builder, call: TfliteCall) -> OnnxValue:
     return _fused(build, call, MeanWindow(kernel=kernel, stride=stride, padding=padding, whole=whole), x)
 
 
-def _connected(build: Builder, call: TfliteCall) -> OnnxValue:
-    x, weight = call.map(), call.weights(2).T
+def _connected(build: StepBuilder, call: TfliteCall) -> OnnxValue:
+    x, (weight, quantizer) = call.map(), call.weights((1, 0))
     if call.option("WeightsFormat"):
         raise NotImported("found shuffled weights, expected them in order")
     if len(x.axes) != 2 and x.shape[:2] != (1, 1) and call.option("KeepNumDims"):
         raise NotImported(f"found a product over the channels of {shown(x)}, expected one of the whole map")
     axes = x.axes if call.option("KeepNumDims") else ("n", "c")
     flat = x if len(x.axes) == 2 else reshaped(x, [x.batch, -1])
-    op = FullyConnected(flat_weight(flat, weight), call.bias(weight.shape[1]))
+    op = FullyConnected(flat_weight(flat, weight), call.bias(weight.shape[1]), w_quantizer=quantizer)
     return _fused(build, call, op, flat, axes=axes)
 
 
-def _sum(build: Builder, call: TfliteCall) -> OnnxValue:
+def _sum(build: StepBuilder, call: TfliteCall) -> OnnxValue:
     """ADD and SUB of maps or constants."""
     first, second = call.found(0), call.found(1)
     minus = call.operator == "SUB"
@@ -141,7 +141,7 @@ def _sum(build: Builder, call: TfliteCall) -> OnnxValue:
     return _fused(build, call, AddMaps(), x, other)
 
 
-def _product(build: Builder, call: TfliteCall) -> OnnxValue:
+def _product(build: StepBuilder, call: TfliteCall) -> OnnxValue:
     for place, other in ((0, 1), (1, 0)):
         constant = call.found(other)
         if isinstance(constant, Known):
@@ -160,7 +160,7 @@ def _one_layout(call: TfliteCall) -> tuple[FileMap, FileMap]:
     return x, other
 
 
-def _concatenation(build: Builder, call: TfliteCall) -> OnnxValue:
+def _concatenation(build: StepBuilder, call: TfliteCall) -> OnnxValue:
     joined, *others = (call.map(place) for place in range(len(call.node.inputs)))
     axis = call.option("Axis")
     if map_axis(joined, axis) != "c" or any(one.axes != joined.axes for one in others) or not others:
@@ -170,7 +170,7 @@ def _concatenation(build: Builder, call: TfliteCall) -> OnnxValue:
     return _fused(build, call, JoinMaps(), joined, others[-1])
 
 
-def _pad(build: Builder, call: TfliteCall) -> OnnxValue:
+def _pad(build: StepBuilder, call: TfliteCall) -> OnnxValue:
     x, sides = call.map(), call.integers(1)
     if len(sides) != 2 * len(x.axes) or not all(0 <= one <= MOST for one in sides):
         raise NotImported(f"found paddings {sides[:8]}, expected two from 0 for each of {shown(x)}")
@@ -188,7 +188,7 @@ def _pad(build: Builder, call: TfliteCall) -> OnnxValue:
     return build.step(call, PadMap((*by_axis.get("h", (0, 0)), *by_axis.get("w", (0, 0))), value), x)
 
 
-def _zero_channels(build: Builder, call: TfliteCall, x: FileMap, before: int, after: int) -> OnnxValue:
+def _zero_channels(build: StepBuilder, call: TfliteCall, x: FileMap, before: int, after: int) -> OnnxValue:
     """Channels of zeros behind a map, as shortcuts to wider maps have them: those of a convolution of zeros, joined."""
     if before or x.axes[-1] != "c":
         raise NotImported(f"found {before} channels before those of {shown(x)}, expected them behind")
@@ -200,7 +200,7 @@ def _zero_channels(build: Builder, call: TfliteCall, x: FileMap, before: int, af
     return build.step(call, JoinMaps(), x, zeros)
 
 
-def _mean(build: Builder, call: TfliteCall) -> OnnxValue:
+def _mean(build: StepBuilder, call: TfliteCall) -> OnnxValue:
     x, axes = call.map(), call.integers(1)
     if sorted(map_axis(x, axis) for axis in axes) != ["h", "w"]:
         raise NotImported(f"found axes {axes[:8]} of {shown(x)}, expected rows and columns")
@@ -208,7 +208,7 @@ def _mean(build: Builder, call: TfliteCall) -> OnnxValue:
     return build.step(call, MeanWindow(kernel=x.shape[:2], whole=True), x, axes=kept)
 
 
-def _resize(build: Builder, call: TfliteCall) -> OnnxValue:
+def _resize(build: StepBuilder, call: TfliteCall) -> OnnxValue:
     """TfliteRow i is `i // factor`, with and without half pixels, where the factor is whole."""
     x, size = _spatial(call), call.integers(1)
     if call.option("AlignCorners"):
@@ -220,22 +220,13 @@ def _resize(build: Builder, call: TfliteCall) -> OnnxValue:
     return build.step(call, RepeatRows((factors[0], factors[1])), x)
 
 
-def _depth_to_space(build: Builder, call: TfliteCall) -> OnnxValue:
+def _depth_to_space(build: StepBuilder, call: TfliteCall) -> OnnxValue:
     if call.size("BlockSize") > 64:
         raise NotImported(f"found block size {call.size('BlockSize')}, expected at most 64")
     return build.step(call, SpreadDepth(call.size("BlockSize"), False), _spatial(call))
 
 
-def _dequantize(build: Builder, call: TfliteCall) -> OnnxValue:
-    """Weights of FLOAT16; codes have scales and zero points, which no layer here takes."""
-    found = call.known(0)
-    if found.array.dtype != np.float16:
-        raise NotImported(f"found a constant of {found.array.dtype}, expected FLOAT16")
-    call.file.spend(found.array.size * 4)
-    return Known(found.array.astype(np.float32))
-
-
-def _reshape(build: Builder, call: TfliteCall) -> OnnxValue:
+def _reshape(build: StepBuilder, call: TfliteCall) -> OnnxValue:
     """RESHAPE by its second input, where it has one; else, as SQUEEZE, to the shape that the file states."""
     stated = list(call.file.tensors[call.node.outputs[0]].shape)
     return reshaped(call.map(), call.integers(1) if call.given(1) else stated, zero_copies=False)
@@ -260,7 +251,8 @@ MAPS: dict[str, TfliteRow] = {
     "MEAN": _mean,
     "RESIZE_NEAREST_NEIGHBOR": _resize,
     "DEPTH_TO_SPACE": _depth_to_space,
-    "DEQUANTIZE": _dequantize,
+    "DEQUANTIZE": dequantize,
+    "QUANTIZE": quantize,
     "RESHAPE": _reshape,
     "SQUEEZE": _reshape,
     "TRANSPOSE": lambda build, call: transposed(call.map(), call.integers(1)),
@@ -273,7 +265,7 @@ MAPS: dict[str, TfliteRow] = {
 }
 
 
-def made_by(build: Builder, call: TfliteCall) -> OnnxValue:
+def made_by(build: StepBuilder, call: TfliteCall) -> OnnxValue:
     """What an operator makes. Raises: NotImported: it has no row, or its row refuses."""
     if call.operator not in MAPS:
         raise NotImported("an unknown operator")

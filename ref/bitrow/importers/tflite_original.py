@@ -11,7 +11,7 @@ import numpy as np
 
 from bitrow.errors import BitrowError
 from bitrow.extras import extra
-from bitrow.importers.tflite_file import TFLITE, TfliteFile
+from bitrow.importers.tflite_file import INT8, TFLITE, TfliteFile
 from bitrow.importers.tflite_graph import tensor_names
 from bitrow.reading import read_bytes
 
@@ -24,8 +24,10 @@ def run_tflite(
     Raises:
         BitrowError: LiteRT is not installed, or refuses the file.
     """
-    runtime = extra("litert", "ai_edge_litert.interpreter", "ai-edge-litert")
     file = TfliteFile(path)
+    if any(one.kind == INT8 and one.data is None for one in file.tensors):
+        raise BitrowError(f"{path}: found maps of INT8, which the original has as codes, expected FLOAT32: no check")
+    runtime = extra("litert", "ai_edge_litert.interpreter", "ai-edge-litert")
     places = {name: place for place, name in enumerate(tensor_names(file))}
     wanted = list(dict.fromkeys(values))
     try:

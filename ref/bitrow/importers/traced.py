@@ -19,8 +19,8 @@ from bitrow.config.base import MOST_ALONG
 from bitrow.errors import BitrowError
 from bitrow.importers.float_graph import UNFORESEEN, FileNode, FloatGraph, FloatStep, Reading, Refusal, refusal_reason
 from bitrow.importers.names import identifier
-from bitrow.importers.onnx_builder import Builder
-from bitrow.importers.onnx_values import NHWC, FileMap, Lost
+from bitrow.importers.onnx_builder import StepBuilder
+from bitrow.importers.onnx_values import NHWC, FileMap, Lost, output_values
 from bitrow.importers.operators import Clamp, FloatOperator, Normalize, NotImported, ScaleShift
 from bitrow.importers.rewrite import along
 from bitrow.importers.traced_equations import flattened
@@ -50,13 +50,13 @@ class TracedModule:
         except Exception as error:  # the module's own, of any kind
             reason = " ".join(str(error).split())[:120]
             raise BitrowError(f"{self.name}: its call on [1, h, w, c] of {list(self.shape)} fails ({reason})") from None
-        if len(closed.out_avals) != 1:
-            raise BitrowError(f"{self.name}: found {len(closed.out_avals)} outputs, expected one")
-        self._equations, self._given, self._output = flattened(closed)
+        if not closed.out_avals:
+            raise BitrowError(f"{self.name}: found no output, expected some")
+        self._equations, self._given, self._outputs = flattened(closed)
 
     def reading(self) -> Reading:
         """Every primitive on a map, or why it cannot be a layer."""
-        build, nodes, refusals = Builder(), list[FileNode](), list[Refusal]()
+        build, nodes, refusals = StepBuilder(), list[FileNode](), list[Refusal]()
         found: dict[str, TracedValue] = {self._given: build.input(self._given, self.shape, NHWC, 1)}
         for equation in self._equations:
             node, steps = TracedNode(equation, found), len(build.steps)
@@ -77,14 +77,12 @@ class TracedModule:
         return self._reading(build, found, nodes, refusals)
 
     def _reading(
-        self, build: Builder, found: dict[str, TracedValue], nodes: list[FileNode], refusals: list[Refusal]
+        self, build: StepBuilder, found: dict[str, TracedValue], nodes: list[FileNode], refusals: list[Refusal]
     ) -> Reading:
-        end = found.get(self._output)
-        if not refusals and not isinstance(end, FileMap):
-            raise BitrowError(f"{self.name}: found no map as output, expected one")
-        output = end.value if isinstance(end, FileMap) and not refusals else ""
-        steps = along(along(build.steps, frozenset([output]), _pair), frozenset([output]), _normalized)
-        graph = FloatGraph(identifier(self.name, "network"), self._given, output, tuple(steps), build.shapes,
+        outputs = output_values(self.name, {name: found.get(name) for name in self._outputs}, bool(refusals))
+        ends = frozenset(outputs)
+        steps = along(along(build.steps, ends, _pair), ends, _normalized)
+        graph = FloatGraph(identifier(self.name, "network"), self._given, outputs, tuple(steps), build.shapes,
                            build.layouts)  # fmt: skip
         return Reading(graph, tuple(nodes), tuple(refusals))
 
@@ -138,7 +136,7 @@ def _call(name: str, module: Any, variables: Any) -> Callable[[jax.Array], Any]:
     return called
 
 
-def _made(build: Builder, node: TracedNode) -> TracedValue:
+def _made(build: StepBuilder, node: TracedNode) -> TracedValue:
     if node.operator not in PRIMITIVES:
         raise NotImported("an unknown primitive")
     if any(isinstance(one, Lost) for one in node.inputs):

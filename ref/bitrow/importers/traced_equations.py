@@ -69,9 +69,9 @@ class _Flat:
         return outputs
 
 
-def flattened(closed: Any) -> tuple[list[TracedEquation], str, str]:
-    """The primitives of a jaxpr of one input and one output, the input's name, the output's ("" of a constant)."""
+def flattened(closed: Any) -> tuple[list[TracedEquation], str, tuple[str, ...]]:
+    """The primitives of a jaxpr of one input, the input's name, the outputs' ("" of a constant)."""
     flat = _Flat()
     given = flat.fresh()
-    (output,) = flat.put(closed, [given])
-    return flat.equations, given, output if isinstance(output, str) else ""
+    outputs = flat.put(closed, [given])
+    return flat.equations, given, tuple(one if isinstance(one, str) else "" for one in outputs)

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from bitrow.importers import traced_windows as windows
-from bitrow.importers.onnx_builder import Builder
+from bitrow.importers.onnx_builder import StepBuilder
 from bitrow.importers.onnx_values import (
     FileMap,
     Known,
@@ -32,11 +32,11 @@ from bitrow.importers.operators import (
 )
 from bitrow.importers.traced_values import RootScale, TracedNode, TracedValue, WindowSums
 
-TracedRow = Callable[[Builder, TracedNode], TracedValue]
+TracedRow = Callable[[StepBuilder, TracedNode], TracedValue]
 
 
-def _scaled(make: Callable[[np.ndarray], tuple[Any, Any]]) -> Callable[[Builder, TracedNode, int], TracedValue]:
-    def row(build: Builder, node: TracedNode, at: int) -> TracedValue:
+def _scaled(make: Callable[[np.ndarray], tuple[Any, Any]]) -> Callable[[StepBuilder, TracedNode, int], TracedValue]:
+    def row(build: StepBuilder, node: TracedNode, at: int) -> TracedValue:
         x, constant = node.map(1 - at), node.constant(at)
         scale, shift = (np.asarray(one, np.float32) for one in make(per_channel(x, Known(constant.array))))
         root = constant.root
@@ -68,7 +68,7 @@ def _number(node: TracedNode, place: int) -> float:
     return float(array.reshape(-1)[0])
 
 
-def _arithmetic(build: Builder, node: TracedNode) -> TracedValue:
+def _arithmetic(build: StepBuilder, node: TracedNode) -> TracedValue:
     """Two maps, or a map and a constant."""
     at, first = node.constant_at, node.inputs[0]
     if isinstance(first, WindowSums) and node.operator == "div":
@@ -88,11 +88,11 @@ def _arithmetic(build: Builder, node: TracedNode) -> TracedValue:
     return build.step(node, MultiplyMaps(), x, other)
 
 
-def _clamp(build: Builder, node: TracedNode) -> TracedValue:
+def _clamp(build: StepBuilder, node: TracedNode) -> TracedValue:
     return build.step(node, Clamp(_number(node, 0), _number(node, 2)), node.map(1))
 
 
-def _join(build: Builder, node: TracedNode) -> TracedValue:
+def _join(build: StepBuilder, node: TracedNode) -> TracedValue:
     joined, *others = (node.map(place) for place in range(len(node.inputs)))
     if map_axis(joined, node.params["dimension"]) != "c" or any(one.axes != joined.axes for one in others):
         raise NotImported(f"found axis {node.params['dimension']} of {shown(joined)}, expected the channels")
@@ -101,7 +101,7 @@ def _join(build: Builder, node: TracedNode) -> TracedValue:
     return joined
 
 
-def _pad(build: Builder, node: TracedNode) -> TracedValue:
+def _pad(build: StepBuilder, node: TracedNode) -> TracedValue:
     x, sides = node.map(0), dict(zip(node.map(0).axes, node.params["padding_config"], strict=True))
     none = (0, 0, 0)
     h, w = sides.pop("h", none), sides.pop("w", none)
@@ -113,7 +113,7 @@ def _pad(build: Builder, node: TracedNode) -> TracedValue:
 def _view(look: Callable[[FileMap, TracedNode], FileMap]) -> TracedRow:
     """A primitive that changes no value; of sums, too."""
 
-    def row(build: Builder, node: TracedNode) -> TracedValue:
+    def row(build: StepBuilder, node: TracedNode) -> TracedValue:
         found = node.inputs[0]
         if isinstance(found, WindowSums):
             return found._replace(view=look(found.view, node))

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from bitrow.importers.onnx_builder import Builder
+from bitrow.importers.onnx_builder import StepBuilder
 from bitrow.importers.onnx_values import (
     FileMap,
     Known,
@@ -27,7 +27,7 @@ from bitrow.importers.operators import (
 from bitrow.importers.traced_values import TracedNode, TracedValue, WindowSums
 
 
-def convolution(build: Builder, node: TracedNode) -> TracedValue:
+def convolution(build: StepBuilder, node: TracedNode) -> TracedValue:
     x, weight, given = node.map(0), number_array(Known(node.constant(1).array)), node.params
     lhs, rhs, out = given["dimension_numbers"]
     if len(x.axes) != 4 or {x.axes[place] for place in lhs} != set("nchw") or x.axes[lhs[0]] != "n":
@@ -53,7 +53,7 @@ def not_negative(sides: PerSide) -> PerSide:
     return sides
 
 
-def product_of_weights(build: Builder, node: TracedNode) -> TracedValue:
+def product_of_weights(build: StepBuilder, node: TracedNode) -> TracedValue:
     x, weight = node.map(0), number_array(Known(node.constant(1).array))
     (mine, its), batch = node.params["dimension_numbers"]
     if any(batch[0]) or any(batch[1]) or len(mine) != 1 or mine[0] != len(x.axes) - 1 or weight.ndim != 2:
@@ -79,19 +79,19 @@ def _window(node: TracedNode) -> tuple[FileMap, dict[str, Any]]:
     return x, {"kernel": (sizes[h], sizes[w]), "stride": (strides[h], strides[w]), "padding": (*pads[h], *pads[w])}
 
 
-def max_pool(build: Builder, node: TracedNode) -> TracedValue:
+def max_pool(build: StepBuilder, node: TracedNode) -> TracedValue:
     x, window = _window(node)
     return build.step(node, MaxWindow(**window), x)
 
 
-def window_sum(build: Builder, node: TracedNode) -> TracedValue:
+def window_sum(build: StepBuilder, node: TracedNode) -> TracedValue:
     x, window = _window(node)
     whole = window["kernel"] == x.shape[:2] and window["padding"] == NO_SIDES
     op = MeanWindow(**window, whole=whole)
     return WindowSums(x, op, x._replace(value="", shape=op.shape([x.shape])))
 
 
-def whole_sum(build: Builder, node: TracedNode) -> TracedValue:
+def whole_sum(build: StepBuilder, node: TracedNode) -> TracedValue:
     x, axes = node.map(0), node.params["axes"]
     if sorted(map_axis(x, axis) for axis in axes) != ["h", "w"]:
         raise NotImported(f"found a sum over axes {list(axes)} of {shown(x)}, expected rows and columns")
@@ -100,7 +100,7 @@ def whole_sum(build: Builder, node: TracedNode) -> TracedValue:
     return WindowSums(x, MeanWindow(kernel=x.shape[:2], whole=True), view)
 
 
-def mean(build: Builder, node: TracedNode, sums: WindowSums) -> TracedValue:
+def mean(build: StepBuilder, node: TracedNode, sums: WindowSums) -> TracedValue:
     """Sums divided by the size of the window, or by how many of it are no padding."""
     op, divisor = sums.op, node.constant(1).array.astype(np.float64)
     h, w = op.kernel

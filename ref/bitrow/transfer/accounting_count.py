@@ -11,6 +11,7 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field, fields
 
+from bitrow.config import ConvConfig
 from bitrow.config.rows import elements, row_bits
 from bitrow.graph import INPUT, Node, Shape, describe, shapes
 from bitrow.layers.table import layer
@@ -21,7 +22,7 @@ from bitrow.pipeline.machine import Machine
 from bitrow.pipeline.rings import Ring, RingKind, build_rings
 from bitrow.pipeline.stages import Phase, Stage, StageLayer
 from bitrow.pipeline.work import is_fxp, line_work, read_passes, work_of
-from bitrow.transfer.accounting_reach import SCALE, Branch, Reach
+from bitrow.transfer.accounting_reach import CLIP, SCALE, Branch, Reach
 
 _HALF = 16  # bits
 _FORWARD = (Phase.FORWARD_HEAD, Phase.FORWARD_CHAIN)
@@ -192,6 +193,14 @@ def _count_host(tally: ImageCounts, reach: Reach, node: Node) -> None:
             tally.add(host_macs=products, gradient_bits=saved.bits * operands)
     if SCALE in trained:  # the gradient of the quantized input, its products, and the input that they take
         tally.add(host_macs=macs + inputs, gradient_bits=_HALF * inputs)
+    if CLIP in trained:
+        tally.add(host_macs=macs + inputs, gradient_bits=_end_bits(node) * inputs)
+
+
+def _end_bits(node: Node) -> int:
+    """Of an input value: whether it was clipped and, where codes have a sign, at which end."""
+    assert isinstance(node.config, ConvConfig)
+    return 1 + node.config.x_format.signed
 
 
 def map_bits(shape: Shape, bits: int) -> int:
@@ -215,6 +224,9 @@ def saved(reach: Reach) -> Iterator[tuple[str, str, int, int]]:
         if SCALE in reach.fields(node):
             shape = sizes[node.inputs[0]]
             yield node.name, "input", map_bits(shape, _HALF), 2 * math.prod(shape)
+        if CLIP in reach.fields(node):
+            shape = sizes[node.inputs[0]]
+            yield node.name, "clipped", map_bits(shape, _end_bits(node)), math.prod(shape)
     for branch in reach.branches:
         name = f"branches/{branch.end}"
         maps = {"input": branch.pooled, "hidden": branch.hidden}

@@ -14,7 +14,7 @@ from bitrow.graph import INPUT, Network, Node, Shape, convolutions, shapes
 from bitrow.transfer.branches import LiteResidual, blocks
 
 BRANCHES, LAYERS, PROMPT = "branches", "layers", "prompt"
-SCALE = "step"
+SCALE, CLIP = SCALES = ("step", "clip")  # of LSQ, of PACT
 
 
 @dataclass(frozen=True)
@@ -144,5 +144,5 @@ def parameter_shapes(network: Network) -> dict[str, tuple[int, ...]]:
 
 
 def scale_shapes(network: Network) -> dict[str, tuple[int, ...]]:
-    """The scales that a policy may train, one of each convolution's input, by name."""
-    return {f"{LAYERS}/{conv.name}/{SCALE}": () for conv in convolutions(network)}
+    """The scales that a policy may train, of each convolution's input, by either rule, by name."""
+    return {f"{LAYERS}/{conv.name}/{name}": () for conv in convolutions(network) for name in SCALES}

@@ -24,7 +24,7 @@ from bitrow.ops import fp16
 from bitrow.parameters import LayerParams
 from bitrow.transfer import learned_scales, ordered
 from bitrow.transfer.convolution import BackwardScales, ConvPlan, ForwardScales, conv_params, convolve, weight_codes
-from bitrow.transfer.numerics import GradientNumerics, Numerics, Scaling, wide_format
+from bitrow.transfer.numerics import GradientNumerics, Numerics, ScaleRule, Scaling, wide_format
 
 
 class Probe(nnx.Variable):
@@ -71,6 +71,7 @@ class Conv(LayerModule):
     weight: nnx.Param[Array]
     bias: nnx.Param[Array] | None
     step: nnx.Param[Array] | None
+    clip: nnx.Param[Array] | None
     scales: CalibrationConstant
     gradient: GradientState
 
@@ -102,7 +103,7 @@ class Conv(LayerModule):
         self.config, self.scaling, self.sharded = config, scaling, False
         self.weight = nnx.Param(weight)
         self.bias = None if bias is None else nnx.Param(bias)
-        self.step, self.powers = nnx.data(None), False
+        self.step, self.clip, self.powers = nnx.data(None), nnx.data(None), False
         self.probe = Probe(jnp.zeros(2, jnp.float32))
         self.name = self.warn = ""
         self.channels: tuple[int, ...] = ()  # whose weights train; all of them
@@ -112,14 +113,19 @@ class Conv(LayerModule):
         """Take these scales (SPEC.md F8, D3)."""
         self.scales, self.gradient = CalibrationConstant(forward), GradientState(gradient)
 
-    def learn_scale(self, power_of_two: bool = False) -> None:
-        """Let the input's scale train (`learned_scales`), as a multiple `step` f32[] of what calibration chose."""
-        self.step, self.powers = nnx.data(nnx.Param(jnp.ones((), jnp.float32))), power_of_two
+    def learn_scale(self, power_of_two: bool = False, rule: ScaleRule = ScaleRule.LSQ) -> None:
+        """Let the input's scale train (`learned_scales`), as a multiple f32[] of what calibration chose.
+
+        The multiple is called `step`, under PACT `clip`.
+        """
+        one, self.powers = nnx.data(nnx.Param(jnp.ones((), jnp.float32))), power_of_two
+        self.step, self.clip = (one, nnx.data(None)) if rule is ScaleRule.LSQ else (nnx.data(None), one)
 
     def forward_scales(self) -> ForwardScales:
         """Those that it runs on."""
         chosen: ForwardScales = self.scales.get_value()
-        return chosen if self.step is None else learned_scales.scales(chosen, self.step.get_value(), self.powers)
+        learned = self.clip if self.step is None else self.step
+        return chosen if learned is None else learned_scales.scales(chosen, learned.get_value(), self.powers)
 
     def __call__(self, x: Array) -> Array:
         """y [n,oh,ow,c_out] of x [n,h,w,c_in]. Raises: BitrowError: no scales yet."""
@@ -132,7 +138,8 @@ class Conv(LayerModule):
             return y if look is None else look(self, x, y)
         if not self.calibrated:
             raise BitrowError(f"{self.name or 'convolution'}: found no scales, expected own_loop.calibrate before")
-        plan = ConvPlan(self.config, self.numerics, self.scaling, self.sharded, self.warn, self.channels)
+        rule = ScaleRule.LSQ if self.clip is None else ScaleRule.PACT
+        plan = ConvPlan(self.config, self.numerics, self.scaling, self.sharded, self.warn, self.channels, rule)
         state = self.gradient.get_value()
         scales, probe = self.forward_scales(), self.probe.get_value()
         return convolve(plan, weight, bias, scales, state, probe, ordered.as_half(x))

@@ -27,7 +27,7 @@ from bitrow.layers.conv import ConvParams
 from bitrow.ops import fp16, fxp, lfsr
 from bitrow.ops.once import once
 from bitrow.transfer import ordered, scale_gradient
-from bitrow.transfer.numerics import AXIS, ROW_BITS, Numerics, Scaling
+from bitrow.transfer.numerics import AXIS, ROW_BITS, Numerics, ScaleRule, Scaling
 
 LOG_MOST = 64  # the largest logarithmic code of four bits: 0, 2^0 to 2^6, and a sign
 
@@ -38,7 +38,8 @@ class ConvPlan:
 
     `sharded`: the batch is split over the mesh axis AXIS, so stochastic rounding starts at the device's first
     element (SPEC.md Q3). `channels`: the input channels whose weights train, of a convolution of one group; () for all.
-    `warn`: a backward pass whose codes are all zero warns, under this name, from the host.
+    `warn`: a backward pass whose codes are all zero warns, under this name, from the host. `learned`: by which rule the
+    input's scale trains, where it does.
     """
 
     config: ConvConfig
@@ -47,6 +48,7 @@ class ConvPlan:
     sharded: bool = False
     warn: str = ""
     channels: tuple[int, ...] = ()
+    learned: ScaleRule = ScaleRule.LSQ
 
     def __post_init__(self) -> None:
         typed.coerce_fields(self, "convolution")
@@ -157,7 +159,7 @@ class _Saved(NamedTuple):
     gradient: BackwardScales
     mask: Bool[Array, "n h w c"] | None  # where the input needs a gradient
     code: Int8[Array, "n h w c"] | None  # where the weights do
-    x: Float16[Array, "n h w c"] | None  # where its scale does
+    x: Array | None  # where its scale does: f16[n,h,w,c], or i8 of `scale_gradient.host_clip_gradient`'s ends
     shape: Array  # no elements: the input's rows and columns
     probed: Array | None
 
@@ -168,10 +170,13 @@ def _forward(plan: ConvPlan, weight: Any, bias: Any, forward: Any, gradient: Any
     y, code, mask = _run(plan, params, plain[1], x.value)
     shape = jnp.zeros((0, *x.value.shape[1:3]))
     probed = probe.value if probe.perturbed else None
+    learns = forward.learned is not None and forward.learned.perturbed
+    seen = None
+    if learns:
+        seen = x.value if plan.learned is ScaleRule.LSQ else jnp.where(mask, jnp.zeros_like(code), code)
     if plan.channels:
         code = code[..., jnp.array(plan.channels)]
-    learns = forward.learned is not None and forward.learned.perturbed
-    kept = mask if x.perturbed else None, code if weight.perturbed else None, x.value if learns else None
+    kept = mask if x.perturbed else None, code if weight.perturbed else None, seen
     return y, _Saved(weight.value, plain[0], plain[1], plain[2], *kept, shape, probed)
 
 
@@ -202,8 +207,13 @@ def _backward(plan: ConvPlan, saved: _Saved, dy: Any) -> tuple[Any, ...]:
 def _scale_gradient(plan: ConvPlan, params: ConvParams, saved: _Saved, dy: Array) -> ForwardScales:
     """Of the scale that is learned; the others of the scales have none."""
     assert saved.x is not None
-    quantized = conv.quantize_input(plan.config, params, saved.x)
-    found = scale_gradient.host_gradient(plan.config, saved.x, quantized, _value(params), dy, saved.forward.x_scale)
+    weight = _value(params)
+    if plan.learned is ScaleRule.PACT:
+        hw = saved.x.shape[1], saved.x.shape[2]
+        found = scale_gradient.host_clip_gradient(plan.config, saved.x, weight, dy, hw)
+    else:
+        quantized = conv.quantize_input(plan.config, params, saved.x)
+        found = scale_gradient.host_gradient(plan.config, saved.x, quantized, weight, dy, saved.forward.x_scale)
     none: Any = None
     return ForwardScales(none, none, none, none, found)
 

@@ -24,7 +24,7 @@ from bitrow import asides, float_model, lookup, terminal, zoo
 from bitrow.calibrate import LeastSquares
 from bitrow.errors import BitrowError
 from bitrow.files import read_json, write_csv, write_json, write_text
-from bitrow.graph import Network
+from bitrow.graph import Network, ending_in
 from bitrow.reading import MODEL, read_bytes
 from bitrow.transfer import checkpoint, kept, policies, pretrain, processes, source, sparse, tables
 from bitrow.transfer.augment import Augmentation, usual
@@ -48,7 +48,7 @@ class ExperimentPlan:
 
     `learning_rate` None is the policy's usual one; `accumulate` batches make an update. `model_file`: a float32
     safetensors model in place of pretraining, whose head may have any classes. `replay`: the share of source images in
-    each batch.
+    each batch. `output`: which of a model's outputs trains, by default the first.
 
     Raises:
         BitrowError: no seeds, an unknown policy or numerics, or one twice, a batch that is no power of two, no epoch.
@@ -71,6 +71,7 @@ class ExperimentPlan:
     accumulate: int = 1
     replay: float = 0.0
     plots: tuple[str, ...] = PLOTS[:1]
+    output: str | None = None
 
     def __post_init__(self) -> None:
         if self.seeds < 1:
@@ -252,8 +253,11 @@ def network_of(plan: ExperimentPlan, data: Transfer) -> Network:
     """
     classes = len(data.first.classes)
     if plan.network in zoo.NETWORKS:
+        if plan.output is not None:
+            raise BitrowError(f"--output: found {plan.output!r} of {plan.network}, expected it of a model alone")
         return zoo.build(plan.network, data.input_shape, classes, plan.width)
     network = lookup.find_network(plan.network)
+    network = ending_in(network, plan.output or network.output)
     try:
         return pretrain.new_head(replace(network, input_shape=data.input_shape), classes)
     except BitrowError as error:

@@ -1,7 +1,8 @@
-"""Scales of a convolution's input that are trained: LSQ (Esser et al. 2020, Learned step size quantization).
+"""Scales of a convolution's input that are trained: LSQ (Esser et al. 2020, Learned step size quantization), PACT (Choi
+et al. 2018, Parameterized clipping activation), which differ in the gradient alone (`scale_gradient`).
 
 The master is float32, a multiple of calibration's scale that begins at 1: so a step of Adam, which does not see how
-large a gradient is, is a share of the scale. Making the scales of it, and its gradient (`scale_gradient`), is the
+large a gradient is, is a share of the scale. Making the scales of it, and its gradient is the
 host's (SPEC.md A4); the scales are FP16 numbers within F8's range, and the accelerator takes them as any others. The
 scales of weights, whose codes are frozen, stay.
 """

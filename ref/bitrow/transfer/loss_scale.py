@@ -60,10 +60,11 @@ class LossScale:
             raise BitrowError(f"loss scale: found {self.value:g}, expected a power of two from 1 to {LOSS_SCALE_MAX:g}")
 
 
-def call(how: LossScale, module: nnx.Module, run: Callable[..., Array], *inputs: Array) -> Array:
+def call(how: LossScale, module: nnx.Module, run: Callable[..., Any], *inputs: Array) -> Any:
     """`run(module, *inputs)` as float32, differentiable in the module's parameters and float inputs under `how`.
 
-    Variables other than parameters that `run` changes are changed in `module`.
+    Several results, as a dict of outputs by name, share one power of two. Variables other than parameters that `run`
+    changes are changed in `module`.
     """
     graph, params, rest = nnx.split(module, nnx.Param, ...)  # type: ignore[misc]
     leaves, tree = jax.tree.flatten(params)
@@ -77,7 +78,8 @@ def call(how: LossScale, module: nnx.Module, run: Callable[..., Array], *inputs:
     if changed:  # as running statistics are
         nnx.update(module, nnx.from_flat_state(changed))
     tokens = [token for _, token in [*entered, *given] if token is not None]
-    return _leave(how, y, tokens)
+    results, kind = jax.tree.flatten(y)
+    return jax.tree.unflatten(kind, _leave(how, results, tokens))
 
 
 def _others(module: nnx.Module) -> dict[Any, Any]:
@@ -113,34 +115,37 @@ def _as_type(value: Array, kind: Any) -> Array:
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
-def _leave(how: LossScale, y: Array, tokens: list[Array]) -> Array:
-    return y.astype(jnp.float32)
+def _leave(how: LossScale, results: list[Array], tokens: list[Array]) -> list[Array]:
+    return [y.astype(jnp.float32) for y in results]
 
 
-def _left(how: LossScale, y: Array, tokens: list[Array]) -> tuple[Array, Any]:
-    return _leave(how, y, tokens), (jnp.zeros((0,), y.dtype), [None] * len(tokens))
+def _left(how: LossScale, results: list[Array], tokens: list[Array]) -> tuple[list[Array], Any]:
+    kinds = [jnp.zeros((0,), y.dtype) for y in results]
+    return _leave(how, results, tokens), (kinds, [None] * len(tokens))
 
 
-def _scaled(how: LossScale, saved: Any, dy: Array) -> tuple[Array, list[Array]]:
-    kind, tokens = saved
-    scale, inverse = host_scale(how, dy)
-    return _as_type(dy * scale, kind.dtype), [inverse] * len(tokens)
+def _scaled(how: LossScale, saved: Any, gradients: list[Array]) -> tuple[list[Array], list[Array]]:
+    kinds, tokens = saved
+    scale, inverse = host_scale(how, *gradients)
+    scaled = [_as_type(dy * scale, kind.dtype) for dy, kind in zip(gradients, kinds, strict=True)]
+    return scaled, [inverse] * len(tokens)
 
 
 _leave.defvjp(_left, _scaled)
 
 
 @functools.partial(jax.jit, static_argnums=0)
-def host_scale(how: LossScale, dy: Array) -> tuple[Array, Array]:
-    """The power of two f32[] for an output's gradient dy f32[n, ...], and its inverse.
+def host_scale(how: LossScale, *gradients: Array) -> tuple[Array, Array]:
+    """The power of two f32[] for outputs' gradients f32[n, ...], and its inverse.
 
-    1 where dy is all zero or not finite.
+    1 where they are all zero, or one is not finite.
     """
     exponent = round(math.log2(how.value))
     if how.scaling is LossScaling.STATIC:
-        power = jnp.int32(exponent + round(math.log2(max(1, dy.shape[0]))))
+        power = jnp.int32(exponent + round(math.log2(max(1, gradients[0].shape[0]))))
     else:
-        word = jnp.max(lax.bitcast_convert_type(dy, jnp.int32) & 0x7FFFFFFF, initial=0)
+        words = [jnp.max(lax.bitcast_convert_type(dy, jnp.int32) & 0x7FFFFFFF, initial=0) for dy in gradients]
+        word = functools.reduce(jnp.maximum, words)
         field = word >> _MANTISSA
         known = (field > 0) & (field < 0xFF)
         power = jnp.where(known, exponent - 1 - (field - _BIAS), 0)

@@ -27,7 +27,6 @@ from bitrow.layers.linear import LinearParams
 from bitrow.layers.table import layer
 from bitrow.layers.twin import EPS, ConvScales, FloatLayer
 from bitrow.ops import fp16
-from bitrow.outputs import only
 from bitrow.parameters import LayerParams, Params, check_params
 from bitrow.transfer import loss_scale, ordered
 from bitrow.transfer.branches import Block, LiteResidual, Prompt, blocks
@@ -43,7 +42,7 @@ from bitrow.transfer.modules import (
     Probe,
     UntrainedLayer,
 )
-from bitrow.transfer.numerics import Numerics, Scaling, TrainingNumerics, with_gradient
+from bitrow.transfer.numerics import Numerics, ScaleRule, Scaling, TrainingNumerics, with_gradient
 
 
 class SparseUpdate(NamedTuple):
@@ -62,15 +61,10 @@ class SparseUpdate(NamedTuple):
 
 
 class NetworkModule(LayerModule):
-    """The network's layers by name, called in its order.
-
-    Raises:
-        BitrowError: a network of several outputs.
-    """
+    """The network's layers by name, called in its order."""
 
     def __init__(self, network: Network, layers: Mapping[str, LayerModule]) -> None:
         super().__init__()
-        only(network, "training")
         self.network = network
         self.layers = nnx.Dict(dict(layers))
         self.branches: nnx.Dict[Any] = nnx.Dict({})
@@ -79,8 +73,10 @@ class NetworkModule(LayerModule):
         self.loss_scale: LossScale | None = None
         self.sparse: SparseUpdate | None = None
 
-    def __call__(self, x: Array, observe: Observe = lambda name, value: None) -> Array:
+    def __call__(self, x: Array, observe: Observe = lambda name, value: None) -> Any:
         """Logits [n, classes] (or the output map) of images f32 or f16 [n,h,w,c]: f32 in float32, else f16.
+
+        Of several outputs a dict of them by name.
 
         With a `loss_scale` they are the same numbers as f32, because the loss is the host's, and the gradient of any
         loss of them fits the scales of output gradients; without one it goes in as it is given. `observe` sees the
@@ -90,7 +86,7 @@ class NetworkModule(LayerModule):
             return self._run(x, observe)
         return loss_scale.call(self.loss_scale, self, lambda module, x: module._run(x, observe), x)
 
-    def _run(self, x: Array, observe: Observe) -> Array:
+    def _run(self, x: Array, observe: Observe) -> Any:
         values = _Values(self.network, self.places, self.in_float, observe)
         x = x.astype(jnp.float32) if self.in_float else ordered.as_half(x)
         values.put(INPUT, x if self.prompt is None else self.prompt(x))
@@ -104,9 +100,11 @@ class NetworkModule(LayerModule):
                 extra = self.branches[node.name](values.take(place.start))
                 y = y + extra if self.in_float else residual.apply(AddConfig(self.network.mode), y, extra)
             values.put(node.name, y)
-        output = values.take(self.network.output)
-        flat = layer(self.network.node(self.network.output).config).flat
-        return output.reshape(output.shape[0], -1) if flat else output
+        found = {name: self._result(name, values.take(name)) for name in self.network.outputs}
+        return found if self.network.more_outputs else found[self.network.output]
+
+    def _result(self, name: str, y: Array) -> Array:
+        return y.reshape(y.shape[0], -1) if layer(self.network.node(name).config).flat else y
 
     def add_branches(self, seed: int) -> None:
         """A lite residual branch beside every block but the first, drawn by numpy from `seed`."""
@@ -117,11 +115,11 @@ class NetworkModule(LayerModule):
             branch.set_attributes(numerics=self.numerics)
             self.branches[place.end] = branch
 
-    def learn_scales(self, power_of_two: bool = False) -> None:
+    def learn_scales(self, power_of_two: bool = False, rule: ScaleRule = ScaleRule.LSQ) -> None:
         """Let the scale of every convolution's input train."""
         for each in self.layers.values():
             if isinstance(each, ConvOfParams):
-                each.learn_scale(power_of_two)
+                each.learn_scale(power_of_two, rule)
 
     def add_prompt(self) -> None:
         """A trainable perturbation of the input."""
@@ -135,7 +133,7 @@ class _Values:
     def __init__(self, network: Network, places: tuple[Block, ...], in_float: bool, observe: Observe) -> None:
         self._network, self._in_float, self._observe = network, in_float, observe
         self._readers = {name: len(readers) for name, readers in consumers(network).items()}
-        self._readers[network.output] = 1
+        self._readers |= dict.fromkeys(network.outputs, 1)
         for place in places:
             self._readers[place.start] += 1
         self._copies: dict[str, list[Array]] = {}

@@ -47,6 +47,17 @@ class Scaling(enum.Enum):
     LOG = "log"
 
 
+class ScaleRule(enum.Enum):
+    """How the scale of a convolution's input trains, a number each (`learned_scales`).
+
+    LSQ by every value's rounding error, and by the clipped ones (Esser et al. 2020); PACT by the clipped ones alone
+    (Choi et al. 2018): with uniform codes the clip is the scale times the largest code.
+    """
+
+    LSQ = "lsq"
+    PACT = "pact"
+
+
 @dataclass(frozen=True)
 class GradientNumerics:
     """Output gradients of convolutions: codes of `fmt`, or FP16 where it is None (SPEC.md C2, C3).

@@ -5,6 +5,7 @@ scales, and a warning where a layer's gradient codes are all zero. docs/own_loop
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -12,7 +13,7 @@ import numpy as np
 from flax import nnx
 from jax import Array
 
-from bitrow import host
+from bitrow import host, typed
 from bitrow.calibrate import LEAST_GRADIENT_PRODUCT, LOSS_SCALE_MAX, CalibrationRule, LeastSquares
 from bitrow.errors import BitrowError
 from bitrow.layers import conv as conv_layer
@@ -20,7 +21,7 @@ from bitrow.transfer import gradient, loss_scale
 from bitrow.transfer.conv_module import OBSERVER, Conv, Probe
 from bitrow.transfer.convolution import BackwardScales, ForwardScales
 from bitrow.transfer.loss_scale import LossScale
-from bitrow.transfer.numerics import Numerics, Scaling
+from bitrow.transfer.numerics import Numerics, ScaleRule, Scaling
 
 TRAINED = (nnx.Param, Probe)  # what to differentiate by where scales are delayed, as nnx.DiffState(0, TRAINED)
 
@@ -33,8 +34,8 @@ class LossScaled(nnx.Module):
     def __init__(self, module: nnx.Module, how: LossScale = LossScale()) -> None:
         self.module, self.how = module, how
 
-    def __call__(self, *inputs: Array) -> Array:
-        """The module's result as float32."""
+    def __call__(self, *inputs: Array) -> Any:
+        """The module's result as float32, or several of them."""
         return loss_scale.call(self.how, self.module, lambda module, *inputs: module(*inputs), *inputs)
 
 
@@ -56,17 +57,21 @@ def watch(module: nnx.Module, on: bool = True) -> None:
 
 
 def calibrate(
-    module: nnx.Module, x: Array, loss: Callable[[Array], Array], rule: CalibrationRule = LeastSquares()
-) -> LossScaled:
+    module: nnx.Module, x: Array, loss: Callable[[Any], Array], rule: CalibrationRule = LeastSquares(),
+    learn: ScaleRule | str | None = None, *, power_of_two: bool = False,
+) -> LossScaled:  # fmt: skip
     """The module with the scales of its convolutions chosen (SPEC.md F8, D3) on images x f32[n,h,w,c].
 
     It is run in float32 and differentiated once; `loss` makes a scalar of its result, whatever its size. `rule` chooses
-    scales as in `bitrow.calibrate`. What comes back has the loss scale inside that the scales assume.
+    scales as in `bitrow.calibrate`. What comes back has the loss scale inside that the scales assume. `learn`: the
+    inputs' scales train from there on, by LSQ or PACT, each a number among the module's parameters; with
+    `power_of_two` they stay powers of two.
 
     Raises:
         BitrowError: no convolution, one that is not called once, a gradient so small that no scale fits, or what
             `layers.conv.make_params` refuses, with the layer's path.
     """
+    by = None if learn is None else typed.coerce("calibrate learn", ScaleRule, learn)
     found = convolutions(module)
     if not found:
         raise BitrowError("calibrate: found no convolution, expected some")
@@ -81,11 +86,13 @@ def calibrate(
     for name, conv in found.items():
         x_scale, w_scale, dy_scale = chosen[name]
         _take(conv, x_scale, w_scale, host.as_scale(dy_scale * scale) if dy_scale else 1.0)
+        if by is not None:
+            conv.learn_scale(power_of_two, by)
     return LossScaled(module, LossScale(float(scale)))
 
 
 def _measured(
-    module: nnx.Module, found: dict[str, Conv], x: Array, loss: Callable[[Array], Array]
+    module: nnx.Module, found: dict[str, Conv], x: Array, loss: Callable[[Any], Array]
 ) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
     """Inputs and output gradients of the convolutions; the largest gradient of the result is in [1/2, 1)."""
     zeros = {name: jnp.zeros(shape, jnp.float32) for name, shape in _shapes(module, x).items()}
@@ -93,7 +100,7 @@ def _measured(
     if unused:
         raise BitrowError(f"calibrate {unused[0]}: found no call, expected one")
 
-    def run(offsets: dict[str, Array]) -> tuple[Array, dict[str, Array]]:
+    def run(offsets: dict[str, Array]) -> tuple[Any, dict[str, Array]]:
         seen: dict[str, Array] = {}
 
         def look(conv: Conv, x: Array, y: Array) -> Array:
@@ -106,17 +113,18 @@ def _measured(
 
     result, pull, seen = jax.vjp(run, zeros, has_aux=True)
     dy = jax.grad(loss)(result)
-    (gradients,) = pull(dy * loss_scale.host_scale(LossScale(), dy)[0])
+    power, _ = loss_scale.host_scale(LossScale(), *jax.tree.leaves(dy))
+    (gradients,) = pull(jax.tree.map(lambda each: each * power, dy))
     return {name: np.asarray(v) for name, v in seen.items()}, {name: np.asarray(v) for name, v in gradients.items()}
 
 
-def _run(module: nnx.Module, x: Array, look: Callable[[Conv, Array, Array], Array]) -> Array:
-    """The result f32 of a copy of the module in float32, whose convolutions are looked at."""
+def _run(module: nnx.Module, x: Array, look: Callable[[Conv, Array, Array], Array]) -> Any:
+    """The result f32, or several, of a copy of the module in float32, whose convolutions are looked at."""
     copy = nnx.merge(*nnx.split(module), copy=True)
     copy.set_attributes(numerics=Numerics.FLOAT32, raise_if_not_found=False)
     token = OBSERVER.set(look)
     try:
-        return copy(x).astype(jnp.float32)
+        return jax.tree.map(lambda y: y.astype(jnp.float32), copy(x))
     finally:
         OBSERVER.reset(token)
 

@@ -1,11 +1,12 @@
 """Freeze policies: what of a network is trained, as labels for optax (SPEC.md C4).
 
-Every policy trains the head, whose classes are the target's. `bias` adds the batch norms' shifts (and convolutions' and
-hidden Linears' biases), `norm` all of the batch norms, `lite_residual` branches beside the frozen blocks, `prompt` a
-perturbation of the input, `lsq` the scales of the convolutions' inputs (`learned_scales`), `last_K` the last K
-convolutions with their batch norms and every Linear, `sparse_KIB` what contributes most within a budget of memory
-(`sparse`), and `full` everything. They combine by `+`, as in `bias+lite_residual`. The accelerator has no
-weight-gradient path: where convolutions train, their gradients are the host's, in float32.
+Every policy trains the head, whose classes are the target's (of several outputs, each head). `bias` adds the batch
+norms' shifts (and convolutions' and hidden Linears' biases), `norm` all of the batch norms, `lite_residual` branches
+beside the frozen blocks, `prompt` a perturbation of the input, `lsq` or `pact` the scales of the convolutions' inputs
+(`learned_scales`), `last_K` the last K convolutions with their batch norms and every Linear, `sparse_KIB` what
+contributes most within a budget of memory (`sparse`), and `full` everything. They combine by `+`, as in
+`bias+lite_residual`. The accelerator has no weight-gradient path: where convolutions train, their gradients are the
+host's, in float32.
 """
 
 from __future__ import annotations
@@ -19,12 +20,13 @@ import optax
 from bitrow.errors import BitrowError
 from bitrow.graph import Network, consumers, convolutions
 from bitrow.layers.table import layer
-from bitrow.transfer.accounting_reach import SCALE
+from bitrow.transfer.accounting_reach import SCALES
 from bitrow.transfer.network_module import NetworkModule, SparseUpdate
+from bitrow.transfer.numerics import ScaleRule
 
 TRAIN, FREEZE = "train", "freeze"
 NAMES = ("head", "bias", "lite_residual", "prompt", "last_1", "full")
-_PARTS = ("head", "bias", "norm", "lite_residual", "prompt", "lsq", "last_K", "sparse_KIB", "full")
+_PARTS = ("head", "bias", "norm", "lite_residual", "prompt", "lsq", "pact", "last_K", "sparse_KIB", "full")
 _SPARSE = re.compile(r"sparse_([0-9]{1,6}(?:\.[0-9]{1,6})?)")
 _LAST = re.compile(r"last_([1-9][0-9]{0,8})")
 _FIELDS = {"bias": ("shift", "bias", "beta"), "norm": ("scale", "shift", "gamma", "beta")}
@@ -51,7 +53,8 @@ def parse(name: str) -> Policy:
     """The policy called `name`.
 
     Raises:
-        BitrowError: an unknown name, or one twice; a sparse update with other policies, whose memory has no budget.
+        BitrowError: an unknown name, or one twice; two rules for one scale; a sparse update with other policies, whose
+            memory has no budget.
     """
     last, budget, seen = 0, 0.0, set[str]()
     for part in name.split("+"):
@@ -65,6 +68,8 @@ def parse(name: str) -> Policy:
         seen.add(kind)
         last = int(found[1]) if found else last
         budget = float(within[1]) if within else budget
+    if {rule.value for rule in ScaleRule} <= seen:
+        raise BitrowError(f"policy: found {name!r}, expected lsq or pact: a scale trains by one rule")
     if "sparse_KIB" in seen and not budget:
         raise BitrowError(f"policy: found {name!r}, expected a budget of more than 0 KiB")
     if "sparse_KIB" in seen and seen - {"sparse_KIB", "head"}:
@@ -77,8 +82,9 @@ def prepare(module: NetworkModule, policy: Policy, seed: int, power_of_two: bool
 
     Learned scales are FP16 numbers, or powers of two; in float32 there are none.
     """
-    if "lsq" in policy.parts and not module.in_float:
-        module.learn_scales(power_of_two)
+    rules = [rule for rule in ScaleRule if rule.value in policy.parts]
+    if rules and not module.in_float:
+        module.learn_scales(power_of_two, rules[0])
     if "lite_residual" in policy.parts:
         module.add_branches(seed)
     if "prompt" in policy.parts:
@@ -100,14 +106,15 @@ def trained(
     heads = [node.name for node in network.nodes if layer(node.config).flat]
     if not heads:
         raise BitrowError(f"{network.name}: found no head, expected one for policy {policy.name}")
-    layers = {*(heads if policy.last else heads[-1:]), *_last(network, policy)}
+    last = [name for name in heads if name in network.outputs] or heads[-1:]
+    layers = {*(heads if policy.last else last), *_last(network, policy)}
     fields = {field for part in policy.parts for field in _FIELDS.get(part, ())}
 
     def chosen(name: str) -> bool:
         kind, *path = name.split("/")
         if kind != "layers" or path[0] in layers or "full" in policy.parts:
             return True
-        return path[1] in fields or path[1] == SCALE  # it is there where it is trained
+        return path[1] in fields or path[1] in SCALES  # it is there where it is trained
 
     return frozenset(name for name in names if chosen(name))
 

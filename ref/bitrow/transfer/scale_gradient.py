@@ -1,4 +1,6 @@
-"""The host's gradient of a convolution's input scale: LSQ (Esser et al. 2020, Learned step size quantization)."""
+"""The host's gradient of a convolution's input scale: LSQ (Esser et al. 2020, Learned step size quantization) and PACT
+(Choi et al. 2018, Parameterized clipping activation).
+"""
 
 from __future__ import annotations
 
@@ -31,3 +33,13 @@ def host_gradient(
     share = jnp.where(mask, fp16.widen(x) / fp16.widen(x_scale), jnp.float32(0))
     total = jnp.sum(dx * (code.astype(jnp.float32) - share))
     return total * jnp.float32(1 / math.sqrt(math.prod(x.shape[1:]) * config.x_format.max))
+
+
+@functools.partial(jax.jit, static_argnums=(0, 4))
+def host_clip_gradient(config: ConvConfig, ends: Array, weight: Array, dy: Array, hw: tuple[int, int]) -> Array:
+    """The gradient f32[] of a convolution's input scale, as that of its clip alone.
+
+    `ends` i8[n,h,w,c_in] has the code of each input that was clipped, the largest or the least, and 0 of the others;
+    the rest is `host_gradient`'s. The value there is the code times the scale, whatever the input.
+    """
+    return jnp.sum(float_conv.input_gradient(config, weight, fp16.widen(dy), hw) * ends.astype(jnp.float32))
