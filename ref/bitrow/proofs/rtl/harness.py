@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from bitrow.export import model
-from bitrow.lower.c import trace, type_of
-from bitrow.lower.merge import Function
+from bitrow.lower.c import Function, type_of
+from bitrow.lower.trace import trace
 from bitrow.proofs.rtl.binding import Binding
 from bitrow.proofs.rtl.units import UnitPort
 from bitrow.vectors.files.decode import float_of
