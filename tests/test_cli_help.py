@@ -33,6 +33,10 @@ OPTIONS = {
                  "--process", "--out", "--quiet"},
     "prove claims": {"--quick", "--full", "--state", "--fresh", "--jobs", "--scheduler", "--json", "--markdown",
                      "--record", "--quiet"},
+    "prove rtl": {"--as", "--list", "--rounding", "--overflow", "--flush", "--any-nan", "--format", "--weight-format",
+                  "--acc-bits", "--acc-overflow", "--two-step", "--fma", "--six", "--top", "--port", "--tie", "--clock",
+                  "--latency", "--reset", "--define", "--parameter", "--method", "--time-limit", "--json", "--record",
+                  "--quiet"},
     "prove mutants": {"--set", "--json", "--markdown", "--quiet"},
     "prove certificates": set(),
     "certify": {"--full", "--json"},
@@ -106,7 +110,7 @@ def test_what_is_of_a_command_of_prove_is_not_its_own(run, kind: str) -> None:
     }),
     ("export", {"Languages": ["c", "sv"], "Vector sets": ["constants"], "General": ["-h"]}),
     ("prove", {
-        "Claims of the contract": ["claims"], "Faults": ["mutants"],
+        "Claims of the contract": ["claims"], "A unit of yours": ["rtl"], "Faults": ["mutants"],
         "Exactness of a network": ["certificates"], "General": ["-h"],
     }),
 ])  # fmt: skip

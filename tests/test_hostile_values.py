@@ -31,6 +31,9 @@ WHOLE = {
     "generate limit images": ["generate", "--network", "resnet8", "--out", "OUT", "--limit-images", "VALUE"],
     "ablate images": ["ablate", "--network", "resnet8", "--study", "banks", "--images", "VALUE"],
     "prove jobs": ["prove", "claims", "fp16.add", "--state", "OUT", "--jobs", "VALUE"],
+    **{f"rtl {name}": ["prove", "rtl", "u.sv", "--top", "u", "--as", "fp16.add", f"--{name}", "VALUE"]
+       for name in ("acc-bits", "latency")},
+    "rtl tie": ["prove", "rtl", "u.sv", "--top", "u", "--as", "fp16.add", "--tie", "en=VALUE"],
     **{f"transfer {name}": ["transfer", f"--{name}", "VALUE", "--out", "OUT"]
        for name in ("seeds", "epochs", "pretrain-epochs", "tune-epochs", "batch", "input-size", "limit", "jobs",
                     "processes", "process", "accumulate")},
@@ -40,6 +43,7 @@ NUMBERS = {
     "transfer checkpoint-seconds": ["transfer", "--checkpoint-seconds", "VALUE", "--out", "OUT"],
     "transfer replay": ["transfer", "--replay", "VALUE", "--out", "OUT"],
     "transfer learning-rate": ["transfer", "--learning-rate", "VALUE", "--out", "OUT"],
+    "rtl time-limit": ["prove", "rtl", "u.sv", "--top", "u", "--as", "fp16.add", "--time-limit", "VALUE"],
     "bench-audit seconds": ["bench-audit", "OUT", "--seconds", "VALUE", "--", "true"],
 }
 

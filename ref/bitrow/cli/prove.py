@@ -1,4 +1,4 @@
-"""`bitrow prove`: `claims`, `mutants`, `certificates`."""
+"""`bitrow prove`: `claims`, `rtl`, `mutants`, `certificates`."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import click
 
 from bitrow.cli import needs, options
 from bitrow.cli.options import PLACE, RUN
+from bitrow.cli.prove_rtl import rtl
 from bitrow.cli.sections import Command, Group, option
 from bitrow.leave import DIFFERS
 
@@ -89,9 +90,10 @@ def certificates(network: str) -> None:
 
 @click.group(cls=Group)
 def prove() -> None:
-    """Check claims, find deliberate faults, print certificates."""
+    """Check claims, prove units, find faults, print certificates."""
 
 
 prove.add_section("Claims of the contract", claims)
+prove.add_section("A unit of yours", rtl)
 prove.add_section("Faults", mutants)
 prove.add_section("Exactness of a network", certificates)

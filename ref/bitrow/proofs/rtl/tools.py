@@ -1,0 +1,83 @@
+"""Other programs: where they are, run in a folder of their own, ended when this process is."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import os
+import shutil
+import signal
+import subprocess
+import tempfile
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from bitrow import leave
+from bitrow.errors import BitrowError
+
+
+class Ended(NamedTuple):
+    """How a program ended: its status (None: its time was over), its standard output and standard error."""
+
+    status: int | None
+    said: str
+    errors: str
+
+
+@contextlib.contextmanager
+def scratch() -> Iterator[Path]:
+    """A folder of this run alone, gone at its end, however it ends."""
+    folder = Path(tempfile.mkdtemp(prefix="bitrow-rtl-"))
+    clean = functools.partial(shutil.rmtree, folder, ignore_errors=True)
+    with leave.undoing(clean):
+        try:
+            yield folder
+        finally:
+            clean()
+
+
+def end(process: subprocess.Popen[str]) -> None:
+    """End a program and what it has started."""
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+
+
+@contextlib.contextmanager
+def started(command: Sequence[str], folder: Path | None = None) -> Iterator[subprocess.Popen[str]]:
+    """A program in a session of its own, with pipes for what it reads and says; ended with the context.
+
+    Raises:
+        BitrowError: it cannot be started.
+    """
+    try:
+        process = subprocess.Popen(
+            command, cwd=folder, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE, text=True, errors="replace", start_new_session=True,
+        )  # fmt: skip
+    except OSError as error:
+        raise BitrowError(f"{command[0]}: cannot be started: {error.strerror or error}") from None
+    with leave.undoing(functools.partial(end, process)):
+        try:
+            yield process
+        finally:
+            end(process)
+            for stream in (process.stdin, process.stdout, process.stderr):
+                if stream is not None:
+                    with contextlib.suppress(OSError):
+                        stream.close()
+
+
+def run(command: Sequence[str], seconds: float | None = None, folder: Path | None = None) -> Ended:
+    """Run a program in `folder` to its end, for `seconds` at most.
+
+    Raises:
+        BitrowError: it cannot be started.
+    """
+    with started(command, folder) as process:
+        try:
+            said, errors = process.communicate("", timeout=seconds)
+        except subprocess.TimeoutExpired:
+            return Ended(None, "", "")
+        return Ended(process.returncode, said, errors)
