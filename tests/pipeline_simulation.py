@@ -149,6 +149,13 @@ class Simulation:
             return [(last, self.machine.statistics_latency), ((index, BC, image, row), 0)]
         return [((index, BC, image, self._order_rows(stage, row, True)), 0)]
 
+    def _kept_for(self, task: Task) -> list[tuple[Task, int]]:
+        """Who wrote what the forward pass kept and the task reads: that may be a row which no window reads."""
+        if task[1] not in (BC, BH):
+            return []
+        rows = (self.buffers[ring].writers[number] for ring, number in self.reads[task])
+        return [(writer, 0) for writers in rows for writer in writers if writer[1] is FC]
+
     def _gradient_phase(self, stage: Stage, edge) -> Phase:
         return BC if edge.skip or head_of(stage) is Head.NONE else BH
 
@@ -361,7 +368,7 @@ class Simulation:
         if self._summed(stage):
             return (0, 0, into, 0, 0) if phase is BH else (0, 0, 0, into, 0)
         if head_of(stage) is Head.BATCH_NORM:
-            return 0, 0, 2 * into, 2 * into, 0
+            return 0, 0, into if phase is FH else 2 * into, 2 * into, 0
         if self._rise(stage):
             sums = stage.head.config.rows * stage.head.config.columns - 1 if head_of(stage) is Head.UPSAMPLE else 0
             return 0, 0, 0, sums * into, into
@@ -439,7 +446,7 @@ class Simulation:
         queues = self._queues()
         cycles = {task: self.cycles(task) for task in self.tasks}
         banks = {task: self.banks(task) for task in self.tasks}
-        needs = {task: self.needs(task) for task in self.tasks}
+        needs = {task: self.needs(task) + self._kept_for(task) for task in self.tasks}
         ended: dict[Task, int] = {}
         timing: dict[Task, tuple[int, int]] = {}
         running: list[tuple[int, Task, int]] = []

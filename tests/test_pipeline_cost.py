@@ -93,6 +93,8 @@ def test_batch_statistics_count_fp32_sums():
     batch = count(schedule(every_layer(), Machine(images_in_flight=3)))
     elements = 7 * 8 * 4
     assert batch.fp32_add - frozen.fp32_add == 4 * elements
+    # B1: a*y forward, a*dz back. B2: y*y and a*y; B3: dz*y, a*dz and p*y.
+    assert batch.fp_mul - frozen.fp_mul == (2 + 3 - 2) * elements
 
 
 @examples(40)

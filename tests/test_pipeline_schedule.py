@@ -15,8 +15,9 @@ from hypothesis import strategies as st
 from bitrow import zoo
 from bitrow.config import ConvConfig
 from bitrow.errors import BitrowError
+from bitrow.graph import INPUT, ConvSize, Network, Node
 from bitrow.pipeline import banks as banking
-from bitrow.pipeline.machine import DEFAULT_MACHINE, Machine, RingRule
+from bitrow.pipeline.machine import DEFAULT_MACHINE, Mac, Machine, RingRule
 from bitrow.pipeline.occupancy import peak_rows, row_lives
 from bitrow.pipeline.policies import POLICIES, SchedulePlan, layer_by_layer, row_pipelined, row_pipelined_overlap
 from bitrow.pipeline.rings import SAVED
@@ -81,6 +82,45 @@ def test_every_row_once_and_after_all_it_needs(run):
             delay = found.machine.statistics_latency if need.whole_batch else 0
             delay += found.machine.loss_latency if need.loss else 0
             assert timing[need.stage, need.phase, other, need.last][1] + delay <= start
+
+
+def _first_unwritten(found: Schedule) -> str:
+    """The first row that a task reads before all who write it have ended; "" for none."""
+    for ring in found.rings:
+        written = np.full(found.images * ring.rows, -1)
+        for phase_end in range(ring.per):
+            each = np.arange(len(written))
+            image, row = np.divmod(each, ring.rows)
+            ids = task_ids(found.grid, ring.writer, image, row * ring.per + phase_end)
+            written = np.maximum(written, found.end[found.task_of[ids]])
+        for reader in ring.readers:
+            many = len(reader.first)
+            for task in range(found.images * many):
+                image, row = divmod(task, many)
+                start = found.start[found.task_of[task_ids(found.grid, reader.line, image, row)]]
+                rows = written[image * ring.rows + reader.first[row] : image * ring.rows + reader.last[row] + 1]
+                if (rows > start).any():
+                    return f"{ring.name} row {row} of image {image}: read at {start}, written until {rows.max()}"
+    return ""
+
+
+@examples(80)
+@given(runs())
+def test_no_row_is_read_before_it_is_written(run):
+    """Masks, winners and activation inputs as well: the forward pass of a row may end after the loss."""
+    assert not _first_unwritten(_schedule(run))
+
+
+@pytest.mark.parametrize("built", [{"shared": False}, {"ports": 2}, {"ports": 4}])
+def test_a_mask_that_no_window_reads_is_a_dependency(built):
+    """A window of 3 at stride 2 reads rows 0 to 8 of 10: row 9 still comes from the host when the gradient is there."""
+    network = Network(
+        "late", (10, 40, 4), (Node("down", ConvConfig(stride=2), (INPUT,), ConvSize(3, 3, 1)),), "down"
+    )
+    found = schedule(network, Machine(loss_latency=0, input_width=4, **built), images=2)
+    assert not _first_unwritten(found)
+    loader = found.flow.line(0, Phase.FORWARD_CHAIN)
+    assert found.flow.before_loss[loader] == 8 and found.flow.lines[loader].rows == 10
 
 
 @examples(80)

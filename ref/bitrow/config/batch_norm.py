@@ -97,6 +97,8 @@ class BatchNormConfig(LayerConfig):
                 return Ops(mul=row, add=row)
             case Phase.BACKWARD_CHAIN:
                 return Ops(mul=row, add=0 if frozen else 2 * row)
+            case Phase.FORWARD_HEAD:  # the square, and both sums
+                return Ops(mul=row, add=2 * row)
         return Ops(mul=2 * row, add=2 * row)
 
 

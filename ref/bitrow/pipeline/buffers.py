@@ -259,15 +259,17 @@ class Buffers:
     def needs(self, stage: Stage, phase: Phase) -> list[Callable[[int], Need]]:
         """What the task of a row waits for and reads, in its image or batch. Rows of a kind also run in order.
 
-        What the forward pass kept is there before the backward pass begins.
+        What the forward pass kept comes last: a row that no window reads may be made after the loss.
         """
-        if phase is Phase.BACKWARD_CHAIN and not self.out_edges[stage.index]:
-            return [functools.partial(_loss, end) for end in self._outputs]
         found: dict[Any, Callable[[int], Need]] = {}
+        kept: dict[Any, Callable[[int], Need]] = {}
+        if phase is Phase.BACKWARD_CHAIN and not self.out_edges[stage.index]:
+            found.update((end.index, functools.partial(_loss, end)) for end in self._outputs)
         for held, take in self.reads(stage, phase):
-            if take in SPANS and held.writer[1].backward == phase.backward:
-                found.setdefault((held.writer, held.edge, take), functools.partial(_need, held, take))
-        return list(found.values())
+            if take in SPANS:
+                there = found if held.writer[1].backward == phase.backward else kept
+                there.setdefault((held.writer, held.edge, take), functools.partial(_need, held, take))
+        return [*found.values(), *kept.values()]
 
 
 def _loss(end: Stage, row: int) -> Need:

@@ -72,6 +72,20 @@ class Flow:
         return any(stage.barrier for stage in self.stages)
 
     @functools.cached_property
+    def before_loss(self) -> tuple[int, ...]:
+        """By line, the last row that the loss waits for, and with it all before; -1 where it waits for none."""
+        reach = [-1] * len(self.lines)
+        for stage in self.stages:
+            if not self.buffers.out_edges[stage.index]:
+                place = self.line(stage.index, Phase.FORWARD_CHAIN)
+                reach[place] = self.lines[place].rows - 1
+        for place in reversed(range(len(self.lines))):  # a line waits for lines before it
+            if not self.lines[place].phase.backward and reach[place] >= 0:
+                for column in self.columns[place]:
+                    reach[column.line] = max(reach[column.line], int(column.last[: reach[place] + 1].max()))
+        return tuple(reach)
+
+    @functools.cached_property
     def rows(self) -> int:
         """Row tasks of one image."""
         return sum(line.rows for line in self.lines)

@@ -20,7 +20,7 @@ from bitrow.graph import Network, shapes
 from bitrow.pipeline import banks as banking
 from bitrow.pipeline.beats import beats
 from bitrow.pipeline.engine import UNKNOWN, Blocked, StallCause, Timing, Wait, Workload, run, uncollected
-from bitrow.pipeline.flow import Flow, dataflow
+from bitrow.pipeline.flow import Flow, NeedColumn, dataflow
 from bitrow.pipeline.machine import DEFAULT_MACHINE, Machine
 from bitrow.pipeline.policies import Grid, SchedulePlan, SchedulePolicy, make_grid, row_pipelined_overlap
 from bitrow.pipeline.rings import SAVED, Capacity, Ring, RingKind, build_rings, slots
@@ -182,6 +182,8 @@ def _waits(grid: Grid, plan: SchedulePlan, rings: tuple[Ring, ...], ring_slots: 
     for place, line in enumerate(grid.flow.lines):
         mine = task_ids(grid, place, images, np.arange(line.rows)).reshape(-1)
         for column in grid.flow.columns[place]:
+            if _is_there(grid.flow, place, column):
+                continue
             image = np.full_like(images, grid.images - 1) if column.whole_batch else images
             until = task_ids(grid, column.line, image, column.last).reshape(-1)
             cause, delay = StallCause.DATA, 0
@@ -196,6 +198,12 @@ def _waits(grid: Grid, plan: SchedulePlan, rings: tuple[Ring, ...], ring_slots: 
     if plan.one_queue:
         found.append(_queue_wait(grid, plan))
     return tuple(wait for wait in found if len(wait.tasks))
+
+
+def _is_there(flow: Flow, place: int, column: NeedColumn) -> bool:
+    """What the forward pass kept, all of it made before the loss, and so before the backward pass begins."""
+    kept = flow.lines[place].phase.backward and not flow.lines[column.line].phase.backward and not column.loss
+    return kept and int(column.last.max()) <= flow.before_loss[column.line]
 
 
 def _slot_wait(grid: Grid, ring: Ring, capacity: int) -> Wait:
