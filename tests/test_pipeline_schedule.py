@@ -17,7 +17,7 @@ from bitrow.config import ConvConfig
 from bitrow.errors import BitrowError
 from bitrow.graph import INPUT, ConvSize, Network, Node
 from bitrow.pipeline import banks as banking
-from bitrow.pipeline.machine import DEFAULT_MACHINE, Mac, Machine, RingRule
+from bitrow.pipeline.machine import DEFAULT_MACHINE, Machine, RingRule
 from bitrow.pipeline.occupancy import peak_rows, row_lives
 from bitrow.pipeline.policies import POLICIES, SchedulePlan, layer_by_layer, row_pipelined, row_pipelined_overlap
 from bitrow.pipeline.rings import SAVED

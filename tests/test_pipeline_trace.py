@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections import defaultdict
+from collections import Counter, defaultdict
 from itertools import pairwise
 
 import pytest
@@ -14,10 +14,12 @@ from bitrow import zoo
 from bitrow.pipeline.banks import accesses, touched_banks
 from bitrow.pipeline.machine import Machine
 from bitrow.pipeline.occupancy import peak_rows
+from bitrow.pipeline.rings import RingKind
 from bitrow.pipeline.schedule import schedule
 from bitrow.pipeline.trace import events, write_trace
 from draws import examples
 from pipeline_samples import machines, networks
+from pipeline_simulation import Simulation
 
 UNITS, BANKS, RINGS = 1, 2, 3
 
@@ -46,8 +48,7 @@ def test_every_task_access_and_counter_is_there(run, trace):
     assert len(tasks) == len(run)
     assert max(e["args"]["cycle"] + e["args"]["cycles"] for e in tasks) == run.cycles
     touched = [touched_banks(line, run.slots, run.layout, run.images) for line in accesses(run.flow, run.rings)]
-    ports = sum(len(set(row) - {-1}) for line in touched for row in line.tolist())
-    assert sum(e["ph"] == "X" and e["pid"] == BANKS for e in trace) == ports
+    assert sum(e["ph"] == "X" and e["pid"] == BANKS for e in trace) == sum((line >= 0).sum() for line in touched)
     names = {e["args"]["name"] for e in trace if e["ph"] == "M" and e["name"] == "thread_name"}
     assert {*run.units, "bank 0", "bank 31"} <= names
     counters = [e for e in trace if e["ph"] == "C"]
@@ -55,6 +56,31 @@ def test_every_task_access_and_counter_is_there(run, trace):
     for ring in run.rings:
         mine = [e["args"]["rows"] for e in counters if e["name"].startswith(f"{ring.name} (")]
         assert max(mine) == peak_rows(run, ring) and mine[-1] == 0
+
+
+@examples(20)
+@given(networks(layers=4), machines(), st.integers(1, 2))
+def test_the_accesses_of_the_trace_are_those_of_the_schedule(network, machine, images):
+    """Each row of each ring, written once by each writer and read once by each reader, on the bank of its slot.
+
+    Those of one task that find fewer ports than they are have a port each, one after another.
+    """
+    found = schedule(network, machine, images=images)
+    traced: Counter = Counter()
+    for event in events(found):
+        if event["ph"] == "X" and event["pid"] == BANKS:
+            bank = (event["tid"] - 100_000) // machine.ports
+            traced[event["name"], bank] += 1
+    expected: Counter = Counter()
+    simulated = Simulation(found)
+    for kind, by_task in (("read", simulated.reads), ("write", simulated.writes)):
+        for ring, number in (access for rows in by_task.values() for access in rows):
+            buffer = simulated.buffers[ring]
+            if buffer.kind is not RingKind.HANDOFF:
+                slot = number % buffer.slots if buffer.slots else number
+                bank = buffer.home + (buffer.offset + slot % buffer.span) % machine.banks
+                expected[f"{kind} {found.rings[ring].name}", bank] += 1
+    assert traced == expected
 
 
 def test_events_have_the_fields_that_their_phase_demands(trace):

@@ -15,6 +15,7 @@ from typing import IO
 import numpy as np
 
 from bitrow.pipeline import banks as banking
+from bitrow.pipeline.buffers import Access
 from bitrow.pipeline.occupancy import curve, row_lives
 from bitrow.pipeline.schedule import Schedule, task_ids
 from bitrow.pipeline.stages import Phase
@@ -101,10 +102,13 @@ def _tasks(found: Schedule) -> Iterator[dict[str, object]]:
 
 
 def _accesses(found: Schedule) -> Iterator[dict[str, object]]:
-    """A task holds its banks' ports from start to end; of several ports it takes the lowest free."""
+    """Every access of every task. A task holds its banks' ports from start to end; of several it takes the lowest free.
+
+    Of a task's own accesses that find fewer ports than they are, each has a port for its turn.
+    """
     by_line = banking.accesses(found.flow, found.rings)
     ports = found.machine.ports
-    free = np.zeros((found.layout.total, ports), np.int64)
+    free = [[0] * ports for _ in range(found.layout.total)]
     labels = [[access for access in line for _ in access.rows.T] for line in by_line]
     touched = [
         banking.touched_banks(line, found.slots, found.layout, found.images).tolist() for line in by_line
@@ -116,22 +120,24 @@ def _accesses(found: Schedule) -> Iterator[dict[str, object]]:
     for task, line, start, end in zip(*(c.tolist() for c in columns), strict=True):
         if not labels[line]:
             continue
-        used: set[tuple[int, int]] = set()
+        by_bank: dict[int, list[Access]] = {}
         for bank, access in zip(touched[line][task - first[line]], labels[line], strict=True):
-            if bank < 0:
-                continue
-            lanes = [port for port in range(ports) if free[bank, port] <= start and (bank, port) not in used]
-            port = lanes[0] if lanes else ports - 1  # its own accesses share ports when there are too few
-            if not lanes and (bank, port) in used:
-                continue
-            used.add((bank, port))
-            free[bank, port] = end
-            yield {
-                "ph": "X",
-                "name": f"{'write' if access.write else 'read'} {access.ring.name}",
-                "cat": access.ring.kind.value,
-                **_lane(found, _BANKS, bank * ports + port, start, end),
-            }
+            if bank >= 0:
+                by_bank.setdefault(bank, []).append(access)
+        for bank, here in by_bank.items():
+            lanes = [port for port in range(ports) if free[bank][port] <= start][: len(here)] or [ports - 1]
+            turns = -(-len(here) // len(lanes))
+            for place, access in enumerate(here):
+                turn, lane = divmod(place, len(lanes))
+                since, until = (start + (end - start) * step // turns for step in (turn, turn + 1))
+                yield {
+                    "ph": "X",
+                    "name": f"{'write' if access.write else 'read'} {access.ring.name}",
+                    "cat": access.ring.kind.value,
+                    **_lane(found, _BANKS, bank * ports + lanes[lane], since, until),
+                }
+            for port in lanes:
+                free[bank][port] = end
 
 
 def _rings(found: Schedule) -> Iterator[dict[str, object]]:
