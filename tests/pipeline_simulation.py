@@ -21,7 +21,7 @@ from bitrow.config import (
     SigmoidConfig,
     SiluConfig,
 )
-from bitrow.graph import shapes
+from bitrow.graph import INPUT, shapes
 from bitrow.pipeline.machine import Mac
 from bitrow.pipeline.rings import RingKind
 from bitrow.pipeline.schedule import Schedule
@@ -57,6 +57,7 @@ class Simulation:
         self.parts = found.flow.stages
         self.training = found.flow.training
         self.sizes = shapes(found.flow.network)
+        self.needed = self._needed(found.flow.trained)
         self.readers = {
             s.index: [(t, e) for t in self.parts for e in t.edges if e.producer == s.index] for s in self.parts
         }
@@ -71,6 +72,20 @@ class Simulation:
         """Elements of a row of a layer's result."""
         return self.sizes[name][1] * self.sizes[name][2]
 
+    def _needed(self, trained) -> set[str]:
+        """Values that have a gradient: walked from what trains to all that is made of it."""
+        nodes = self.found.flow.network.nodes
+        if isinstance(trained, bool):
+            return {INPUT, *(node.name for node in nodes)} if trained else set()
+        values = set(trained)
+        for node in nodes:
+            if any(value in values for value in node.inputs):
+                values.add(node.name)
+        return values
+
+    def _passes(self, node) -> bool:
+        return any(value in self.needed for value in node.inputs)
+
     # What tasks there are, and what they wait for.
 
     def _tasks_of(self, stage: Stage):
@@ -80,10 +95,10 @@ class Simulation:
             rows[FH] = out
         if self._summed(stage):
             rows[FH] = out * stage.window.kernel
-        if self.training:
+        if stage.output in self.needed:
             rows[BC] = out
-            if head_of(stage) not in (Head.SOURCE, Head.NONE):
-                rows[BH] = h
+        if head_of(stage) not in (Head.SOURCE, Head.NONE) and self._passes(stage.head):
+            rows[BH] = h
         for phase, count in rows.items():
             for image in range(self.images):
                 yield from ((stage.index, phase, image, row) for row in range(count))
@@ -244,7 +259,8 @@ class Simulation:
     def _readers_of(self, kind: RingKind, stage: Stage, edge, image: int, row: int) -> set[Task]:
         index = stage.index
         if edge is not None and kind is not RingKind.GRADIENT and self._gate(stage, edge):
-            phases = (FC, BC) if self.training else (FC,)
+            node = next(node for node in (stage.head, *stage.chain) if node and node.name == edge.node)
+            phases = (FC, BC) if self._passes(node) else (FC,)
             return {(index, phase, image, each) for phase in phases for each in range(stage.out_shape[0])}
         if kind in (RingKind.SKIP, RingKind.HANDOFF):
             return {(index, FC, image, row)}
@@ -255,7 +271,8 @@ class Simulation:
         if kind is RingKind.MASK:
             return {(index, BH, image, row)}
         if kind is RingKind.BATCH:
-            return {(index, phase, image, row) for phase in ((FH, FC, BC, BH) if self.training else (FH, FC))}
+            backward = [BC] * (stage.output in self.needed) + [BH] * self._passes(stage.head)
+            return {(index, phase, image, row) for phase in (FH, FC, *backward)}
         if kind is RingKind.INPUT:
             if self._summed(stage):
                 return {(index, FH, image, row)} if row < stage.out_shape[0] * stage.window.kernel else set()
@@ -342,17 +359,18 @@ class Simulation:
         if phase is FC:
             return self._chain_operations(stage, into, head)
         mul, add = 0, max(0, len(self.readers[index]) - 1) * out
-        for node in stage.chain:
+        for node in filter(self._passes, stage.chain):
             here = self._row(node.name)
             mul += {BatchNormConfig: 1, HardSwishConfig: 2, SigmoidConfig: 2, SiluConfig: 4, HardSigmoidConfig: 1,
                     MultiplyConfig: 2}.get(type(node.config), 0) * here  # fmt: skip
             add += {HardSwishConfig: 3, SigmoidConfig: 1, SiluConfig: 3}.get(type(node.config), 0) * here
             add += here if isinstance(node.config, MultiplyConfig) and node.config.gate else 0
-        if head_of(stage) is Head.CONV and self.machine.mac is Mac.FXP:
+        passes = stage.head is not None and self._passes(stage.head)
+        if head_of(stage) is Head.CONV and self.machine.mac is Mac.FXP and passes:
             mul += head
         if head_of(stage) is Head.BATCH_NORM:
             mul, add = mul + head, add + 2 * head
-        if head_of(stage) is Head.AVG_POOL and not self._summed(stage):
+        if head_of(stage) is Head.AVG_POOL and passes and not self._summed(stage):
             mul += head
         return 0, 0, mul, add, out
 

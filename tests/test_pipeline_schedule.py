@@ -32,8 +32,13 @@ policies = st.sampled_from(list(POLICIES.values()))
 images_of = st.integers(1, 3)
 
 
-def runs(draw_rule=None):
-    return st.tuples(networks(), machines(rule=draw_rule), policies, images_of, st.booleans())
+@st.composite
+def runs(draw):
+    """A forward pass alone, all gradients, or those that some trained layers need."""
+    network = draw(networks())
+    names = st.sampled_from([INPUT, *(node.name for node in network.nodes)])
+    training = draw(st.one_of(st.booleans(), st.frozensets(names, min_size=1, max_size=3)))
+    return network, draw(machines()), draw(policies), draw(images_of), training
 
 
 def _schedule(run) -> Schedule:

@@ -9,10 +9,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bitrow import zoo
-from bitrow.config import AddConfig, BatchNormConfig, ConvConfig, ReluConfig
+from bitrow.config import AddConfig, BatchNormConfig, ConvConfig, LinearConfig, ReluConfig
 from bitrow.config.rows import Take
-from bitrow.graph import INPUT, ConvSize, Network, Node, consumers, shapes
+from bitrow.errors import BitrowError
+from bitrow.graph import INPUT, ConvSize, LinearSize, Network, Node, consumers, shapes
 from bitrow.pipeline.flow import dataflow
+from bitrow.pipeline.machine import DEFAULT_MACHINE
+from bitrow.pipeline.rings import build_rings
 from bitrow.pipeline.stages import (
     Phase,
     Window,
@@ -167,6 +170,38 @@ def test_a_value_added_to_itself_is_read_on_two_edges():
     assert [head_of(stage) for stage in found] == [Head.SOURCE, Head.NONE, Head.NONE]
     assert [(e.operand, e.skip) for e in found[2].edges] == [(0, False), (1, True)]
     assert len(gradient_edges(found, 1)) == 2
+
+
+@pytest.mark.parametrize(("trains", "tasks"), [
+    ({"head"}, {("head", 2)}),
+    ({"conv2"}, {("head", 2), ("head", 3), ("conv2", 2)}),
+    ({"conv1"}, {("head", 2), ("head", 3), ("conv2", 2), ("conv2", 3), ("conv1", 2)}),
+    ({INPUT}, {("head", 2), ("head", 3), ("conv2", 2), ("conv2", 3), ("conv1", 2), ("conv1", 3), (INPUT, 2)}),
+])  # fmt: skip
+def test_the_backward_pass_goes_down_to_what_trains(trains, tasks):
+    """2: a chain's gradient, 3: a head's. Rings that only the others would fill are not built."""
+    nodes = (
+        Node("conv1", ConvConfig(padding=1), (INPUT,), ConvSize(3, 3, 2)),
+        Node("relu1", ReluConfig(), ("conv1",)),
+        Node("conv2", ConvConfig(padding=1), ("relu1",), ConvSize(3, 3, 2)),
+        Node("relu2", ReluConfig(), ("conv2",)),
+        Node("head", LinearConfig(), ("relu2",), LinearSize(2)),
+    )
+    flow = dataflow(Network("net", (4, 4, 1), nodes, "head"), frozenset(trains))
+    names = [stage.name for stage in flow.stages]
+    assert {(names[line.stage], int(line.phase)) for line in flow.lines if line.phase.backward} == tasks
+    forward = {"conv1.x", "conv1.deq", "conv2.x", "conv2.deq", "head.x"}
+    backward = [{"conv2.relu2.mask", "head.dx", "head.dy"}, {"conv2.mask", "conv2.dy", "conv2.dx", "conv1.relu1.mask"},
+                {"conv1.mask", "conv1.dy", "conv1.dx"}]  # fmt: skip
+    deep = max(["head", "conv2", "conv1", INPUT].index(name) for name in trains)
+    assert {ring.name for ring in build_rings(flow, DEFAULT_MACHINE)} == forward.union(*backward[:deep])
+
+
+def test_a_layer_that_is_none_of_the_network_is_refused():
+    with pytest.raises(BitrowError, match="trained: found 'nope', expected layers such as"):
+        dataflow(zoo.resnet8((8, 8, 3)), frozenset({"nope"}))
+    with pytest.raises(BitrowError, match="trained: found nothing"):
+        dataflow(zoo.resnet8((8, 8, 3)), frozenset())
 
 
 @pytest.mark.parametrize("training", [True, False])

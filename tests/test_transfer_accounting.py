@@ -12,6 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from hypothesis import given
+from hypothesis import strategies as st
 
 from bitrow import synthetic, zoo
 from bitrow.config import AddConfig, BatchNormConfig, ConvConfig, LinearConfig, ReluConfig
@@ -21,6 +22,7 @@ from bitrow.pipeline.cost import cost_of
 from bitrow.pipeline.cost import count as pipeline_count
 from bitrow.pipeline.machine import DEFAULT_MACHINE, Machine
 from bitrow.pipeline.memory_size import memory_size
+from bitrow.pipeline.reach import trainable
 from bitrow.pipeline.schedule import schedule
 from bitrow.transfer import network_module, policies
 from bitrow.transfer.accounting import account
@@ -77,6 +79,24 @@ def test_a_prompt_takes_the_whole_pipeline(network: Network, machine: Machine) -
     for name, value in vars(pipeline_count(run)).items():
         both = getattr(passes.forward, name) + getattr(passes.backward, name)
         assert both - (math.prod(network.input_shape) if name == "fp_add" else 0) == value, name
+
+
+@examples(25, shrink=False)
+@given(network=networks(), machine=machines(), data=st.data())
+def test_a_backward_pass_down_to_what_trains_takes_what_is_accounted(network: Network, machine: Machine, data) -> None:
+    """Where layers train, no gradient goes further down than they need: operations and traffic of rows, one for one."""
+    with_parameters = sorted(trainable(network))
+    if not with_parameters:
+        return
+    chosen = data.draw(st.frozensets(st.sampled_from(with_parameters), min_size=1))
+    try:
+        run = schedule(network, machine, training=chosen)
+    except BitrowError:
+        return  # a machine too small for the network
+    names = [name for name in parameter_shapes(network) if name.split("/")[1] in chosen and name[0] == "l"]
+    passes = count(reach(network, names), machine)
+    for name, value in vars(pipeline_count(run)).items():
+        assert getattr(passes.forward, name) + getattr(passes.backward, name) == value, name
 
 
 def test_energy_of_a_prompt_is_the_pipelines() -> None:

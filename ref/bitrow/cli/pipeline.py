@@ -10,6 +10,7 @@ import click
 from bitrow.cli import needs, options
 from bitrow.cli.options import MACHINE, PLACE, WORKLOAD
 from bitrow.cli.sections import OUTPUT, Command, option
+from bitrow.errors import BitrowError
 
 
 @click.command(cls=Command)
@@ -17,6 +18,8 @@ from bitrow.cli.sections import OUTPUT, Command, option
 @options.input_size(WORKLOAD, "Input rows and columns.", show_default="the network's own")
 @options.images(1)
 @option("--forward-only", section=WORKLOAD, is_flag=True, help="Without the backward pass.")
+@option("--freeze", section=WORKLOAD, metavar="POLICY", show_default="every layer with parameters trains",
+        help="Backward as far as what trains needs, by transfer's policies: head, bias, last_2, prompt.")  # fmt: skip
 @options.machine
 @option("--policy", section=MACHINE, default="row_pipelined_overlap", show_default=True, metavar="NAME",
         help="How the rows are scheduled.")  # fmt: skip
@@ -26,7 +29,9 @@ from bitrow.cli.sections import OUTPUT, Command, option
 @options.csv_file
 @option("--trace", "trace_file", section=OUTPUT, type=PLACE, metavar="FILE", help="A trace that opens in Perfetto.")
 @options.html_file
-def pipeline(network: str, forward_only: bool, check: bool, rings: bool, **given: Any) -> None:
+def pipeline(
+    network: str, forward_only: bool, freeze: str | None, check: bool, rings: bool, **given: Any
+) -> None:
     """Run the row pipeline: cycles, buffers, banks, energy."""
     from bitrow import lookup
     from bitrow.pipeline import command
@@ -34,6 +39,15 @@ def pipeline(network: str, forward_only: bool, check: bool, rings: bool, **given
     model = [Path(network)] if lookup.is_file(network) else []
     needs.outputs(given, [*model, given["machine"]])
     needs.jax()
-    given |= {"network": network, "training": not forward_only}
+    if forward_only and freeze:
+        raise BitrowError(f"--freeze: found {freeze!r} with --forward-only, expected one of them")
+    given["network"] = network
+    if forward_only:
+        given["training"] = False
+    elif freeze:
+        from bitrow.transfer import policies
+
+        policy = policies.parse(freeze)
+        given["training"] = lambda built: policies.reached(built, policy)
     run, files = options.records(given, command.PipelineRun, command.ReportFiles)
     command.pipeline(run, files, check=check, rings=rings, ready=needs.machine("pipeline"))

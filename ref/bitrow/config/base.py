@@ -88,7 +88,7 @@ class LayerConfig(Open):
         return {}
 
     def saved(self, trained: Collection[str], passes: bool) -> list[SavedMap]:
-        """What is kept where masters are trained, and where the gradient `passes` on to the first input."""
+        """What is kept where masters are trained, and where the gradient `passes` on to an input."""
         return []
 
     def not_negative(self, inputs: Sequence[bool]) -> bool:

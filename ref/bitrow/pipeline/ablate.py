@@ -16,6 +16,7 @@ from bitrow.graph import Network
 from bitrow.pipeline.cost import Range
 from bitrow.pipeline.machine import DEFAULT_MACHINE, Mac, Machine
 from bitrow.pipeline.policies import SchedulePolicy, layer_by_layer, row_pipelined_overlap
+from bitrow.pipeline.reach import every_layer
 from bitrow.pipeline.report import KB, report
 from bitrow.pipeline.schedule import schedule
 from bitrow.pipeline.work import UNIT
@@ -130,8 +131,9 @@ def _point(
     statistics: Statistics = Statistics.FROZEN,
 ) -> AblationPoint:
     policy = policy or row_pipelined_overlap
-    run = schedule(network, machine, policy, images)
-    free = schedule(network, machine, policy, images, book_banks=False)
+    training = every_layer(network)
+    run = schedule(network, machine, policy, images, training=training)
+    free = schedule(network, machine, policy, images, training=training, book_banks=False)
     found = report(run, compare=False)
     return AblationPoint(
         study=study,

@@ -103,12 +103,13 @@ class Need(NamedTuple):
 class Buffers:
     """All buffers of a network's stages, with `training` those of the backward pass, too.
 
-    `inputs` and `gradient` by edge, the main edge's gradient among them; `own` by stage and place in it: what the
+    `needed`: the values whose gradient is made, all of them where nothing is said (`reach.needed`). `inputs` and `gradient` by edge, the main edge's gradient among them; `own` by stage and place in it: what the
     layer there declares.
     """
 
-    def __init__(self, stages: tuple[Stage, ...], training: bool) -> None:
+    def __init__(self, stages: tuple[Stage, ...], training: bool, needed: frozenset[str] | None = None) -> None:
         self.stages, self.training = stages, training
+        self._needed = needed
         self.inputs: dict[int, list[Held]] = {}
         self.gradient: dict[int, Held] = {}
         self.own: dict[tuple[int, int], list[Held]] = {}
@@ -116,7 +117,7 @@ class Buffers:
         for stage in stages:
             for edge in stage.edges:
                 self.inputs[edge.index] = list(self._edge_inputs(stage, edge))
-                if training:
+                if self.needs_gradient(edge.value):
                     self.gradient[edge.index] = self._edge_gradient(stage, edge)
             for place, site in enumerate(stage.sites):
                 self.own[stage.index, place] = list(self._declared(stage, place, site))
@@ -128,11 +129,28 @@ class Buffers:
         for stage in self.stages:
             for edge in stage.edges:
                 yield from self.inputs[edge.index]
-                if self.training:
+                if edge.index in self.gradient:
                     yield self.gradient[edge.index]
             for place in range(len(stage.sites)):
                 yield from self.own[stage.index, place]
             yield from self.ends[stage.index]
+
+    def needs_gradient(self, value: str) -> bool:
+        """The backward pass makes the gradient of this value."""
+        return self.training and (self._needed is None or value in self._needed)
+
+    def takes_part(self, stage: Stage, site: StageLayer) -> bool:
+        """The gradient goes through the layer, or the layer sums it up for parameters of its own (SPEC.md B3)."""
+        passes = any(map(self.needs_gradient, site.node.inputs))
+        return passes or (site.plan.head and stage.barrier and self.needs_gradient(stage.output))
+
+    def runs(self, stage: Stage, phase: Phase) -> bool:
+        """There are tasks of this kind: backward, where a gradient is needed."""
+        if phase is Phase.BACKWARD_CHAIN:
+            return self.needs_gradient(stage.output)
+        if phase is Phase.BACKWARD_HEAD:
+            return stage.head is not None and self.needs_gradient(stage.head.inputs[0])
+        return True
 
     @functools.cached_property
     def logits(self) -> dict[str, Held]:
@@ -172,7 +190,7 @@ class Buffers:
     def _edge_inputs(self, stage: Stage, edge: Edge) -> Iterator[Held]:
         shape, writer = self.stages[edge.producer].out_shape, (edge.producer, Phase.FORWARD_CHAIN)
         for buffer in (self._skip(stage, edge),) if edge.skip else stage.plan.inputs:
-            if self._used(buffer):
+            if self._used(buffer, stage, edge.node):
                 name = _skip_name(stage, edge) if edge.skip else buffer.name
                 tap = f"{edge.node}/forward/{buffer.tap}" if buffer.tap else f"{edge.value}/forward/y"
                 yield Held(
@@ -182,7 +200,8 @@ class Buffers:
     def _skip(self, stage: Stage, edge: Edge) -> Buffer:
         if stage.take(edge) is Take.SAME:
             return SKIP
-        return KEPT if self.training else ONLY
+        passes = any(map(self.needs_gradient, next(s.node.inputs for s in stage.sites if s.node.name == edge.node)))
+        return KEPT if passes else ONLY
 
     def _edge_gradient(self, stage: Stage, edge: Edge) -> Held:
         phase = gradient_phase(self.stages, edge)
@@ -196,7 +215,7 @@ class Buffers:
     def _declared(self, stage: Stage, place: int, site: StageLayer) -> Iterator[Held]:
         head = place == 0 and stage.head is not None
         for buffer in site.plan.buffers:
-            if self._used(buffer):
+            if self._used(buffer, stage, site.node.name):
                 name = buffer.name if head else f"{site.node.name}.{buffer.name}"
                 way = "backward" if buffer.writer.backward else "forward"
                 tap = f"{site.node.name}/{way}/{buffer.tap}" if buffer.tap else ""
@@ -205,15 +224,17 @@ class Buffers:
 
     def _host_ends(self, stage: Stage) -> Iterator[Held]:
         """What the host takes of a stage: logits, and the gradient of images."""
-        for buffer, here in ((LOGITS, not self.out_edges[stage.index]), (GRADIENT, stage.source and self.training)):
+        for buffer, here in ((LOGITS, not self.out_edges[stage.index]), (GRADIENT, stage.source and self.needs_gradient(stage.output))):
             if here:
                 writer = (stage.index, buffer.writer)
                 key = f"{stage.name}.{buffer.name}"
                 tap = logits_tap(stage.output, len(self._outputs)) if buffer is LOGITS else buffer.name
                 yield Held(key, buffer, stage, stage.name, writer, -1, stage.out_shape, tap=tap)
 
-    def _used(self, buffer: Buffer) -> bool:
-        return self.training or not buffer.trains
+    def _used(self, buffer: Buffer, stage: Stage, node: str) -> bool:
+        """What only the backward pass writes or reads is there where the gradient goes through its layer."""
+        inputs = next((site.node.inputs for site in stage.sites if site.node.name == node), ())
+        return not buffer.trains or any(map(self.needs_gradient, inputs))
 
     def reads(self, stage: Stage, phase: Phase) -> Iterator[tuple[Held, Take]]:
         """What a task reads, in its order: gradients, the chain's back to front, the head's, its inputs, skips."""
@@ -234,14 +255,14 @@ class Buffers:
         found: list[Held] = []
         edges = stage.edges if self.training else ()
         if phase is Phase.BACKWARD_CHAIN:
-            found += [self.gradient[edge.index] for edge in reversed(edges)]
+            found += [self.gradient[edge.index] for edge in reversed(edges) if edge.index in self.gradient]
         for place in range(len(stage.sites)):
             found += self.own[stage.index, place]
         for edge in self.out_edges[stage.index]:
             found += self.inputs[edge.index]
         found += self.ends[stage.index]
         if phase is Phase.BACKWARD_HEAD:
-            found += [self.gradient[edge.index] for edge in edges]
+            found += [self.gradient[edge.index] for edge in edges if edge.index in self.gradient]
         yield from (held for held in found if held.writer == (stage.index, phase))
 
     def accesses(self, stage: Stage, phase: Phase) -> list[Access]:

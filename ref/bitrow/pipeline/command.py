@@ -17,6 +17,7 @@ from bitrow.pipeline.ablate_page import page as ablation_page
 from bitrow.pipeline.html import check_installed, page
 from bitrow.pipeline.machine import DEFAULT_MACHINE, Machine, load_machine
 from bitrow.pipeline.policies import policy_named
+from bitrow.pipeline.reach import Training, every_layer
 from bitrow.pipeline.report import Report, as_dict, report, to_csv
 from bitrow.pipeline.schedule import Schedule, schedule
 from bitrow.pipeline.tables import print_report
@@ -65,14 +66,17 @@ class ReportFiles:
 
 @dataclass(frozen=True)
 class PipelineRun:
-    """What `bitrow pipeline` schedules: arguments of `find_network` and `run_pipeline`."""
+    """What `bitrow pipeline` schedules: arguments of `find_network` and `run_pipeline`.
+
+    `training` may follow from the network: every layer that has parameters, where nothing is said.
+    """
 
     network: str
     input_size: InputSize | None = None
     images: int = 1
     machine: Path | None = None
     policy: str = "row_pipelined_overlap"
-    training: bool = True
+    training: Training | Callable[[Network], Training] = every_layer
 
 
 @dataclass(frozen=True)
@@ -91,7 +95,7 @@ def run_pipeline(
     images: int = 1,
     machine: Machine | Path | None = None,
     policy: str = "row_pipelined_overlap",
-    training: bool = True,
+    training: Training = True,
 ) -> Report:
     """Schedule a network and report on it.
 
@@ -122,8 +126,9 @@ def pipeline(
     if files.html_file is not None:
         check_installed()
     network = find_network(run.network, run.input_size)
+    training = run.training(network) if callable(run.training) else run.training
     found = run_pipeline(
-        network, images=run.images, machine=run.machine, policy=run.policy, training=run.training
+        network, images=run.images, machine=run.machine, policy=run.policy, training=training
     )
     if check:
         ready()

@@ -14,6 +14,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from bitrow.graph import INPUT
 from bitrow.pipeline import banks as banking
 from bitrow.pipeline.flow import Flow, TaskLine
 from bitrow.pipeline.machine import Mac, Machine
@@ -160,7 +161,7 @@ def count(found: Schedule) -> Counts:
         if not ring.banked:
             queue_bits += 2 * ring.rows * ring.row_bits * images
     source = flow.stages[0].in_shape
-    host_bits = 16 * math.prod(source) * images * (2 if flow.training else 1)
+    host_bits = 16 * math.prod(source) * images * (2 if flow.buffers.needs_gradient(INPUT) else 1)
     return Counts(
         **total,
         bank_bits=bank_bits,

@@ -14,6 +14,7 @@ import numpy as np
 
 from bitrow.graph import Network
 from bitrow.pipeline.buffers import Buffers
+from bitrow.pipeline.reach import Training, needed
 from bitrow.pipeline.stages import Phase, Stage, row_count, stages
 
 LineRows = np.ndarray  # int64[rows of a line]
@@ -43,13 +44,14 @@ class NeedColumn(NamedTuple):
 class Flow:
     """The lines of a network in the order in which they may first run, and the needs of each.
 
-    `training` adds the backward pass. `line(stage, phase)` is -1 where a stage has no such tasks.
+    `trained` says how far the backward pass goes, and whether there is one: `training`. `line(stage, phase)` is -1 where a stage has no such tasks.
     """
 
     network: Network
     buffers: Buffers
     lines: tuple[TaskLine, ...]
     columns: tuple[tuple[NeedColumn, ...], ...]
+    trained: Training
 
     @property
     def training(self) -> bool:
@@ -92,22 +94,26 @@ class Flow:
 
 
 @functools.lru_cache(maxsize=64)
-def dataflow(network: Network, training: bool = True) -> Flow:
-    """The row tasks of a network, forward, and with `training` backward."""
+def dataflow(network: Network, training: Training = True) -> Flow:
+    """The row tasks of a network, forward, and with `training` backward, as far as `reach.Training` says.
+
+    Raises:
+        BitrowError: the name of a layer that the network does not have.
+    """
     parts = stages(network)
+    buffers = Buffers(parts, training is not False, needed(network, training))
     lines: list[TaskLine] = []
     for stage in parts:
         for phase in (Phase.FORWARD_HEAD, Phase.FORWARD_CHAIN):
             lines.append(TaskLine(stage.index, phase, row_count(stage, phase)))
-    if training:
+    if buffers.training:
         for stage in reversed(parts):
             for phase in (Phase.BACKWARD_CHAIN, Phase.BACKWARD_HEAD):
                 lines.append(TaskLine(stage.index, phase, row_count(stage, phase)))
-    lines = [line for line in lines if line.rows]
+    lines = [line for line in lines if line.rows and buffers.runs(parts[line.stage], line.phase)]
     places = {(line.stage, line.phase): place for place, line in enumerate(lines)}
-    buffers = Buffers(parts, training)
     columns = tuple(_columns(buffers, line, places) for line in lines)
-    return Flow(network, buffers, tuple(lines), columns)
+    return Flow(network, buffers, tuple(lines), columns, training)
 
 
 def _columns(buffers: Buffers, line: TaskLine, places: dict[tuple[int, Phase], int]) -> tuple[NeedColumn, ...]:

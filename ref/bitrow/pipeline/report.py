@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from bitrow.graph import INPUT
 from bitrow.pipeline import banks as banking
 from bitrow.pipeline.cost import (
     PAPER_GFLOPS_PER_MM2,
@@ -73,7 +74,7 @@ def report(found: Schedule, *, compare: bool = True) -> Report:
     if compare and found.machine.mac is Mac.FXP:
         machine = replace(found.machine, mac=Mac.FP16, bank_depth=0)
         policy = policy_named(found.policy)
-        again = schedule(found.flow.network, machine, policy, found.images, training=found.flow.training)
+        again = schedule(found.flow.network, machine, policy, found.images, training=found.flow.trained)
         other = report(again, compare=False)
     return Report(
         schedule=found,
@@ -156,6 +157,7 @@ def as_dict(found: Report) -> dict[str, Any]:
         "policy": run.policy,
         "images": run.images,
         "training": run.flow.training,
+        "image_gradient": run.flow.buffers.needs_gradient(INPUT),
         "row_tasks": len(run),
         "cycles": run.cycles,
         "cycles_per_image": found.cycles_per_image,

@@ -23,6 +23,7 @@ from bitrow.pipeline.engine import UNKNOWN, Blocked, StallCause, Timing, Wait, W
 from bitrow.pipeline.flow import Flow, NeedColumn, dataflow
 from bitrow.pipeline.machine import DEFAULT_MACHINE, Machine
 from bitrow.pipeline.policies import Grid, SchedulePlan, SchedulePolicy, make_grid, row_pipelined_overlap
+from bitrow.pipeline.reach import Training
 from bitrow.pipeline.rings import SAVED, Capacity, Ring, RingKind, build_rings, slots
 from bitrow.pipeline.stages import Phase
 from bitrow.pipeline.work import compute_cycles, lanes_of, line_work, read_passes
@@ -83,24 +84,24 @@ def schedule(
     policy: SchedulePolicy = row_pipelined_overlap,
     images: int = 1,
     *,
-    training: bool = True,
+    training: Training = True,
     book_banks: bool = True,
     durations: Callable[[Grid], np.ndarray] | None = None,
 ) -> Schedule:
-    """Schedule `images` images of a network, forward and with `training` backward.
+    """Schedule `images` images of a network, forward and with `training` backward, as far as it says.
 
     `book_banks` False gives every bank as many ports as it takes. `durations` may replace the cycles that the machine
     takes for each task of a grid (without `book_banks`).
 
     Raises:
         BitrowError: `images` below 1, more than 2^19 rows of maps of all images; a machine that cannot run the
-            network, naming the resource and how much of it is missing.
+            network, naming the resource and how much of it is missing; a layer in `training` that is none of it.
     """
     if images < 1:
         raise BitrowError(f"images: found {images}, expected 1 or more")
     _check_rows(network, images)
     flow = dataflow(network, training)
-    if flow.barrier and training and images > machine.images_in_flight:
+    if flow.barrier and flow.training and images > machine.images_in_flight:
         missing = images - machine.images_in_flight
         raise BitrowError(
             f"machine {machine.name} images_in_flight: found {machine.images_in_flight}, "
@@ -146,7 +147,7 @@ def _check_rows(network: Network, images: int) -> None:
 
 @functools.lru_cache(maxsize=64)
 def allocate(
-    network: Network, machine: Machine, policy: SchedulePolicy, images: int, training: bool
+    network: Network, machine: Machine, policy: SchedulePolicy, images: int, training: Training
 ) -> tuple[int, ...]:
     """Bank offsets of all rings, chosen from what runs at the same time when banks have ports enough."""
     ideal = schedule(network, machine, policy, images, training=training, book_banks=False)

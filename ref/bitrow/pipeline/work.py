@@ -63,8 +63,12 @@ def unit_kind(stage: Stage, phase: Phase, machine: Machine) -> str:
 
 @functools.lru_cache(maxsize=4096)
 def line_work(flow: Flow, line: TaskLine, machine: Machine) -> Work:
-    """Operations of a line's rows."""
-    return work_of(flow, line, machine, flow.stages[line.stage].sites)
+    """Operations of a line's rows, of the layers that the gradient goes through."""
+    stage = flow.stages[line.stage]
+    sites = stage.sites
+    if line.phase is Phase.BACKWARD_CHAIN:
+        sites = tuple(site for site in sites if flow.buffers.takes_part(stage, site))
+    return work_of(flow, line, machine, sites)
 
 
 def work_of(flow: Flow, line: TaskLine, machine: Machine, sites: Sequence[StageLayer]) -> Work:

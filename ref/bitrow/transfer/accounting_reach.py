@@ -82,9 +82,9 @@ class Reach:
         prefix = f"{LAYERS}/{node.name}/"
         return frozenset(name.removeprefix(prefix) for name in self.trained if name.startswith(prefix))
 
-    def passes(self, node: Node, operand: int = 0) -> bool:
-        """The layer makes the gradient of this input of its."""
-        return node.inputs[operand] in self.values
+    def passes(self, node: Node) -> bool:
+        """The layer makes the gradient of an input of its: a product may do so for its gate alone."""
+        return not self.values.isdisjoint(node.inputs)
 
     @cached_property
     def count(self) -> int:

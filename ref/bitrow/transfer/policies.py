@@ -20,7 +20,7 @@ import optax
 from bitrow.errors import BitrowError
 from bitrow.graph import Network, consumers, convolutions
 from bitrow.layers.table import layer
-from bitrow.transfer.accounting_reach import SCALES
+from bitrow.transfer.accounting_reach import BRANCHES, PROMPT, SCALES, Reach, parameter_shapes, scale_shapes
 from bitrow.transfer.network_module import NetworkModule, SparseUpdate
 from bitrow.transfer.numerics import ScaleRule
 
@@ -117,6 +117,21 @@ def trained(
         return path[1] in fields or path[1] in SCALES  # it is there where it is trained
 
     return frozenset(name for name in names if chosen(name))
+
+
+def reached(network: Network, policy: Policy) -> frozenset[str]:
+    """The values whose gradient the policy needs, layers' names or `graph.INPUT`: how far the backward pass goes.
+
+    Raises:
+        BitrowError: as `trained`; a sparse update, whose layers follow from images.
+    """
+    if policy.budget:
+        raise BitrowError(f"policy: found {policy.name!r}, expected one whose layers follow from the network alone")
+    beside = {BRANCHES: "lite_residual", PROMPT: "prompt"}
+    known = [name for name in parameter_shapes(network)
+             if beside.get(name.split("/")[0], policy.parts[0]) in policy.parts]  # fmt: skip
+    scales = scale_shapes(network) if {"lsq", "pact"} & set(policy.parts) else ()
+    return Reach(network, trained(network, policy, [*known, *scales])).values
 
 
 def _last(network: Network, policy: Policy) -> set[str]:
