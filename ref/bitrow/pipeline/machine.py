@@ -33,6 +33,13 @@ class RingRule(enum.Enum):
     UNBOUNDED = "unbounded"
 
 
+class Packing(enum.Enum):
+    """What shares the words of a bank: rows of all rings over time, or nobody, each ring having its slots alone."""
+
+    LIFETIMES = "lifetimes"
+    RINGS = "rings"
+
+
 @dataclass(frozen=True)
 class Machine(records.Plain):
     """A row-pipelined accelerator.
@@ -42,10 +49,10 @@ class Machine(records.Plain):
     cycles of its busiest kind of lane plus the `*_latency` of its pipeline, in cycles. `shared`: all layers share the
     arrays in turn (else the same total is divided among the stages). Memory: `banks` of `ports` each, `bank_width`
     bits wide and `bank_depth` words deep (0: as deep as the network needs); a row lies in one bank, and a task holds
-    a port of every bank it touches. `ring_rule` sizes rings, `handoff_rows` is the queue from FXP to FP array,
-    `images_in_flight` bounds what is kept for backward passes. `input_width`: bits of the image that the host loads
-    each cycle; `loss_latency`: cycles from the last logit to the first gradient; `statistics_latency`: cycles of B2's
-    and B3's per-channel arithmetic.
+    a port of every bank it touches; `packing` says what shares the words of a bank. `ring_rule` sizes rings,
+    `handoff_rows` is the queue from FXP to FP array, `images_in_flight` bounds what is kept for backward passes.
+    `input_width`: bits of the image that the host loads each cycle; `loss_latency`: cycles from the last logit to the
+    first gradient; `statistics_latency`: cycles of B2's and B3's per-channel arithmetic.
 
     Raises:
         BitrowError: a field of another type or outside its range, naming it.
@@ -66,6 +73,7 @@ class Machine(records.Plain):
     ports: int = 1
     bank_width: int = 256
     bank_depth: int = 0
+    packing: Packing = Packing.LIFETIMES
     ring_rule: RingRule = RingRule.K_PLUS_S
     handoff_rows: int = 2
     images_in_flight: int = 2

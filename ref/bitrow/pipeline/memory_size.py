@@ -1,64 +1,102 @@
-"""On-chip memory of a run against what other ways of buffering would take. Standard library and numpy."""
+"""On-chip memory of a run: what lives, what its banks take, what other ways of buffering would take.
+
+Standard library and numpy.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
-from bitrow.graph import shapes
-from bitrow.pipeline import banks as banking
-from bitrow.pipeline.rings import SAVED, Ring, RingKind
-from bitrow.pipeline.schedule import Schedule
+import numpy as np
 
-PER_LAYER = "per-layer ping-pong"
-ONE_PAIR = "one shared ping-pong pair"
+from bitrow.graph import INPUT, shapes
+from bitrow.pipeline import banks as banking
+from bitrow.pipeline.lifetimes import pack, place
+from bitrow.pipeline.machine import Packing
+from bitrow.pipeline.occupancy import peak, peak_rows, row_lives
+from bitrow.pipeline.policies import layer_by_layer
+from bitrow.pipeline.rings import SAVED, RingKind
+from bitrow.pipeline.schedule import Schedule, schedule, task_ids
+from bitrow.pipeline.stages import Phase, Stage
+
+PAPER_MEMORY_RATIO = 3.5  # "up to", against what the abstract does not say
+
+LAYERS = "layer by layer"
 FULL_MAPS = "full maps kept for training"
 BASELINES = {
-    PER_LAYER: "two whole maps for every value between stages, forward and backward",
-    ONE_PAIR: "two buffers of the largest map, and whole maps for skips while they are needed",
-    FULL_MAPS: "the FP16 output of every layer kept for the backward pass, with one pair for what is in work",
+    LAYERS: "this machine with one layer at a time over whole maps, each of which has a place of its own from its first "
+    "row's writing to its last row's reading (ping-pong where one makes the next); live: by rows",
+    FULL_MAPS: "the same order, with the FP16 output of every layer in place of codes and masks, kept until the backward "
+    "passes of its layer and of its readers are done",
 }
+
+
+class Footprint(NamedTuple):
+    """Bits of a way of buffering: the most that lives at once, of `rows` that are no longer needed after their pass, of
+    what is `saved` for the backward pass, of both; and what memory is `allocated`.
+    """
+
+    rows: int
+    saved: int
+    live: int
+    allocated: int
 
 
 class MemorySize(NamedTuple):
     """Bits on chip, weights apart.
 
-    `rows`: rings of rows and the queue (layer by layer: one ping-pong pair of maps and the skips); `saved`: what is
-    kept for the backward pass; `built`: what equal banks must offer for it all (0 with unbounded rings). `baselines`:
-    (rows, saved) of each other way, for one image.
+    `rows`, `saved`: rings with slots of their own, what is kept for the backward pass apart (of unbounded rings the
+    most that they held); `queue`: the queues from FXP to FP array, among `rows`. `live`: this run's rows by their
+    lifetimes; its `allocated` is what the banks need if rows of all rings share them over time. `built`: what equal
+    banks must offer, as the machine's `packing` has it; layer by layer, maps lie in one memory. `baselines` by name,
+    where they were asked for.
     """
 
     rows: int
     saved: int
+    queue: int
+    live: Footprint
     built: int
-    baselines: dict[str, tuple[int, int]]
+    baselines: dict[str, Footprint]
 
     @property
     def total(self) -> int:
-        return self.rows + self.saved
+        """What is built, with the queues."""
+        return self.built + self.queue
 
 
-def memory_size(found: Schedule) -> MemorySize:
-    """Bits of a run's buffers: slots times rows; unbounded rings count their peak elsewhere, here nothing."""
-    rows = saved = 0
-    for ring, slots in zip(found.rings, found.slots, strict=True):
-        bits = ring.row_bits * slots
+def memory_size(found: Schedule, *, baselines: bool = False) -> MemorySize:
+    """Bits of a run's buffers; `baselines` runs the same machine layer by layer, too.
+
+    Raises:
+        BitrowError: banks of a given depth that are not deep enough for what shares them, or for unbounded rings.
+    """
+    slots = [many or peak_rows(found, ring) for ring, many in zip(found.rings, found.slots, strict=True)]
+    rows = saved = queue = 0
+    for ring, many in zip(found.rings, slots, strict=True):
+        bits = ring.row_bits * many
         if ring.kind in SAVED:
             saved += bits
-        elif not (found.plan.one_queue and ring.queued):
+        elif ring.banked:
             rows += bits
-    rows += queue_bits(found)
-    if (
-        found.plan.whole_maps
-    ):  # layer by layer, maps take turns in one pair: of the whole batch behind a barrier
-        rows = _baselines(found)[ONE_PAIR][0] * (found.images if found.flow.barrier else 1)
-    words = banking.bank_words(found.rings, found.slots, found.layout, found.machine)
+        elif not found.plan.one_queue:
+            queue += bits
+    queue += queue_bits(found)
+    others = _baselines(found) if baselines else {}
+    live, depth = _live(found)
+    return MemorySize(rows + queue, saved, queue, live, _built(found, slots, depth), others)
+
+
+def _built(found: Schedule, slots: Sequence[int], depth: np.ndarray) -> int:
+    """Bits of the banks, each `depth` words deep where rows share them over time."""
+    width = found.machine.bank_width
     if found.plan.whole_maps:
-        built = rows + saved
-    elif found.machine.shared:
-        built = int(words.max()) * found.machine.bank_width * found.machine.banks
-    else:
-        built = int(words.sum()) * found.machine.bank_width
-    return MemorySize(rows, saved, built, _baselines(found))
+        return int(depth.sum()) * width
+    if found.machine.packing is Packing.RINGS:
+        depth = banking.bank_words(found.rings, slots, found.layout, found.machine)
+    banking.check_depth(depth, found.machine)
+    return int(depth.max()) * width * len(depth) if found.machine.shared else int(depth.sum()) * width
 
 
 def queue_bits(found: Schedule) -> int:
@@ -69,28 +107,72 @@ def queue_bits(found: Schedule) -> int:
     return longest * found.machine.handoff_rows
 
 
-def _baselines(found: Schedule) -> dict[str, tuple[int, int]]:
-    maps = [ring for ring in found.rings if ring.kind not in SAVED and ring.kind is not RingKind.SKIP]
-    skips = [ring for ring in found.rings if ring.kind is RingKind.SKIP]
-    saved = sum(ring.row_bits * ring.rows for ring in found.rings if ring.kind in SAVED)
-    whole = [ring.row_bits * ring.rows for ring in maps]
-    skip_maps = sum(ring.row_bits * ring.rows for ring in skips)
-    alive = _most_alive(found, skips)
-    pair = 2 * max(whole, default=0) + alive
-    outputs = sum(h * w * c for h, w, c in shapes(found.flow.network).values()) * 16
-    return {
-        PER_LAYER: (2 * sum(whole) + 2 * skip_maps, saved),
-        ONE_PAIR: (pair, saved),
-        FULL_MAPS: (2 * max(whole, default=0), outputs),
-    }
+def _live(found: Schedule) -> tuple[Footprint, np.ndarray]:
+    """What lives by rows, and the words of each bank that the packing takes."""
+    rows, _, depth = pack(found)
+    allocated = int(depth.sum()) * found.machine.bank_width
+    peaks = (rows.of(found, saved=False).live, rows.of(found, saved=True).live, rows.live)
+    return Footprint(*peaks, allocated), depth
 
 
-def _most_alive(found: Schedule, skips: list[Ring]) -> int:
-    """The most bits of skip maps that are needed at once when stages run one after another."""
-    edges = {edge.index: edge for stage in found.flow.stages for edge in stage.edges}
-    totals = [0] * (len(found.flow.stages) + 1)
-    for ring in skips:
-        edge = edges[ring.edge]
-        for stage in range(edge.producer, edge.consumer + 1):
-            totals[stage] += ring.row_bits * ring.rows
-    return max(totals)
+def _baselines(found: Schedule) -> dict[str, Footprint]:
+    run = found
+    if not found.plan.whole_maps:
+        flow = found.flow
+        run = schedule(flow.network, found.machine, layer_by_layer, found.images, training=flow.trained)
+    made = {LAYERS: _live(run)[0]}
+    if run.flow.training:
+        made[FULL_MAPS] = _full_maps(run)
+    return made
+
+
+def _full_maps(run: Schedule) -> Footprint:
+    """Of a run layer by layer: gradients as they are, beside all outputs for as long as the backward pass needs them."""
+    gradients = [ring for ring in run.rings if ring.kind in (RingKind.GRADIENT, RingKind.DY)]
+    lives = [(ring.row_bits * ring.rows, row_lives(run, ring)) for ring in gradients]
+    passing = [
+        (int(life.born.reshape(run.images, -1)[image].min()), int(life.dies.reshape(run.images, -1)[image].max()), bits)
+        for bits, life in lives
+        for image in range(run.images)
+    ]
+    kept = [(*_output_life(run, value, image), bits) for value, bits in _outputs(run) for image in range(run.images)]
+
+    def most(blocks: list[tuple[int, int, int]]) -> int:
+        return peak(*np.array(blocks, np.int64).reshape(-1, 3).T)
+
+    both = passing + kept
+    born, dies, bits = np.array(both, np.int64).T
+    return Footprint(most(passing), most(kept), most(both), int((place(born, dies, bits) + bits).max()))
+
+
+def _outputs(run: Schedule) -> list[tuple[str, int]]:
+    """Every value of the network, with the bits of its FP16 map."""
+    return [(value, 16 * h * w * c) for value, (h, w, c) in shapes(run.flow.network).items()]
+
+
+def _output_life(run: Schedule, value: str, image: int) -> tuple[int, int]:
+    """Cycles from the first row of a value to the end of the last task that needs it: of its own stage and of those
+    that read it.
+    """
+    flow = run.flow
+    maker, first = _maker(flow.stages, value)
+    users = [maker, *(edge.consumer for stage in flow.stages for edge in stage.edges if edge.value == value)]
+    born = _ends(run, flow.line(maker, first), image)[0]
+    lines = [flow.line(stage, phase) for stage in users for phase in Phase]
+    return born, max(_ends(run, line, image)[1] for line in lines if line >= 0)
+
+
+def _maker(stages: tuple[Stage, ...], value: str) -> tuple[int, Phase]:
+    """The stage that makes a value, and in which of its tasks."""
+    for stage in stages:
+        if value == INPUT or any(site.node.name == value for site in stage.sites):
+            head = stage.head is not None and stage.head.name == value and stage.hands_off
+            return stage.index, Phase.FORWARD_HEAD if head else Phase.FORWARD_CHAIN
+    raise AssertionError(value)
+
+
+def _ends(run: Schedule, line: int, image: int) -> tuple[int, int]:
+    """Start of a line's first task of an image, and end of its last."""
+    rows = run.flow.lines[line].rows
+    mine = run.task_of[task_ids(run.grid, line, image, np.array([0, rows - 1]))]
+    return int(run.start[mine[0]]), int(run.end[mine[1]])

@@ -21,7 +21,7 @@ from bitrow.pipeline import banks as banking
 from bitrow.pipeline.beats import beats
 from bitrow.pipeline.engine import UNKNOWN, Blocked, StallCause, Timing, Wait, Workload, run, uncollected
 from bitrow.pipeline.flow import Flow, NeedColumn, dataflow
-from bitrow.pipeline.machine import DEFAULT_MACHINE, Machine
+from bitrow.pipeline.machine import DEFAULT_MACHINE, Machine, Packing
 from bitrow.pipeline.policies import Grid, SchedulePlan, SchedulePolicy, make_grid, row_pipelined_overlap
 from bitrow.pipeline.reach import Training
 from bitrow.pipeline.rings import SAVED, Capacity, Ring, RingKind, build_rings, slots
@@ -116,7 +116,8 @@ def schedule(
         some = min(images, _LAYOUT_IMAGES)
         endless = replace(machine, bank_depth=0)
         layout = layout._replace(offset=allocate(network, endless, policy, some, training))
-    banking.check_depth(banking.bank_words(rings, ring_slots, layout, machine), machine)
+    if machine.packing is Packing.RINGS and not plan.whole_maps:
+        banking.check_depth(banking.bank_words(rings, ring_slots, layout, machine), machine)
     touched = _touched(grid, rings, ring_slots, layout)
     if durations:
         compute = duration = durations(grid)

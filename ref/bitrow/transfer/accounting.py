@@ -10,12 +10,12 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 from bitrow.graph import Network
 from bitrow.pipeline.cost import ENERGY_PJ, Range, energy_items
-from bitrow.pipeline.machine import DEFAULT_MACHINE, Machine
+from bitrow.pipeline.machine import DEFAULT_MACHINE, Machine, Packing
 from bitrow.pipeline.memory_size import memory_size
 from bitrow.pipeline.schedule import schedule
 from bitrow.transfer.accounting_count import ImageCounts, count, saved
@@ -140,5 +140,5 @@ def _energy(tally: ImageCounts, machine: Machine, bank_bytes: float) -> Range:
 @functools.lru_cache(maxsize=16)
 def _bank_bytes(network: Network, machine: Machine) -> float:
     """Size of a bank of the machine that can train the whole network: the same under every policy."""
-    found = schedule(network, machine, images=1)
+    found = schedule(network, replace(machine, packing=Packing.RINGS), images=1)
     return memory_size(found).built / 8 / found.layout.total
