@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from bitrow import zoo
 from bitrow.config import BatchNormConfig, ConvConfig, ReluConfig
 from bitrow.graph import INPUT, ConvSize, Network, Node, describe
-from bitrow.pipeline.cost import AREA_UM2, ENERGY_PJ, cost_of, count, sram_pj_per_bit
+from bitrow.pipeline.cost import Scope, cost_of, count, sram_pj_per_bit
+from bitrow.pipeline.cost_tables import AREA_UM2, ENERGY_PJ
 from bitrow.pipeline.machine import DEFAULT_MACHINE, Mac, Machine
 from bitrow.pipeline.memory_size import memory_size
 from bitrow.pipeline.report import report
@@ -83,8 +84,9 @@ def test_fp16_multipliers_change_energy_not_arithmetic():
     assert fxp.fp16_macs.cost.counts.macs == fxp.cost.counts.macs
     assert fxp.fp16_macs.cost.counts.dequantize == 0
     assert fxp.fp16_macs.schedule.machine == replace(DEFAULT_MACHINE, mac=Mac.FP16)
-    assert fxp.cost.tflops_per_watt.low > fxp.fp16_macs.cost.tflops_per_watt.high
-    assert fxp.cost.gflops_per_mm2.low > fxp.fp16_macs.cost.gflops_per_mm2.high
+    for scope in Scope:
+        assert fxp.cost.tflops_per_watt[scope].low > fxp.fp16_macs.cost.tflops_per_watt[scope].high
+    assert fxp.cost.gflops_per_mm2[Scope.CHIP].low > fxp.fp16_macs.cost.gflops_per_mm2[Scope.CHIP].high
 
 
 def test_batch_statistics_count_fp32_sums():
@@ -101,7 +103,8 @@ def test_batch_statistics_count_fp32_sums():
 @given(networks(), machines(), st.integers(1, 2), st.booleans())
 def test_costs_are_ordered_positive_and_grow_with_images(network, machine, images, training):
     one = _cost(schedule(network, machine, images=images, training=training))
-    for bounds in (one.milliwatts, one.tflops_per_watt, one.gflops_per_mm2, one.peak_gflops_per_mm2):
+    scoped = (one.tflops_per_watt, one.gflops_per_mm2, one.peak_gflops_per_mm2)
+    for bounds in (one.milliwatts, *(bounds for by_scope in scoped for bounds in by_scope.values())):
         assert 0 <= bounds.low <= bounds.high < math.inf
     more = _cost(schedule(network, machine, images=images + 1, training=training))
     assert more.counts.flops * images == one.counts.flops * (images + 1)

@@ -5,6 +5,7 @@ Rows follow SPEC.md C1 and C2; the sum at a fan-out follows A5; statistics of th
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
@@ -17,7 +18,7 @@ from bitrow.config import ConvConfig
 from bitrow.errors import BitrowError
 from bitrow.graph import INPUT, ConvSize, Network, Node
 from bitrow.pipeline import banks as banking
-from bitrow.pipeline.machine import DEFAULT_MACHINE, Machine, RingRule
+from bitrow.pipeline.machine import DEFAULT_MACHINE, Machine, Packing, RingRule
 from bitrow.pipeline.occupancy import peak_rows, row_lives
 from bitrow.pipeline.policies import POLICIES, SchedulePlan, layer_by_layer, row_pipelined, row_pipelined_overlap
 from bitrow.pipeline.rings import SAVED
@@ -291,10 +292,10 @@ def test_refuses_too_few_lanes_for_own_units_and_says_how_many_are_missing():
 def test_refuses_banks_that_are_not_deep_enough_and_says_by_how_much():
     fits = schedule(zoo.resnet8((16, 16, 3)), Machine())
     words = banking.bank_words(fits.rings, fits.slots, fits.layout, fits.machine)
-    deep = Machine(bank_depth=int(words.max()))
+    deep = Machine(bank_depth=int(words.max()), packing=Packing.RINGS)
     assert schedule(zoo.resnet8((16, 16, 3)), deep).cycles == fits.cycles
     with pytest.raises(BitrowError, match=r"bank_depth: found \d+ words.*\(1 words short\)"):
-        schedule(zoo.resnet8((16, 16, 3)), Machine(bank_depth=int(words.max()) - 1))
+        schedule(zoo.resnet8((16, 16, 3)), replace(deep, bank_depth=int(words.max()) - 1))
 
 
 def test_a_policy_may_be_any_function_and_a_bad_order_is_refused():

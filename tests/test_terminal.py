@@ -13,6 +13,7 @@ from pathlib import Path
 import hypothesis
 import hypothesis.strategies as st
 import pytest
+from rich.console import Console
 
 from bitrow import terminal
 from bitrow.errors import BitrowError
@@ -91,6 +92,23 @@ def test_a_table_in_a_file_keeps_everything_in_one_line(monkeypatch: pytest.Monk
     lines = _table().splitlines()
     for words in ("[bold]t[/]", "[red]one[/]", "x" * 300, "987,654,321", "\\x1b[2J", ":smile:", "[/] :smile: \\x1b[0m"):
         assert sum(words in line for line in lines) >= 1, words
+
+
+@pytest.mark.parametrize("width", [40, 80, 120, 300])
+def test_a_table_of_many_figures_keeps_them_whole_on_a_terminal(width: int) -> None:
+    """At 80 columns, where it does not fit, each row is listed with the names of its figures."""
+    columns = [terminal.Column("network"), terminal.Column("arithmetic")]
+    columns += [terminal.Column(f"figure {number}", True) for number in range(9)]
+    figures = [[f"{row}.{number}{number},123,456" for number in range(9)] for row in (1, 2)]
+    rows = [["resnet", "FXP4 + dequantizer", *cells] for cells in figures]
+    out = io.StringIO()
+    terminal.put_table(terminal.table("Runs", columns, rows), Console(file=out, width=width))
+    lines = out.getvalue().splitlines()
+    assert max(map(len, lines)) <= width
+    for row in rows:
+        for name, cell in zip(columns[2:], row[2:], strict=True):
+            assert sum(cell in line for line in lines) == 1
+            assert width == 300 or any(f"{name.name} {cell}" in line for line in lines)
 
 
 PROGRAM = """

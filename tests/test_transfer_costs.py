@@ -11,7 +11,7 @@ import pytest
 
 from bitrow import synthetic, zoo
 from bitrow.graph import Network
-from bitrow.pipeline.cost import ENERGY_PJ, Range
+from bitrow.pipeline.cost_tables import ENERGY_PJ, Range
 from bitrow.transfer import kept, network_module
 from bitrow.transfer.accounting import account
 from bitrow.transfer.accounting_float import account_float, weights_kib

@@ -72,8 +72,10 @@ def new(width: float, height: float, title: str = "") -> Iterator[Any]:
 
 
 def ticks(axis: Any, form: str) -> None:
-    """Label an axis' ticks: `form` is the format of a number `x`, or "k" for 20k and 1.5M."""
+    """Label an axis' ticks, at round numbers: `form` is the format of a number `x`, or "k" for 20k and 1.5M."""
     ticker = loaded("matplotlib.ticker")
+    if isinstance(axis.get_major_locator(), ticker.MaxNLocator):
+        axis.get_major_locator().set_params(steps=[1, 2, 5, 10])
     axis.set_major_formatter(ticker.EngFormatter(sep="") if form == "k" else ticker.StrMethodFormatter(form))
 
 

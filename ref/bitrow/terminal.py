@@ -18,6 +18,8 @@ ERROR_LENGTH = 1_000  # characters of an error's line
 LINE_LENGTH = 10_000  # of any other line
 _FILE_WIDTH = 10_000  # columns where nobody looks: a table in a file keeps its figures
 _LEAST_WIDTH = 20
+_MANY = 5  # columns of figures
+_SQUEEZED = 12  # columns of text in a table that is wider than the terminal
 
 
 def plain(text: object, most: int = LINE_LENGTH) -> str:
@@ -97,8 +99,43 @@ def add_row(made: Table, cells: Sequence[object], style: str = "") -> None:
 
 
 def put_table(made: Any, to: Console | None = None) -> None:
-    """A table on standard output, or on the console `to`."""
-    (to or console()).print(made)
+    """A table on standard output, or on the console `to`.
+
+    One of many figures, more than the width holds without breaking them, is printed row by row, each figure by its name.
+    """
+    to = to or console()
+    if _fits(made, to.width):
+        to.print(made)
+        return
+    put_line(made.title, to, "bold")
+    for line in _listed(made, to.width):
+        put_line(line, to)
+
+
+def _fits(made: Table, width: int) -> bool:
+    """Figures stay whole beside what text can be squeezed to; a table of few may break them."""
+    figures = [column for column in made.columns if column.justify == "right"]
+    if len(figures) < _MANY:
+        return True
+    lengths = {id(column): max(map(len, (str(column.header), *map(str, column.cells)))) for column in made.columns}
+    kept = sum(lengths[id(column)] for column in figures)
+    texts = (min(lengths[id(column)], _SQUEEZED) for column in made.columns if column.justify != "right")
+    return kept + sum(texts) + 3 * len(made.columns) + 1 <= width
+
+
+def _listed(made: Table, width: int) -> Iterator[str]:
+    """Each row as a line of its texts, and its figures by name in lines below."""
+    rows = zip(*(list(column.cells) for column in made.columns), strict=True)
+    for row in rows:
+        cells = [(column, str(cell)) for column, cell in zip(made.columns, row, strict=True) if str(cell)]
+        yield ", ".join(cell for column, cell in cells if column.justify != "right")
+        line = ""
+        for named in (f"{column.header} {cell}" for column, cell in cells if column.justify == "right"):
+            if line and len(line) + 2 + len(named) > width:
+                yield line
+                line = ""
+            line = f"{line}, {named}" if line else f"  {named}"
+        yield line
 
 
 def put_line(line: object, to: Console | None = None, style: str = "") -> None:

@@ -18,7 +18,8 @@ def jax(kept: bool = True) -> None:
 
 def outputs(options: Mapping[str, Any], inputs: Iterable[Path | None]) -> None:
     """Refuse files to write that are read, before anything is computed."""
-    check_outputs({f"--{name}": options.get(f"{name}_file") for name in ("json", "csv", "trace", "html")}, inputs)
+    kinds = ("json", "csv", "trace", "rows", "html")
+    check_outputs({f"--{name}": options.get(f"{name}_file") for name in kinds}, inputs)
 
 
 def machine(command: str) -> Callable[[], None]:

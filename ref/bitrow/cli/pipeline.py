@@ -21,6 +21,8 @@ from bitrow.errors import BitrowError
 @option("--freeze", section=WORKLOAD, metavar="POLICY", show_default="every layer with parameters trains",
         help="Backward as far as what trains needs, by transfer's policies: head, bias, last_2, prompt.")  # fmt: skip
 @options.machine
+@option("--costs", section=MACHINE, type=PLACE, metavar="FILE", show_default="28 nm, from published figures",
+        help="What operations and units cost, in TOML.")  # fmt: skip
 @option("--policy", section=MACHINE, default="row_pipelined_overlap", show_default=True, metavar="NAME",
         help="How the rows are scheduled.")  # fmt: skip
 @option("--check", section="Checks", is_flag=True, help="Compute every row; compare with the whole-tensor model.")
@@ -28,6 +30,8 @@ from bitrow.errors import BitrowError
 @options.json_file
 @options.csv_file
 @option("--trace", "trace_file", section=OUTPUT, type=PLACE, metavar="FILE", help="A trace that opens in Perfetto.")
+@option("--rows", "rows_file", section=OUTPUT, type=PLACE, metavar="FILE",
+        help="Where every row lies and how long, as CSV.")  # fmt: skip
 @options.html_file
 def pipeline(
     network: str, forward_only: bool, freeze: str | None, check: bool, rings: bool, **given: Any
@@ -37,7 +41,7 @@ def pipeline(
     from bitrow.pipeline import command
 
     model = [Path(network)] if lookup.is_file(network) else []
-    needs.outputs(given, [*model, given["machine"]])
+    needs.outputs(given, [*model, given["machine"], given["costs"]])
     needs.jax()
     if forward_only and freeze:
         raise BitrowError(f"--freeze: found {freeze!r} with --forward-only, expected one of them")

@@ -242,6 +242,7 @@ class ConvConfig(LayerConfig):
             coded=(head, back) if fxp else (head,),
             wide=(back,),
             weights=codes(self.weight_format),
+            sums=self.accumulator.bits,
         )
 
     def row_ops(self, place: Place, phase: Phase, rows: Any) -> Ops:

@@ -196,7 +196,7 @@ class RowPlan:
     result that a row of its input makes: `window` then says which rows of the result belong to one of the input.
     `takes`: what an elementwise layer takes of its operands, each SAME where nothing is said. `products`: phases
     that run on the array of multipliers, `coded` those of them whose operands are codes; `wide`: phases whose
-    additions are FP32. `weights`: a word of its weights.
+    additions are FP32. `weights`: a word of its weights; `sums`: bits of the accumulators of its products of codes.
     """
 
     head: bool = False
@@ -209,6 +209,7 @@ class RowPlan:
     coded: tuple[Phase, ...] = ()
     wide: tuple[Phase, ...] = ()
     weights: RowWord = HALF
+    sums: int = 0
 
 
 def raised(rise: int) -> RowPlan:

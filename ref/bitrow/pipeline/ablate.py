@@ -13,7 +13,8 @@ from bitrow import zoo
 from bitrow.config import BatchNormConfig, Statistics
 from bitrow.errors import BitrowError
 from bitrow.graph import Network
-from bitrow.pipeline.cost import Range
+from bitrow.pipeline.cost import Scope
+from bitrow.pipeline.cost_tables import Range
 from bitrow.pipeline.machine import DEFAULT_MACHINE, Mac, Machine
 from bitrow.pipeline.policies import SchedulePolicy, layer_by_layer, row_pipelined_overlap
 from bitrow.pipeline.reach import every_layer
@@ -31,8 +32,9 @@ BANKS = (8, 12, 16, 24, 32, 48, 64)
 class AblationPoint:
     """One run: which experiment (`study`) and setting, and its figures.
 
-    `fxp_busy`, `fp_busy`: share of all cycles; `bank_slowdown`: cycles over those of the same machine with ports
-    enough; `buffer_kb`: on chip, weights apart; efficiencies are [low, high] of cost.Cost.
+    `fxp_busy`, `fp_busy`: share of all cycles; `lanes_at_work`: products over MAC lanes times cycles; `bank_slowdown`:
+    cycles over those of the same machine with ports enough; `buffer_kb`: built, weights apart; efficiencies are
+    [low, high] of cost.Cost with the weight memory.
     """
 
     study: str
@@ -47,6 +49,7 @@ class AblationPoint:
     frames_per_second: float
     fxp_busy: float
     fp_busy: float
+    lanes_at_work: float
     bank_slowdown: float
     buffer_kb: float
     tflops_per_watt: Range
@@ -148,10 +151,11 @@ def _point(
         frames_per_second=found.frames_per_second,
         fxp_busy=found.utilization[UNIT.FXP],
         fp_busy=found.utilization[UNIT.FP],
+        lanes_at_work=found.lanes_busy["macs"],
         bank_slowdown=run.cycles / free.cycles,
         buffer_kb=found.memory.total / KB,
-        tflops_per_watt=found.cost.tflops_per_watt,
-        gflops_per_mm2=found.cost.gflops_per_mm2,
+        tflops_per_watt=found.cost.tflops_per_watt[Scope.CHIP],
+        gflops_per_mm2=found.cost.gflops_per_mm2[Scope.CHIP],
     )
 
 
@@ -172,11 +176,15 @@ COLUMNS: tuple[tuple[str, Callable[[AblationPoint], str]], ...] = (
     ("frames/s", lambda p: f"{p.frames_per_second:,.1f}"),
     ("FXP busy", lambda p: f"{p.fxp_busy:.0%}"),
     ("FP busy", lambda p: f"{p.fp_busy:.0%}"),
+    ("MAC lanes at work", lambda p: f"{p.lanes_at_work:.0%}"),
     ("bank slowdown", lambda p: f"{p.bank_slowdown:.3f}"),
     ("buffers KB", lambda p: f"{p.buffer_kb:,.0f}"),
     ("TFLOPS/W", lambda p: f"{p.tflops_per_watt[0]:.2f}-{p.tflops_per_watt[1]:.2f}"),
     ("GFLOPS/mm2", lambda p: f"{p.gflops_per_mm2[0]:.0f}-{p.gflops_per_mm2[1]:.0f}"),
 )
+
+
+TEXTS = ("study", "network", "batch norm", "arithmetic", "pipeline")
 
 
 def markdown(points: Sequence[AblationPoint]) -> str:

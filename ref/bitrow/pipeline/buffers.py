@@ -103,8 +103,9 @@ class Need(NamedTuple):
 class Buffers:
     """All buffers of a network's stages, with `training` those of the backward pass, too.
 
-    `needed`: the values whose gradient is made, all of them where nothing is said (`reach.needed`). `inputs` and `gradient` by edge, the main edge's gradient among them; `own` by stage and place in it: what the
-    layer there declares.
+    `needed`: the values whose gradient is made, all of them where nothing is said (`reach.needed`). `inputs` and
+    `gradient` by edge, the main edge's gradient among them; `own` by stage and place in it: what the layer there
+    declares.
     """
 
     def __init__(self, stages: tuple[Stage, ...], training: bool, needed: frozenset[str] | None = None) -> None:
@@ -224,7 +225,8 @@ class Buffers:
 
     def _host_ends(self, stage: Stage) -> Iterator[Held]:
         """What the host takes of a stage: logits, and the gradient of images."""
-        for buffer, here in ((LOGITS, not self.out_edges[stage.index]), (GRADIENT, stage.source and self.needs_gradient(stage.output))):
+        dx = stage.source and self.needs_gradient(stage.output)
+        for buffer, here in ((LOGITS, not self.out_edges[stage.index]), (GRADIENT, dx)):
             if here:
                 writer = (stage.index, buffer.writer)
                 key = f"{stage.name}.{buffer.name}"

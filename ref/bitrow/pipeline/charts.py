@@ -12,7 +12,8 @@ import numpy as np
 
 from bitrow import figures
 from bitrow.figures import COLOURS, DARK, LIGHT
-from bitrow.pipeline.cost import PAPER_GFLOPS_PER_MM2, PAPER_TFLOPS_PER_WATT, Range
+from bitrow.pipeline.cost import PAPER_GFLOPS_PER_MM2, PAPER_TFLOPS_PER_WATT, Scope
+from bitrow.pipeline.cost_tables import Range
 from bitrow.pipeline.occupancy import curve, row_lives
 from bitrow.pipeline.report import KB, Report
 from bitrow.pipeline.rings import SAVED, RingKind
@@ -113,17 +114,17 @@ def task_lines(run: Schedule, phase: Phase, low: int, high: int) -> tuple[np.nda
 
 
 def buffers(found: Report) -> Any:
-    """On-chip memory of this run and of other ways of buffering."""
+    """What lives at once and what is allocated, of this run and of other ways of buffering."""
     memory = found.memory
-    ways = {"this run": (memory.rows, memory.saved), **memory.baselines}
-    rows, saved = np.array(list(ways.values())).T / KB
-    notes = [f"{total:,.1f} KB, {total * KB / max(1, memory.total):.2f} times this run" for total in rows + saved]
-    notes[0] = f"{memory.total / KB:,.1f} KB"
+    ways = {"this run": memory.live, **memory.baselines}
+    live, allocated = (np.array([getattr(way, name) for way in ways.values()]) / KB for name in ("live", "allocated"))
+    notes = [f"{most:,.1f} KB, {most / allocated[0]:.2f} times this run" for most in allocated]
+    notes[0] = f"{allocated[0]:,.1f} KB"
     with figures.new(WIDTH, 1.2 + _ROW * len(ways)) as figure:
         axes = figure.subplots()
-        axes.barh(list(ways), rows, color=_BLUE, label="rows")
-        bars = axes.barh(list(ways), saved, left=rows, color=_PINK, label="kept for backward")
-        _finish_bars(axes, bars, notes, max(rows + saved))
+        axes.barh(list(ways), live, color=_BLUE, label="live at once")
+        bars = axes.barh(list(ways), allocated - live, left=live, color=_SKY, label="to allocated")
+        _finish_bars(axes, bars, notes, max(allocated))
         figures.ticks(axes.xaxis, "{x:,g} KB")
         figure.legend(loc="outside upper left", ncols=2)
     return figure
@@ -177,19 +178,21 @@ def banks(found: Report) -> Any:
 
 
 def efficiency(found: Report) -> Any:
-    """Operations for the energy and for the area, beside the paper's."""
+    """Operations for the energy and for the area, with the weight memory, beside the paper's."""
     costs = {"this machine": found.cost}
     if found.fp16_macs:
         costs["with FP16 MACs"] = found.fp16_macs.cost
-    names = [*costs, "the paper's chip, measured"]
-    watts = [*(cost.tflops_per_watt for cost in costs.values()), Range(PAPER_TFLOPS_PER_WATT, PAPER_TFLOPS_PER_WATT)]
-    area = [*(cost.gflops_per_mm2 for cost in costs.values()), Range(PAPER_GFLOPS_PER_MM2, PAPER_GFLOPS_PER_MM2)]
+    names = [*costs, "the paper's chip, implemented"]
+    watts = [cost.tflops_per_watt[Scope.CHIP] for cost in costs.values()]
+    area = [cost.gflops_per_mm2[Scope.CHIP] for cost in costs.values()]
+    watts.append(Range(PAPER_TFLOPS_PER_WATT, PAPER_TFLOPS_PER_WATT))
+    area.append(Range(PAPER_GFLOPS_PER_MM2, PAPER_GFLOPS_PER_MM2))
     with figures.new(WIDTH, 1.2 + _ROW * len(names)) as figure:
         left, right = figure.subplots(1, 2, sharey=True)
         _range_bars(left, names, watts, 2)
-        left.set_title("TFLOPS/W")
+        left.set_title("TFLOPS/W, upper bounds")
         _range_bars(right, names, area, 1)
-        right.set_title("GFLOPS/mm2 in this run")
+        right.set_title("GFLOPS/mm2 in this run, upper bounds")
         figure.legend(*left.get_legend_handles_labels(), loc="outside upper left", ncols=2)
     return figure
 

@@ -14,11 +14,13 @@ from bitrow.graph import Network
 from bitrow.lookup import InputSize, find_model, find_network
 from bitrow.pipeline import ablate as ablations
 from bitrow.pipeline.ablate_page import page as ablation_page
+from bitrow.pipeline.cost_tables import DEFAULT_COSTS, CostTables, load_costs
 from bitrow.pipeline.html import check_installed, page
 from bitrow.pipeline.machine import DEFAULT_MACHINE, Machine, load_machine
 from bitrow.pipeline.policies import policy_named
 from bitrow.pipeline.reach import Training, every_layer
 from bitrow.pipeline.report import Report, as_dict, report, to_csv
+from bitrow.pipeline.row_file import write_rows
 from bitrow.pipeline.schedule import Schedule, schedule
 from bitrow.pipeline.tables import print_report
 from bitrow.pipeline.trace import write_trace
@@ -61,6 +63,7 @@ class ReportFiles:
     json_file: Path | None = None
     csv_file: Path | None = None
     trace_file: Path | None = None
+    rows_file: Path | None = None
     html_file: Path | None = None
 
 
@@ -75,6 +78,7 @@ class PipelineRun:
     input_size: InputSize | None = None
     images: int = 1
     machine: Path | None = None
+    costs: Path | None = None
     policy: str = "row_pipelined_overlap"
     training: Training | Callable[[Network], Training] = every_layer
 
@@ -96,6 +100,7 @@ def run_pipeline(
     machine: Machine | Path | None = None,
     policy: str = "row_pipelined_overlap",
     training: Training = True,
+    costs: CostTables | Path | None = None,
 ) -> Report:
     """Schedule a network and report on it.
 
@@ -103,7 +108,8 @@ def run_pipeline(
         BitrowError: a machine, policy or number of images that cannot be; naming what is missing.
     """
     built = load_machine(machine) if isinstance(machine, Path) else machine or DEFAULT_MACHINE
-    return report(schedule(network, built, policy_named(policy), images, training=training))
+    tables = load_costs(costs) if isinstance(costs, Path) else costs or DEFAULT_COSTS
+    return report(schedule(network, built, policy_named(policy), images, training=training), costs=tables)
 
 
 def pipeline(
@@ -128,7 +134,8 @@ def pipeline(
     network = find_network(run.network, run.input_size)
     training = run.training(network) if callable(run.training) else run.training
     found = run_pipeline(
-        network, images=run.images, machine=run.machine, policy=run.policy, training=training
+        network, images=run.images, machine=run.machine, policy=run.policy, training=training,
+        costs=run.costs,
     )
     if check:
         ready()
@@ -140,6 +147,7 @@ def pipeline(
     write_report(files.json_file, as_dict(found))
     _write(files.csv_file, lambda path: to_csv(found, path))
     _write(files.trace_file, lambda path: write_trace(found.schedule, path))
+    _write(files.rows_file, lambda path: write_rows(found.schedule, path))
     if files.html_file is not None:
         write_text(files.html_file, page(found))
     return found
@@ -190,7 +198,7 @@ def _study(study: str, networks: Sequence[str], machine: Machine, images: int) -
 
 
 def _ablation_table(points: Sequence[ablations.AblationPoint]) -> Table:
-    columns = [Column(name, name not in ("study", "network")) for name, _ in ablations.COLUMNS]
+    columns = [Column(name, name not in ablations.TEXTS) for name, _ in ablations.COLUMNS]
     return terminal.table("Ablations", columns, ([text(point) for _, text in ablations.COLUMNS] for point in points))
 
 

@@ -44,7 +44,8 @@ class NeedColumn(NamedTuple):
 class Flow:
     """The lines of a network in the order in which they may first run, and the needs of each.
 
-    `trained` says how far the backward pass goes, and whether there is one: `training`. `line(stage, phase)` is -1 where a stage has no such tasks.
+    `trained` says how far the backward pass goes, if there is one (`training`). `line(stage, phase)` is -1 where a
+    stage has no such tasks.
     """
 
     network: Network

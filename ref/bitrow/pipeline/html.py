@@ -8,10 +8,12 @@ from typing import Any
 from bitrow import figures
 from bitrow.extras import extra
 from bitrow.pipeline import charts
+from bitrow.pipeline.cost import total_area
 from bitrow.pipeline.machine import as_table
 from bitrow.pipeline.memory_size import BASELINES
 from bitrow.pipeline.report import KB, Report
 from bitrow.pipeline.rings import SAVED
+from bitrow.pipeline.tables import roof_rows, span
 
 
 def check_installed() -> None:
@@ -70,8 +72,9 @@ def page(found: Report) -> str:
         drawn,
         title=f"{run.flow.network.name} {height}x{width}, {run.images} image(s), {run.policy}",
         figures=_figures(found),
-        baselines=BASELINES,
+        baselines={name: BASELINES[name] for name in found.memory.baselines},
         rings=_rings(found),
+        roofs=roof_rows(found),
         sources=[(one.name, f"{one.many:,.0f}", one.source) for one in (*found.cost.energy, *found.cost.area)],
         machine=list(as_table(run.machine).items()),
     )
@@ -87,14 +90,16 @@ def _figures(found: Report) -> list[tuple[str, str]]:
         (f"frames/s at {run.machine.clock_mhz:g} MHz", f"{found.frames_per_second:,.1f}"),
         *((f"{kind} busy", f"{share:.1%}") for kind, share in found.utilization.items()),
         ("bank conflicts", str(found.conflicts)),
-        ("on-chip buffers", f"{found.memory.total / KB:,.1f} KB"),
+        ("MAC lanes at work", f"{found.lanes_busy['macs']:.1%}"),
+        ("on-chip buffers, built", f"{found.memory.total / KB:,.1f} KB"),
+        ("mm2, with the weight memory", span(total_area(found.cost).times(1e-6), 3)),
     ]
 
 
 def _rings(found: Report) -> list[tuple[str, str, str, int, str]]:
     run = found.schedule
     return [
-        (ring.name, ring.kind.value, str(slots or "no limit"), peak, f"{ring.row_bits * slots / KB:,.2f}")
+        (ring.name, ring.kind.value, str(slots or "no limit"), peak, f"{ring.row_bits * (slots or peak) / KB:,.2f}")
         for ring, slots, peak in zip(run.rings, run.slots, found.peaks, strict=True)
         if ring.kind not in SAVED
     ]

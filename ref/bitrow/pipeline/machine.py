@@ -40,6 +40,13 @@ class Packing(enum.Enum):
     RINGS = "rings"
 
 
+class WeightMemory(enum.Enum):
+    """Where the weights lie: all on chip, or in DRAM with buffers for the layers at work."""
+
+    CHIP = "chip"
+    DRAM = "dram"
+
+
 @dataclass(frozen=True)
 class Machine(records.Plain):
     """A row-pipelined accelerator.
@@ -52,7 +59,9 @@ class Machine(records.Plain):
     a port of every bank it touches; `packing` says what shares the words of a bank. `ring_rule` sizes rings,
     `handoff_rows` is the queue from FXP to FP array, `images_in_flight` bounds what is kept for backward passes.
     `input_width`: bits of the image that the host loads each cycle; `loss_latency`: cycles from the last logit to the
-    first gradient; `statistics_latency`: cycles of B2's and B3's per-channel arithmetic.
+    first gradient; `statistics_latency`: cycles of B2's and B3's per-channel arithmetic. `weights` says where they
+    lie; those in DRAM come at `dram_width` bits a cycle whenever a unit turns to another layer, into one of
+    `weight_buffers`: with two or more while the task before still runs, with one the task waits for them.
 
     Raises:
         BitrowError: a field of another type or outside its range, naming it.
@@ -80,6 +89,9 @@ class Machine(records.Plain):
     input_width: int = 64
     loss_latency: int = 1000
     statistics_latency: int = 64
+    weights: WeightMemory = WeightMemory.CHIP
+    weight_buffers: int = 2
+    dram_width: int = 128
 
     def __post_init__(self) -> None:
         for field in fields(self):

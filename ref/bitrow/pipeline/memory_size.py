@@ -25,10 +25,10 @@ PAPER_MEMORY_RATIO = 3.5  # "up to", against what the abstract does not say
 LAYERS = "layer by layer"
 FULL_MAPS = "full maps kept for training"
 BASELINES = {
-    LAYERS: "this machine with one layer at a time over whole maps, each of which has a place of its own from its first "
-    "row's writing to its last row's reading (ping-pong where one makes the next); live: by rows",
-    FULL_MAPS: "the same order, with the FP16 output of every layer in place of codes and masks, kept until the backward "
-    "passes of its layer and of its readers are done",
+    LAYERS: "this machine with one layer at a time over whole maps, each of which has a place of its own from its "
+    "first row's writing to its last row's reading (ping-pong where one makes the next); live: by rows",
+    FULL_MAPS: "the same order, with the FP16 output of every layer in place of codes and masks, kept until the "
+    "backward passes of its layer and of its readers are done",
 }
 
 
@@ -127,7 +127,7 @@ def _baselines(found: Schedule) -> dict[str, Footprint]:
 
 
 def _full_maps(run: Schedule) -> Footprint:
-    """Of a run layer by layer: gradients as they are, beside all outputs for as long as the backward pass needs them."""
+    """Of a run layer by layer: gradients as they are, and all outputs for as long as the backward pass needs them."""
     gradients = [ring for ring in run.rings if ring.kind in (RingKind.GRADIENT, RingKind.DY)]
     lives = [(ring.row_bits * ring.rows, row_lives(run, ring)) for ring in gradients]
     passing = [

@@ -16,19 +16,16 @@ import numpy as np
 
 from bitrow.graph import INPUT
 from bitrow.pipeline import banks as banking
-from bitrow.pipeline.cost import (
-    PAPER_GFLOPS_PER_MM2,
-    PAPER_TFLOPS_PER_WATT,
-    Cost,
-    cost_of,
-    weight_memory_bits,
-)
+from bitrow.pipeline.cost import PAPER_GFLOPS_PER_MM2, PAPER_TFLOPS_PER_WATT, Cost, Scope, cost_of
+from bitrow.pipeline.cost_tables import DEFAULT_COSTS, CostTables, Range
 from bitrow.pipeline.machine import Mac, as_table
-from bitrow.pipeline.memory_size import BASELINES, MemorySize, memory_size
+from bitrow.pipeline.memory_size import BASELINES, PAPER_MEMORY_RATIO, Footprint, MemorySize, memory_size
 from bitrow.pipeline.occupancy import curve, row_lives
 from bitrow.pipeline.policies import policy_named
+from bitrow.pipeline.roofline import Roofline, roofline
 from bitrow.pipeline.schedule import Schedule, schedule
 from bitrow.pipeline.stalls import Conflicts, conflicts, stall_table, utilization
+from bitrow.pipeline.weights import network_weight_bits, weight_memory_bits
 from bitrow.pipeline.work import UNIT, line_work
 
 KB = 8192  # bits
@@ -53,6 +50,7 @@ class Report:
     bank_peaks: tuple[int, ...]
     memory: MemorySize
     cost: Cost
+    roofline: Roofline
     fp16_macs: Report | None
 
     @property
@@ -65,9 +63,13 @@ class Report:
         return self.schedule.machine.clock_mhz * 1e6 / self.cycles_per_image
 
 
-def report(found: Schedule, *, compare: bool = True) -> Report:
-    """Figures of a run; `compare` also runs the same machine with FP16 MACs."""
-    memory = memory_size(found)
+def report(found: Schedule, *, compare: bool = True, costs: CostTables = DEFAULT_COSTS) -> Report:
+    """Figures of a run; `compare` also runs the same machine layer by layer, and with FP16 MACs.
+
+    Raises:
+        BitrowError: banks of a given depth that are not deep enough (`memory_size`).
+    """
+    memory = memory_size(found, baselines=compare)
     peaks, bank_peaks = _peaks(found)
     bank_bytes = memory.built / 8 / found.layout.total
     other = None
@@ -75,7 +77,8 @@ def report(found: Schedule, *, compare: bool = True) -> Report:
         machine = replace(found.machine, mac=Mac.FP16, bank_depth=0)
         policy = policy_named(found.policy)
         again = schedule(found.flow.network, machine, policy, found.images, training=found.flow.trained)
-        other = report(again, compare=False)
+        other = report(again, compare=False, costs=costs)
+    cost = cost_of(found, memory.total, bank_bytes, costs)
     return Report(
         schedule=found,
         utilization={kind: float(utilization(found, kind)[0]) for kind in UNIT},
@@ -86,7 +89,8 @@ def report(found: Schedule, *, compare: bool = True) -> Report:
         peaks=peaks,
         bank_peaks=bank_peaks,
         memory=memory,
-        cost=cost_of(found, memory.total, bank_bytes),
+        cost=cost,
+        roofline=roofline(found, cost.counts),
         fp16_macs=other,
     )
 
@@ -169,12 +173,14 @@ def as_dict(found: Report) -> dict[str, Any]:
         "bank_conflicts": _conflicts_dict(found.conflicts),
         "ring_clashes": found.ring_clashes,
         "memory": {
-            "rows_kb": memory.rows / KB,
-            "saved_kb": memory.saved / KB,
-            "total_kb": memory.total / KB,
+            "live": _footprint_dict(memory.live),
+            "rings_kb": {"rows": memory.rows / KB, "saved": memory.saved / KB},
             "built_kb": memory.built / KB,
-            "weights_kb": weight_memory_bits(run) / KB,
-            "baselines": {name: _baseline(memory, name) for name in BASELINES},
+            "queue_kb": memory.queue / KB,
+            "total_kb": memory.total / KB,
+            "weights_kb": network_weight_bits(run.flow, run.machine) / KB,
+            "weight_memory_kb": weight_memory_bits(run.flow, run.machine) / KB,
+            "baselines": {name: _baseline(memory, name) for name in memory.baselines},
         },
         "rings": [
             {
@@ -183,13 +189,24 @@ def as_dict(found: Report) -> dict[str, Any]:
                 "slots": slots,
                 "peak_rows": peak,
                 "row_bits": ring.row_bits,
-                "kb": ring.row_bits * slots / KB,
+                "kb": ring.row_bits * (slots or peak) / KB,
+                "offset": run.layout.offset[ring.index],
+                "span": run.layout.span[ring.index],
             }
             for ring, slots, peak in zip(run.rings, run.slots, found.peaks, strict=True)
         ],
         "bank_peak_kb": [bits / KB for bits in found.bank_peaks],
         "cost": _cost_dict(found.cost),
-        "paper": {"tflops_per_watt": PAPER_TFLOPS_PER_WATT, "gflops_per_mm2": PAPER_GFLOPS_PER_MM2},
+        "roofline": {
+            "peak_gops": found.roofline.peak,
+            "achieved_gops": found.roofline.achieved,
+            "memories": {name: {**roof._asdict(), "gops": roof.gops} for name, roof in found.roofline.roofs.items()},
+        },
+        "paper": {
+            "tflops_per_watt": PAPER_TFLOPS_PER_WATT,
+            "gflops_per_mm2": PAPER_GFLOPS_PER_MM2,
+            "memory_ratio_at_most": PAPER_MEMORY_RATIO,
+        },
     }
     if found.fp16_macs:
         other = as_dict(found.fp16_macs)
@@ -203,17 +220,31 @@ def _conflicts_dict(found: Conflicts) -> dict[str, Any]:
 
 
 def _baseline(memory: MemorySize, name: str) -> dict[str, Any]:
-    rows, saved = memory.baselines[name]
-    return {
-        "what": BASELINES[name],
-        "rows_kb": rows / KB,
-        "saved_kb": saved / KB,
-        "rows_ratio": rows / memory.rows if memory.rows else None,
-        "total_ratio": (rows + saved) / memory.total if memory.total else None,
+    way = memory.baselines[name]
+    return {"what": BASELINES[name], **_footprint_dict(way), "ratios": ratios(memory, way)}
+
+
+def _footprint_dict(way: Footprint) -> dict[str, float]:
+    return {f"{name}_kb": bits / KB for name, bits in way._asdict().items()}
+
+
+def ratios(memory: MemorySize, way: Footprint) -> dict[str, float | None]:
+    """A way of buffering over this run: rows that live, all that lives, what it allocates over the same and over what
+    is built.
+    """
+    pairs = {
+        "rows": (way.rows, memory.live.rows),
+        "live": (way.live, memory.live.live),
+        "allocated": (way.allocated, memory.live.allocated),
+        "built": (way.allocated, memory.built),
     }
+    return {name: theirs / ours if ours else None for name, (theirs, ours) in pairs.items()}
 
 
 def _cost_dict(cost: Cost) -> dict[str, Any]:
+    def scopes(found: dict[Scope, Range]) -> dict[str, list[float]]:
+        return {scope.value: list(bounds) for scope, bounds in found.items()}
+
     def items(bill: tuple[Any, ...], unit: str) -> list[dict[str, Any]]:
         return [{"name": item.name, "count": item.many, unit: list(item.cost), "source": item.source} for item in bill]
 
@@ -222,11 +253,10 @@ def _cost_dict(cost: Cost) -> dict[str, Any]:
         "counts": vars(cost.counts),
         "energy": items(cost.energy, "pj"),
         "area": items(cost.area, "um2"),
-        "weight_memory_um2": list(cost.weight_area),
         "milliwatts": list(cost.milliwatts),
-        "tflops_per_watt": list(cost.tflops_per_watt),
-        "gflops_per_mm2": list(cost.gflops_per_mm2),
-        "peak_gflops_per_mm2": list(cost.peak_gflops_per_mm2),
+        "tflops_per_watt": scopes(cost.tflops_per_watt),
+        "gflops_per_mm2": scopes(cost.gflops_per_mm2),
+        "peak_gflops_per_mm2": scopes(cost.peak_gflops_per_mm2),
     }
 
 

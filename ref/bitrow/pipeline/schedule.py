@@ -26,6 +26,7 @@ from bitrow.pipeline.policies import Grid, SchedulePlan, SchedulePolicy, make_gr
 from bitrow.pipeline.reach import Training
 from bitrow.pipeline.rings import SAVED, Capacity, Ring, RingKind, build_rings, slots
 from bitrow.pipeline.stages import Phase
+from bitrow.pipeline.weights import loaded_bits
 from bitrow.pipeline.work import compute_cycles, lanes_of, line_work, read_passes
 
 MOST_ROWS = 1 << 19  # of all maps of all images: minutes of scheduling
@@ -122,7 +123,8 @@ def schedule(
     if durations:
         compute = duration = durations(grid)
     else:
-        compute, duration = _durations(grid, rings, touched, book_banks)
+        load = -(-loaded_bits(grid, plan) // machine.dram_width)
+        compute, duration = _durations(grid, rings, touched, load, book_banks)
     waits = _waits(grid, plan, rings, ring_slots)
     ports = machine.ports if book_banks else 0
     with uncollected():
@@ -248,13 +250,16 @@ def _touched(grid: Grid, rings: tuple[Ring, ...], ring_slots: list[int], layout:
 
 
 def _durations(
-    grid: Grid, rings: tuple[Ring, ...], touched: list[np.ndarray], book_banks: bool
+    grid: Grid, rings: tuple[Ring, ...], touched: list[np.ndarray], load: np.ndarray, book_banks: bool
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Cycles of every task without and with the wait for banks that its own accesses share."""
+    """Cycles of every task, `load` for its weights among them, without and with the wait for banks that its own
+    accesses share.
+    """
     flow, machine = grid.flow, grid.machine
     lanes = lanes_of(flow, machine)
     by_line = banking.accesses(flow, rings)
     compute, duration = [], []
+    loads = np.split(load, np.cumsum([line.rows * grid.images for line in flow.lines])[:-1])
     for place, line in enumerate(flow.lines):
         stage, work = flow.stages[line.stage], line_work(flow, line, machine)
         words = np.zeros(line.rows, np.int64)
@@ -265,6 +270,7 @@ def _durations(
             words = np.maximum(words, np.where(access.many > 0, row_words * many, 0))
         cycles = compute_cycles(stage, line, work, lanes[line.stage], machine)
         cycles = np.tile(np.maximum(cycles, words), grid.images)
+        cycles = np.maximum(cycles, loads[place]) if machine.weight_buffers > 1 else cycles + loads[place]
         compute.append(cycles)
         share = banking.most_on_a_bank(touched[place]) if book_banks else 1
         duration.append(cycles * -(-share // machine.ports) if book_banks else cycles)

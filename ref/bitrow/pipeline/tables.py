@@ -5,8 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from bitrow import terminal
-from bitrow.pipeline.cost import PAPER_GFLOPS_PER_MM2, PAPER_TFLOPS_PER_WATT, Range
-from bitrow.pipeline.report import KB, Report
+from bitrow.pipeline.cost import PAPER_GFLOPS_PER_MM2, PAPER_TFLOPS_PER_WATT, total_area
+from bitrow.pipeline.cost_tables import Range
+from bitrow.pipeline.memory_size import PAPER_MEMORY_RATIO
+from bitrow.pipeline.report import KB, Report, ratios
 from bitrow.terminal import Column, add_row
 
 if TYPE_CHECKING:
@@ -17,7 +19,7 @@ if TYPE_CHECKING:
 def print_report(found: Report, console: Console | None = None, *, rings: bool = False) -> None:
     """Print a report: figures, stalls, memory, cost; with `rings` every buffer as well."""
     console = console or terminal.console()
-    for made in (_summary(found), _stalls(found), _memory(found), _cost(found)):
+    for made in (_summary(found), _stalls(found), _memory(found), _cost(found), _roofline(found)):
         terminal.put_table(made, console)
     if rings:
         terminal.put_table(_rings(found), console)
@@ -67,42 +69,54 @@ def _stalls(found: Report) -> Table:
 
 def _memory(found: Report) -> Table:
     memory = found.memory
-    table = _table("On-chip buffers, weights apart", "way", "rows KB", "saved KB", "total KB", "this run's x")
-    add_row(
-        table,
-        (
-            "this run",
-            f"{memory.rows / KB:,.1f}",
-            f"{memory.saved / KB:,.1f}",
-            f"{memory.total / KB:,.1f}",
-            "1.00",
-        ),
-    )
-    for name, (rows, saved) in memory.baselines.items():
-        ratio = (rows + saved) / memory.total if memory.total else 0
-        add_row(table, (name, f"{rows / KB:,.1f}", f"{saved / KB:,.1f}", f"{(rows + saved) / KB:,.1f}", f"{ratio:.2f}"))
+    title = f"On-chip buffers, KB, weights apart; in brackets times this run's (the paper: up to {PAPER_MEMORY_RATIO}x)"
+    table = _table(title, "way", "rows live", "saved live", "all live", "allocated", "built")
+    live = (memory.live.rows, memory.live.saved, memory.live.live, memory.live.allocated, memory.built)
+    add_row(table, ("this run", *(f"{bits / KB:,.1f}" for bits in live)))
+    rings = memory.rows - memory.queue, memory.saved
+    add_row(table, ("each ring alone", "", "", "", f"{sum(rings) / KB:,.1f}", ""))
+    for name, way in memory.baselines.items():
+        many = ratios(memory, way)
+        shown = {"rows": way.rows, "saved": way.saved, "live": way.live, "allocated": way.allocated}
+        cells = [f"{bits / KB:,.1f}" + (f" ({many[key]:.2f}x)" if many.get(key) else "") for key, bits in shown.items()]
+        add_row(table, (name, *cells, f"({many['built']:.2f}x)" if many["built"] else ""))
     return table
 
 
 def _cost(found: Report) -> Table:
-    table = _table(
-        "Energy and area (computed counts, assumed costs: lower bounds of a chip's)",
-        "figure",
-        "this machine",
-        "with FP16 MACs",
-        "the paper's chip",
-    )
-    other = found.fp16_macs.cost if found.fp16_macs else None
-    rows = (
-        ("TFLOPS/W", "tflops_per_watt", 2, f"{PAPER_TFLOPS_PER_WATT}"),
-        ("GFLOPS/mm2 in this run", "gflops_per_mm2", 1, f"{PAPER_GFLOPS_PER_MM2}"),
-        ("GFLOPS/mm2 at most", "peak_gflops_per_mm2", 1, ""),
-        ("mW", "milliwatts", 1, ""),
-    )
-    for name, field, digits, paper in rows:
-        theirs = span(getattr(other, field), digits) if other else ""
-        add_row(table, (name, span(getattr(found.cost, field), digits), theirs, paper))
+    title = "Energy and area (computed counts, assumed costs: upper bounds of a chip's efficiency)"
+    table = _table(title, "figure", "this machine", "with FP16 MACs", "the paper's chip")
+    costs = [found.cost, *([found.fp16_macs.cost] if found.fp16_macs else [])]
+    papers = {"tflops_per_watt": PAPER_TFLOPS_PER_WATT, "gflops_per_mm2": PAPER_GFLOPS_PER_MM2}
+    for name, field, digits in (("TFLOPS/W", "tflops_per_watt", 2), ("GFLOPS/mm2", "gflops_per_mm2", 1),
+                                ("GFLOPS/mm2 at most,", "peak_gflops_per_mm2", 1)):  # fmt: skip
+        for scope in getattr(found.cost, field):
+            shown = [span(getattr(cost, field)[scope], digits) for cost in costs]
+            add_row(table, (f"{name} {scope.value}", *shown, *[""] * (2 - len(costs)), papers.get(field, "")))
+    for name, value, digits in (("mm2, with the weight memory", lambda cost: total_area(cost).times(1e-6), 3),
+                                ("mW", lambda cost: cost.milliwatts, 1)):  # fmt: skip
+        add_row(table, (name, *(span(value(cost), digits) for cost in costs), *[""] * (2 - len(costs)), ""))
     return table
+
+
+def _roofline(found: Report) -> Table:
+    table = _table("Roofline", *ROOF)
+    for row in roof_rows(found):
+        add_row(table, row)
+    return table
+
+
+ROOF = ("of", "GB/s", "operations a byte", "GOPS")
+
+
+def roof_rows(found: Report) -> list[tuple[str, str, str, str]]:
+    """The lanes' roof, each memory's, and what the run achieved."""
+    line = found.roofline
+    memories = [
+        (name, f"{roof.gbytes:,.1f}", f"{roof.intensity:,.2f}", f"{roof.gops:,.1f}")
+        for name, roof in line.roofs.items()
+    ]
+    return [("MAC lanes", "", "", f"{line.peak:,.1f}"), *memories, ("this run", "", "", f"{line.achieved:,.1f}")]
 
 
 def _rings(found: Report) -> Table:

@@ -14,7 +14,8 @@ from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 from bitrow.graph import Network
-from bitrow.pipeline.cost import ENERGY_PJ, Range, energy_items
+from bitrow.pipeline.cost import energy_items
+from bitrow.pipeline.cost_tables import ENERGY_PJ, Range
 from bitrow.pipeline.machine import DEFAULT_MACHINE, Machine, Packing
 from bitrow.pipeline.memory_size import memory_size
 from bitrow.pipeline.schedule import schedule

@@ -16,11 +16,12 @@ from bitrow.config.rows import elements, row_bits
 from bitrow.graph import INPUT, Node, Shape, describe, shapes
 from bitrow.layers.table import layer
 from bitrow.pipeline import banks as banking
-from bitrow.pipeline.cost import Counts, weight_bits, wide_adds
+from bitrow.pipeline.cost import Counts, wide_adds
 from bitrow.pipeline.flow import Flow, TaskLine, dataflow
 from bitrow.pipeline.machine import Machine
 from bitrow.pipeline.rings import Ring, RingKind, build_rings
 from bitrow.pipeline.stages import Phase, Stage, StageLayer
+from bitrow.pipeline.weights import weight_bits
 from bitrow.pipeline.work import is_fxp, line_work, read_passes, work_of
 from bitrow.transfer.accounting_reach import CLIP, SCALE, Branch, Reach
 
@@ -41,6 +42,7 @@ class ImageCounts:
     queue_bits: int = 0
     weight_bits: int = 0
     host_bits: int = 0
+    dram_weight_bits: int = 0
     host_macs: int = field(default=0, metadata={"host": True})
     gradient_bits: int = field(default=0, metadata={"host": True})
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from bitrow.pipeline.cost import ENERGY_PJ, HOROWITZ, SCALING, Figure, Range
+from bitrow.pipeline.cost_tables import ENERGY_PJ, HOROWITZ, SCALING, Figure, Range
 from bitrow.transfer import optimizers
 from bitrow.transfer.training import Recipe
 
