@@ -129,7 +129,7 @@ def test_peaks_of_banks_are_at_most_what_all_rings_hold(small):
 
 def test_the_row_pipeline_takes_less_than_layers_one_by_one_and_every_map_kept():
     memory = memory_size(schedule(zoo.vgg8((32, 32, 3))), baselines=True)
-    assert memory.baselines[LAYERS].rows > 3 * memory.live.rows
+    assert memory.baselines[LAYERS].rows > 2.8 * memory.live.rows
     assert memory.baselines[LAYERS].live > 1.1 * memory.live.live
     assert memory.baselines[FULL_MAPS].live > 8 * memory.live.live
 

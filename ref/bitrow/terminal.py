@@ -101,7 +101,7 @@ def add_row(made: Table, cells: Sequence[object], style: str = "") -> None:
 def put_table(made: Any, to: Console | None = None) -> None:
     """A table on standard output, or on the console `to`.
 
-    One of many figures, more than the width holds without breaking them, is printed row by row, each figure by its name.
+    One of many figures, more than the width holds without breaking them, is listed row by row, each by its name.
     """
     to = to or console()
     if _fits(made, to.width):

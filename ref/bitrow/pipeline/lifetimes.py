@@ -50,10 +50,10 @@ class LivingRows(NamedTuple):
 
 
 def living_rows(found: Schedule) -> LivingRows:
-    """The rows of a run's banked rings."""
+    """The rows of a run's banked rings; where it keeps whole maps, those between the arrays as well."""
     layout, parts = found.layout, []
     for ring, slots in zip(found.rings, found.slots, strict=True):
-        if ring.banked:
+        if ring.banked or found.plan.whole_maps:
             place = ring.index
             born, dies = row_lives(found, ring)
             number = np.arange(len(born))

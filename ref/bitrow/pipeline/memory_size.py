@@ -78,7 +78,7 @@ def memory_size(found: Schedule, *, baselines: bool = False) -> MemorySize:
         bits = ring.row_bits * many
         if ring.kind in SAVED:
             saved += bits
-        elif ring.banked:
+        elif ring.banked or found.plan.whole_maps:
             rows += bits
         elif not found.plan.one_queue:
             queue += bits
