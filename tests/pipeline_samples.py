@@ -26,7 +26,7 @@ from bitrow.config import (
 )
 from bitrow.errors import BitrowError
 from bitrow.graph import INPUT, ConvSize, LinearSize, Network, Node
-from bitrow.pipeline.machine import Mac, Machine, RingRule
+from bitrow.pipeline.machine import Mac, Machine, Packing, RingRule, WeightMemory
 from bitrow.pipeline.stages import Stage
 from bitrow.testing.layers import avg_pool_configs
 from bitrow.testing.parameters import edges, pairs
@@ -156,8 +156,8 @@ def machines(draw, *, shared: bool | None = None, rule: RingRule | None = None) 
         dequantizer_latency=draw(st.integers(0, 4)),
         fp_latency=draw(st.integers(0, 9)),
         shared=draw(st.booleans()) if shared is None else shared,
-        banks=draw(st.integers(1, 20)),
-        ports=draw(st.integers(1, 3)),
+        banks=draw(st.integers(1, 32)),
+        ports=draw(st.integers(1, 4)),
         bank_width=draw(st.sampled_from([8, 32, 256])),
         ring_rule=draw(st.sampled_from(RingRule)) if rule is None else rule,
         handoff_rows=draw(st.integers(1, 3)),
@@ -165,4 +165,8 @@ def machines(draw, *, shared: bool | None = None, rule: RingRule | None = None) 
         input_width=draw(st.sampled_from([4, 64])),
         loss_latency=draw(st.integers(0, 50)),
         statistics_latency=draw(st.integers(0, 20)),
+        packing=draw(st.sampled_from(Packing)),
+        weights=draw(st.sampled_from(WeightMemory)),
+        weight_buffers=draw(st.integers(1, 2)),
+        dram_width=draw(st.sampled_from([1, 16])),
     )

@@ -22,7 +22,7 @@ from bitrow.config import (
     SiluConfig,
 )
 from bitrow.graph import INPUT, shapes
-from bitrow.pipeline.machine import Mac
+from bitrow.pipeline.machine import Mac, WeightMemory
 from bitrow.pipeline.rings import RingKind
 from bitrow.pipeline.schedule import Schedule
 from bitrow.pipeline.stages import Phase, Stage
@@ -308,8 +308,35 @@ class Simulation:
         for ring, _ in self.writes[task]:
             if self.buffers[ring].kind is not RingKind.HANDOFF:
                 cycles = max(cycles, math.ceil(self.buffers[ring].row_bits / machine.bank_width))
+        load = self._load(task)
+        cycles = max(cycles, load) if machine.weight_buffers > 1 else cycles + load
         most = max(self.banks(task).values(), default=1)
         return cycles * math.ceil(most / machine.ports)
+
+    def _load(self, task: Task) -> int:
+        """Cycles in which weights come from DRAM: where the unit's last task with weights was another stage's."""
+        if self.machine.weights is WeightMemory.CHIP:
+            return 0
+        if not hasattr(self, "_found_loads"):
+            self._found_loads: dict[Task, int] = {}
+            for queue in self._queues():
+                stage = -1
+                for one in queue:
+                    bits = self._weight_bits(one)
+                    if bits and one[0] != stage:
+                        stage = one[0]
+                        self._found_loads[one] = math.ceil(bits / self.machine.dram_width)
+        return self._found_loads.get(task, 0)
+
+    def _weight_bits(self, task: Task) -> int:
+        stage = self.parts[task[0]]
+        if head_of(stage) is Head.CONV and task[1] in (FH, BH):
+            size = stage.head.size
+            weights = size.kh * size.kw * (stage.in_shape[2] // stage.head.config.groups) * size.c_out
+            return weights * (4 if self.machine.mac is Mac.FXP else 16)
+        if head_of(stage) is Head.LINEAR and task[1] in (FC, BH):
+            return 16 * math.prod(stage.in_shape) * stage.out_shape[2]
+        return 0
 
     def _lanes(self, stage: Stage) -> tuple[int, int, int, int]:
         machine = self.machine

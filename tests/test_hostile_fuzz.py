@@ -27,6 +27,7 @@ from bitrow.errors import BitrowError
 from bitrow.images import read_samples
 from bitrow.images.decode import Decoder
 from bitrow.importers.command import read_float
+from bitrow.pipeline.cost_tables import load_costs
 from bitrow.pipeline.machine import load_machine
 from bitrow.proofs import saved
 from bitrow.transfer import data
@@ -203,6 +204,15 @@ def test_dumps(content: bytes) -> None:
 def test_machines(content: bytes) -> None:
     with placed("a.toml", content) as path:
         accepts_or_refuses(lambda: load_machine(path))
+
+
+@fuzzed
+@hypothesis.given(spoiled(b'[energy_pj.fxp_mac]\nlow = 0.1\nhigh = 0.2\nsource = "mine"\n'))
+@hypothesis.example(b"energy_pj = 1")
+@hypothesis.example(b"[energy_pj]\nfxp_mac = 1")
+def test_costs(content: bytes) -> None:
+    with placed("a.toml", content) as path:
+        accepts_or_refuses(lambda: load_costs(path))
 
 
 def _zipped() -> bytes:

@@ -11,9 +11,10 @@ from hypothesis import strategies as st
 
 from bitrow import zoo
 from bitrow.config import BatchNormConfig, ConvConfig, ReluConfig
+from bitrow.errors import BitrowError
 from bitrow.graph import INPUT, ConvSize, Network, Node, describe
 from bitrow.pipeline.cost import Scope, cost_of, count, sram_pj_per_bit
-from bitrow.pipeline.cost_tables import AREA_UM2, ENERGY_PJ
+from bitrow.pipeline.cost_tables import AREA_UM2, ENERGY_PJ, load_costs
 from bitrow.pipeline.machine import DEFAULT_MACHINE, Mac, Machine
 from bitrow.pipeline.memory_size import memory_size
 from bitrow.pipeline.report import report
@@ -121,6 +122,44 @@ def test_sram_energy_passes_through_its_sources_points():
         assert bounds.high == pytest.approx(picojoules / 64 * 0.64)
     assert sram_pj_per_bit(100) == sram_pj_per_bit(8192)
     assert sram_pj_per_bit(16384).low > sram_pj_per_bit(8192).low
+
+
+def test_costs_from_a_file_replace_ours(tmp_path):
+    """What it leaves out is as before, and each source stands beside its figure."""
+    path = tmp_path / "costs.toml"
+    path.write_text(
+        '[energy_pj.fxp_mac]\nlow = 0.1\nhigh = 0.3\nsource = "our library"\n'
+        '[area_um2.sram_bit]\nlow = 1\nhigh = 2\nsource = "our compiler"\n'
+    )
+    run = schedule(_layer())
+    ours, theirs = report(run, compare=False).cost, report(run, compare=False, costs=load_costs(path)).cost
+    for before, after in zip((*ours.energy, *ours.area), (*theirs.energy, *theirs.area), strict=True):
+        own = {"fxp_mac": (0.1, 0.3, "our library"), "buffers": (1, 2, "our compiler"),
+               "weight memory": (1, 2, "our compiler")}.get(after.name)  # fmt: skip
+        if own and after.cost != before.cost and after.many:
+            assert (after.cost.low / after.many, after.cost.high / after.many) == pytest.approx(own[:2])
+            assert after.source == own[2]
+        else:
+            assert after == before
+    assert theirs.energy[0].cost == (pytest.approx(0.1 * ours.counts.macs), pytest.approx(0.3 * ours.counts.macs))
+
+
+@pytest.mark.parametrize(("text", "message"), [
+    ("[energy]\nx = 1", "energy: found dict, expected tables energy_pj, area_um2"),
+    ("energy_pj = 3", "energy_pj: found int, expected tables energy_pj, area_um2"),
+    ("[energy_pj.mac]\nlow = 1", "energy_pj: found 'mac', expected one of fxp_mac, fp16_mac"),
+    ("[energy_pj]\nfxp_mac = 1", "energy_pj.fxp_mac"),
+    ('[energy_pj.fxp_mac]\nlow = 2\nhigh = 1\nsource = "x"', "low: found 2, expected at most high, 1"),
+    ('[energy_pj.fxp_mac]\nlow = -1\nhigh = 1\nsource = "x"', "low: found -1, expected a positive number"),
+    ('[energy_pj.fxp_mac]\nlow = 1\nhigh = 2\nsource = ""', "source: found '', expected where the figure is from"),
+    ("[energy_pj.fxp_mac]\nlow = 1\nhigh = 2", "source"),
+])  # fmt: skip
+def test_costs_that_cannot_be_are_refused_in_one_line(tmp_path, text, message):
+    path = tmp_path / "costs.toml"
+    path.write_text(text)
+    with pytest.raises(BitrowError) as error:
+        load_costs(path)
+    assert message in str(error.value) and "costs.toml" in str(error.value) and "\n" not in str(error.value)
 
 
 def test_every_figure_has_a_range_and_a_source():
