@@ -5,6 +5,7 @@ by hand.
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import jax
@@ -20,7 +21,7 @@ from bitrow.errors import BitrowError
 from bitrow.graph import INPUT, ConvSize, LinearSize, Network, Node
 from bitrow.pipeline.cost import cost_of
 from bitrow.pipeline.cost import count as pipeline_count
-from bitrow.pipeline.machine import DEFAULT_MACHINE, Machine
+from bitrow.pipeline.machine import DEFAULT_MACHINE, Machine, Packing, WeightMemory
 from bitrow.pipeline.memory_size import memory_size
 from bitrow.pipeline.reach import trainable
 from bitrow.pipeline.schedule import schedule
@@ -71,6 +72,7 @@ def _trained(network: Network, policy: str) -> list[str]:
 @given(network=networks(), machine=machines())
 def test_a_prompt_takes_the_whole_pipeline(network: Network, machine: Machine) -> None:
     """Where the gradient crosses everything, operations and traffic are the pipeline's, one for one."""
+    machine = replace(machine, weights=WeightMemory.CHIP)
     try:
         run = schedule(network, machine)
     except BitrowError:
@@ -89,6 +91,7 @@ def test_a_backward_pass_down_to_what_trains_takes_what_is_accounted(network: Ne
     if not with_parameters:
         return
     chosen = data.draw(st.frozensets(st.sampled_from(with_parameters), min_size=1))
+    machine = replace(machine, weights=WeightMemory.CHIP)
     try:
         run = schedule(network, machine, training=chosen)
     except BitrowError:
@@ -102,7 +105,7 @@ def test_a_backward_pass_down_to_what_trains_takes_what_is_accounted(network: Ne
 def test_energy_of_a_prompt_is_the_pipelines() -> None:
     network = zoo.resnet8((8, 8, 1), 5, width=0.5)
     found = account(network, ["prompt/delta"]).energy_per_image_uj
-    run = schedule(network, DEFAULT_MACHINE)
+    run = schedule(network, replace(DEFAULT_MACHINE, packing=Packing.RINGS))  # the same banks under every policy
     memory = memory_size(run)
     cost = cost_of(run, memory.total, memory.built / 8 / run.layout.total)
     low, high = (sum(getattr(item.cost, side) for item in cost.energy) * 1e-6 for side in ("low", "high"))

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 from bitrow.graph import Network
 from bitrow.pipeline.cost import energy_items
 from bitrow.pipeline.cost_tables import ENERGY_PJ, Range
-from bitrow.pipeline.machine import DEFAULT_MACHINE, Machine, Packing
+from bitrow.pipeline.machine import DEFAULT_MACHINE, Machine, Packing, WeightMemory
 from bitrow.pipeline.memory_size import memory_size
 from bitrow.pipeline.schedule import schedule
 from bitrow.transfer.accounting_count import ImageCounts, count, saved
@@ -104,11 +104,12 @@ def account(
     "branches/END/down" and "up", "prompt/delta". A branch of which nothing is trained does not exist, and neither
     does a prompt. `channels`: how many input channels of a convolution's weights train, where not all do (`sparse`).
     `policy` is only a label. Row scales (`numerics.Scaling.ROW`) count as the wider codes that they
-    make; finding them is not counted, nor are random words.
+    make; finding them is not counted, nor are random words. Weights lie on chip, whatever the machine says of them.
 
     Raises:
         BitrowError: a name that the network does not have, no name at all, a machine that cannot run the network.
     """
+    machine = replace(machine, weights=WeightMemory.CHIP)
     found = reach(network, trained, channels)
     passes = count(found, machine)
     bank_bytes = _bank_bytes(network, machine)
@@ -140,6 +141,8 @@ def _energy(tally: ImageCounts, machine: Machine, bank_bytes: float) -> Range:
 
 @functools.lru_cache(maxsize=16)
 def _bank_bytes(network: Network, machine: Machine) -> float:
-    """Size of a bank of the machine that can train the whole network: the same under every policy."""
+    """Size of a bank of the machine that can train the whole network: the same under every policy,
+    since every ring has its words alone.
+    """
     found = schedule(network, replace(machine, packing=Packing.RINGS), images=1)
     return memory_size(found).built / 8 / found.layout.total
