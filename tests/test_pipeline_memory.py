@@ -72,7 +72,9 @@ def test_what_lives_is_the_bound(network, machine, images, training):
     run = schedule(network, machine, images=images, training=training)
     memory = memory_size(run, baselines=True)
     assert max(memory.live.rows, memory.live.saved) <= memory.live.live <= memory.live.rows + memory.live.saved
-    assert memory.live.live <= memory.live.allocated <= memory.built
+    assert memory.live.live <= min(memory.live.allocated, memory.built)
+    if machine.packing is Packing.LIFETIMES:
+        assert memory.live.allocated <= memory.built
     assert memory.live.live <= memory.rows - memory.queue + memory.saved
     for way in memory.baselines.values():
         assert way.live <= way.allocated
