@@ -103,6 +103,7 @@ def _process(*arguments: object, path: Path | None = None) -> Iterator[subproces
         process.wait()
 
 
+@pytest.mark.slow
 def test_workers_that_are_lost_and_workers_that_are_refused(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -127,6 +128,7 @@ def test_workers_that_are_lost_and_workers_that_are_refused(
     assert len(said) == 1 and "is given no work: found source" in said[0] and "tcp://127.0.0.1" in said[0]
 
 
+@pytest.mark.slow
 def test_a_scheduler_that_goes(tmp_path: Path) -> None:
     with scheduler(tmp_path) as (file, process), worker(file, tmp_path), opened(Where(scheduler=file), 100) as team:
         task = team.task(work_samples.slow, work_samples.named)
@@ -148,6 +150,7 @@ def test_a_scheduler_that_is_not_there(named: str, monkeypatch: pytest.MonkeyPat
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.slow
 def test_claims_on_a_cluster(tmp_path: Path) -> None:
     """The report is that of one process: verdicts, cases, digests."""
 
