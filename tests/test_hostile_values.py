@@ -70,7 +70,7 @@ def test_every_number_of_a_command_is_in_the_table() -> None:
 
 
 OUT_OF_BOUNDS = {
-    "input size": (["pipeline", "resnet8", "--input-size", "100000"], "found a map of 100000x100000x3"),
+    "input size": (["pipeline", "resnet8", "--input-size", "100000"], "found a map of 100000x100000x16"),
     "input size of 20,000": (["pipeline", "resnet18", "--input-size", "20000"], "found a map of"),
     "negative input size": (["pipeline", "resnet8", "--input-size", "-5"], "found -5x-5, expected rows"),
     "images": (["pipeline", "resnet18", "--images", "100000"], "rows of maps for each of 100,000 images"),

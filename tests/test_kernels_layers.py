@@ -29,7 +29,7 @@ from draws import examples
 from kernel_judges import drawn, expect, judge, same
 
 LAYERS = [name for name in operations.NAMES if name.split(".")[0] not in ("fp16", "fxp", "lfsr", "conv")]
-SIMPLE = [name for name in LAYERS if not name.startswith("batch_norm")]
+SIMPLE = [name for name in LAYERS if not name.startswith(("batch_norm", "flags."))]
 BATCH_NORM = ["batch_norm.forward", "batch_norm.backward"]
 
 
@@ -141,7 +141,7 @@ def images(problem: Problem, words: Words) -> list[Words]:
     return [{name: part(name, i) for name in words} for i in range(count)]
 
 
-SPLIT = [name for name in LAYERS if not name.startswith("batch_norm")] + ["conv.forward", "conv.backward"]
+SPLIT = [name for name in LAYERS if not name.startswith(("batch_norm", "flags."))] + ["conv.forward", "conv.backward"]
 
 
 def check_split(problems: Sequence[Problem], compiled: bool) -> None:

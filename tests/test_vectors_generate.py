@@ -251,7 +251,7 @@ def test_names_and_counts() -> None:
 @pytest.mark.parametrize(
     ("suites", "network", "message"),
     [
-        (("nonsense",), None, "suite: found 'nonsense', expected smoke, layers, blocks, geometry, standard, or a case"),
+        (("nonsense",), None, "suite: found 'nonsense', expected smoke, layers, blocks, geometry, flags, corners, "),
         (("digit9_head_forward",), None, "suite: found 'digit9_head_forward'"),
         ((), "nonsense", "network: found 'nonsense', expected one of resnet8, "),
     ],

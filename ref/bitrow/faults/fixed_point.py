@@ -117,7 +117,8 @@ STOCHASTIC = (
     Mutant("mask_of_drawn_code", "the mask is that of the drawn code", FaultFamily.STOCHASTIC, "Q4", (
         Edit(_DRAWN, "out mask : mask, n h w c = inside t", "out mask : mask, n h w c = inside t words"),
         Edit(_SETTLED, f"return {_CODES}",
-             "fmt, wide = code_format(_quantizer(line), config), type(config.accumulator)(32)\n"
+             "fmt = code_format(_quantizer(line), config)\n"
+             "            wide = type('Wide', (), {'min': -(1 << 31), 'max': (1 << 31) - 1})\n"
              "            if len(line.operands) > 1 and line.op == 'inside':\n"
              "                return lambda t, word: int(not fp16.is_nan(t)\n"
              "                    and fmt.min <= fxp.drawn_code(t, word, wide) <= fmt.max)\n"

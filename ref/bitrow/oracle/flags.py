@@ -112,7 +112,7 @@ def div(fmt: Float, x: Number, y: Number, mode: FloatMode) -> int:
         return int(Flag.INVALID) if x.kind is y.kind is NumberKind.INFINITE else 0
     if not y.significand:
         return int(Flag.DIVIDE_BY_ZERO if x.significand else Flag.INVALID)
-    return of_result(fmt, softfloat.exact(x) / softfloat.exact(y), mode)
+    return of_result(fmt, Fraction(softfloat.exact(x), softfloat.exact(y)), mode)
 
 
 def sqrt(fmt: Float, x: Number, mode: FloatMode) -> int:

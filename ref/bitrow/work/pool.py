@@ -7,8 +7,10 @@ import ctypes
 import multiprocessing
 import os
 import signal
+import sys
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
+from multiprocessing import resource_tracker
 from typing import Any
 
 from bitrow import jax_switches, leave
@@ -25,6 +27,7 @@ class _Pool(ProcessPoolExecutor):
 @contextlib.contextmanager
 def processes(count: int) -> Iterator[ProcessPoolExecutor]:
     """An executor of so many spawned processes."""
+    _track_quietly()
     with leave.undoing(_kill):
         executor = _Pool(count, multiprocessing.get_context("spawn"), _begin)
         try:
@@ -34,6 +37,16 @@ def processes(count: int) -> Iterator[ProcessPoolExecutor]:
             raise
         finally:
             executor.shutdown(cancel_futures=True)
+
+
+def _track_quietly() -> None:
+    """Python's tracker of semaphores, which deletes those of a command that was ended: without its warning."""
+    quiet = f"ignore::UserWarning:{resource_tracker.__name__}"
+    sys.warnoptions.append(quiet)
+    try:
+        resource_tracker.ensure_running()
+    finally:
+        sys.warnoptions.remove(quiet)
 
 
 def _kill() -> None:
