@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import posixpath
 import re
 from pathlib import Path
 from typing import Any
@@ -32,7 +33,7 @@ def on_page_markdown(markdown: str, page: Any, **_: Any) -> str:
     here = Path(sources.get(page.file.src_uri, f"docs/{page.file.src_uri}")).parent
 
     def link(match: re.Match[str]) -> str:
-        text, target, anchor = match[1], _normal(here / match[2]), match[3] or ""
+        text, target, anchor = match[1], posixpath.normpath((here / match[2]).as_posix()), match[3] or ""
         if target in PAGES:
             return f"[{text}]({PAGES[target]}{anchor})"
         if target.startswith("docs/"):
@@ -43,12 +44,3 @@ def on_page_markdown(markdown: str, page: Any, **_: Any) -> str:
 
     return _LINK.sub(link, markdown)
 
-
-def _normal(path: Path) -> str:
-    parts: list[str] = []
-    for part in path.parts:
-        if part == "..":
-            parts.pop()
-        elif part != ".":
-            parts.append(part)
-    return "/".join(parts)

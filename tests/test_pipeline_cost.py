@@ -8,6 +8,7 @@ from dataclasses import replace
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from netexecutor_samples import every_layer
 
 from bitrow import zoo
 from bitrow.config import BatchNormConfig, ConvConfig, ReluConfig
@@ -20,7 +21,6 @@ from bitrow.pipeline.memory_size import memory_size
 from bitrow.pipeline.report import report
 from bitrow.pipeline.schedule import schedule
 from draws import examples
-from network_samples import every_layer
 from pipeline_samples import machines, networks
 
 

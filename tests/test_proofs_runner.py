@@ -15,10 +15,10 @@ from pathlib import Path
 import pytest
 
 from bitrow.errors import BitrowError
+from bitrow.executors.team import Team, Where, opened
 from bitrow.proofs import results, runner, saved
 from bitrow.proofs.claim import Claim, Counterexample, Effort, Method, Outcome
 from bitrow.proofs.results import Done, Job, Results
-from bitrow.work.team import Team, Where, opened
 
 FALSE = Counterexample((("a", "0x3c00", "1"),), "0x0001 (x)", "0x0002 (y)", "oracle")
 

@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from netexecutor_samples import assert_same_bits
 
 from bitrow import host
 from bitrow import network as run
@@ -22,7 +23,6 @@ from bitrow.transfer.accounting import account
 from bitrow.transfer.convolution import ForwardScales
 from bitrow.transfer.numerics import ScaleRule
 from bitrow.transfer.training import Metrics, State, Trainer
-from network_samples import assert_same_bits
 from test_transfer_training import PLAIN, images, module
 from transfer_samples import trainer
 

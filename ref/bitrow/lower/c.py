@@ -7,8 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from bitrow.errors import BitrowError
-from bitrow.lower.merge import MergedFunction, Syntax
+from bitrow.lower.merge import MergedFunction, Syntax, printed
 from bitrow.lower.trace import COMPARED
 
 
@@ -138,9 +137,7 @@ def expression(operation: str, dtype: np.dtype[Any], operands: Sequence[tuple[st
     Raises:
         BitrowError: an operation, or words wider than 32 bits, that no statement is printed for.
     """
-    if operation not in EXPRESSIONS or any(each.itemsize > 4 for _, each in (*operands, ("", dtype))):
-        raise BitrowError(f"C: found {operation} of {dtype}, expected {', '.join(EXPRESSIONS)} of up to 32 bits")
-    return EXPRESSIONS[operation](dtype, *(_Operand(*each) for each in operands))
+    return printed("C", EXPRESSIONS, operation, dtype, [_Operand(*each) for each in operands])
 
 
 class Function(MergedFunction):

@@ -14,6 +14,7 @@ from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 
+from bitrow.errors import BitrowError
 from bitrow.lower.trace import Argument, Literal, Made, Statement, Trace, TraceTerm
 
 Selection = tuple[int, ...]  # the value of each parameter
@@ -29,6 +30,21 @@ class Syntax(NamedTuple):
     expression: Callable[[str, np.dtype[Any], Sequence[tuple[str, np.dtype[Any]]]], str]
     equals: Callable[[str, int], str]
     names_choices: bool = False
+
+
+def printed(
+    language: str, expressions: Mapping[str, Callable[..., str]], operation: str, dtype: np.dtype[Any],
+    operands: Sequence[Any],
+) -> str:  # fmt: skip
+    """The text of an operation on operands, which have dtypes, by a language's expressions.
+
+    Raises:
+        BitrowError: an operation, or words wider than 32 bits, that no statement is printed for.
+    """
+    if operation not in expressions or any(each.itemsize > 4 for each in (dtype, *(each.dtype for each in operands))):
+        known = ", ".join(expressions)
+        raise BitrowError(f"{language}: found {operation} of {dtype}, expected {known} of up to 32 bits")
+    return expressions[operation](dtype, *operands)
 
 
 class Assignment(NamedTuple):

@@ -11,8 +11,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from bitrow.errors import BitrowError
-from bitrow.lower.merge import MergedFunction, Syntax
+from bitrow.lower.merge import MergedFunction, Syntax, printed
 from bitrow.lower.trace import COMPARED
 
 _DECIMAL = "'d"
@@ -142,10 +141,7 @@ def expression(operation: str, dtype: np.dtype[Any], operands: Sequence[tuple[st
     Raises:
         BitrowError: an operation, or words wider than 32 bits, that no statement is printed for.
     """
-    if operation not in _EXPRESSIONS or any(each.itemsize > 4 for _, each in (*operands, ("", dtype))):
-        known = ", ".join(_EXPRESSIONS)
-        raise BitrowError(f"SystemVerilog: found {operation} of {dtype}, expected {known} of up to 32 bits")
-    return _EXPRESSIONS[operation](dtype, *(_SvOperand(*each) for each in operands))
+    return printed("SystemVerilog", _EXPRESSIONS, operation, dtype, [_SvOperand(*each) for each in operands])
 
 
 def counting(width: int) -> dict[str, str]:

@@ -12,12 +12,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bitrow import asides, terminal
+from bitrow.executors.team import Where, opened
 from bitrow.files import check_outputs, write_report, write_text
 from bitrow.proofs import page, recheck, record, registry, runner, saved
 from bitrow.proofs.claim import Claim, Counterexample, Effort
 from bitrow.proofs.results import Job, Results, file_name, new
 from bitrow.terminal import Column
-from bitrow.work.team import Where, opened
 
 if TYPE_CHECKING:
     from rich.console import Console

@@ -10,10 +10,10 @@ import random
 from collections.abc import Callable, Mapping
 
 from bitrow.errors import BitrowError
+from bitrow.executors.team import Team
 from bitrow.proofs import runner
 from bitrow.proofs.claim import Claim, Outcome
 from bitrow.proofs.results import Done, Job, Results
-from bitrow.work.team import Team
 
 
 def choose(results: Results) -> list[Job]:

@@ -10,10 +10,10 @@ import time
 from collections import Counter, deque
 from collections.abc import Callable, Mapping, Sequence
 
+from bitrow.executors.team import Team
 from bitrow.proofs import registry
 from bitrow.proofs.claim import Claim, Effort
 from bitrow.proofs.results import Done, Job, Results
-from bitrow.work.team import Team
 
 OnDone = Callable[[Job, Done, str], None]
 
@@ -56,7 +56,7 @@ def run_jobs(claims: Mapping[str, Claim], effort: Effort, jobs: Sequence[Job], t
     """
     queue = _Queue(jobs)
     function = functools.partial(check, claims, effort) if team.here else functools.partial(_check_named, effort)
-    for job, returned in team.as_done(team.task(function, str), queue.take):
+    for job, returned in team.as_done(team.errand(function, str), queue.take):
         note(job, returned.result, returned.machine)
         if returned.result.outcome.counterexample:
             queue.drop(job.claim)

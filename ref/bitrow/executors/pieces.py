@@ -42,7 +42,7 @@ class Refused(NamedTuple):
     reason: str
 
 
-def do(task: Errand, piece: Any) -> Returned | Refused:
+def do(errand: Errand, piece: Any) -> Returned | Refused:
     """One piece, in the process that computes it.
 
     Raises:
@@ -50,16 +50,16 @@ def do(task: Errand, piece: Any) -> Returned | Refused:
         RuntimeError: naming the piece; anything else that it raised, which may not travel between processes.
     """
     with _one_at_a_time:
-        if task.versions is not None:
-            reason = _unfit(tuple(sorted(task.versions.items())), task.trial)
+        if errand.versions is not None:
+            reason = _unfit(tuple(sorted(errand.versions.items())), errand.trial)
             if reason:
                 return Refused(reason)
         try:
-            return Returned(task.function(piece), processor.describe())
-        except BitrowError as error:
-            raise BitrowError(str(error)) from None
+            return Returned(errand.function(piece), processor.describe())
+        except BitrowError:
+            raise
         except Exception as error:
-            raise RuntimeError(f"{task.label(piece)}: {type(error).__name__}: {error}") from None
+            raise RuntimeError(f"{errand.label(piece)}: {type(error).__name__}: {error}") from None
 
 
 @functools.cache

@@ -1,4 +1,4 @@
-"""Work that splits: the same results, errors and order on each executor; what happens when a part of it is lost."""
+"""Work that splits: the same results and errors on each executor; what happens when a part of it is lost."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from typing import Any
 import pytest
 
 import bitrow
-import work_samples
+import executor_samples
 from bitrow.errors import BitrowError
-from bitrow.work.team import Team, Where, opened
+from bitrow.executors.team import Team, Where, opened
 
 pytest.importorskip("distributed", reason="needs the extra cluster")
 HERE, POOL, CLUSTER = Where(jobs=1), Where(jobs=2), Where(jobs=2, scheduler="local")
@@ -32,24 +32,23 @@ def _in_turn(numbers: Any) -> Callable[[Any], Any]:
 
 
 def squares(team: Team, numbers: list[int]) -> list[tuple[int, int]]:
-    task = team.task(work_samples.square, work_samples.named)
-    return [(number, found.result) for number, found in team.as_done(task, _in_turn(numbers))]
+    errand = team.errand(executor_samples.square, executor_samples.named)
+    return [(number, found.result) for number, found in team.as_done(errand, _in_turn(numbers))]
 
 
 @pytest.mark.parametrize("where", ON)
 def test_the_same_on_each_executor(where: str) -> None:
-    """Each piece once, in order where that is asked; a piece that fails says so in one line, and ends the work."""
+    """Each piece once; a piece that fails says so in one line, and ends the work."""
     expected = {number: (1000 // (number - 13) and number) ** 2 for number in range(13)}
     with opened(ON[where], 20) as team:
         assert dict(squares(team, list(range(13)))) == expected
-        task = team.task(work_samples.square, work_samples.named)
-        assert list(team.in_order(task, range(13))) == list(expected.values())
+        assert dict(squares(team, [5, 3])) == {5: expected[5], 3: expected[3]}
         with pytest.raises(BitrowError, match=r"^number: found -3, expected none below 0$"):
             squares(team, [1, 2, -3, 4])
         with pytest.raises(RuntimeError, match=r"^square of 13: ZeroDivisionError: "):
             squares(team, [13])
         with pytest.raises(RuntimeError, match=r"^full: OSError: \[Errno 28\] No space left on device$"):
-            list(team.in_order(team.task(work_samples.full, _full), [1]))
+            list(team.as_done(team.errand(executor_samples.full, _full), _in_turn([1])))
 
 
 def _full(number: int) -> str:
@@ -58,7 +57,7 @@ def _full(number: int) -> str:
 
 def test_a_killed_process_is_told(tmp_path: Path) -> None:
     with opened(POOL, 2) as team, pytest.raises(BitrowError, match="dead: found a process that ended, expected an"):
-        list(team.as_done(team.task(work_samples.dies_once, _dead), _in_turn([str(tmp_path / "one")])))
+        list(team.as_done(team.errand(executor_samples.dies_once, _dead), _in_turn([str(tmp_path / "one")])))
 
 
 def _dead(place: str) -> str:
@@ -110,8 +109,8 @@ def test_workers_that_are_lost_and_workers_that_are_refused(
     """A piece whose worker was killed is done by another; a worker with another source is named, and given none."""
     with scheduler(tmp_path) as (file, _), worker(file, tmp_path):
         with opened(Where(scheduler=file), 4) as team:
-            task = team.task(work_samples.dies_once, _dead)
-            ((_, found),) = team.as_done(task, _in_turn([str(tmp_path / "one")]))
+            errand = team.errand(executor_samples.dies_once, _dead)
+            ((_, found),) = team.as_done(errand, _in_turn([str(tmp_path / "one")]))
             assert found.result != os.getpid()
         other = tmp_path / "other"
         shutil.copytree(Path(bitrow.__file__).parent, other / "bitrow", ignore=shutil.ignore_patterns("__pycache__"))
@@ -122,8 +121,8 @@ def test_workers_that_are_lost_and_workers_that_are_refused(
             while team.slots < 2:
                 assert time.monotonic() < limit
                 time.sleep(0.1)
-            task = team.task(work_samples.slow, work_samples.named)
-            assert sorted(number for number, _ in team.as_done(task, _in_turn(range(8)))) == list(range(8))
+            errand = team.errand(executor_samples.slow, executor_samples.named)
+            assert sorted(number for number, _ in team.as_done(errand, _in_turn(range(8)))) == list(range(8))
     said = capsys.readouterr().err.splitlines()
     assert len(said) == 1 and "is given no work: found source" in said[0] and "tcp://127.0.0.1" in said[0]
 
@@ -131,10 +130,10 @@ def test_workers_that_are_lost_and_workers_that_are_refused(
 @pytest.mark.slow
 def test_a_scheduler_that_goes(tmp_path: Path) -> None:
     with scheduler(tmp_path) as (file, process), worker(file, tmp_path), opened(Where(scheduler=file), 100) as team:
-        task = team.task(work_samples.slow, work_samples.named)
+        errand = team.errand(executor_samples.slow, executor_samples.named)
         said = r"scheduler .*: found the connection lost, expected it to last"
         with pytest.raises(BitrowError, match=said) as caught:
-            for number, _ in team.as_done(task, _in_turn(range(100))):
+            for number, _ in team.as_done(errand, _in_turn(range(100))):
                 if number == 3:
                     os.killpg(process.pid, signal.SIGKILL)
         assert "\n" not in str(caught.value)
@@ -142,7 +141,7 @@ def test_a_scheduler_that_goes(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("named", ["tcp://127.0.0.1:1", "none.json"])
 def test_a_scheduler_that_is_not_there(named: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    from bitrow.work import cluster
+    from bitrow.executors import cluster
 
     monkeypatch.setattr(cluster, "PATIENCE", 1.0)
     with pytest.raises(BitrowError, match=f"scheduler {named}: found ") as caught, opened(Where(scheduler=named), 2):

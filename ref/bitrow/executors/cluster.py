@@ -18,8 +18,8 @@ from typing import Any
 
 from bitrow import terminal
 from bitrow.errors import BitrowError
+from bitrow.executors.pieces import Refused
 from bitrow.extras import extra
-from bitrow.work.pieces import Refused
 
 LOCAL = "local"
 PATIENCE = 30.0  # seconds for a scheduler to answer, and for its first worker

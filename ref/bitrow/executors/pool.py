@@ -23,17 +23,22 @@ class _Pool(ProcessPoolExecutor):
         with _quiet_start():
             return super().submit(fn, *args, **kwargs)
 
+    def kill(self) -> None:
+        """End its processes at once; from Python 3.14 on there is a `kill_workers`."""
+        for process in list((self._processes or {}).values()):
+            process.kill()
+
 
 @contextlib.contextmanager
 def processes(count: int) -> Iterator[ProcessPoolExecutor]:
     """An executor of so many spawned processes."""
     _track_quietly()
-    with leave.undoing(_kill):
-        executor = _Pool(count, multiprocessing.get_context("spawn"), _begin)
+    executor = _Pool(count, multiprocessing.get_context("spawn"), _begin)
+    with leave.undoing(executor.kill):
         try:
             yield executor
         except BaseException:
-            _kill()  # what they still compute is for nobody
+            executor.kill()  # what they still compute is for nobody
             raise
         finally:
             executor.shutdown(cancel_futures=True)
@@ -47,11 +52,6 @@ def _track_quietly() -> None:
         resource_tracker.ensure_running()
     finally:
         sys.warnoptions.remove(quiet)
-
-
-def _kill() -> None:
-    for process in multiprocessing.active_children():
-        process.kill()
 
 
 def _begin() -> None:

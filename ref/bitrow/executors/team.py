@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import concurrent.futures
 import contextlib
-import functools
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import FIRST_COMPLETED, Executor, Future
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
@@ -13,8 +12,8 @@ from typing import Any, TypeVar
 
 from bitrow import processor, versions
 from bitrow.errors import BitrowError
-from bitrow.work import pieces, pool
-from bitrow.work.pieces import Errand, Returned
+from bitrow.executors import pieces, pool
+from bitrow.executors.pieces import Errand, Returned
 
 Piece = TypeVar("Piece")
 
@@ -59,11 +58,11 @@ class Team:
         """How many pieces are worked on at once."""
         return self._size()
 
-    def task(self, function: Callable[[Piece], Any], label: Callable[[Piece], str]) -> Errand:
+    def errand(self, function: Callable[[Piece], Any], label: Callable[[Piece], str]) -> Errand:
         """What is to be done with each piece; `label` names one in an error."""
         return Errand(function, label, self._asked, self._trial)
 
-    def as_done(self, task: Errand, take: Callable[[Any], Any]) -> Iterator[tuple[Any, Returned]]:
+    def as_done(self, errand: Errand, take: Callable[[Any], Any]) -> Iterator[tuple[Any, Returned]]:
         """Pieces with their results as they come.
 
         `take(last)` gives the piece after `last` to whoever has just done that one, None where there is none.
@@ -76,53 +75,27 @@ class Team:
         def give(last: Any) -> bool:
             piece = take(last)
             if piece is not None:
-                under_way[self._executor.submit(pieces.do, task, piece)] = piece
+                under_way[self._executor.submit(pieces.do, errand, piece)] = piece
             return piece is not None
 
-        with self._ending(under_way):
+        try:
             while len(under_way) < self.slots and give(None):
                 pass
             while under_way:
                 for future in concurrent.futures.wait(under_way, return_when=FIRST_COMPLETED).done:
                     piece = under_way.pop(future)
-                    yield piece, _result(future, task, piece)
+                    yield piece, _result(future, errand, piece)
                     give(piece)
-
-    def in_order(self, task: Errand, todo: Iterable[Any]) -> Iterator[Any]:
-        """The results of pieces in their order; `todo` is consumed a little ahead of what is asked for.
-
-        Raises:
-            BitrowError: as `as_done`.
-        """
-        ahead: dict[Future[Any], Any] = {}
-
-        def first() -> Any:
-            future = next(iter(ahead))
-            return _result(future, task, ahead.pop(future)).result
-
-        with self._ending(ahead):
-            for piece in todo:
-                ahead[self._executor.submit(pieces.do, task, piece)] = piece
-                if self.here or len(ahead) > 2 * self.slots:
-                    yield first()
-            while ahead:
-                yield first()
-
-    @contextlib.contextmanager
-    def _ending(self, under_way: Mapping[Future[Any], Any]) -> Iterator[None]:
-        """However the work ends, what nobody waits for is not begun."""
-        try:
-            yield
         finally:
-            for future in list(under_way):
+            for future in under_way:
                 future.cancel()
 
 
-def _result(future: Future[Any], task: Errand, piece: Any) -> Returned:
+def _result(future: Future[Any], errand: Errand, piece: Any) -> Returned:
     try:
         found = future.result()
     except BrokenProcessPool:
-        raise BitrowError(f"{task.label(piece)}: found a process that ended, expected an outcome") from None
+        raise BitrowError(f"{errand.label(piece)}: found a process that ended, expected an outcome") from None
     assert isinstance(found, Returned)
     return found
 
@@ -136,7 +109,7 @@ def opened(where: Where, most: int) -> Iterator[Team]:
     """
     jobs = min(where.jobs or processor.available_cpus(), max(most, 1))
     if where.scheduler is not None:
-        from bitrow.work import cluster
+        from bitrow.executors import cluster
 
         with cluster.connected(where.scheduler, where.jobs or processor.available_cpus()) as there:
             yield Team(there, there.workers, versions.versions(), where.trial)
@@ -144,4 +117,4 @@ def opened(where: Where, most: int) -> Iterator[Team]:
         yield Team(_Here(), lambda: 1)
     else:
         with pool.processes(jobs) as executor:
-            yield Team(executor, functools.partial(int, jobs))
+            yield Team(executor, lambda: jobs)
