@@ -17,7 +17,7 @@ import numpy as np
 import onnx
 import pytest
 import sklearn.datasets
-from netexecutor_samples import every_layer
+from network_samples import every_layer
 from PIL import Image
 from safetensors.numpy import save as save_tensors
 

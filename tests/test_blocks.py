@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from netexecutor_samples import training_pass
+from network_samples import training_pass
 
 from bitrow import calibrate, float_model, zoo
 from bitrow.calibrate import LeastSquares

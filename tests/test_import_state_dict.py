@@ -11,7 +11,7 @@ from safetensors.numpy import save_file
 pytest.importorskip("onnx", reason="needs the extra import")
 pytest.importorskip("onnxruntime", reason="needs onnxruntime, of the extra dev")
 
-from netexecutor_samples import every_layer
+from network_samples import every_layer
 
 from bitrow import model_file
 from bitrow.importers.calibration import float_twin

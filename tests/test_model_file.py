@@ -8,7 +8,7 @@ import os
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from netexecutor_samples import assert_same_bits, every_layer
+from network_samples import assert_same_bits, every_layer
 from safetensors import safe_open
 from safetensors.numpy import save_file
 

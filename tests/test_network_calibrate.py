@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
-from netexecutor_samples import backward, every_layer, forward
+from network_samples import backward, every_layer, forward
 
 from bitrow import calibrate, float_model, host, zoo
 from bitrow import network as run

@@ -9,7 +9,7 @@ import sys
 from dataclasses import replace
 
 import pytest
-from netexecutor_samples import every_layer
+from network_samples import every_layer
 
 from bitrow import zoo
 from bitrow.config import (

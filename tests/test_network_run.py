@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from netexecutor_samples import BATCH, assert_same_bits, branches, every_layer, forward, joined, training_pass
+from network_samples import BATCH, assert_same_bits, branches, every_layer, forward, joined, training_pass
 
 from bitrow import network as run
 from bitrow.config import AddConfig, BatchNormConfig, ConvConfig, ReluConfig

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from netexecutor_samples import forward, training_pass
+from network_samples import forward, training_pass
 
 from bitrow import models
 from bitrow.errors import BitrowError

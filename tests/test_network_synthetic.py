@@ -7,7 +7,7 @@ import hashlib
 import jax
 import numpy as np
 import pytest
-from netexecutor_samples import assert_same_bits, every_layer, training_pass
+from network_samples import assert_same_bits, every_layer, training_pass
 
 from bitrow import network as run
 from bitrow import zoo

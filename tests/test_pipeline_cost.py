@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from netexecutor_samples import every_layer
+from network_samples import every_layer
 
 from bitrow import zoo
 from bitrow.config import BatchNormConfig, ConvConfig, ReluConfig

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
-from netexecutor_samples import every_layer, joined
+from network_samples import every_layer, joined
 
 from bitrow import network as whole
 from bitrow import zoo

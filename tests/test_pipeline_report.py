@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from netexecutor_samples import every_layer
+from network_samples import every_layer
 from rich.console import Console
 
 import bitrow.models

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from netexecutor_samples import every_layer
+from network_samples import every_layer
 
 from bitrow import zoo
 from bitrow.pipeline.flow import dataflow

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from netexecutor_samples import every_layer
+from network_samples import every_layer
 
 from bitrow import synthetic, zoo
 from bitrow.config import AddConfig, BatchNormConfig, ConvConfig, LinearConfig, ReluConfig

@@ -22,7 +22,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from netexecutor_samples import every_layer
+from network_samples import every_layer
 from PIL import Image
 
 import small_cli

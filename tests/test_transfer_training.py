@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from netexecutor_samples import assert_same_bits, every_layer, joined
+from network_samples import assert_same_bits, every_layer, joined
 
 from bitrow import calibrate, float_model, host
 from bitrow import network as run
