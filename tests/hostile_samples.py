@@ -17,7 +17,6 @@ import numpy as np
 import onnx
 import pytest
 import sklearn.datasets
-from network_samples import every_layer
 from PIL import Image
 from safetensors.numpy import save as save_tensors
 
@@ -31,6 +30,7 @@ from bitrow.proofs.claim import Outcome as Chunk
 from bitrow.synthetic import synthetic
 from bitrow.transfer import command as transfer_command
 from bitrow.vectors import catalog, generate
+from network_samples import every_layer
 from vectors_samples import conv_case, frozen_case, write
 
 LOADED = (command, import_command, onnx, transfer_command, catalog, generate, sklearn.datasets, registry.claims())

@@ -8,7 +8,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from network_samples import training_pass
 
 from bitrow import calibrate, float_model, zoo
 from bitrow.calibrate import LeastSquares
@@ -54,6 +53,7 @@ from bitrow.vectors import catalog, network_pass
 from bitrow.vectors.coverage import measure as coverage
 from bitrow.vectors.judge import stepwise
 from bitrow.vectors.operations import to_words
+from network_samples import training_pass
 
 CONV, POINT = ConvConfig(padding=1), ConvConfig()
 

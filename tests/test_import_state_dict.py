@@ -11,14 +11,13 @@ from safetensors.numpy import save_file
 pytest.importorskip("onnx", reason="needs the extra import")
 pytest.importorskip("onnxruntime", reason="needs onnxruntime, of the extra dev")
 
-from network_samples import every_layer
-
 from bitrow import model_file
 from bitrow.importers.calibration import float_twin
 from bitrow.importers.command import ImportOptions, ImportRefused, read_float
 from bitrow.importers.original import run_original
 from bitrow.synthetic import synthetic
 from hostile_samples import refuses
+from network_samples import every_layer
 from onnx_samples import OnnxGraph, assert_close
 
 

@@ -8,7 +8,6 @@ import os
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from network_samples import assert_same_bits, every_layer
 from safetensors import safe_open
 from safetensors.numpy import save_file
 
@@ -18,6 +17,7 @@ from bitrow.errors import BitrowError
 from bitrow.formats import UFXP4, Gradient
 from bitrow.model_file import Model, load, save
 from bitrow.synthetic import synthetic
+from network_samples import assert_same_bits, every_layer
 
 NETWORKS = {
     "batch": every_layer(bias=True),

@@ -10,7 +10,6 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
-from network_samples import backward, every_layer, forward
 
 from bitrow import calibrate, float_model, host, zoo
 from bitrow import network as run
@@ -24,6 +23,7 @@ from bitrow.graph import INPUT, ConvSize, LinearSize, Network, Node
 from bitrow.host import check_scale, inverse_scale, product_scale
 from bitrow.layers.twin import ConvScales, Norm, Stats, Weights
 from bitrow.vectors.judge import stepwise
+from network_samples import backward, every_layer, forward
 
 FROZEN = every_layer(BatchNormConfig())
 

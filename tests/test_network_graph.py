@@ -9,7 +9,6 @@ import sys
 from dataclasses import replace
 
 import pytest
-from network_samples import every_layer
 
 from bitrow import zoo
 from bitrow.config import (
@@ -51,6 +50,7 @@ from bitrow.graph import (
 )
 from bitrow.layers import table
 from bitrow.reading import records
+from network_samples import every_layer
 
 
 def conv(name="c", x=INPUT, size=ConvSize(3, 3, 4), **config) -> Node:

@@ -9,7 +9,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from network_samples import BATCH, assert_same_bits, branches, every_layer, forward, joined, training_pass
 
 from bitrow import network as run
 from bitrow.config import AddConfig, BatchNormConfig, ConvConfig, ReluConfig
@@ -22,6 +21,7 @@ from bitrow.ops.tap import prefixed
 from bitrow.synthetic import synthetic
 from bitrow.vectors import generate
 from bitrow.vectors.judge import networks, stepwise
+from network_samples import BATCH, assert_same_bits, branches, every_layer, forward, joined, training_pass
 
 FROZEN = every_layer(BatchNormConfig())
 NORM = Network("norm", (7, 8, 4), (Node("n", BATCH, (INPUT,)),), "n")

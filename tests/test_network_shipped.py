@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from network_samples import forward, training_pass
 
 from bitrow import models
 from bitrow.errors import BitrowError
 from bitrow.formats import FXP4
 from bitrow.models import train_digits
+from network_samples import forward, training_pass
 
 
 @pytest.fixture(scope="module")

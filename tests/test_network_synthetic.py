@@ -7,7 +7,6 @@ import hashlib
 import jax
 import numpy as np
 import pytest
-from network_samples import assert_same_bits, every_layer, training_pass
 
 from bitrow import network as run
 from bitrow import zoo
@@ -16,6 +15,7 @@ from bitrow.errors import BitrowError
 from bitrow.formats import FXP8, UFXP4, Accumulator, Gradient
 from bitrow.model_file import to_bytes
 from bitrow.synthetic import Draw, synthetic
+from network_samples import assert_same_bits, every_layer, training_pass
 
 
 def test_the_generator_is_splitmix64():

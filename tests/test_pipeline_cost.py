@@ -8,7 +8,6 @@ from dataclasses import replace
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from network_samples import every_layer
 
 from bitrow import zoo
 from bitrow.config import BatchNormConfig, ConvConfig, ReluConfig
@@ -21,6 +20,7 @@ from bitrow.pipeline.memory_size import memory_size
 from bitrow.pipeline.report import report
 from bitrow.pipeline.schedule import schedule
 from draws import examples
+from network_samples import every_layer
 from pipeline_samples import machines, networks
 
 

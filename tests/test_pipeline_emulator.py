@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
-from network_samples import every_layer, joined
 
 from bitrow import network as whole
 from bitrow import zoo
@@ -25,6 +24,7 @@ from bitrow.pipeline.rings import RingKind
 from bitrow.pipeline.schedule import schedule
 from bitrow.synthetic import synthetic
 from draws import examples
+from network_samples import every_layer, joined
 from pipeline_samples import machines, networks
 
 POLICIES = (layer_by_layer, row_pipelined, row_pipelined_overlap)

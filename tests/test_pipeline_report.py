@@ -16,7 +16,6 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from network_samples import every_layer
 from rich.console import Console
 
 import bitrow.models
@@ -40,6 +39,7 @@ from bitrow.pipeline.stalls import idle, stall_table, unit_busy, unit_kinds, uti
 from bitrow.pipeline.tables import print_report
 from bitrow.pipeline.work import UNIT
 from draws import examples
+from network_samples import every_layer
 from pipeline_samples import machines, networks
 
 policies = st.sampled_from(list(POLICIES.values()))

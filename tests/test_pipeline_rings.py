@@ -9,7 +9,6 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from network_samples import every_layer
 
 from bitrow import zoo
 from bitrow.pipeline.flow import dataflow
@@ -20,6 +19,7 @@ from bitrow.pipeline.rings import SAVED, RingKind, build_rings
 from bitrow.pipeline.schedule import ring_capacities, schedule
 from bitrow.pipeline.slot_table import sizes, sizes_markdown, slowdown_markdown, slowdowns
 from draws import examples
+from network_samples import every_layer
 from pipeline_samples import Head, head_of, networks
 
 FOUR = ("resnet18", "resnet20", "mobilenetv2", "vgg8")

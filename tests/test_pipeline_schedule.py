@@ -12,7 +12,6 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from network_samples import every_layer
 
 from bitrow import zoo
 from bitrow.config import ConvConfig
@@ -26,6 +25,7 @@ from bitrow.pipeline.rings import SAVED
 from bitrow.pipeline.schedule import Schedule, schedule, task_ids
 from bitrow.pipeline.stages import Phase
 from draws import examples
+from network_samples import every_layer
 from pipeline_samples import machines, networks
 from pipeline_simulation import Simulation
 

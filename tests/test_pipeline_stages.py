@@ -7,7 +7,6 @@ import itertools
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from network_samples import every_layer
 
 from bitrow import zoo
 from bitrow.config import AddConfig, BatchNormConfig, ConvConfig, LinearConfig, ReluConfig
@@ -26,6 +25,7 @@ from bitrow.pipeline.stages import (
     stages,
 )
 from bitrow.pipeline.takes import gradient_rows, taken, window_rows
+from network_samples import every_layer
 from pipeline_samples import Head, head_of, networks
 
 PADDING = st.integers(0, 4)

@@ -14,7 +14,6 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from network_samples import every_layer
 
 from bitrow import synthetic, zoo
 from bitrow.config import AddConfig, BatchNormConfig, ConvConfig, LinearConfig, ReluConfig
@@ -32,6 +31,7 @@ from bitrow.transfer.accounting_count import count
 from bitrow.transfer.accounting_reach import all_branches, parameter_shapes, reach
 from bitrow.transfer.numerics import Numerics, TrainingNumerics
 from draws import examples
+from network_samples import every_layer
 from pipeline_samples import machines, networks
 
 HEAD = ["layers/head/weight", "layers/head/bias"]

@@ -22,13 +22,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from network_samples import every_layer
 from PIL import Image
 
 import small_cli
 from bitrow import cli, float_model, zoo
 from bitrow.graph import Network
 from bitrow.transfer import checkpoint
+from network_samples import every_layer
 
 NAMED = ("--policy", "lite_residual", "--numerics", "bit_accurate")
 UNTRAINED = ("--pretrain-epochs", "0", "--tune-epochs", "0")

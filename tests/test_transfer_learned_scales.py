@@ -9,7 +9,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from network_samples import assert_same_bits
 
 from bitrow import host
 from bitrow import network as run
@@ -23,6 +22,7 @@ from bitrow.transfer.accounting import account
 from bitrow.transfer.convolution import ForwardScales
 from bitrow.transfer.numerics import ScaleRule
 from bitrow.transfer.training import Metrics, State, Trainer
+from network_samples import assert_same_bits
 from test_transfer_training import PLAIN, images, module
 from transfer_samples import trainer
 

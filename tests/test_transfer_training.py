@@ -9,7 +9,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from network_samples import assert_same_bits, every_layer, joined
 
 from bitrow import calibrate, float_model, host
 from bitrow import network as run
@@ -27,6 +26,7 @@ from bitrow.transfer.data import Images, Task, Transfer
 from bitrow.transfer.loss_scale import LossScale
 from bitrow.transfer.numerics import Numerics
 from bitrow.transfer.training import Recipe, Trainer
+from network_samples import assert_same_bits, every_layer, joined
 
 NETWORK = every_layer(BatchNormConfig())
 PLAIN = Network(
