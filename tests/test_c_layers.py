@@ -40,7 +40,7 @@ from bitrow.graph import INPUT, Network, Node
 from bitrow.model_file import Model
 from bitrow.synthetic import synthetic
 from bitrow.testing import problems_for
-from bitrow.vectors import catalog, operations
+from bitrow.vectors import catalog, conv_suite, operations
 from bitrow.vectors.files import store
 from bitrow.vectors.network_pass import Pass
 from c_library import needs_compiler
@@ -95,7 +95,7 @@ def test_golden_words(c_model: CModel, version: str) -> None:
         assert recompute.recompute(c_model, store.read_case(GOLDEN / version, name)) == []
 
 
-@pytest.mark.parametrize("entry", catalog.transposed(), ids=lambda entry: entry.name)
+@pytest.mark.parametrize("entry", conv_suite.transposed(), ids=lambda entry: entry.name)
 def test_transposed_convolutions(c_model: CModel, entry: catalog.Entry) -> None:
     """SPEC.md C5: every tap by C; sizes that the output padding does not make are refused."""
     problem = catalog.build(entry, 1)

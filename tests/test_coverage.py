@@ -34,7 +34,7 @@ from bitrow.formats import (
     Rounding,
 )
 from bitrow.oracle import fp16
-from bitrow.vectors import catalog, operations
+from bitrow.vectors import entries, operations
 from bitrow.vectors.case import Case
 from bitrow.vectors.coverage import exact, geometry
 from bitrow.vectors.coverage import measure as coverage
@@ -166,7 +166,7 @@ def test_overflow_is_the_oracles() -> None:
     """The bin of overflow agrees with what the oracle delivers, in every mode (SPEC.md F6)."""
     stream = Stream("overflow")
     a, b = stream.words(16, 600), stream.words(16, 600)
-    for mode in catalog.MODES:
+    for mode in entries.MODES:
         product = exact.mul(exact.decode(a, FP16, mode.flush), exact.decode(b, FP16, mode.flush))
         over = exact.classify(product, FP16, mode).overflow
         for i in np.flatnonzero(product.finite):

@@ -27,7 +27,7 @@ from bitrow.transfer import compare_cause
 from bitrow.transfer.modules import ConvOfParams
 from bitrow.transfer.network_module import take_apart
 from bitrow.transfer.numerics import Numerics
-from bitrow.vectors import catalog
+from bitrow.vectors import catalog, conv_suite
 from bitrow.vectors.bit_views import to_words
 from bitrow.vectors.coverage import geometry
 from bitrow.vectors.coverage.measure import SetCoverage, measure
@@ -116,7 +116,7 @@ def test_twice_the_size_as_other_frameworks_have_it() -> None:
     np.testing.assert_array_equal(conv.FORWARD.oracle(config, given)["acc"], theirs)
 
 
-CASES = {entry.name: entry for entry in catalog.transposed()}
+CASES = {entry.name: entry for entry in conv_suite.transposed()}
 KERNELS = ("3x3_transposed_forward", "3x2_transposed_sides_forward", "3x2_transposed_sides_backward",
            "3x3_transposed_saturate_forward", "3x3_transposed_stochastic_fold_backward",
            "3x3_transposed_fp16_gradient_backward")  # fmt: skip

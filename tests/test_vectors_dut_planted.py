@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import planted_faults
-from bitrow.vectors import catalog, operations
+from bitrow.vectors import catalog, conv_suite, operations
 from bitrow.vectors.case import Case
 from bitrow.vectors.diagnose import readings
 from bitrow.vectors.diagnose.diagnosis import Diagnosis, diagnose
@@ -71,7 +71,7 @@ def test_what_sums_read_is_the_contracts() -> None:
     """SPEC.md M1, M2, C2, C3: unmoved, the indices that faults move give the oracle's sums: strides, sides, dilation,
     groups, clamped registers, FP16 gradients; transposed convolutions (C5).
     """
-    problems = [catalog.build(entry, 1) for entry in (*catalog.geometry(), *catalog.transposed())]
+    problems = [catalog.build(entry, 1) for entry in (*catalog.geometry(), *conv_suite.transposed())]
     cases = [planted_faults.case(name) for name in store.case_names(planted_faults.GOLDEN) if name.startswith("conv_")]
     for problem in problems:
         words = problem.given | problem.operation.oracle(problem.config, problem.given)
