@@ -19,6 +19,7 @@ from bitrow.config import BatchNormConfig, Statistics
 from bitrow.contract.operation import Operation
 from bitrow.formats import FP16
 from bitrow.ops import fp16
+from bitrow.proofs.mutants import float_words
 from bitrow.proofs.mutants import layer_properties as judge
 from bitrow.vectors import operations
 from bitrow.vectors.judge import identity, kernels
@@ -46,7 +47,7 @@ def moderate(shape: tuple[int, ...], seed: int, low: int = 11, high: int = 18) -
 
 def product_then_sum(a: np.ndarray, b: np.ndarray, c: np.ndarray) -> np.ndarray:
     with np.errstate(all="ignore"):
-        return judge.words(judge.half(a) * judge.half(b) + judge.half(c))
+        return float_words.words(float_words.half(a) * float_words.half(b) + float_words.half(c))
 
 
 mul_add = jax.jit(fp16.mul_add)
@@ -58,7 +59,7 @@ def test_a_product_then_a_sum_of_any_words(function: Callable) -> None:
     """SPEC.md F2: 2^24 random word triples; the old mul_add was wrong on a tenth of them where FP16 is computed on."""
     for part in range(4):
         a, b, c = (random_words((1 << 22,), 3 * part + place) for place in range(3))
-        found = to_words(function(*(judge.half(word) for word in (a, b, c))))
+        found = to_words(function(*(float_words.half(word) for word in (a, b, c))))
         np.testing.assert_array_equal(found, product_then_sum(a, b, c))
 
 
@@ -66,10 +67,10 @@ def test_a_product_then_a_sum_of_structured_words() -> None:
     """SPEC.md F2: all pairs of factors of every exponent with telling fractions; addends near the product, and any."""
     a, b = (grid.reshape(-1) for grid in np.meshgrid(STRUCTURED, STRUCTURED))
     with np.errstate(all="ignore"):
-        product = judge.words(judge.half(a) * judge.half(b))
+        product = float_words.words(float_words.half(a) * float_words.half(b))
     addends = [product ^ np.uint16(0x8000), product ^ np.uint16(0x8001), product + np.uint16(0x0400), np.roll(a, 77)]
     for c in addends:
-        found = to_words(mul_add(*(judge.half(word) for word in (a, b, c))))
+        found = to_words(mul_add(*(float_words.half(word) for word in (a, b, c))))
         np.testing.assert_array_equal(found, product_then_sum(a, b, c))
 
 

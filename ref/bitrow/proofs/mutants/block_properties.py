@@ -22,7 +22,7 @@ from bitrow.config import (
 )
 from bitrow.contract.operations import LAYERS
 from bitrow.oracle.arrays import Words
-from bitrow.proofs.mutants.layer_properties import half, running_sums, tree_levels, words
+from bitrow.proofs.mutants.float_words import half, running_sums, tree_levels, words
 from bitrow.proofs.mutants.properties import Property
 from bitrow.proofs.mutants.runs import OperationRun, differing
 from bitrow.vectors.problem import Problem

@@ -43,8 +43,8 @@ from bitrow.formats import (
 )
 from bitrow.host import Scales
 from bitrow.oracle.arrays import Words
-from bitrow.proofs.mutants import transposed_judge
-from bitrow.proofs.mutants.code_properties import lfsr_sequence, registers
+from bitrow.proofs.mutants.conv_judge import conv_backward, conv_forward, framed
+from bitrow.proofs.mutants.float_words import half, running_sums, tree_levels, wide, words
 from bitrow.proofs.mutants.properties import Property
 from bitrow.proofs.mutants.runs import OperationRun, differing
 from bitrow.proofs.mutants.word_properties import MINUS, rounded
@@ -53,167 +53,6 @@ from bitrow.vectors.stimulus.problems import GENERAL_SCALES, POWER_SCALES, ConvS
 from bitrow.vectors.stimulus.stream import Stream
 
 _PER_CHANNEL = Scales(0.25, (0.0625, 0.0716552734375, 0.109375, 0.03125), 0.015625)
-
-
-def words(array: np.ndarray) -> np.ndarray:
-    """The words of float16 or float32, every NaN the canonical one."""
-    if array.dtype == np.float16:
-        return np.where(np.isnan(array), np.uint16(0x7E00), array.view(np.uint16)).astype(np.uint16)
-    return np.where(np.isnan(array), np.uint32(0x7FC00000), array.view(np.uint32)).astype(np.uint32)
-
-
-def half(array: np.ndarray) -> np.ndarray:
-    """FP16 words as float16."""
-    return np.ascontiguousarray(array).view(np.float16)
-
-
-def _wide(array: np.ndarray) -> np.ndarray:
-    """FP16 or FP32 words as float64."""
-    return np.ascontiguousarray(array).view(np.float16 if array.dtype == np.uint16 else np.float32).astype(np.float64)
-
-
-# Convolutions (SPEC.md Q, M, D, C)
-
-
-def _codes(t: np.ndarray, fmt: Fxp, noise: np.ndarray | None = None) -> np.ndarray:
-    """int64 codes of float16 t: to nearest even, or floored after a word is added."""
-    number = np.where(np.isnan(t), 0, t).astype(np.float64)
-    number = np.clip(number, -1e6, 1e6)
-    code = np.rint(number) if noise is None else np.floor(number + np.where(np.isnan(t), 0, noise) / 65536)
-    return np.clip(code, fmt.min, fmt.max).astype(np.int64)
-
-
-def _products(codes: np.ndarray, weight: np.ndarray, config: ConvConfig) -> list[np.ndarray]:
-    """Each product of M1 as a map `[n, oh, ow, c_out]`, in M2's order."""
-    if config.transposed:
-        return transposed_judge.products(codes, weight, config)
-    kh, kw, c_in, c_out = weight.shape
-    padded, (down, across), (apart, aside) = _framed(codes, config), both(config.stride), both(config.dilation)
-    rows, columns = padded.shape[1] - (kh - 1) * apart, padded.shape[2] - (kw - 1) * aside
-    group = np.arange(c_out) // (c_out // config.groups)
-    return [
-        padded[:, i * apart :, j * aside :][:, :rows:down, :columns:across][..., group * c_in + c] * weight[i, j, c]
-        for i in range(kh)
-        for j in range(kw)
-        for c in range(c_in)
-    ]
-
-
-def _framed(x: np.ndarray, config: ConvConfig | MaxPoolConfig | AvgPoolConfig) -> np.ndarray:
-    """A map with zeros on its four sides."""
-    top, bottom, left, right = sides(config.padding)
-    return np.pad(x, ((0, 0), (top, bottom), (left, right), (0, 0)))
-
-
-def _spread(codes: np.ndarray, weight: np.ndarray, config: ConvConfig, hw: tuple[int, int]) -> np.ndarray:
-    """C2's sum the other way round: every code of dy adds its products to the inputs that its window read."""
-    kh, kw, c_in, c_out = weight.shape
-    if config.transposed:
-        return transposed_judge.gradient(codes, weight, config, hw)
-    n, rows, columns, _ = codes.shape
-    padded = _framed(np.zeros((n, *hw, c_in * config.groups), np.int64), config)
-    (down, across), (apart, aside) = both(config.stride), both(config.dilation)
-    top, _, left, _ = sides(config.padding)
-    for out in range(c_out):
-        channels = slice((first := out // (c_out // config.groups) * c_in), first + c_in)
-        for i in range(kh):
-            for j in range(kw):
-                target = padded[:, i * apart :: down, j * aside :: across, channels][:, :rows, :columns]
-                target += codes[..., out, None] * weight[i, j, :, out]
-    return padded[:, top : top + hw[0], left : left + hw[1]]
-
-
-def _accumulated(products: list[np.ndarray], register: Accumulator, bound: int) -> Words:
-    if bound <= register.max or register.overflow is AccOverflow.ERROR:
-        return {"acc": sum(products[1:], products[0])}
-    flat = np.stack(products).reshape(len(products), -1)
-    values = np.array([registers(column.tolist(), register) for column in flat.T]).T
-    running = values.reshape(len(products), *products[0].shape)
-    saturating = register.overflow is AccOverflow.SATURATE
-    return {"acc": running[-1]} | ({"acc_running": running} if saturating else {})
-
-
-def _dequantized(acc: np.ndarray, scale: np.ndarray, config: ConvConfig) -> np.ndarray:
-    if config.dequantize is Dequantize.TWO_STEP:
-        return acc.astype(np.float64).astype(np.float16) * half(scale)
-    return (acc * _wide(scale)).astype(np.float16)
-
-
-def conv_forward(config: ConvConfig, given: Words) -> Words:
-    """C1 in numpy."""
-    t = half(given["x"]) * half(given["x_inv_scale"])
-    nearest, fmt = np.rint(t.astype(np.float64)), config.x_format
-    codes, weight = _codes(t, fmt), given["weight_code"].astype(np.int64)
-    sums = _accumulated(_products(codes, weight, config), config.accumulator, config.bounds(weight.shape)[0])
-    deq = _dequantized(sums["acc"], given["scale"], config)
-    y = deq + half(given["bias"]) if "bias" in given else deq
-    mask = (nearest >= fmt.min) & (nearest <= fmt.max)
-    return {"t": words(t), "x_code": codes, "mask": mask, **sums, "deq": words(deq), "y": words(y)}
-
-
-def conv_backward(config: ConvConfig, given: Words) -> Words:
-    """C2 and C3 in numpy."""
-    dy, mask, weight = half(given["dy"]), given["mask"], given["weight_code"].astype(np.int64)
-    taps: Words = {}
-    if config.fold:
-        dy = dy * half(given["w_scale"])
-        taps["dy_folded"] = words(dy)
-    if config.gradient is Gradient.FP16:
-        total = _float_sums(dy, weight, config, mask.shape[1:3])
-        scale = 1.0 if config.fold else _wide(given["w_scale"])
-        deq = (total.astype(np.float64) * scale).astype(np.float16)
-        taps["dx_sum"] = words(total)
-    else:
-        t = dy * half(given["dy_inv_scale"])
-        noise = None
-        if config.dy_rounding is QuantRounding.STOCHASTIC:
-            noise = np.array(lfsr_sequence(int(given["seed"]), t.size)).reshape(t.shape)
-        codes = _codes(t, config.dy_format, noise)
-        acc = _spread(codes, weight, config, (mask.shape[1], mask.shape[2]))
-        deq = _dequantized(acc, given["dx_scale"], config)
-        taps |= {"dy_t": words(t), "dy_code": codes, "dx_acc": acc}
-    return taps | {"dx_deq": words(deq), "dx": np.where(mask == 1, words(deq), 0)}
-
-
-def _float_sums(dy: np.ndarray, weight: np.ndarray, config: ConvConfig, hw: tuple[int, ...]) -> np.ndarray:
-    """dx_sum of C3 at stride 1 and one padding, in one group: C2's order, float32 after each product."""
-    (kh, kw, c_in, c_out), padding = weight.shape, sides(config.padding)[0]
-    fill = [(0, 0), *((k - 1 - padding,) * 2 for k in (kh, kw)), (0, 0)]
-    padded = np.pad(dy.astype(np.float32), fill)
-    total = np.zeros((len(dy), *hw, c_in), np.float32)
-    for i in range(kh):
-        for j in range(kw):
-            inside = np.pad(np.ones(dy.shape[1:3], bool), fill[1:3])[i : i + hw[0], j : j + hw[1], None]
-            for out in range(c_out):
-                code = weight[kh - 1 - i, kw - 1 - j, :, out].astype(np.float32)
-                term = padded[:, i : i + hw[0], j : j + hw[1], out, None] * code
-                total = np.where(inside, total + term, total)
-    return total
-
-
-# Batch norm (SPEC.md B)
-
-
-def tree_levels(x: np.ndarray, axis: int) -> list[np.ndarray]:
-    """x and every level above it of its pairwise tree along an axis."""
-    x = np.moveaxis(x, axis, 0)
-    many = 1
-    while many < len(x):
-        many *= 2
-    x = np.concatenate([x, np.zeros((many - len(x), *x.shape[1:]), x.dtype)])
-    found = [x]
-    while len(x) > 1:
-        x = np.stack([x[at] + x[at + 1] for at in range(0, len(x), 2)])
-        found.append(x)
-    return [np.moveaxis(level, 0, axis) for level in found]
-
-
-def running_sums(terms: np.ndarray) -> np.ndarray:
-    total, found = np.zeros_like(terms[0]), []
-    for term in terms:
-        total = total + term
-        found.append(total)
-    return np.stack(found)
 
 
 def _sums(row: str, name: str, x: np.ndarray) -> dict[str, np.ndarray]:
@@ -332,9 +171,9 @@ def _max_backward(config: MaxPoolConfig, given: Words) -> Words:
 def _avg_forward(config: AvgPoolConfig, given: Words) -> Words:
     assert config.kernel is not None
     x, (kh, kw), (down, across) = half(given["x"]).astype(np.float32), *_pool_steps(config)
-    framed = _framed(x, config)
-    rows, columns = framed.shape[1] - kh + 1, framed.shape[2] - kw + 1
-    cut = [[framed[:, i:, j:][:, :rows:down, :columns:across] for j in range(kw)] for i in range(kh)]
+    padded = framed(x, config)
+    rows, columns = padded.shape[1] - kh + 1, padded.shape[2] - kw + 1
+    cut = [[padded[:, i:, j:][:, :rows:down, :columns:across] for j in range(kw)] for i in range(kh)]
     running = running_sums(np.stack([tree_levels(np.stack(row), 0)[-1][0] for row in cut]))
     y = (running[-1] * _inverses(config, x.shape)).astype(np.float16)
     return {"sum_running": words(running), "sum": words(running[-1]), "y": words(y)}
@@ -344,7 +183,7 @@ def _avg_backward(config: AvgPoolConfig, given: Words) -> Words:
     (kh, kw), (down, across), (top, _, left, _) = *_pool_steps(config), sides(config.padding)
     n, _, _, c = given["dy"].shape
     shape = (n, *given["input_hw"].tolist(), c)
-    scaled = (_wide(given["dy"]) * _inverses(config, shape)).astype(np.float16)
+    scaled = (wide(given["dy"]) * _inverses(config, shape)).astype(np.float16)
     dx, met = np.zeros(shape, np.float16), np.zeros(shape[1:3], bool)
     for i, j in np.ndindex(*scaled.shape[1:3]):  # each window scatters, in row-major order
         for row in range(max(0, i * down - top), min(i * down - top + kh, shape[1])):
@@ -364,7 +203,7 @@ def _pool_steps(config: AvgPoolConfig) -> tuple[tuple[int, int], tuple[int, int]
 def _inverses(config: AvgPoolConfig, shape: tuple[int, ...]) -> np.ndarray:
     """fp32(1/n) of each window as float64 [oh, ow, 1]."""
     (kh, kw), (down, across) = _pool_steps(config)
-    ones = _framed(np.ones((1, *shape[1:3], 1), np.float32), config)[0, ..., 0]
+    ones = framed(np.ones((1, *shape[1:3], 1), np.float32), config)[0, ..., 0]
     if config.count_padding:
         ones[:] = 1
     seen = np.lib.stride_tricks.sliding_window_view(ones, (kh, kw))[::down, ::across]

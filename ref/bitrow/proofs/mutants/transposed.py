@@ -8,7 +8,7 @@ import numpy as np
 
 from bitrow.config import ConvConfig
 from bitrow.formats import AccOverflow, Accumulator
-from bitrow.proofs.mutants.layer_properties import conv_backward, conv_forward
+from bitrow.proofs.mutants.conv_judge import conv_backward, conv_forward
 from bitrow.proofs.mutants.properties import Property
 from bitrow.proofs.mutants.runs import OperationRun, differing
 from bitrow.vectors.stimulus import problems
