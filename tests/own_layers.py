@@ -172,17 +172,20 @@ def joined() -> Network:
 
 
 def through_the_pipeline(graph: Network, training: bool) -> list[str]:
-    """Scheduled, reported, and emulated row by row with the bits of whole tensors; rings of what is kept and joined."""
+    """Scheduled, reported, and both passes emulated row by row with the bits of whole tensors; rings of what is kept
+    and joined."""
     from bitrow.pipeline.check import check
     from bitrow.pipeline.report import as_dict, report
     from bitrow.pipeline.schedule import schedule
     from bitrow.synthetic import synthetic
 
-    model = synthetic(graph, 1, 2)
-    assert model.samples is not None
     found = schedule(graph, images=2, training=training)
-    x, dlogits = jnp.asarray(model.samples.images), jnp.asarray(model.samples.dlogits)
-    assert check(found, model.params, x, dlogits).words and as_dict(report(found))
+    assert as_dict(report(found))
+    if training:
+        model = synthetic(graph, 1, 2)
+        assert model.samples is not None
+        x, dlogits = jnp.asarray(model.samples.images), jnp.asarray(model.samples.dlogits)
+        assert check(found, model.params, x, dlogits).words
     return [ring.name for ring in found.rings if ring.kind in (RingKind.KEPT, RingKind.SKIP)]
 
 

@@ -37,6 +37,7 @@ def committed_digest(names: list[str]) -> str:
 # test_golden makes the whole set anew with the default flags, eight devices and all processors.
 DONE_ELSEWHERE = ("two_threads", "eight_devices")
 SHARED = tuple(way for way in WAYS if way not in DONE_ELSEWHERE)
+RUN = ("avx2", "unoptimized")  # in every run; the others, and all cases in each, by `make slow`
 
 
 def share(way: str) -> list[str]:
@@ -44,7 +45,7 @@ def share(way: str) -> list[str]:
     return store.case_names(GOLDEN)[SHARED.index(way) :: len(SHARED)]
 
 
-@pytest.mark.parametrize("way", SHARED)
+@pytest.mark.parametrize("way", RUN)
 def test_the_ways_share_the_cases(way: str) -> None:
     recompute(way, share(way))
 
