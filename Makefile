@@ -29,7 +29,7 @@ nightly: $(VENV)/.installed-dev
 	$(BIN)/python -m pytest -n 2 --dist worksteal -m "hypothesis and not slow" --hypothesis-profile nightly \
 		--record ref/bitrow/vectors/found.jsonl
 
-# Whole networks at full size.
+# Whole networks, more configurations of what `make test` has one of.
 slow: $(VENV)/.installed-dev
 	$(BIN)/python -m pytest -m slow
 

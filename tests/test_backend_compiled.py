@@ -105,7 +105,9 @@ def test_kernels(name: str) -> None:
     assert not found, str(found[0])
 
 
-@pytest.mark.parametrize("policy", programs.EPOCHS)
+@pytest.mark.parametrize("policy", [
+    pytest.param(policy, marks=[pytest.mark.slow] if policy == "full" else []) for policy in programs.EPOCHS
+])  # fmt: skip
 def test_epochs(policy: str) -> None:
     """SPEC.md A4, A5, C2: whole epochs as they are trained, but for the host's loss and update."""
     found = compiled.audit(f"epoch {policy}", *programs.epoch(policy))

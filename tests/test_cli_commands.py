@@ -330,7 +330,10 @@ def test_output_that_cannot_be_written(vectors: Path, tmp_path: Path) -> None:
     assert done.returncode == 2 and "no/report.json: cannot be written" in done.stderr
 
 
-@pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGINT, signal.SIGKILL])
+@pytest.mark.parametrize("how", [
+    signal.SIGTERM, pytest.param(signal.SIGINT, marks=pytest.mark.slow),
+    pytest.param(signal.SIGKILL, marks=pytest.mark.slow),
+])  # fmt: skip
 def test_stopping_generate(tmp_path: Path, how: signal.Signals) -> None:
     """SPEC.md V5: stopped in mid-write, nothing appears and an old set stays; the next run cleans up."""
     out = write(tmp_path / "set", frozen_case())

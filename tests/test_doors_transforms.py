@@ -76,7 +76,9 @@ def test_shard_map_gives_the_same_bits(name):
     assert same(jax.jit(split)(X), on_one_device(name))
 
 
-@pytest.mark.parametrize("name", LAYERS)
+@pytest.mark.parametrize("name", [
+    pytest.param(name, marks=[pytest.mark.slow] if name == "batch" else []) for name in LAYERS
+])  # fmt: skip
 def test_explicit_meshes_give_the_same_bits(name):
     explicit = mesh(AxisType.Explicit)
     with jax.set_mesh(explicit):

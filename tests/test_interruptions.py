@@ -164,7 +164,9 @@ def drawn(number: int) -> list[tuple[str, signal.Signals, int]]:
     return [(names[(number + place) % len(names)], how, number) for place, how in enumerate(SIGNALS)]
 
 
-@pytest.mark.parametrize(("name", "how", "number"), drawn(0))
+@pytest.mark.parametrize(("name", "how", "number"), [
+    pytest.param(*one, marks=[] if one[0] == "generate" else [pytest.mark.slow]) for one in drawn(0)
+])  # fmt: skip
 def test_a_signal_at_a_drawn_moment(tmp_path: Path, name: str, how: signal.Signals, number: int) -> None:
     interrupt(tmp_path, name, how, random.Random(f"{SEED} {name} {how} {number}"))
 

@@ -176,7 +176,7 @@ def test_a_value_added_to_itself_gets_its_gradient_twice():
     assert result.dx.tolist() == [[[[6.0], [0.0]]]]
 
 
-@pytest.mark.parametrize("accumulator", [FP16, None])
+@pytest.mark.parametrize("accumulator", [pytest.param(FP16, marks=pytest.mark.slow), None])
 def test_gradients_of_batch_statistics(accumulator):
     """SPEC.md B3, B4: dgamma and dbeta of every such layer, also when dx is not asked for."""
     batch = BATCH if accumulator is None else BatchNormConfig(BATCH.statistics, accumulator=accumulator)

@@ -86,7 +86,8 @@ def test_gradients_that_no_loss_scale_saves_are_refused():
 
 
 @pytest.mark.parametrize(
-    ("name", "size", "width"), [("resnet20", (12, 9, 3), 0.25), ("mobilenetv2", (8, 8, 1), 0.1)]
+    ("name", "size", "width"),
+    [("resnet20", (12, 9, 3), 0.25), pytest.param("mobilenetv2", (8, 8, 1), 0.1, marks=pytest.mark.slow)],
 )
 def test_codes_use_their_range(name, size, width):
     """No layer's codes are nearly all zero or mostly clipped, forward or backward."""

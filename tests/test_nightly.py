@@ -36,6 +36,7 @@ def test_planted(problem):
 """
 
 
+@pytest.mark.slow
 def test_the_night_draws_more_and_records_what_it_finds(tmp_path: Path) -> None:
     """The planted difference is found, and its one word is one more record of the file; all else there stays."""
     (tmp_path / "test_planted.py").write_text(PLANTED)

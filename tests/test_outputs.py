@@ -196,6 +196,7 @@ def test_a_module_of_several_outputs(path: Path) -> None:
     assert names == {"layers/head/weight", "layers/head/bias"}
 
 
+@pytest.mark.slow
 def test_modules_of_ones_own_may_have_several() -> None:
     """`own_loop.calibrate` takes any loss of them; LSQ's scales begin as calibrated and train with all else."""
 

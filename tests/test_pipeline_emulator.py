@@ -101,9 +101,11 @@ def test_activations_and_concatenations_in_rows() -> None:
 
 
 @pytest.mark.parametrize("options", [
-    {"conv": ConvConfig(dy_rounding=QuantRounding.STOCHASTIC)}, {"conv": ConvConfig(gradient=Gradient.FP16)},
-    {"conv": ConvConfig(fold=True, x_format=Fxp(8, False)), "bias": True},
-], ids=["stochastic", "fp16", "folded"])  # fmt: skip
+    pytest.param({"conv": ConvConfig(dy_rounding=QuantRounding.STOCHASTIC)}, id="stochastic"),
+    pytest.param({"conv": ConvConfig(gradient=Gradient.FP16)}, id="fp16", marks=pytest.mark.slow),
+    pytest.param({"conv": ConvConfig(fold=True, x_format=Fxp(8, False)), "bias": True}, id="folded",
+                 marks=pytest.mark.slow),
+])  # fmt: skip
 def test_other_convolutions_in_rows(options: dict[str, object]) -> None:
     """LFSR words jump to each row's place; FP16 gradients keep their order; scales of channels, biases, unsigned codes
     that are too wide for an int8 product (SPEC.md Q3, C1, C2, C3).
@@ -169,7 +171,7 @@ def test_the_first_wrong_tap_of_the_dataflow_is_named(monkeypatch: pytest.Monkey
 
 
 @pytest.mark.parametrize("size, training", [
-    pytest.param(32, False, id="32-forward"),
+    pytest.param(32, False, id="32-forward", marks=pytest.mark.slow),
     pytest.param(32, True, id="32", marks=pytest.mark.slow),
     pytest.param(224, True, id="224", marks=pytest.mark.slow),
 ])  # fmt: skip

@@ -265,6 +265,7 @@ def test_golden_finds_every_fault_of_the_datapath(cases: list[judge.Judged]) -> 
     assert (survivors, raised) == ([], [])
 
 
+@pytest.mark.slow  # and `make mutants`, on every change
 def test_properties_find_every_mutant(sound: tuple[properties.Sound, ...]) -> None:
     """SPEC.md C1, F2: those of the row pipeline, too, which change no word of a set."""
     assert [m.name for m in catalogue.MUTANTS if not properties.broken(m, sound, first_only=True)] == []
