@@ -234,6 +234,7 @@ def test_environments_that_cannot_be(tmp_path: Path, environment: dict[str, str]
     assert os.listdir(tmp_path) == []
 
 
+@pytest.mark.slow
 def test_switches_for_debugging_change_nothing(tmp_path: Path) -> None:
     """64-bit types, NaN checks, no jit, a guard of transfers: the same set as without them."""
     switches = {"JAX_ENABLE_X64": "1", "JAX_DEBUG_NANS": "1", "JAX_DEBUG_INFS": "1", "JAX_DISABLE_JIT": "1",
@@ -245,11 +246,13 @@ def test_switches_for_debugging_change_nothing(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("where", "index", "text"), [
-    ("127.0.0.1:99999", 0, "expected HOST:PORT"), ("127.0.0.1:0", 0, "expected HOST:PORT"),
-    ("127.0.0.1", 1, "expected HOST:PORT"), ("127.0.0.1:٣", 0, "expected HOST:PORT"),
-    ("nohost.invalid:1234", 0, "expected one with an address"),
+    ("127.0.0.1:99999", 0, "expected HOST:PORT"), ("127.0.0.1", 1, "expected HOST:PORT"),
+    pytest.param("127.0.0.1:0", 0, "expected HOST:PORT", marks=pytest.mark.slow),
+    pytest.param("127.0.0.1:٣", 0, "expected HOST:PORT", marks=pytest.mark.slow),
+    pytest.param("nohost.invalid:1234", 0, "expected one with an address", marks=pytest.mark.slow),
     ("nohost.invalid:1234", 1, "expected one with an address"),
-    ("192.0.2.1:1234", 0, "where process 0 cannot listen"), ("busy", 0, "where process 0 cannot listen"),
+    pytest.param("192.0.2.1:1234", 0, "where process 0 cannot listen", marks=pytest.mark.slow),
+    ("busy", 0, "where process 0 cannot listen"),
 ])  # fmt: skip
 def test_coordinators_that_cannot_be(where: str, index: int, text: str) -> None:
     """`transfer --coordinator`: a bad port is no segmentation fault, a bad host no wait; one line, in seconds."""

@@ -189,7 +189,8 @@ def differentiated(function, x, dy):
 
 
 @pytest.mark.parametrize(
-    ("statistics", "fmt"), [("frozen", FXP4), ("batch", FXP4), ("frozen", FXP8), ("batch", FXP8)]
+    ("statistics", "fmt"),
+    [("frozen", FXP4), ("batch", FXP4), ("frozen", FXP8), pytest.param("batch", FXP8, marks=pytest.mark.slow)],
 )
 def test_bit_accurate_is_close_to_simulated_quantization(statistics, fmt):
     """SPEC.md E3, C3: forward, and backward without gradient codes, differ by FP16's rounding."""
