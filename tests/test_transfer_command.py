@@ -147,6 +147,7 @@ def _together(*arguments: object) -> list[tuple[int, str, list[str]]]:
     return [(process.returncode, out, err.splitlines()) for process, (out, err) in zip(both, told, strict=True)]
 
 
+@pytest.mark.slow
 def test_two_processes_end_with_the_bits_of_one(whole, killed, tmp_path):
     """SPEC.md A4, C4: jax.distributed on this machine takes up what one process left, and ends as one would.
 

@@ -75,6 +75,7 @@ def test_a_frozen_network_forgets_nothing(numerics):
     assert score.after == score.before > 0.3
 
 
+@pytest.mark.slow
 def test_replay_keeps_more_of_the_source():
     """SPEC.md A4: the source's columns of the head train beside the target's, and are what is measured."""
     with_replay, without = measured("bias", "bit_accurate", 0.25), measured("bias", "bit_accurate")

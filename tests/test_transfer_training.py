@@ -76,7 +76,9 @@ def both(built, x, dy):
     return logits, pull(dy)[0]
 
 
-@pytest.mark.parametrize("network", [NETWORK, joined()], ids=lambda network: network.name)
+@pytest.mark.parametrize("network", [
+    pytest.param(NETWORK, id=NETWORK.name), pytest.param(joined(), id="joined", marks=pytest.mark.slow),
+])  # fmt: skip
 def test_a_module_is_the_network_forward_and_backward(network):
     """SPEC.md A5, A6, A7, C2: the same bits as the functional network, and its parameters come back."""
     built = module(power_of_two=False, network=network)
