@@ -84,6 +84,7 @@ def test_a_jitted_pass_has_the_eager_bits():
     assert np.count_nonzero(eager.dx) > 20
 
 
+@pytest.mark.slow
 def test_activations_and_concatenations_in_a_network():
     """SPEC.md A6, A7, A5: the whole pass is its layers by the contract; each input of a concatenation gets its part."""
     model = synthetic(joined(), 3, 1)

@@ -76,6 +76,7 @@ def test_what_is_no_output_is_refused(name: str, says: str) -> None:
     assert str(caught.value) == says
 
 
+@pytest.mark.slow
 def test_gradients_of_several_are_those_of_each(path: Path) -> None:
     """SPEC.md A5: with the head's dlogits at zero, dx is that of the network without the head."""
     model = model_file.load(path)

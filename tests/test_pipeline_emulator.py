@@ -117,6 +117,7 @@ def test_other_convolutions_in_rows(options: dict[str, object]) -> None:
     assert check(found, model.params, jnp.asarray(model.samples.images), jnp.asarray(model.samples.dlogits)).rows
 
 
+@pytest.mark.slow
 def test_pairs_of_rows_and_lanes_side_by_side() -> None:
     """A forward pass alone computes two rows in a step, for each of three lanes (SPEC.md C1, A1, A2, A3)."""
     net = small()

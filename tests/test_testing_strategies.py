@@ -151,7 +151,7 @@ def check_problem(problem: Problem) -> dict[str, int]:
     return coverage.measure(problem.operation, problem.config, problem.given | computed)
 
 
-ROUNDS = 60  # of 40 problems; each begins anew, because what is drawn in one resembles what came before
+ROUNDS = 160  # of 15 problems; each begins anew, because what is drawn in one resembles what came before
 
 
 @pytest.mark.parametrize("name", operations.NAMES)
@@ -160,7 +160,7 @@ def test_problems_are_valid_and_reach_every_bin(name: str) -> None:
     options = {"size": 256} if name.startswith("fp16.") else {}
     missed = set(coverage.reachable(name))
     for start in range(ROUNDS):
-        for problem in sample(testing.problem_for(name, **options), 40, start):
+        for problem in sample(testing.problem_for(name, **options), 15, start):
             assert problem.operation.name == name
             missed -= set(check_problem(problem))
         if not missed:

@@ -347,6 +347,7 @@ def test_results_that_are_complete_are_taken_as_they_are(run, whole):
     assert status == 0 and "lite_residual" in output and files(whole) == before
 
 
+@pytest.mark.slow
 def test_replay_and_learned_scales_from_the_command(run, tmp_path):
     """Source accuracy is in results.csv, and a resumed run's is measured again."""
     plan = ("--network", "small", "--seeds", "1", "--epochs", "1", *UNTRAINED, "--quiet", "--limit", "20", "--replay",

@@ -45,6 +45,7 @@ def pair(power_of_two: bool) -> tuple[Trainer, Trainer]:
     return accurate, simulated
 
 
+@pytest.mark.slow
 def test_powers_of_two_keep_every_word_for_an_epoch():
     """SPEC.md E2: every word of every layer in every step; and both trainings end with the same bits."""
     found = compare(*pair(True))

@@ -253,6 +253,7 @@ def test_plans_are_refused_before_anything_is_done(
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.slow
 def test_a_start_that_wrote_its_plan_alone_is_not_in_the_way(run, tmp_path: Path, finished: Path) -> None:
     """Killed before its first run: another plan may begin there; one with runs may not."""
     out = tmp_path / "out"
