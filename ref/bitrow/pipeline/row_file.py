@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 from pathlib import Path
 
-from bitrow.pipeline.lifetimes import pack
+from bitrow.pipeline.lifetimes import placed
 from bitrow.pipeline.rings import SAVED
 from bitrow.pipeline.schedule import Schedule
 
@@ -19,7 +19,7 @@ def write_rows(found: Schedule, path: str | Path) -> int:
     `born`, when its writing starts, to cycle `dies`, before which its last reading has ended. Layer by layer, maps lie
     in one memory, bank 0.
     """
-    rows, address, _ = pack(found)
+    rows, address, _ = placed(found)
     columns = (rows.ring, rows.number, rows.slot, rows.bits, rows.bank, address, rows.words, rows.born, rows.dies)
     with open(path, "w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file, lineterminator="\n")
