@@ -41,7 +41,7 @@ def _sha256(path: Path, where: str) -> str:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
-class _Checker:
+class SetChecker:
     """The findings of one set, at most one for each file: the most telling."""
 
     def __init__(self, folder: Path) -> None:
@@ -223,7 +223,7 @@ def check(folder: Path) -> list[Finding]:
     Raises:
         BitrowError: there is no set, or none of a schema that this program knows.
     """
-    checker = _Checker(Path(folder))
+    checker = SetChecker(Path(folder))
     checker.check_presence()
     for name in checker.manifest.cases:
         checker.check_case(name)
