@@ -16,6 +16,8 @@ from jax import Array
 from bitrow import network as whole
 from bitrow.errors import BitrowError
 from bitrow.graph import Network
+from bitrow.lookup import find_model
+from bitrow.model_file import Model, Samples
 from bitrow.parameters import Params
 from bitrow.pipeline.buffers import BufferKey, Held, logits_tap
 from bitrow.pipeline.emulator import Emulator
@@ -50,6 +52,21 @@ class WrittenRows(NamedTuple):
     rows: np.ndarray
     image: np.ndarray
     row: np.ndarray
+
+
+def model_for(schedule: Schedule, name: str) -> Model:
+    """The named model, or file of one, with a sample for each of the run's images, again from the first.
+
+    What a named network has none of is drawn.
+
+    Raises:
+        BitrowError: no such model; a file that cannot be read.
+    """
+    height, width, _ = schedule.flow.network.input_shape
+    model = find_model(name, (height, width), count=schedule.images)
+    assert model.samples is not None
+    place = np.arange(schedule.images) % len(model.samples.images)
+    return model._replace(samples=Samples(*(array[place] for array in model.samples)))
 
 
 def check(schedule: Schedule, params: Params, x: Array, dlogits: Any = None) -> Checked:

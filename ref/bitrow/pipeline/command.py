@@ -11,7 +11,7 @@ from bitrow import terminal
 from bitrow.errors import BitrowError
 from bitrow.files import whole, write_csv, write_report, write_text
 from bitrow.graph import Network
-from bitrow.lookup import InputSize, find_model, find_network
+from bitrow.lookup import InputSize, find_network
 from bitrow.pipeline import ablate as ablations
 from bitrow.pipeline.ablate_page import page as ablation_page
 from bitrow.pipeline.cost_tables import DEFAULT_COSTS, CostTables, load_costs
@@ -43,16 +43,13 @@ def check_rows(found: Schedule, name: str) -> str:
         BitrowError: the first row that differs; a model file that cannot be read.
     """
     import jax.numpy as jnp
-    import numpy as np
 
-    from bitrow.pipeline.check import check
+    from bitrow.pipeline.check import check, model_for
 
-    height, width, _ = found.flow.network.input_shape
-    model = find_model(name, (height, width), count=found.images)
+    model = model_for(found, name)
     assert model.samples is not None
-    place = np.arange(found.images) % len(model.samples.images)
-    dlogits = jnp.asarray(model.samples.dlogits[place]) if found.flow.training else None
-    checked = check(found, model.params, jnp.asarray(model.samples.images[place]), dlogits)
+    dlogits = jnp.asarray(model.samples.dlogits) if found.flow.training else None
+    checked = check(found, model.params, jnp.asarray(model.samples.images), dlogits)
     return f"{checked.rows:,} rows of {checked.words:,} words equal the whole-tensor model"
 
 
