@@ -90,6 +90,23 @@ def write_trace_set(
     return TraceSummary(target, count, size, rows, every, len(cycles) * found.layout.total)
 
 
+def trace_network(
+    found: Schedule, name: str, choice: TraceChoice, ready: Callable[[], object] = lambda: None
+) -> str:
+    """As `write_trace_set`, of the named model, or file of one; says what was written.
+
+    Raises:
+        BitrowError: as `write_trace_set`; a model that cannot be read.
+    """
+    from bitrow.pipeline.check import model_for
+
+    wrote = write_trace_set(found, model_for(found, name), choice, ready)
+    return (
+        f"{choice.folder}: {wrote.rows:,} rows of {wrote.words:,} words, {wrote.images:,} images of banks, "
+        f"{wrote.files:,} files of {wrote.bytes:,} bytes"
+    )
+
+
 def derived_files(
     found: Schedule, places: Packed, record: TraceRecord, words: Mapping[str, np.ndarray]
 ) -> Iterator[tuple[str, Iterable[bytes]]]:
