@@ -24,9 +24,10 @@ IMAGES, DLOGITS = "host.images", "host.dlogits"
 class StreamRecord(records.Plain):
     """The rows of a ring, or of what the host gives or takes, in `case.json`.
 
-    Its file has `rows` of each of `images`, `words` of `bits` each, read as `encoding`; a word takes `bank_bits` of a
-    row in a bank. `tap`: the tap of whole tensors with the same words. Of a ring: `slots` (0: unbounded); slot s of one
-    in banks lies in `home + (offset + s mod span) mod banks` of the machine.
+    Its file has `rows` of each of `images`, `words` of `bits` each, read as `encoding`: its `elements`, columns by
+    channels, packed codes two to a word. A word takes `bank_bits` of a row in a bank. `tap`: the tap of whole tensors
+    with the same words. Of a ring: `slots` (0: unbounded); slot s of one in banks lies in
+    `home + (offset + s mod span) mod banks` of the machine.
     """
 
     name: str
@@ -34,6 +35,7 @@ class StreamRecord(records.Plain):
     layer: str
     images: int
     rows: int
+    elements: int
     words: int
     encoding: Kind
     bits: int
@@ -83,8 +85,8 @@ def _given(found: Schedule) -> Iterator[StreamRecord]:
 
 def _host(name: str, holds: str, layer: str, shape: Shape, images: int) -> StreamRecord:
     return StreamRecord(
-        name=name, holds=holds, layer=layer, images=images, rows=shape[0], words=shape[1] * shape[2],
-        encoding=FP16_WORD.kind, bits=FP16_WORD.bits, signed=False, bank_bits=HALF.bits,
+        name=name, holds=holds, layer=layer, images=images, rows=shape[0], elements=shape[1] * shape[2],
+        words=shape[1] * shape[2], encoding=FP16_WORD.kind, bits=FP16_WORD.bits, signed=False, bank_bits=HALF.bits,
     )  # fmt: skip
 
 
@@ -113,6 +115,7 @@ def _held(held: Held, holds: str, images: int) -> StreamRecord:
         layer=held.node,
         images=images,
         rows=held.rows,
+        elements=held.words,
         words=-(-held.words // 2) if packed else held.words,
         encoding=encoding.kind,
         bits=encoding.bits,
