@@ -11,7 +11,8 @@ from collections.abc import Iterator
 from bitrow import typed
 from bitrow.config.rows import FLAG, HALF, SUM, RowWord
 from bitrow.contract.encoding import FP16_WORD, FP32_WORD, INDEX_WORD, MASK_WORD, PACKED_BYTE, Encoding, Kind
-from bitrow.graph import INPUT, Shape, shapes
+from bitrow.contract.operations import forward_of
+from bitrow.graph import INPUT, Network, Shape, shapes
 from bitrow.pipeline.buffers import Held
 from bitrow.pipeline.rings import Ring
 from bitrow.pipeline.schedule import Schedule
@@ -93,11 +94,11 @@ def _host(name: str, holds: str, layer: str, shape: Shape, images: int) -> Strea
 def _ends(found: Schedule) -> Iterator[StreamRecord]:
     for stage in found.flow.stages:
         for held in found.flow.buffers.ends[stage.index]:
-            yield _held(held, "gradients of images" if held.buffer.writer.backward else "outputs", found.images)
+            yield _held(found, held, "gradients of images" if held.buffer.writer.backward else "outputs")
 
 
 def _of_ring(found: Schedule, ring: Ring) -> StreamRecord:
-    plain, at, layout = _held(ring.held, ring.kind.value, found.images), ring.index, found.layout
+    plain, at, layout = _held(found, ring.held, ring.kind.value), ring.index, found.layout
     if not ring.banked:
         return dataclasses.replace(plain, slots=found.slots[at])
     return dataclasses.replace(
@@ -105,7 +106,8 @@ def _of_ring(found: Schedule, ring: Ring) -> StreamRecord:
     )
 
 
-def _held(held: Held, holds: str, images: int) -> StreamRecord:
+def _held(found: Schedule, held: Held, holds: str) -> StreamRecord:
+    network = found.flow.network
     word = held.buffer.encoding
     encoding = row_encoding(word)
     packed = encoding.kind is Kind.PACKED
@@ -113,7 +115,7 @@ def _held(held: Held, holds: str, images: int) -> StreamRecord:
         name=held.key,
         holds=holds,
         layer=held.node,
-        images=images,
+        images=found.images,
         rows=held.rows,
         elements=held.words,
         words=-(-held.words // 2) if packed else held.words,
@@ -121,8 +123,16 @@ def _held(held: Held, holds: str, images: int) -> StreamRecord:
         bits=encoding.bits,
         signed=encoding.signed,
         bank_bits=encoding.bits if packed else word.bits,
-        tap=held.tap or None,
+        tap=_tap(network, held.tap),
     )
+
+
+def _tap(network: Network, tap: str) -> str | None:
+    """A buffer's tap by its name in SPEC.md: what a layer gives forward is its operation's result."""
+    layer, _, rest = tap.partition("/")
+    if rest != "forward/y":
+        return tap or None
+    return None if layer == INPUT else f"{layer}/forward/{forward_of(network.node(layer).config).result}"
 
 
 def row_encoding(word: RowWord) -> Encoding:
