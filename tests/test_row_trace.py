@@ -32,7 +32,7 @@ from bitrow.vectors.trace.compare import compare_trace
 from bitrow.vectors.trace.formats import ImageFormat, image_chunks, poison
 from bitrow.vectors.trace.record import check_traceable
 from bitrow.vectors.trace.verify import ReadTrace, check_trace, recompute_trace
-from bitrow.vectors.trace.write import image_cycles
+from bitrow.vectors.trace.write import TraceChoice, image_cycles, laid_out, write_words
 from row_engine import RowEngine, read_image, read_stream, read_table
 
 NETWORK = Network("tiny", (8, 6, 2), (
@@ -79,9 +79,17 @@ def test_an_engine_of_rows_consumes_the_files_and_matches(trace: Path, case: dic
 
 @pytest.fixture(scope="module")
 def sound(trace: Path) -> ReadTrace:
-    run, findings = check_trace(trace)
-    assert run is not None and not findings
-    return run
+    found, findings = check_trace(trace)
+    assert found is not None and not findings
+    return found
+
+
+@pytest.fixture(scope="module")
+def light(trace: Path, sound: ReadTrace, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same words with the banks at one cycle, to be copied and spoiled."""
+    choice = TraceChoice(tmp_path_factory.mktemp("light") / "set")
+    write_words(laid_out(sound.run.found, choice), model_file.load(trace / "model.safetensors"), sound.words, choice)
+    return choice.folder
 
 
 def run(**fields: object) -> Schedule:
@@ -133,7 +141,7 @@ def test_every_access_is_in_its_rings_slot_and_bank(trace: Path, case: dict) -> 
 
 def test_the_same_run_gives_the_same_words_again(trace: Path, sound: ReadTrace) -> None:
     """SPEC.md V6: a word that is not what the run computes is told; all others agree."""
-    stream = sound.record.streams[3]
+    stream = sound.run.record.streams[3]
     words = sound.words[stream.name].copy()
     words[1, 2, 3] ^= 1
     changed = sound._replace(words={**sound.words, stream.name: words})
@@ -185,11 +193,11 @@ SPOILED = {
 
 
 @pytest.mark.parametrize("name", SPOILED)
-def test_a_spoiled_trace_is_told(trace: Path, tmp_path: Path, name: str) -> None:
+def test_a_spoiled_trace_is_told(light: Path, tmp_path: Path, name: str) -> None:
     """Also where the manifest was made to fit: what follows from the run is not what is there."""
     file, spoil, words = SPOILED[name]
     folder = tmp_path / "set"
-    shutil.copytree(trace, folder)
+    shutil.copytree(light, folder)
     spoil(folder)
     manifest = json.loads((folder / "manifest.json").read_text())
     if (folder / file).exists() and file in manifest["files"]:
@@ -200,12 +208,17 @@ def test_a_spoiled_trace_is_told(trace: Path, tmp_path: Path, name: str) -> None
     assert cli.run(["verify", str(folder), "--no-recompute"]) == 2
 
 
-def test_a_changed_image_or_word_is_told_by_checksum_and_by_what_follows(trace: Path, tmp_path: Path) -> None:
+def test_a_changed_image_or_word_is_told_by_checksum_and_by_what_follows(light: Path, tmp_path: Path) -> None:
     folder = tmp_path / "set"
-    shutil.copytree(trace, folder)
-    name = "rows/side.x.hex"
+    shutil.copytree(light, folder)
+    case = json.loads((folder / "case.json").read_text())
+    living = [row for row in read_table(folder / "rows.csv")
+              if int(row["written"]) <= case["cycles"][0] < int(row["dies"]) and row["kind"] == "input rows"]  # fmt: skip
+    stream = next(one for one in case["streams"] if one["name"] == living[0]["ring"])
+    name = f"rows/{stream['name']}.hex"
     lines = (folder / name).read_text().split()
-    lines[0] = f"{int(lines[0], 16) ^ 1:02x}"
+    line = (int(living[0]["image"]) * stream["rows"] + int(living[0]["row"])) * stream["words"]
+    lines[line] = f"{int(lines[line], 16) ^ 1:0{len(lines[line])}x}"
     (folder / name).write_text("\n".join(lines) + "\n")
     _, (finding,) = check_trace(folder)
     assert finding.file == name and "SHA-256" in finding.message
@@ -227,7 +240,7 @@ def _dumped(trace: Path, folder: Path, *names: str) -> Path:
 
 
 def test_a_design_that_is_right_matches(trace: Path, sound: ReadTrace, tmp_path: Path) -> None:
-    cycle = sound.record.cycles[40]
+    cycle = sound.run.record.cycles[40]
     banks = [f"banks/{cycle}/bank_{bank:02d}.hex" for bank in range(6)]
     folder = _dumped(trace, tmp_path, "rows/stem.x.hex", "rows/head.logits.hex", *banks)
     (folder / "rows/stem.x.hex").rename(folder / "stem.x.hex")
@@ -244,7 +257,7 @@ def test_a_stale_row_is_told_with_its_slot_and_cycles(trace: Path, sound: ReadTr
     """A ring's row that was never overwritten: the image's row is the one that had the slot before."""
     lines = read_table(trace / "rows.csv")
     mine = [line for line in lines if line["ring"] == "main.x"]
-    slots = next(stream.slots for stream in sound.record.streams if stream.name == "main.x")
+    slots = next(stream.slots for stream in sound.run.record.streams if stream.name == "main.x")
     assert slots
     old, new = mine[0], mine[slots]
     assert old["slot"] == new["slot"] and old["bank"] == new["bank"]
@@ -396,10 +409,10 @@ def test_the_command_refuses_before_it_computes(trace: Path, tmp_path: Path, cap
     assert not (tmp_path / "new").exists()
 
 
-def test_a_trace_gives_way_by_force_unless_it_has_changed(trace: Path, tmp_path: Path) -> None:
+def test_a_trace_gives_way_by_force_unless_it_has_changed(light: Path, tmp_path: Path) -> None:
     """SPEC.md V5, as of every set."""
     folder = tmp_path / "set"
-    shutil.copytree(trace, folder)
+    shutil.copytree(light, folder)
     with pytest.raises(BitrowError, match="use --force"):
         check_target(folder, False)
     assert check_target(folder, True) == folder

@@ -66,24 +66,24 @@ def verify(
     check_outputs({"--json": json_file, "--junit": junit}, [folder, *dumps])
     if outputs is None and (require or junit is not None):
         raise BitrowError(f"{'--require' if require else '--junit'}: found no --dut, expected the folder of dumps, too")
-    run = None
+    trace = None
     if read_manifest(folder).trace:
-        run, found = _checked_trace(folder, {"--model": model, "--junit": junit})
+        trace, found = _checked_trace(folder, {"--model": model, "--junit": junit})
     else:
         found = check(folder)
     result: dict[str, Any] = {"set": str(folder), "findings": [str(finding) for finding in found]}
     if found:
         write_report(json_file, result)
         raise BitrowError(told(folder, found))
-    if run is not None and outputs is not None:
-        _compare_rows(run, outputs, require, json_file, result)
+    if trace is not None and outputs is not None:
+        _compare_rows(trace, outputs, require, json_file, result)
     elif outputs is not None:
         _compare(folder, outputs, require, {"json": json_file, "junit": junit}, result, quiet)
     elif no_recompute:
         write_report(json_file, result)
         put([f"{folder}: files, checksums and words are sound; not recomputed"])
-    elif run is not None:
-        _recompute_rows(folder, run, json_file, result)
+    elif trace is not None:
+        _recompute_rows(folder, trace, json_file, result)
     else:
         _recompute(folder, model, json_file, result, quiet)
 
@@ -98,11 +98,11 @@ def _checked_trace(folder: Path, others: Mapping[str, object]) -> tuple[ReadTrac
 
 
 def _compare_rows(
-    run: ReadTrace, outputs: Path, require: Sequence[str], report: Path | None, result: dict[str, Any]
+    trace: ReadTrace, outputs: Path, require: Sequence[str], report: Path | None, result: dict[str, Any]
 ) -> None:
     from bitrow.vectors.trace.compare import compare_trace
 
-    compared = compare_trace(run, outputs, require)
+    compared = compare_trace(trace, outputs, require)
     write_report(report, result | {"dut": compared.to_json()})
     if str(report) != "-":
         put(list(compared.lines()))
@@ -112,12 +112,12 @@ def _compare_rows(
     raise click.exceptions.Exit(BAD_INPUT if compared.unread else DIFFERS)
 
 
-def _recompute_rows(folder: Path, run: ReadTrace, report: Path | None, result: dict[str, Any]) -> None:
+def _recompute_rows(folder: Path, trace: ReadTrace, report: Path | None, result: dict[str, Any]) -> None:
     needs.jax()
     from bitrow.vectors.trace.verify import recompute_trace
 
-    mismatches = recompute_trace(folder, run)
-    _tell(folder, report, result | {"recomputed": len(run.words)}, mismatches, f"{len(run.words)} rings and ends")
+    mismatches = recompute_trace(folder, trace)
+    _tell(folder, report, result | {"recomputed": len(trace.words)}, mismatches, f"{len(trace.words)} rings and ends")
 
 
 def _compare(

@@ -113,7 +113,7 @@ class TraceReport(NamedTuple):
         }
 
 
-def compare_trace(run: ReadTrace, outputs: Path, require: Collection[str] = ()) -> TraceReport:
+def compare_trace(trace: ReadTrace, outputs: Path, require: Collection[str] = ()) -> TraceReport:
     """Compare what a design dumped into `outputs` with a sound trace.
 
     Dumps are rows/RING.hex, a stream's words as the trace has them, or banks/CYCLE/bank_N.hex, a bank as `$writememh`
@@ -124,8 +124,8 @@ def compare_trace(run: ReadTrace, outputs: Path, require: Collection[str] = ()) 
     """
     if not outputs.is_dir():
         raise BitrowError(f"{outputs}: found {'a file' if outputs.exists() else 'nothing'}, expected a folder of dumps")
-    required = _required(run, require)
-    comparer = _Comparer(run)
+    required = _required(trace, require)
+    comparer = _Comparer(trace)
     for path in sorted(outputs.rglob("*.hex")):
         comparer.compare(path, path.relative_to(outputs).with_suffix("").as_posix().replace("/", "."))
     if not comparer.seen and not comparer.unread:
@@ -135,8 +135,8 @@ def compare_trace(run: ReadTrace, outputs: Path, require: Collection[str] = ()) 
     return TraceReport(len(comparer.seen), comparer.rows, tuple(wrong), tuple(comparer.unread), lacking)
 
 
-def _required(run: ReadTrace, require: Collection[str]) -> list[str]:
-    names = [stream.name for stream in run.record.streams]
+def _required(trace: ReadTrace, require: Collection[str]) -> list[str]:
+    names = [stream.name for stream in trace.run.record.streams]
     for name in require:
         if name not in names and name != "all":
             raise BitrowError(f"require: found {name!r}, expected all or a ring of the trace")
@@ -146,12 +146,13 @@ def _required(run: ReadTrace, require: Collection[str]) -> list[str]:
 class _Comparer:
     """Dumps compared one after another: what was seen, what is wrong, what could not be read."""
 
-    def __init__(self, run: ReadTrace) -> None:
-        self.run = run
-        self.streams = {stream.name: stream for stream in run.record.streams}
+    def __init__(self, trace: ReadTrace) -> None:
+        self.run, self.words = trace
+        found, places, record = trace.run
+        self.streams = {stream.name: stream for stream in record.streams}
         self.order = {name: place for place, name in enumerate(self.streams)}
-        self.writers = row_writers(run.found)
-        self.banks = BankMemory(run.found, run.places, run.record.streams, run.words)
+        self.writers = row_writers(found)
+        self.banks = BankMemory(found, places, record.streams, trace.words)
         self.seen: set[str] = set()
         self.wrong: list[WrongRow] = []
         self.unread: list[Unread] = []
@@ -178,7 +179,7 @@ class _Comparer:
 
     def _stream(self, path: Path, stream: StreamRecord) -> None:
         dump = read_dump(path, stream.words_as, stream.count, str(path))
-        golden = file_words(self.run.words[stream.name], stream.words_as).reshape(-1, stream.words)
+        golden = file_words(self.words[stream.name], stream.words_as).reshape(-1, stream.words)
         found, undriven = dump.words.reshape(golden.shape), dump.undriven.reshape(golden.shape)
         self.rows += len(golden)
         wrong = (found != golden) | undriven
@@ -194,7 +195,7 @@ class _Comparer:
                 words = _row_words(self.banks, place, memory, self.streams[self._ring(place)])
                 first, many = int(self.run.places.address[place]), int(rows.words[place])
                 at = f", slot {rows.slot[place]}, bank {bank} from address {first:x} ({many} words), at cycle {cycle}"
-                golden = file_words(self.run.words[self._ring(place)], self.streams[self._ring(place)].words_as)
+                golden = file_words(self.words[self._ring(place)], self.streams[self._ring(place)].words_as)
                 if not np.array_equal(words, golden.reshape(-1, words.size)[rows.number[place]]):
                     self._note(str(path), self.streams[self._ring(place)], int(rows.number[place]), words, at)
 
@@ -203,7 +204,7 @@ class _Comparer:
 
     def _note(self, file: str, stream: StreamRecord, number: int, words: np.ndarray, place: str = "") -> None:
         """A row that differs: its words as a dump has them, int64[words], -1 where nothing drove one."""
-        golden = file_words(self.run.words[stream.name], stream.words_as).reshape(-1, stream.words)
+        golden = file_words(self.words[stream.name], stream.words_as).reshape(-1, stream.words)
         wrong = np.flatnonzero(words != golden[number])
         first = int(wrong[0])
         same = np.flatnonzero((golden == words).all(axis=1))

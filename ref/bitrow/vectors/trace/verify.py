@@ -13,31 +13,21 @@ from typing import NamedTuple
 import numpy as np
 
 from bitrow.errors import BitrowError
-from bitrow.pipeline.lifetimes import Packed, placed
-from bitrow.pipeline.schedule import Schedule
+from bitrow.pipeline.lifetimes import placed
 from bitrow.vectors.files.check import Finding, SetChecker
 from bitrow.vectors.files.hexfile import from_file_words, read_hex
 from bitrow.vectors.files.schema import CASE_JSON
 from bitrow.vectors.files.store import check_values
 from bitrow.vectors.trace.memory import depth_of
-from bitrow.vectors.trace.record import (
-    MODEL_FILE,
-    TraceRecord,
-    read_trace_record,
-    scheduled,
-    trace_files,
-    trace_record,
-)
+from bitrow.vectors.trace.record import MODEL_FILE, read_trace_record, scheduled, trace_files, trace_record
 from bitrow.vectors.trace.streams import StreamRecord
-from bitrow.vectors.trace.write import derived_files
+from bitrow.vectors.trace.write import LaidOut, derived_files
 
 
 class ReadTrace(NamedTuple):
-    """A sound trace: its record, its run scheduled again, the places of its rows, and the words of every stream."""
+    """A sound trace: its run scheduled again, and the words of every stream."""
 
-    record: TraceRecord
-    found: Schedule
-    places: Packed
+    run: LaidOut
     words: dict[str, np.ndarray]
 
 
@@ -52,23 +42,23 @@ def check_trace(folder: Path) -> tuple[ReadTrace | None, list[Finding]]:
     """
     checker = SetChecker(folder)
     checker.check_presence()
-    runs: list[ReadTrace] = []
-    if checker.trial(CASE_JSON, lambda: runs.append(_rescheduled(folder))):
-        run = runs[0]
+    read: list[ReadTrace] = []
+    if checker.trial(CASE_JSON, lambda: read.append(_rescheduled(folder))):
+        run, words = read[0]
         checker.expected.update(trace_files(run.record, run.found.layout.total))
         for file in sorted(checker.expected - checker.manifest.files.keys()):
             checker.note(file, "found no entry in manifest.json, expected one for every file")
         for file in sorted(checker.manifest.files.keys() - checker.expected):
             checker.note(file, f"found an entry in manifest.json, expected only files that {CASE_JSON} implies")
         for stream in run.record.streams:
-            checker.trial(stream.file, functools.partial(_read, folder, stream, run.words))
+            checker.trial(stream.file, functools.partial(_read, folder, stream, words))
     checker.check_checksums()
-    if runs and not checker.findings:
-        for file, found in _derived_digests(runs[0]).items():
+    if read and not checker.findings:
+        for file, found in _derived_digests(read[0]).items():
             if found != checker.manifest.files[file]:
                 checker.note(file, "found other content than the run and its words give")
     findings = list(checker.findings.values())
-    return (None if findings else runs[0]), findings
+    return (None if findings else read[0]), findings
 
 
 def _rescheduled(folder: Path) -> ReadTrace:
@@ -81,7 +71,7 @@ def _rescheduled(folder: Path) -> ReadTrace:
             raise BitrowError(f"{CASE_JSON} {name}: found other values than the run's, expected those of its schedule")
     if record.cycles and record.cycles[-1] > found.cycles:
         raise BitrowError(f"{CASE_JSON} cycles: found {record.cycles[-1]}, expected at most {found.cycles}")
-    return ReadTrace(record, found, places, {})
+    return ReadTrace(LaidOut(found, places, record), {})
 
 
 def _read(folder: Path, stream: StreamRecord, words: dict[str, np.ndarray]) -> None:
@@ -91,9 +81,9 @@ def _read(folder: Path, stream: StreamRecord, words: dict[str, np.ndarray]) -> N
     words[stream.name] = values.reshape(stream.shape)
 
 
-def _derived_digests(run: ReadTrace) -> dict[str, str]:
+def _derived_digests(trace: ReadTrace) -> dict[str, str]:
     digests = {}
-    for name, chunks in derived_files(run.found, run.places, run.record, run.words):
+    for name, chunks in derived_files(trace.run, trace.words):
         digest = hashlib.sha256()
         for chunk in chunks:
             digest.update(chunk)
@@ -101,7 +91,7 @@ def _derived_digests(run: ReadTrace) -> dict[str, str]:
     return digests
 
 
-def recompute_trace(folder: Path, run: ReadTrace) -> list[str]:
+def recompute_trace(folder: Path, trace: ReadTrace) -> list[str]:
     """Compute a sound trace's words again, of its model, by rows and by whole tensors. Imports JAX.
 
     Returns:
@@ -113,10 +103,10 @@ def recompute_trace(folder: Path, run: ReadTrace) -> list[str]:
     from bitrow import model_file
     from bitrow.vectors.trace.words import computed_words
 
-    words = computed_words(run.found, model_file.load(folder / MODEL_FILE)).words
+    words = computed_words(trace.run.found, model_file.load(folder / MODEL_FILE)).words
     lines = []
-    for stream in run.record.streams:
-        stored, computed = run.words[stream.name], words[stream.name]
+    for stream in trace.run.record.streams:
+        stored, computed = trace.words[stream.name], words[stream.name]
         wrong = np.argwhere(stored != computed)
         if len(wrong):
             image, row, word = (int(at) for at in wrong[0])

@@ -6,7 +6,7 @@ import contextlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
@@ -67,27 +67,52 @@ def write_trace_set(
         BitrowError: a run that has no trace, a cycle outside the run, too many images; a folder that exists or cannot
             be written; a row that differs from the whole-tensor model.
     """
-    from bitrow.model_file import to_bytes
-    from bitrow.vectors.generate import versions
     from bitrow.vectors.trace.words import computed_words
 
-    target = check_target(choice.folder, choice.force)
-    check_traceable(found)
-    places = placed(found)
-    cycles = image_cycles(found, places, choice.at)
-    record = trace_record(found, depth_of(found, places), cycles, choice.image_format)
+    check_target(choice.folder, choice.force)
+    run = laid_out(found, choice)
     ready()
-    words = computed_words(found, model).words
+    return write_words(run, model, computed_words(found, model).words, choice)
+
+
+class LaidOut(NamedTuple):
+    """A run with the places of its rows and the record of its trace."""
+
+    found: Schedule
+    places: Packed
+    record: TraceRecord
+
+
+def laid_out(found: Schedule, choice: TraceChoice) -> LaidOut:
+    """A run ready to be written.
+
+    Raises:
+        BitrowError: a run that has no trace, a cycle outside the run, too many images.
+    """
+    places = placed(check_traceable(found))
+    cycles = image_cycles(found, places, choice.at)
+    return LaidOut(found, places, trace_record(found, depth_of(found, places), cycles, choice.image_format))
+
+
+def write_words(run: LaidOut, model: Model, words: Mapping[str, np.ndarray], choice: TraceChoice) -> TraceSummary:
+    """Write the trace of a run whose rows have these words, by stream [images, rows, words].
+
+    Raises:
+        BitrowError: a folder that exists or cannot be written.
+    """
+    from bitrow.model_file import to_bytes
+    from bitrow.vectors.generate import versions
+
+    target, streams = check_target(choice.folder, choice.force), run.record.streams
     with atomic.new_folder(target, target.exists()) as folder, contextlib.closing(SetFiles(folder, target)) as files:
         files.write(MODEL_FILE, [to_bytes(model)])
-        for name, chunks in derived_files(found, places, record, words):
+        for name, chunks in derived_files(run, words):
             files.write(name, chunks)
         count, size = len(files.files), files.bytes
         none: dict[str, object] = {"coverage": {}, "certificates": {}, "cases": []}
         files.finish({"seed": DRAWN_BY, "versions": versions(), **none, "trace": True})
-    rows = sum(one.images * one.rows for one in record.streams)
-    every = sum(one.count for one in record.streams)
-    return TraceSummary(target, count, size, rows, every, len(cycles) * found.layout.total)
+    rows, every = sum(one.images * one.rows for one in streams), sum(one.count for one in streams)
+    return TraceSummary(target, count, size, rows, every, len(run.record.cycles) * run.found.layout.total)
 
 
 def trace_network(
@@ -107,10 +132,9 @@ def trace_network(
     )
 
 
-def derived_files(
-    found: Schedule, places: Packed, record: TraceRecord, words: Mapping[str, np.ndarray]
-) -> Iterator[tuple[str, Iterable[bytes]]]:
+def derived_files(run: LaidOut, words: Mapping[str, np.ndarray]) -> Iterator[tuple[str, Iterable[bytes]]]:
     """Every file of a trace that follows from its run and its words, in pieces."""
+    found, places, record = run
     yield schema.CASE_JSON, [schema.to_json(records.write(record))]
     yield from table_chunks(found, places).items()
     for stream in record.streams:
