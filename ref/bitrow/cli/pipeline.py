@@ -10,11 +10,11 @@ import click
 from bitrow.cli import needs, options
 from bitrow.cli.options import MACHINE, PLACE, WORKLOAD
 from bitrow.cli.sections import OUTPUT, Command, option
-from bitrow.cli.streams import say
 from bitrow.errors import BitrowError
 from bitrow.terminal import put
 
 if TYPE_CHECKING:
+    from bitrow.pipeline.schedule import Schedule
     from bitrow.vectors.trace.write import TraceChoice
 
 _TRACE = "Vectors"
@@ -51,7 +51,7 @@ _FORMATS = ("readmemh", "intel-hex", "mif", "coe")
 def pipeline(
     network: str, forward_only: bool, freeze: str | None, check: bool, rings: bool, **given: Any
 ) -> None:
-    """Run the row pipeline: cycles, buffers, banks, energy, and vectors of its rows."""
+    """Run the row pipeline: cycles, buffers, banks, energy."""
     from bitrow import lookup
     from bitrow.pipeline import command
 
@@ -73,12 +73,16 @@ def pipeline(
         given["training"] = lambda built: policies.reached(built, policy)
     run, files = options.records(given, command.PipelineRun, command.ReportFiles)
     ready = needs.machine("pipeline")
-    found = command.pipeline(run, files, check=check, rings=rings, ready=ready)
-    if traced:
+    lines: list[str] = []
+
+    def trace(found: Schedule) -> None:
         from bitrow.vectors.trace.write import trace_network
 
-        line = trace_network(found.schedule, network, traced, ready)
-        say(line) if str(files.json_file) == "-" else put([line])
+        lines.extend([trace_network(found, network, traced, ready)] if traced else ())
+
+    command.pipeline(run, files, check=check, rings=rings, ready=ready, traced=trace)
+    if str(files.json_file) != "-":
+        put(lines)
 
 
 def _trace_choice(given: dict[str, Any]) -> TraceChoice | None:

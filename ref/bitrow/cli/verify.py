@@ -52,7 +52,7 @@ def verify(
 
     Files first, then every value by oracle and kernels. With --dut, compare instead what a design dumped into
     OUTPUTS, as CASE/TENSOR.hex or CASE.TENSOR.hex, of outputs or any tap: where it differs, by how much, and what
-    the design seems to do instead; against a trace of rows (pipeline --vectors), as rows/RING.hex or
+    the design seems to do instead; against a trace of the row pipeline, as rows/RING.hex or
     banks/CYCLE/bank_N.hex. A dump that cannot be compared hides no other; the exit status is then 2, else
     1 where words differ or a required case is not dumped.
     """

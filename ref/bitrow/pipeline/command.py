@@ -117,11 +117,12 @@ def pipeline(
     rings: bool = False,
     console: Console | None = None,
     ready: Callable[[], object] = lambda: None,
+    traced: Callable[[Schedule], object] = lambda found: None,
 ) -> Report:
     """`bitrow pipeline`: schedule, print tables, write the files that are asked for.
 
     `check` emulates every row and raises where one differs from the whole-tensor model; `ready` is asked first, and
-    may refuse the machine. `rings` lists every ring.
+    may refuse the machine. `rings` lists every ring. `traced` sees the run before anything is printed or written.
 
     Raises:
         BitrowError: bad arguments, or a file that cannot be written.
@@ -134,6 +135,7 @@ def pipeline(
         network, images=run.images, machine=run.machine, policy=run.policy, training=training,
         costs=run.costs,
     )
+    traced(found.schedule)
     if check:
         ready()
     checked = check_rows(found.schedule, run.network) if check else ""

@@ -36,12 +36,20 @@ class TraceChoice:
     """Where a trace goes and which images of the banks it has.
 
     `at`: cycles, or "peak", the first at which the most bits live, or "ends", every one at which a task ends.
+
+    Raises:
+        BitrowError: `at` with another text.
     """
 
     folder: Path
     at: tuple[str, ...] = (PEAK,)
     image_format: ImageFormat = ImageFormat.READMEMH
     force: bool = False
+
+    def __post_init__(self) -> None:
+        for text in self.at:
+            if text not in (PEAK, ENDS) and not (text.isascii() and text.isdigit() and len(text) < 19):
+                raise BitrowError(f"at: found {text[:40]!r}, expected {PEAK}, {ENDS} or a cycle")
 
 
 @dataclass(frozen=True)
@@ -149,7 +157,7 @@ def image_cycles(found: Schedule, places: Packed, at: Iterable[str]) -> tuple[in
     """The cycles that `TraceChoice.at` names, each once, in order.
 
     Raises:
-        BitrowError: a text that is none; a cycle behind the run's last; more than 65,536 images.
+        BitrowError: a cycle behind the run's last; more than 65,536 images.
     """
     cycles: set[int] = set()
     for text in at:
@@ -158,10 +166,10 @@ def image_cycles(found: Schedule, places: Packed, at: Iterable[str]) -> tuple[in
             cycles.add(int(living.time[living.value.argmax()]) if len(living.time) else 0)
         elif text == ENDS:
             cycles.update(found.end.tolist())
-        elif text.isascii() and text.isdigit() and len(text) < 19 and int(text) <= found.cycles:
-            cycles.add(int(text))
         else:
-            raise BitrowError(f"at: found {text[:40]!r}, expected {PEAK}, {ENDS} or a cycle from 0 to {found.cycles:,}")
+            cycles.add(int(text))
+    if max(cycles, default=0) > found.cycles:
+        raise BitrowError(f"at: found {max(cycles)}, expected a cycle from 0 to {found.cycles}, the run's last")
     images = len(cycles) * found.layout.total
     if images > MOST_IMAGES:
         raise BitrowError(f"at: found {images:,} images of banks, expected at most {MOST_IMAGES:,}; fewer cycles")
