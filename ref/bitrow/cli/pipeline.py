@@ -40,6 +40,8 @@ _FORMATS = ("readmemh", "intel-hex", "mif", "coe")
 @option("--trace", "trace_file", section=OUTPUT, type=PLACE, metavar="FILE", help="A trace that opens in Perfetto.")
 @option("--rows", "rows_file", section=OUTPUT, type=PLACE, metavar="FILE",
         help="Where every row lies and how long, as CSV.")  # fmt: skip
+@option("--baselines", "baselines_file", section=OUTPUT, type=PLACE, metavar="FILE",
+        help="The same of the ways of buffering that it is compared with.")  # fmt: skip
 @options.html_file
 @option("--vectors", "folder", section=_TRACE, type=PLACE, metavar="DIR",
         help="Every row's words, and which task reads and writes it where and when (docs/traces.md).")  # fmt: skip

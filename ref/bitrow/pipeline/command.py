@@ -20,7 +20,7 @@ from bitrow.pipeline.machine import DEFAULT_MACHINE, Machine, load_machine
 from bitrow.pipeline.policies import policy_named
 from bitrow.pipeline.reach import Training, every_layer
 from bitrow.pipeline.report import Report, as_dict, report, to_csv
-from bitrow.pipeline.row_file import write_rows
+from bitrow.pipeline.row_file import write_baselines, write_rows
 from bitrow.pipeline.schedule import Schedule, schedule
 from bitrow.pipeline.tables import print_report
 from bitrow.pipeline.trace import write_trace
@@ -61,6 +61,7 @@ class ReportFiles:
     csv_file: Path | None = None
     trace_file: Path | None = None
     rows_file: Path | None = None
+    baselines_file: Path | None = None
     html_file: Path | None = None
 
 
@@ -147,6 +148,7 @@ def pipeline(
     _write(files.csv_file, lambda path: to_csv(found, path))
     _write(files.trace_file, lambda path: write_trace(found.schedule, path))
     _write(files.rows_file, lambda path: write_rows(found.schedule, path))
+    _write(files.baselines_file, lambda path: write_baselines(found.schedule, path))
     if files.html_file is not None:
         write_text(files.html_file, page(found))
     return found
