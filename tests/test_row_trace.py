@@ -118,6 +118,24 @@ def test_the_layer_cases_of_a_network_have_the_same_words(trace: Path, case: dic
         assert np.array_equal(found, words), stream["name"]
 
 
+@pytest.mark.slow
+def test_the_committed_cases_of_the_digit_have_the_same_words(tmp_path: Path) -> None:
+    """SPEC.md V6: the files of `bitrow generate --network` in golden/v1 beside those of `bitrow pipeline --vectors`."""
+    written = ["--vectors", str(tmp_path / "set"), "--json", str(tmp_path / "run.json")]
+    assert cli.run(["pipeline", "resnet8_digits", *written]) == 0
+    cases, compared = Path(__file__).parents[1] / "golden/v1", 0
+    for stream in json.loads((tmp_path / "set" / "case.json").read_text())["streams"]:
+        layer, _, rest = stream.get("tap", "").partition("/")
+        way, _, tap = rest.partition("/")
+        if tap:
+            words = (cases / f"digit0_{layer}_{way}" / f"{tap}.hex").read_text().split()
+            if stream["encoding"] == "packed":
+                words = [high + low for low, high in zip(words[0::2], words[1::2], strict=True)]
+            assert (tmp_path / "set" / "rows" / f"{stream['name']}.hex").read_text().split() == words, stream["name"]
+            compared += 1
+    assert compared > 40
+
+
 def test_no_port_serves_two_accesses_at_once(trace: Path, case: dict) -> None:
     by_port = defaultdict(list)
     tasks = read_table(trace / "tasks.csv")
