@@ -8,7 +8,6 @@ import re
 import shutil
 from collections import defaultdict
 from collections.abc import Callable
-from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 
@@ -16,39 +15,18 @@ import numpy as np
 import pytest
 
 from bitrow import cli, model_file
-from bitrow.config import AddConfig, AvgPoolConfig, BatchNormConfig, ConvConfig, LinearConfig, MaxPoolConfig, ReluConfig
 from bitrow.errors import BitrowError
-from bitrow.graph import INPUT, ConvSize, LinearSize, Network, Node
-from bitrow.pipeline.lifetimes import placed
-from bitrow.pipeline.machine import Mac, Machine, Packing, RingRule, to_toml
-from bitrow.pipeline.policies import layer_by_layer
-from bitrow.pipeline.schedule import Schedule, schedule
+from bitrow.pipeline.machine import to_toml
 from bitrow.synthetic import synthetic
 from bitrow.vectors.bit_views import to_words
 from bitrow.vectors.files.schema import to_json
 from bitrow.vectors.files.store import case_names, check_target
 from bitrow.vectors.network_pass import Pass
 from bitrow.vectors.trace.compare import compare_trace
-from bitrow.vectors.trace.formats import ImageFormat, image_chunks, poison
-from bitrow.vectors.trace.record import check_traceable
 from bitrow.vectors.trace.verify import ReadTrace, check_trace, recompute_trace
-from bitrow.vectors.trace.write import TraceChoice, image_cycles, laid_out, write_words
-from row_engine import RowEngine, read_image, read_stream, read_table
-
-NETWORK = Network("tiny", (8, 6, 2), (
-    Node("stem", ConvConfig(padding=1), (INPUT,), ConvSize(3, 3, 4)),
-    Node("stem_bn", BatchNormConfig(), ("stem",)),
-    Node("stem_relu", ReluConfig(), ("stem_bn",)),
-    Node("main", ConvConfig(stride=2, padding=1), ("stem_relu",), ConvSize(3, 3, 5)),
-    Node("main_bn", BatchNormConfig(), ("main",)),
-    Node("side", ConvConfig(stride=2), ("stem_relu",), ConvSize(1, 1, 5)),
-    Node("join", AddConfig(), ("side", "main_bn")),
-    Node("join_relu", ReluConfig(), ("join",)),
-    Node("top", MaxPoolConfig(), ("join_relu",)),
-    Node("pool", AvgPoolConfig(), ("top",)),
-    Node("head", LinearConfig(), ("pool",), LinearSize(3)),
-), "head")  # fmt: skip
-MACHINE = Machine(name="small", fxp_lanes=64, banks=6, ports=2, bank_width=32, loss_latency=40)
+from bitrow.vectors.trace.write import TraceChoice, laid_out, write_words
+from row_engine import RowEngine, read_stream, read_table
+from row_trace_samples import MACHINE, NETWORK
 
 
 @pytest.fixture(scope="module")
@@ -88,12 +66,9 @@ def sound(trace: Path) -> ReadTrace:
 def light(trace: Path, sound: ReadTrace, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The same words with the banks at one cycle, to be copied and spoiled."""
     choice = TraceChoice(tmp_path_factory.mktemp("light") / "set")
-    write_words(laid_out(sound.run.found, choice), model_file.load(trace / "model.safetensors"), sound.words, choice)
+    run = laid_out(sound.run.found, choice.at, choice.image_format)
+    write_words(run, model_file.load(trace / "model.safetensors"), sound.words, choice)
     return choice.folder
-
-
-def run(**fields: object) -> Schedule:
-    return schedule(NETWORK, replace(MACHINE, **fields), images=2)  # type: ignore[arg-type]
 
 
 def test_the_layer_cases_of_a_network_have_the_same_words(trace: Path, case: dict) -> None:
@@ -202,8 +177,9 @@ SPOILED = {
     "a foreign file": ("rows/of.hex", lambda folder: (folder / "rows/of.hex").write_text("0\n"), "does not list"),
     "a later schema": ("case.json", _case(schema=2), "version 2"),
     "another last cycle": ("case.json", _case(last_cycle=1), "last_cycle: found other values"),
-    "a cycle after the end": ("case.json", _case(cycles=[10**9]), "expected at most"),
+    "a cycle after the end": ("case.json", _case(cycles=[10**9]), "at: found 1000000000"),
     "a cycle twice": ("case.json", _case(cycles=[5, 5]), "expected each once"),
+    "images for hours": ("case.json", _case(images=10_000), "row tasks, expected no more than tasks.csv"),
     "no streams": ("case.json", _case(streams=[]), "streams: found other values"),
     "an unknown field": ("case.json", _case(more=1), "found field 'more'"),
     "an unknown policy": ("case.json", _case(policy="any"), "policy: found 'any'"),
@@ -326,93 +302,6 @@ def test_dumps_that_cannot_be_compared_hide_no_other(trace: Path, sound: ReadTra
     (tmp_path / "empty").mkdir()
     with pytest.raises(BitrowError, match="found no hex file"):
         compare_trace(sound, tmp_path / "empty")
-
-
-# Images of banks.
-
-
-def _from_intel_hex(text: str, size: int) -> list[int]:
-    content: dict[int, int] = {}
-    upper = 0
-    for line in text.split():
-        record = bytes.fromhex(line.removeprefix(":"))
-        assert sum(record) & 0xFF == 0 and record[0] == len(record) - 5
-        address, kind, data = int.from_bytes(record[1:3], "big"), record[3], record[4:-1]
-        if kind == 4:
-            upper = int.from_bytes(data, "big") << 16
-        content |= {upper + address + at: byte for at, byte in enumerate(data)} if kind == 0 else {}
-    flat = bytes(content[at] for at in range(len(content)))
-    return [int.from_bytes(flat[at : at + size], "little") for at in range(0, len(flat), size)]
-
-
-def _from_mif(text: str, size: int) -> list[int]:
-    assert re.match(r"DEPTH = \d+;\nWIDTH = \d+;\nADDRESS_RADIX = HEX;\nDATA_RADIX = HEX;\nCONTENT BEGIN\n", text)
-    assert text.endswith("END;\n")
-    found = re.findall(r"^([0-9a-f]+) : ([0-9A-F]+);$", text, re.M)
-    assert [int(address, 16) for address, _ in found] == [*range(len(found))]
-    return [int(word, 16) for _, word in found]
-
-
-def _from_coe(text: str, size: int) -> list[int]:
-    head, _, vector = text.partition("memory_initialization_vector=\n")
-    assert head == "memory_initialization_radix=16;\n" and vector.endswith(";\n")
-    return [int(word, 16) for word in vector.rstrip(";\n").split(",\n")]
-
-
-@pytest.mark.parametrize("width", [8, 12, 32, 100, 256])
-def test_every_format_holds_the_same_words(width: int, tmp_path: Path) -> None:
-    """Words that nothing has written are x in $readmemh, and dead in the others."""
-    words: list[int | None] = [(0x9E3779B97F4A7C15 * (at + 1) ** 5) % (1 << width) for at in range(5000)]
-    words[1::7] = [None] * len(words[1::7])
-    expected = [poison(width) if word is None else word for word in words]
-    assert f"{poison(32):x}" == "deaddead" and poison(width) < 1 << width
-    texts = {kind: b"".join(image_chunks(words, width, kind)).decode() for kind in ImageFormat}
-    (tmp_path / "bank.hex").write_text(texts[ImageFormat.READMEMH])
-    assert read_image(tmp_path / "bank.hex") == {at: word for at, word in enumerate(words) if word is not None}
-    readers = {ImageFormat.INTEL_HEX: _from_intel_hex, ImageFormat.MIF: _from_mif, ImageFormat.COE: _from_coe}
-    for kind, reader in readers.items():
-        assert reader(texts[kind], -(-width // 8)) == expected, kind
-
-
-def test_cycles_of_images_are_those_that_are_asked_for() -> None:
-    found = run()
-    places = placed(found)
-    assert image_cycles(found, places, ("7", "0", "7")) == (0, 7)
-    assert image_cycles(found, places, ("ends",)) == tuple(sorted(set(found.end.tolist())))
-    (peak,) = image_cycles(found, places, ("peak",))
-    rows = places.rows
-
-    def held(cycle: int) -> int:
-        return int(rows.bits[(rows.written <= cycle) & (cycle < rows.dies)].sum())
-
-    assert held(peak) == max(map(held, range(found.cycles))) > held(peak - 1)
-    with pytest.raises(BitrowError, match=rf"at: found {found.cycles + 1}, expected a cycle from 0 to {found.cycles}"):
-        image_cycles(found, places, ("3", str(found.cycles + 1)))
-    many = run(banks=512, shared=False)
-    with pytest.raises(BitrowError, match="images of banks, expected at most 65,536"):
-        image_cycles(many, placed(many), ("ends",))
-
-
-@pytest.mark.parametrize("rule", [RingRule.K_PLUS_S, RingRule.UNBOUNDED])
-def test_rings_with_slots_of_their_own_share_no_word(rule: RingRule) -> None:
-    """Each slot has its place for the whole run."""
-    rows, address, depth = placed(run(packing=Packing.RINGS, ring_rule=rule))
-    owners = {}
-    for at in range(len(address)):
-        for word in range(int(address[at]), int(address[at] + rows.words[at])):
-            owner = int(rows.ring[at]), int(rows.slot[at])
-            assert owners.setdefault((int(rows.bank[at]), word), owner) == owner
-            assert word < depth[rows.bank[at]]
-    assert len(owners) == depth.sum()
-
-
-def test_a_run_without_words_of_the_contract_or_banks_has_no_trace() -> None:
-    with pytest.raises(BitrowError, match="mac: found fp16, expected fxp"):
-        check_traceable(run(mac=Mac.FP16))
-    with pytest.raises(BitrowError, match="found layer_by_layer, expected one with rows in banks"):
-        check_traceable(schedule(NETWORK, MACHINE, layer_by_layer))
-    with pytest.raises(BitrowError, match="book_banks: found False"):
-        check_traceable(schedule(NETWORK, MACHINE, book_banks=False))
 
 
 def test_the_command_refuses_before_it_computes(trace: Path, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:

@@ -10,10 +10,14 @@ from collections.abc import Iterator, Mapping
 
 import numpy as np
 
+from bitrow.errors import BitrowError
+from bitrow.pipeline.banks import check_depth
 from bitrow.pipeline.lifetimes import Packed
 from bitrow.pipeline.schedule import Schedule
 from bitrow.vectors.trace.streams import StreamRecord
 
+MOST_WORDS, MOST_BITS = 1 << 22, 1 << 30
+MOST_WORDS, MOST_BITS = 1 << 22, 1 << 30
 BankImage = list[int | None]  # a word for each address; None: no living row is there
 
 
@@ -60,5 +64,17 @@ class BankMemory:
 
 
 def depth_of(found: Schedule, places: Packed) -> int:
-    """Words of each bank: the machine's, or as many as the fullest takes."""
-    return found.machine.bank_depth or int(places.depth.max(initial=0))
+    """Words of each bank: the machine's, or as many as the fullest takes.
+
+    Raises:
+        BitrowError: banks that are not as deep, or more words or bits in all than images are written of.
+    """
+    check_depth(places.depth, found.machine)
+    depth = found.machine.bank_depth or int(places.depth.max(initial=0))
+    words = depth * found.layout.total
+    if words > MOST_WORDS or words * found.machine.bank_width > MOST_BITS:
+        raise BitrowError(
+            f"machine {found.machine.name}: found {found.layout.total} banks of {depth:,} words of "
+            f"{found.machine.bank_width:,} bits, expected at most {MOST_WORDS:,} words and {MOST_BITS:,} bits in all"
+        )
+    return depth

@@ -22,6 +22,9 @@ from bitrow.vectors.files import schema
 from bitrow.vectors.trace.formats import ImageFormat
 from bitrow.vectors.trace.streams import StreamRecord, streams
 
+MODEL_FILE = "model.safetensors"
+TASKS, ACCESSES, ROWS = TABLES = ("tasks.csv", "accesses.csv", "rows.csv")
+
 
 @dataclasses.dataclass(frozen=True)
 class StageRecord(records.Plain):
@@ -153,7 +156,3 @@ def trace_files(record: TraceRecord, banks: int) -> Iterator[str]:
 def image_file(record: TraceRecord, cycle: int, bank: int) -> str:
     """The file of a bank's image."""
     return f"banks/{cycle}/bank_{bank:02d}.{record.image_format.suffix}"
-
-
-MODEL_FILE = "model.safetensors"
-TABLES = ("tasks.csv", "accesses.csv", "rows.csv")

@@ -16,6 +16,7 @@ from bitrow.pipeline.ports import port_accesses
 from bitrow.pipeline.row_file import COLUMNS, row_lines
 from bitrow.pipeline.schedule import Schedule
 from bitrow.pipeline.stages import Phase
+from bitrow.vectors.trace.record import ACCESSES, ROWS, TASKS
 
 TASK_COLUMNS = ("task", "start", "end", "unit", "stage", "kind", "image", "row")
 ACCESS_COLUMNS = (
@@ -27,9 +28,9 @@ _LINES = 1 << 12  # in a chunk
 def table_chunks(found: Schedule, places: Packed) -> dict[str, Iterator[bytes]]:
     """Every table by its file's name, in pieces."""
     return {
-        "tasks.csv": _csv(TASK_COLUMNS, _tasks(found)),
-        "accesses.csv": _csv(ACCESS_COLUMNS, _accesses(found, places)),
-        "rows.csv": _csv(COLUMNS, row_lines(found, places)),
+        TASKS: _csv(TASK_COLUMNS, _tasks(found)),
+        ACCESSES: _csv(ACCESS_COLUMNS, _accesses(found, places)),
+        ROWS: _csv(COLUMNS, row_lines(found, places)),
     }
 
 

@@ -5,6 +5,7 @@ Checking the files takes numpy alone: the run is scheduled again, and tables and
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import hashlib
 from pathlib import Path
@@ -13,15 +14,17 @@ from typing import NamedTuple
 import numpy as np
 
 from bitrow.errors import BitrowError
-from bitrow.pipeline.lifetimes import placed
+from bitrow.pipeline.flow import dataflow
+from bitrow.reading import ARCHIVE, opened, size_of
 from bitrow.vectors.files.check import Finding, SetChecker
 from bitrow.vectors.files.hexfile import from_file_words, read_hex
 from bitrow.vectors.files.schema import CASE_JSON
 from bitrow.vectors.files.store import check_values
-from bitrow.vectors.trace.memory import depth_of
-from bitrow.vectors.trace.record import MODEL_FILE, read_trace_record, scheduled, trace_files, trace_record
+from bitrow.vectors.trace.record import MODEL_FILE, TASKS, TraceRecord, read_trace_record, scheduled, trace_files
 from bitrow.vectors.trace.streams import StreamRecord
-from bitrow.vectors.trace.write import LaidOut, derived_files
+from bitrow.vectors.trace.write import LaidOut, derived_files, laid_out
+
+_LEAST = 16  # bytes of a task's line
 
 
 class ReadTrace(NamedTuple):
@@ -63,15 +66,21 @@ def check_trace(folder: Path) -> tuple[ReadTrace | None, list[Finding]]:
 
 def _rescheduled(folder: Path) -> ReadTrace:
     record = read_trace_record(folder)
-    found = scheduled(record)
-    places = placed(found)
-    expected = trace_record(found, depth_of(found, places), record.cycles, record.image_format)
-    for name in ("last_cycle", "depth", "units", "stages", "streams"):
-        if getattr(record, name) != getattr(expected, name):
-            raise BitrowError(f"{CASE_JSON} {name}: found other values than the run's, expected those of its schedule")
-    if record.cycles and record.cycles[-1] > found.cycles:
-        raise BitrowError(f"{CASE_JSON} cycles: found {record.cycles[-1]}, expected at most {found.cycles}")
-    return ReadTrace(LaidOut(found, places, record), {})
+    _check_tasks(folder, record)
+    run = laid_out(scheduled(record), tuple(map(str, record.cycles)), record.image_format)
+    for field in dataclasses.fields(record):
+        if getattr(record, field.name) != getattr(run.record, field.name):
+            raise BitrowError(f"{CASE_JSON} {field.name}: found other values than the run has, expected its own")
+    return ReadTrace(run, {})
+
+
+def _check_tasks(folder: Path, record: TraceRecord) -> None:
+    """Before a run is scheduled, that its tasks may be there: a record alone cannot ask for hours."""
+    tasks = dataflow(record.network, record.training).rows * record.images
+    with opened(folder / TASKS, ARCHIVE, TASKS) as stream:
+        size = size_of(stream)
+    if size < _LEAST * tasks:
+        raise BitrowError(f"{CASE_JSON}: found {tasks:,} row tasks, expected no more than {TASKS} has lines")
 
 
 def _read(folder: Path, stream: StreamRecord, words: dict[str, np.ndarray]) -> None:

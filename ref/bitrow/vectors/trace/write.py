@@ -78,7 +78,7 @@ def write_trace_set(
     from bitrow.vectors.trace.words import computed_words
 
     check_target(choice.folder, choice.force)
-    run = laid_out(found, choice)
+    run = laid_out(found, choice.at, choice.image_format)
     ready()
     return write_words(run, model, computed_words(found, model).words, choice)
 
@@ -91,15 +91,16 @@ class LaidOut(NamedTuple):
     record: TraceRecord
 
 
-def laid_out(found: Schedule, choice: TraceChoice) -> LaidOut:
-    """A run ready to be written.
+def laid_out(found: Schedule, at: Iterable[str], image_format: ImageFormat) -> LaidOut:
+    """A run ready to be written, with images of its banks at the cycles that `TraceChoice.at` names.
 
     Raises:
-        BitrowError: a run that has no trace, a cycle outside the run, too many images.
+        BitrowError: a run that has no trace; a cycle behind its last; banks that are not as deep as their rows ask for,
+            or too large; too many images.
     """
     places = placed(check_traceable(found))
-    cycles = image_cycles(found, places, choice.at)
-    return LaidOut(found, places, trace_record(found, depth_of(found, places), cycles, choice.image_format))
+    cycles, depth = image_cycles(found, places, at), depth_of(found, places)
+    return LaidOut(found, places, trace_record(found, depth, cycles, image_format))
 
 
 def write_words(run: LaidOut, model: Model, words: Mapping[str, np.ndarray], choice: TraceChoice) -> TraceSummary:
