@@ -19,6 +19,7 @@ from bitrow.errors import BitrowError
 from bitrow.pipeline.machine import to_toml
 from bitrow.synthetic import synthetic
 from bitrow.vectors.bit_views import to_words
+from bitrow.vectors.files.check import check
 from bitrow.vectors.files.schema import to_json
 from bitrow.vectors.files.store import case_names, check_target
 from bitrow.vectors.network_pass import Pass
@@ -143,8 +144,9 @@ def test_the_same_run_gives_the_same_words_again(trace: Path, sound: ReadTrace) 
 
 
 def test_a_trace_is_no_set_of_cases(trace: Path) -> None:
-    with pytest.raises(BitrowError, match="found a trace of rows, expected a vector set"):
-        case_names(trace)
+    for reads in (case_names, check):
+        with pytest.raises(BitrowError, match="found a trace of rows, expected a vector set of cases"):
+            reads(trace)
 
 
 # Spoiled files: a change, the file whose finding it is, words of the finding.

@@ -152,6 +152,11 @@ class Manifest(records.Plain):
             if not isinstance(digest, str) or not _SHA256.fullmatch(digest):
                 raise BitrowError(f"files {name[:80]!r}: found {str(digest)[:80]!r}, expected a SHA-256")
 
+    def refuse_trace(self, folder: Path) -> None:
+        """Raises: BitrowError: the set at `folder` is a row trace, and has no cases."""
+        if self.trace:
+            raise BitrowError(f"{folder}: found a trace of rows, expected a vector set of cases")
+
     def owns(self, name: str) -> bool:
         """Whether a file, relative to the set, is one that bitrow writes into such a set (SPEC.md V1, V6)."""
         if self.trace:

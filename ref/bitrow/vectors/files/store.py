@@ -277,8 +277,7 @@ def case_names(path: Path) -> list[str]:
         BitrowError: no readable set is there, or one of a row trace.
     """
     manifest = schema.read_manifest(path)
-    if manifest.trace:
-        raise BitrowError(f"{path}: found a trace of rows, expected a vector set of cases")
+    manifest.refuse_trace(path)
     return list(manifest.cases)
 
 
