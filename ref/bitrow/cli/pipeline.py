@@ -58,7 +58,6 @@ def pipeline(
     from bitrow.pipeline import command
 
     traced = _trace_choice({name: given.pop(name) for name in ("folder", "at", "image_format", "force")})
-
     model = [Path(network)] if lookup.is_file(network) else []
     folder = traced.folder if traced else None
     needs.outputs(given | {"vectors_file": folder}, [*model, given["machine"], given["costs"]])

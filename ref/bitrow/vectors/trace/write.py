@@ -54,7 +54,7 @@ class TraceChoice:
 
 @dataclass(frozen=True)
 class TraceSummary:
-    """What `write_trace` wrote: files and bytes of them, rows and words of them, images of banks."""
+    """What `write_trace_set` wrote: files and bytes of them, rows and words of them, images of banks."""
 
     path: Path
     files: int
