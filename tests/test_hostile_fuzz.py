@@ -30,10 +30,15 @@ from bitrow.importers.command import read_float
 from bitrow.pipeline.cost_tables import load_costs
 from bitrow.pipeline.machine import load_machine
 from bitrow.proofs import saved
+from bitrow.reading import records
 from bitrow.transfer import data
 from bitrow.vectors import found, layer_file
 from bitrow.vectors.files import check, dump, hexfile
 from bitrow.vectors.files.inspect import file_lines
+from bitrow.vectors.trace.formats import ImageFormat
+from bitrow.vectors.trace.tables import table_chunks
+from bitrow.vectors.trace.verify import check_trace
+from bitrow.vectors.trace.write import laid_out
 from draws import examples
 from hostile_samples import (
     MACHINE,
@@ -48,6 +53,7 @@ from hostile_samples import (
 )
 from keras_samples import KerasModel, functional, layer
 from onnx_samples import OnnxGraph
+from row_trace_samples import run
 from tflite_samples import TfliteGraph
 
 fuzzed = examples(60)
@@ -191,9 +197,23 @@ def test_other_files_of_sets(whole_set: Path, name: str) -> None:
 def test_dumps(content: bytes) -> None:
     with placed("a.hex", content) as path:
         accepts_or_refuses(lambda: dump.read_dump(path, FP16_WORD, 6, "a.hex"))
+        accepts_or_refuses(lambda: dump.read_memory(path, 16, 6, "a.hex"))
         accepts_or_refuses(lambda: hexfile.read_hex(path, FP16_WORD, 6, "a.hex"))
         accepts_or_refuses(lambda: list(file_lines(path)))
         accepts_or_refuses(lambda: list(file_lines(path, "fxp3")))
+
+
+TRACED = laid_out(run(), ("peak",), ImageFormat.READMEMH)
+
+
+@examples(20)
+@hypothesis.given(changed(records.write(TRACED.record)))
+def test_runs_of_traces(value: Any) -> None:
+    """A record of a trace, whose tables are there, is the run's or is refused."""
+    with placed("case.json", json.dumps(value).encode()) as path:
+        (path.parent / "tasks.csv").write_bytes(b"".join(table_chunks(TRACED.found, TRACED.places)["tasks.csv"]))
+        (path.parent / "manifest.json").write_bytes(SOUND["manifest.json"])
+        accepts_or_refuses(lambda: check_trace(path.parent))
 
 
 @fuzzed

@@ -21,7 +21,7 @@ from bitrow.pipeline import command
 from bitrow.pipeline.command import PipelineRun, ReportFiles
 from bitrow.pipeline.lifetimes import _longest_first, _oldest_first, pack
 from bitrow.pipeline.machine import Machine, Packing, RingRule
-from bitrow.pipeline.memory_size import FULL_MAPS, LAYERS, memory_size
+from bitrow.pipeline.memory_size import BASELINES, FULL_MAPS, LAYERS, memory_size
 from bitrow.pipeline.occupancy import row_lives
 from bitrow.pipeline.policies import POLICIES
 from bitrow.pipeline.rings import SAVED
@@ -125,11 +125,12 @@ def _peak(rows, weight) -> int:
 
 
 def _read(folder, name: str, policy: str, images: int, network: str, size):
-    paths = folder / f"{name}.json", folder / f"{name}.csv"
+    paths = folder / f"{name}.json", folder / f"{name}.csv", folder / f"{name}_baselines.csv"
     run = PipelineRun(network, input_size=size, images=images, policy=policy)
-    command.pipeline(run, ReportFiles(json_file=paths[0], rows_file=paths[1]), console=Console(file=StringIO()))
-    with open(paths[1], newline="") as file:
-        return json.loads(paths[0].read_text()), list(csv.DictReader(file))
+    command.pipeline(run, ReportFiles(paths[0], rows_file=paths[1], baselines_file=paths[2]),
+                     console=Console(file=StringIO()))  # fmt: skip
+    with open(paths[1], newline="") as file, open(paths[2], newline="") as others:
+        return json.loads(paths[0].read_text()), list(csv.DictReader(file)), list(csv.DictReader(others))
 
 
 def _live_kb(rows) -> dict[str, float]:
@@ -156,14 +157,25 @@ def _depths(rows) -> dict[int, int]:
     return {bank: max(int(row["address"]) + int(row["words"]) for row in here) for bank, here in by_bank.items()}
 
 
+def _allocated(rows) -> int:
+    """Bits of one memory in which none is two rows' or maps' at once."""
+    places = [[int(row[name]) for name in ("born", "dies", "address", "size")] for row in rows]
+    living: list[list[int]] = []
+    for born, dies, address, size in sorted(places):
+        living = [other for other in living if other[1] > born]
+        assert all(address + size <= other[2] or other[2] + other[3] <= address for other in living)
+        living.append([born, dies, address, size])
+    return max(address + size for _, _, address, size in places)
+
+
 @pytest.mark.parametrize(("network", "size", "images"), [
     ("resnet8", (16, 16), 2), pytest.param("resnet18", None, 1, marks=pytest.mark.slow),
     pytest.param("resnet20", None, 1, marks=pytest.mark.slow), pytest.param("vgg8", None, 1, marks=pytest.mark.slow),
     pytest.param("mobilenetv2", None, 1, marks=pytest.mark.slow),
 ])  # fmt: skip
 def test_an_outsider_gets_the_ratios_from_the_files_alone(tmp_path, network, size, images):
-    table, rows = _read(tmp_path, "rows", "row_pipelined_overlap", images, network, size)
-    theirs, maps = _read(tmp_path, "maps", "layer_by_layer", images, network, size)
+    table, rows, others = _read(tmp_path, "rows", "row_pipelined_overlap", images, network, size)
+    theirs, maps, _ = _read(tmp_path, "maps", "layer_by_layer", images, network, size)
     machine, memory = table["machine"], table["memory"]
     ours, layers = _live_kb(rows), _live_kb(maps)
     depth = _depths(rows)
@@ -177,5 +189,10 @@ def test_an_outsider_gets_the_ratios_from_the_files_alone(tmp_path, network, siz
         "rows": layers["rows_kb"] / ours["rows_kb"], "live": layers["live_kb"] / ours["live_kb"],
         "allocated": layers["allocated_kb"] / ours["allocated_kb"], "built": layers["allocated_kb"] / built,
     }  # fmt: skip
+    for name, found in memory["baselines"].items():
+        mine = [row for row in others if row["baseline"] == name]
+        lives = _live_kb(mine) | {"allocated_kb": _allocated(mine) / 8192}
+        assert {figure: found[figure] for figure in lives} == lives, name
+    assert set(memory["baselines"]) == {row["baseline"] for row in others} == set(BASELINES)
     kinds = {row["kind"] for row in rows if row["saved"] == "1"}
     assert kinds <= {kind.value for kind in SAVED}

@@ -192,7 +192,7 @@ class _Page(HTMLParser):
 
 def test_the_page_is_whole_and_needs_nothing_else(small, small_page):
     found = _Page(small_page)
-    found.check_whole(charts=8)
+    found.check_whole(charts=9)
     assert {stage.name for stage in small.schedule.flow.stages} <= set(found.words)
     assert {ring.name for ring in small.schedule.rings if ring.kind not in SAVED} <= set(found.words)
     assert figures.inline(charts.timeline(small.schedule), "timeline", "Row tasks of each stage") in small_page
@@ -209,7 +209,7 @@ def test_the_page_is_whole_and_needs_nothing_else(small, small_page):
 )
 def test_every_kind_of_run_has_a_whole_page(machine, policy, training):
     run = schedule(zoo.resnet8((8, 8, 3)), machine, POLICIES[policy], training=training)
-    _Page(page(report(run))).check_whole(charts=8)
+    _Page(page(report(run))).check_whole(charts=9)
 
 
 def test_the_page_is_the_same_every_time(small, small_page):
@@ -220,7 +220,7 @@ def test_the_page_is_the_same_every_time(small, small_page):
 def test_hostile_names_are_text_on_the_page():
     name = "</svg><script>alert('x')</script>&amp;\"{{ title }}{% x %}$\\x$"
     found = _Page(page(report(schedule(zoo.resnet8((8, 8, 3)), Machine(name=name)))))
-    found.check_whole(charts=8)
+    found.check_whole(charts=9)
     assert name in found.words
 
 
@@ -240,6 +240,28 @@ def test_every_task_is_drawn_in_its_place(small):
             assert (pieces[1:, 0] - pieces[:-1, 1]).min(initial=finest) >= 0
             gaps = tasks[1:, 0] - tasks[:-1, 1]
             assert len(pieces) == (gaps > finest).sum() + (len(tasks) > 0)
+
+
+def test_every_unit_has_a_lane_in_which_images_have_their_colours(small):
+    """Every task lies under a piece of its image's line, in its unit's lane."""
+    run = small.schedule
+    (axes,) = charts.unit_lanes(run).axes
+    assert [label.get_text() for label in axes.get_yticklabels()] == [*run.units]
+    lines = axes.get_lines()
+    assert len(lines) == run.images == len({line.get_color() for line in lines})
+    for image, line in enumerate(lines):
+        x, y = (np.asarray(part).reshape(-1, 3) for part in line.get_data())
+        for unit in range(len(run.units)):
+            pieces, mine = x[y[:, 0] == unit, :2], (run.image == image) & (run.unit == unit)
+            assert ((pieces[:, :1] <= run.start[mine]) & (run.end[mine] <= pieces[:, 1:])).any(axis=0).all()
+
+
+def test_the_page_begins_with_what_is_looked_for_first(small, small_page):
+    words = _Page(small_page).words
+    live = small.memory.baselines[LAYERS].live / small.memory.live.live
+    for name, value in (("MAC lanes at work", f"{small.lanes_busy['macs']:.1%}"),
+                        ("live memory, layer by layer over this", f"{live:.2f}x")):  # fmt: skip
+        assert value in words[words.index(name) :][:4]
 
 
 def test_charts_show_the_figures_of_the_report(small):

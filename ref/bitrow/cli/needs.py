@@ -18,7 +18,7 @@ def jax(kept: bool = True) -> None:
 
 def outputs(options: Mapping[str, Any], inputs: Iterable[Path | None]) -> None:
     """Refuse files to write that are read, before anything is computed."""
-    kinds = ("json", "csv", "trace", "rows", "html")
+    kinds = ("json", "csv", "trace", "rows", "baselines", "html", "vectors")
     check_outputs({f"--{name}": options.get(f"{name}_file") for name in kinds}, inputs)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -11,6 +11,14 @@ from bitrow.cli import needs, options
 from bitrow.cli.options import MACHINE, PLACE, WORKLOAD
 from bitrow.cli.sections import OUTPUT, Command, option
 from bitrow.errors import BitrowError
+from bitrow.terminal import put
+
+if TYPE_CHECKING:
+    from bitrow.pipeline.schedule import Schedule
+    from bitrow.vectors.trace.write import TraceChoice
+
+_TRACE = "Vectors"
+_FORMATS = ("readmemh", "intel-hex", "mif", "coe")
 
 
 @click.command(cls=Command)
@@ -32,7 +40,16 @@ from bitrow.errors import BitrowError
 @option("--trace", "trace_file", section=OUTPUT, type=PLACE, metavar="FILE", help="A trace that opens in Perfetto.")
 @option("--rows", "rows_file", section=OUTPUT, type=PLACE, metavar="FILE",
         help="Where every row lies and how long, as CSV.")  # fmt: skip
+@option("--baselines", "baselines_file", section=OUTPUT, type=PLACE, metavar="FILE",
+        help="The same of the ways of buffering that it is compared with.")  # fmt: skip
 @options.html_file
+@option("--vectors", "folder", section=_TRACE, type=PLACE, metavar="DIR",
+        help="Every row's words, and which task reads and writes it where and when (docs/traces.md).")  # fmt: skip
+@option("--at", section=_TRACE, multiple=True, metavar="CYCLE|peak|ends", show_default="peak",
+        help="Cycles of which DIR has the banks' images; peak: when most lives, ends: of each task.")  # fmt: skip
+@option("--image-format", section=_TRACE, type=click.Choice(_FORMATS),
+        show_default="readmemh", help="How they are written.")  # fmt: skip
+@option("--force", section=_TRACE, is_flag=True, help="Replace a vector set in DIR.")
 def pipeline(
     network: str, forward_only: bool, freeze: str | None, check: bool, rings: bool, **given: Any
 ) -> None:
@@ -40,8 +57,10 @@ def pipeline(
     from bitrow import lookup
     from bitrow.pipeline import command
 
+    traced = _trace_choice({name: given.pop(name) for name in ("folder", "at", "image_format", "force")})
     model = [Path(network)] if lookup.is_file(network) else []
-    needs.outputs(given, [*model, given["machine"], given["costs"]])
+    folder = traced.folder if traced else None
+    needs.outputs(given | {"vectors_file": folder}, [*model, given["machine"], given["costs"]])
     needs.jax()
     if forward_only and freeze:
         raise BitrowError(f"--freeze: found {freeze!r} with --forward-only, expected one of them")
@@ -54,4 +73,32 @@ def pipeline(
         policy = policies.parse(freeze)
         given["training"] = lambda built: policies.reached(built, policy)
     run, files = options.records(given, command.PipelineRun, command.ReportFiles)
-    command.pipeline(run, files, check=check, rings=rings, ready=needs.machine("pipeline"))
+    ready = needs.machine("pipeline")
+    lines: list[str] = []
+
+    def trace(found: Schedule) -> None:
+        from bitrow.vectors.trace.write import trace_network
+
+        lines.extend([trace_network(found, network, traced, ready)] if traced else ())
+
+    command.pipeline(run, files, check=check, rings=rings, ready=ready, traced=trace)
+    if str(files.json_file) != "-":
+        put(lines)
+
+
+def _trace_choice(given: dict[str, Any]) -> TraceChoice | None:
+    """The trace that is asked for, if one is; its folder is looked at before anything is computed."""
+    from bitrow.vectors.files.store import check_target
+    from bitrow.vectors.trace.formats import ImageFormat
+    from bitrow.vectors.trace.write import TraceChoice
+
+    if given["folder"] is None:
+        for name in ("at", "image_format", "force"):
+            if given[name]:
+                raise BitrowError(f"--{name.replace('_', '-')}: found no --vectors, expected a trace's folder, too")
+        return None
+    check_target(given["folder"], given["force"])
+    if given["image_format"]:
+        given["image_format"] = ImageFormat(given["image_format"])
+    (choice,) = options.records(given, TraceChoice)
+    return choice

@@ -21,7 +21,9 @@ from bitrow.terminal import put
 if TYPE_CHECKING:
     from bitrow.vectors.case import Case
     from bitrow.vectors.diagnose.report import DutReport
+    from bitrow.vectors.files.check import Finding
     from bitrow.vectors.generate import JudgeMismatch
+    from bitrow.vectors.trace.verify import ReadTrace
 
 _CHECKS = "Checks"
 _SHOWN = 4  # names in the last line
@@ -50,10 +52,12 @@ def verify(
 
     Files first, then every value by oracle and kernels. With --dut, compare instead what a design dumped into
     OUTPUTS, as CASE/TENSOR.hex or CASE.TENSOR.hex, of outputs or any tap: where it differs, by how much, and what
-    the design seems to do instead. A dump that cannot be compared hides no other; the exit status is then 2, else
+    the design seems to do instead; against a trace of the row pipeline, as rows/RING.hex or
+    banks/CYCLE/bank_N.hex. A dump that cannot be compared hides no other; the exit status is then 2, else
     1 where words differ or a required case is not dumped.
     """
     from bitrow.vectors.files.check import check, told
+    from bitrow.vectors.files.schema import read_manifest
 
     json_file, junit = files["json_file"], files["junit"]
     if sum((no_recompute, model is not None, outputs is not None)) > 1:
@@ -62,18 +66,58 @@ def verify(
     check_outputs({"--json": json_file, "--junit": junit}, [folder, *dumps])
     if outputs is None and (require or junit is not None):
         raise BitrowError(f"{'--require' if require else '--junit'}: found no --dut, expected the folder of dumps, too")
-    found = check(folder)
+    trace = None
+    if read_manifest(folder).trace:
+        trace, found = _checked_trace(folder, {"--model": model, "--junit": junit})
+    else:
+        found = check(folder)
     result: dict[str, Any] = {"set": str(folder), "findings": [str(finding) for finding in found]}
     if found:
         write_report(json_file, result)
         raise BitrowError(told(folder, found))
-    if outputs is not None:
+    if trace is not None and outputs is not None:
+        _compare_rows(trace, outputs, require, json_file, result)
+    elif outputs is not None:
         _compare(folder, outputs, require, {"json": json_file, "junit": junit}, result, quiet)
     elif no_recompute:
         write_report(json_file, result)
         put([f"{folder}: files, checksums and words are sound; not recomputed"])
+    elif trace is not None:
+        _recompute_rows(folder, trace, json_file, result)
     else:
         _recompute(folder, model, json_file, result, quiet)
+
+
+def _checked_trace(folder: Path, others: Mapping[str, object]) -> tuple[ReadTrace | None, list[Finding]]:
+    from bitrow.vectors.trace.verify import check_trace
+
+    for name, value in others.items():
+        if value is not None:
+            raise BitrowError(f"{name}: found {folder}, a trace of rows, expected a vector set of cases")
+    return check_trace(folder)
+
+
+def _compare_rows(
+    trace: ReadTrace, outputs: Path, require: Sequence[str], report: Path | None, result: dict[str, Any]
+) -> None:
+    from bitrow.vectors.trace.compare import compare_trace
+
+    compared = compare_trace(trace, outputs, require)
+    write_report(report, result | {"dut": compared.to_json()})
+    if str(report) != "-":
+        put(list(compared.lines()))
+    if compared.matches:
+        return
+    say(f"{outputs}: {'; '.join(compared.failures())}")
+    raise click.exceptions.Exit(BAD_INPUT if compared.unread else DIFFERS)
+
+
+def _recompute_rows(folder: Path, trace: ReadTrace, report: Path | None, result: dict[str, Any]) -> None:
+    needs.jax()
+    from bitrow.vectors.trace.verify import recompute_trace
+
+    mismatches = recompute_trace(folder, trace)
+    _tell(folder, report, result | {"recomputed": len(trace.words)}, mismatches, f"{len(trace.words)} rings and ends")
 
 
 def _compare(
@@ -141,9 +185,16 @@ def _recompute(folder: Path, model: str | None, report: Path | None, result: dic
             mismatches += [str(mismatch) for mismatch in judge(store.read_case(folder, name))]
             advance(name)
     by = " by the C model" if model else ""
-    write_report(report, result | {"recomputed": len(names), "mismatches": mismatches})
+    _tell(folder, report, result | {"recomputed": len(names)}, mismatches, f"{len(names)} cases", by)
+
+
+def _tell(
+    folder: Path, report: Path | None, result: dict[str, Any], mismatches: Sequence[str], what: str, by: str = ""
+) -> None:
+    """The end of a recomputation: report, lines, exit status."""
+    write_report(report, result | {"mismatches": list(mismatches)})
     if str(report) != "-":
-        put(mismatches or [f"{folder}: {len(names)} cases, every value recomputed{by} and the same"])
+        put(mismatches or [f"{folder}: {what}, every value recomputed{by} and the same"])
     if mismatches:
         say(f"{folder}: {len(mismatches)} tensors differ from their recomputation, the first: {mismatches[0]}")
         raise click.exceptions.Exit(DIFFERS)

@@ -101,20 +101,32 @@ def make_layout(
     return Layout(home, at, tuple(span), banks, banks * len(rings) if own else banks)
 
 
+def touched_rows(line_accesses: list[Access], images: int) -> np.ndarray:
+    """Ring rows that each task of a line touches, int64[images * rows, accesses]; -1 fills up short windows.
+
+    Row r of image g has the number g times the ring's rows of an image, plus r.
+    """
+    image = np.arange(images)[:, None]
+    columns = [
+        np.where(row >= 0, image * access.ring.rows + row, -1).reshape(-1)
+        for access in line_accesses
+        for row in access.rows.T
+    ]
+    return np.stack(columns, axis=1) if columns else np.zeros((0, 0), np.int64)
+
+
 def touched_banks(
     line_accesses: list[Access], slots: Sequence[int], layout: Layout, images: int
 ) -> np.ndarray:
     """Banks that each task of a line touches, int64[images * rows, accesses]; -1 fills up short windows."""
-    columns = []
-    image = np.arange(images)[:, None]
-    for access in line_accesses:
-        place = access.ring.index
-        for row in access.rows.T:
-            everywhere = image * access.ring.rows + row
-            slot = everywhere % slots[place] if slots[place] else everywhere
-            bank = layout.home[place] + (layout.offset[place] + slot % layout.span[place]) % layout.banks
-            columns.append(np.where(row >= 0, bank, -1).reshape(-1))
-    return np.stack(columns, axis=1) if columns else np.zeros((0, 0), np.int64)
+    touched = touched_rows(line_accesses, images)
+    ring = [access.ring.index for access in line_accesses for _ in access.rows.T]
+    many, home, offset, span = (
+        np.array([values[place] for place in ring], np.int64)
+        for values in (slots, layout.home, layout.offset, layout.span)
+    )
+    slot = np.where(many > 0, touched % np.maximum(many, 1), touched)
+    return np.where(touched >= 0, home + (offset + slot % np.maximum(span, 1)) % layout.banks, -1)
 
 
 def most_on_a_bank(touched: np.ndarray) -> LineRows:

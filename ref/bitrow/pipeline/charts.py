@@ -78,8 +78,10 @@ def timeline(run: Schedule) -> Any:
     The heads of a stage lie above its chains forward, below them backward.
     """
     names = [stage.name if len(stage.name) <= _LABEL else f"{stage.name[:_LABEL]}..." for stage in run.flow.stages]
-    since = run.cycles // 4
-    spans = ((0, run.cycles), (since, since + max(1, int(_DETAIL * run.cycles))))
+    part = max(1, int(_DETAIL * run.cycles))
+    begun = np.searchsorted(run.start, run.start + part) - np.arange(len(run))
+    since = int(run.start[begun.argmax()])  # where the most begins
+    spans = ((0, run.cycles), (since, since + part))
     with figures.new(WIDTH, 1.2 + 0.115 * len(names)) as figure:
         both = figure.subplots(1, 2, sharey=True, width_ratios=(3, 2))
         for axes, (low, high), title in zip(both, spans, ("the whole run", "a part of it"), strict=True):
@@ -96,21 +98,46 @@ def timeline(run: Schedule) -> Any:
     return figure
 
 
+def unit_lanes(run: Schedule) -> Any:
+    """Every row task of the run in its unit's lane, a colour for each image."""
+    lanes = len(run.units)
+    with figures.new(WIDTH, 1.2 + _ROW * lanes) as figure:
+        axes = figure.subplots()
+        for image in range(run.images):
+            mine = np.flatnonzero(run.image == image)
+            x, y = _pieces(run, mine, run.unit[mine].astype(float), (0, run.cycles))
+            color = COLOURS[image % len(COLOURS)]
+            axes.plot(x, y, color=color, linewidth=14, solid_capstyle="butt", label=f"image {image}")
+        axes.set(xlabel="cycle", xlim=(0, run.cycles), ylim=(lanes - 0.5, -0.5))
+        axes.set_yticks(range(lanes), run.units, fontsize=9 if lanes < 30 else 7)
+        axes.grid(visible=False, axis="y")
+        figures.ticks(axes.xaxis, "k")
+        handles = axes.get_legend_handles_labels()
+        figure.legend(*(part[: len(COLOURS)] for part in handles), loc="outside upper left", ncols=len(COLOURS))
+    return figure
+
+
 def task_lines(run: Schedule, phase: Phase, low: int, high: int) -> tuple[np.ndarray, np.ndarray]:
-    """Cycles and heights of a line through the tasks of a phase between two cycles, broken by NaN: a piece for each.
+    """Cycles and heights of a line through the tasks of a phase between two cycles, in the rows of their stages."""
+    mine = np.flatnonzero((run.phase == phase) & (run.end > low) & (run.start < high))
+    return _pieces(run, mine, run.stage[mine] + (0.25 if phase % 2 else -0.25), (low, high))
+
+
+def _pieces(
+    run: Schedule, mine: np.ndarray, height: np.ndarray, shown: tuple[int, int]
+) -> tuple[np.ndarray, np.ndarray]:
+    """Cycles and heights of a line through tasks at heights of theirs, broken by NaN: a piece for each.
 
     Tasks nearer to each other than can be seen share a piece, and none is shorter than can be seen.
     """
-    finest = _FINEST * (high - low)
-    mine = np.flatnonzero((run.phase == phase) & (run.end > low) & (run.start < high))
-    mine = mine[np.lexsort((run.start[mine], run.stage[mine]))]
-    stage, start, end = run.stage[mine], run.start[mine], run.end[mine]
-    first = np.append(True, (stage[1:] != stage[:-1]) | (start[1:] - end[:-1] > finest))[: len(mine)]
-    left, right = start[first], end[np.append(first[1:], True)[: len(mine)]]
-    height = stage[first] + (0.25 if phase % 2 else -0.25)
+    finest = _FINEST * (shown[1] - shown[0])
+    order = np.lexsort((run.start[mine], height))
+    height, start, end = height[order], run.start[mine][order], run.end[mine][order]
+    first = np.append(True, (height[1:] != height[:-1]) | (start[1:] - end[:-1] > finest))[: len(mine)]
+    left, right, level = start[first], end[np.append(first[1:], True)[: len(mine)]], height[first]
     gap = np.full(len(left), np.nan)
     x = np.stack([left, np.maximum(right, left + finest), gap], axis=1)
-    return x.ravel(), np.stack([height, height, gap], axis=1).ravel()
+    return x.ravel(), np.stack([level, level, gap], axis=1).ravel()
 
 
 def buffers(found: Report) -> Any:

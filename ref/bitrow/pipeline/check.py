@@ -16,8 +16,10 @@ from jax import Array
 from bitrow import network as whole
 from bitrow.errors import BitrowError
 from bitrow.graph import Network
+from bitrow.lookup import find_model
+from bitrow.model_file import Model, Samples
 from bitrow.parameters import Params
-from bitrow.pipeline.buffers import BufferKey, logits_tap
+from bitrow.pipeline.buffers import BufferKey, Held, logits_tap
 from bitrow.pipeline.emulator import Emulator
 from bitrow.pipeline.memory import Order, Store
 from bitrow.pipeline.schedule import Schedule
@@ -41,6 +43,32 @@ def slots_of(schedule: Schedule) -> dict[BufferKey, int]:
     return {ring.name: slots for ring, slots in zip(schedule.rings, schedule.slots, strict=True) if slots}
 
 
+class WrittenRows(NamedTuple):
+    """What the tasks of one kind wrote to a buffer: `rows` [tasks, lanes, words], as `held` has them, and the `image`
+    and the `row` of each task, int32[tasks].
+    """
+
+    held: Held
+    rows: np.ndarray
+    image: np.ndarray
+    row: np.ndarray
+
+
+def model_for(schedule: Schedule, name: str) -> Model:
+    """The named model, or file of one, with a sample for each of the run's images, again from the first.
+
+    What a named network has none of is drawn.
+
+    Raises:
+        BitrowError: no such model; a file that cannot be read.
+    """
+    height, width, _ = schedule.flow.network.input_shape
+    model = find_model(name, (height, width), count=schedule.images)
+    assert model.samples is not None
+    place = np.arange(schedule.images) % len(model.samples.images)
+    return model._replace(samples=Samples(*(array[place] for array in model.samples)))
+
+
 def check(schedule: Schedule, params: Params, x: Array, dlogits: Any = None) -> Checked:
     """Emulate the schedule on images x f16[n,h,w,c] (n a multiple of its images) and compare every tapped row.
 
@@ -48,40 +76,55 @@ def check(schedule: Schedule, params: Params, x: Array, dlogits: Any = None) -> 
         BitrowError: the first row that differs, of the first tap in the order of the dataflow: network, layer, tap,
             image, row, word of the row, both words.
     """
-    network, training = schedule.flow.network, schedule.flow.training
+    return checked_rows(schedule, params, x, dlogits)[0]
+
+
+def checked_rows(
+    schedule: Schedule, params: Params, x: Array, dlogits: Any = None
+) -> tuple[Checked, list[WrittenRows]]:
+    """As `check`, with every row that was written, of buffers without taps, too.
+
+    Raises:
+        BitrowError: as `check`.
+    """
+    written = _emulated(schedule, params, x, dlogits)
+    taps = _whole_tensor_taps(schedule, params, x, dlogits)
+    places = {name: place for place, name in enumerate(_dataflow(schedule.flow.network))}
+    compared = [one for one in written if one.held.tap in taps]
+    for one in sorted(compared, key=lambda one: places[one.held.tap]):
+        maps = taps[one.held.tap].reshape(x.shape[0], -1, one.rows.shape[2])  # a head's dx is flat
+        _compare(schedule.flow.network.name, maps, one)
+    return Checked(sum(one.rows[..., 0].size for one in compared), sum(one.rows.size for one in compared)), written
+
+
+def _emulated(schedule: Schedule, params: Params, x: Array, dlogits: Any) -> list[WrittenRows]:
     lanes = x.shape[0] // schedule.images
     emulator = Emulator(
-        network,
+        schedule.flow.network,
         order_of(schedule),
         images=schedule.images,
         lanes=lanes,
         slots=slots_of(schedule),
-        training=training,
+        training=schedule.flow.training,
         record=True,
     )
-    result = emulator(params, x, dlogits)
-    taps = _whole_tensor_taps(schedule, params, x, dlogits)
-    assert result.rows is not None
-    places = {name: place for place, name in enumerate(_dataflow(network))}
-    written_rows: list[tuple[str, np.ndarray, np.ndarray]] = []
-    steps = emulator.steps
+    recorded = emulator(params, x, dlogits).rows
+    assert recorded is not None
+    stores = [np.asarray(store) for store in recorded]
+    steps, order = emulator.steps, emulator.order
+    found = []
     for (stage, phase), task in emulator.tasks.items():
-        tasks = np.flatnonzero((emulator.order.stage == stage) & (emulator.order.phase == int(phase)))
+        tasks = np.flatnonzero((order.stage == stage) & (order.phase == int(phase)))
         filled = dict.fromkeys(Store, 0)
         for access in task.program.writes:
-            region, name = emulator.memory.regions[access.ring.key], access.ring.tap
+            region = emulator.memory.regions[access.ring.key]
             place = filled[region.store] * steps.size[tasks] + steps.member[tasks]
             filled[region.store] += 1
-            if name not in taps or not len(tasks):  # the order may leave out gradients that nobody needs
-                continue
-            written = np.asarray(result.rows[region.store])[steps.step[tasks], place]
-            rows = written[:, :, region.lead : region.lead + region.words]
-            written_rows.append((name, rows.reshape(len(tasks), lanes, -1), tasks))
-    for name, rows, tasks in sorted(written_rows, key=lambda one: places[one[0]]):
-        maps = taps[name].reshape(x.shape[0], -1, rows.shape[2])  # a head's dx is flat
-        _compare(emulator, name, maps, rows, tasks)
-    count = sum(len(tasks) * lanes for _, _, tasks in written_rows)
-    return Checked(count, sum(rows.size for _, rows, _ in written_rows))
+            if len(tasks):  # the order may leave out gradients that nobody needs
+                written = stores[region.store][steps.step[tasks], place]
+                rows = written[:, :, region.lead : region.lead + region.words].reshape(len(tasks), lanes, -1)
+                found.append(WrittenRows(access.ring, rows, order.image[tasks], order.row[tasks]))
+    return found
 
 
 _FORWARD, _BACKWARD = ("x_code", "mask", "y"), ("dy_code", "dx")
@@ -119,18 +162,18 @@ def _whole_tensor_taps(schedule: Schedule, params: Params, x: Array, dlogits: An
     return {name: np.asarray(value) for name, value in taps.items()}
 
 
-def _compare(emulator: Emulator, name: str, maps: np.ndarray, rows: np.ndarray, tasks: np.ndarray) -> None:
-    """maps `[n, rows, words]` of the whole tensor against rows `[tasks, lanes, words]`."""
-    lanes, order = emulator.geometry.lanes, emulator.order
-    images = order.image[tasks][:, None] * lanes + np.arange(lanes)
-    wanted = maps[images, order.row[tasks][:, None]].reshape(rows.shape)
+def _compare(network: str, maps: np.ndarray, written: WrittenRows) -> None:
+    """maps `[n, rows, words]` of the whole tensor against rows as they were written."""
+    rows, lanes = written.rows, written.rows.shape[1]
+    images = written.image[:, None] * lanes + np.arange(lanes)
+    wanted = maps[images, written.row[:, None]].reshape(rows.shape)
     word = np.dtype(f"u{rows.dtype.itemsize}")
     found, expected = (np.ascontiguousarray(v).astype(rows.dtype, copy=False).view(word) for v in (rows, wanted))
     if np.array_equal(found, expected):
         return
     task, lane, element = (int(i) for i in np.argwhere(found != expected)[0])
     raise BitrowError(
-        f"{emulator.network.name} {name}: image {int(images[task, lane])} row {int(order.row[tasks][task])} "
+        f"{network} {written.held.tap}: image {int(images[task, lane])} row {int(written.row[task])} "
         f"word {element} of [w, c]: found {int(found[task, lane, element]):#x} by rows, "
         f"expected {int(expected[task, lane, element]):#x} of the whole tensor"
     )

@@ -11,7 +11,7 @@ from bitrow import terminal
 from bitrow.errors import BitrowError
 from bitrow.files import whole, write_csv, write_report, write_text
 from bitrow.graph import Network
-from bitrow.lookup import InputSize, find_model, find_network
+from bitrow.lookup import InputSize, find_network
 from bitrow.pipeline import ablate as ablations
 from bitrow.pipeline.ablate_page import page as ablation_page
 from bitrow.pipeline.cost_tables import DEFAULT_COSTS, CostTables, load_costs
@@ -20,7 +20,7 @@ from bitrow.pipeline.machine import DEFAULT_MACHINE, Machine, load_machine
 from bitrow.pipeline.policies import policy_named
 from bitrow.pipeline.reach import Training, every_layer
 from bitrow.pipeline.report import Report, as_dict, report, to_csv
-from bitrow.pipeline.row_file import write_rows
+from bitrow.pipeline.row_file import write_baselines, write_rows
 from bitrow.pipeline.schedule import Schedule, schedule
 from bitrow.pipeline.tables import print_report
 from bitrow.pipeline.trace import write_trace
@@ -43,16 +43,13 @@ def check_rows(found: Schedule, name: str) -> str:
         BitrowError: the first row that differs; a model file that cannot be read.
     """
     import jax.numpy as jnp
-    import numpy as np
 
-    from bitrow.pipeline.check import check
+    from bitrow.pipeline.check import check, model_for
 
-    height, width, _ = found.flow.network.input_shape
-    model = find_model(name, (height, width), count=found.images)
+    model = model_for(found, name)
     assert model.samples is not None
-    place = np.arange(found.images) % len(model.samples.images)
-    dlogits = jnp.asarray(model.samples.dlogits[place]) if found.flow.training else None
-    checked = check(found, model.params, jnp.asarray(model.samples.images[place]), dlogits)
+    dlogits = jnp.asarray(model.samples.dlogits) if found.flow.training else None
+    checked = check(found, model.params, jnp.asarray(model.samples.images), dlogits)
     return f"{checked.rows:,} rows of {checked.words:,} words equal the whole-tensor model"
 
 
@@ -64,6 +61,7 @@ class ReportFiles:
     csv_file: Path | None = None
     trace_file: Path | None = None
     rows_file: Path | None = None
+    baselines_file: Path | None = None
     html_file: Path | None = None
 
 
@@ -120,11 +118,12 @@ def pipeline(
     rings: bool = False,
     console: Console | None = None,
     ready: Callable[[], object] = lambda: None,
+    traced: Callable[[Schedule], object] = lambda found: None,
 ) -> Report:
     """`bitrow pipeline`: schedule, print tables, write the files that are asked for.
 
     `check` emulates every row and raises where one differs from the whole-tensor model; `ready` is asked first, and
-    may refuse the machine. `rings` lists every ring.
+    may refuse the machine. `rings` lists every ring. `traced` sees the run before anything is printed or written.
 
     Raises:
         BitrowError: bad arguments, or a file that cannot be written.
@@ -137,6 +136,7 @@ def pipeline(
         network, images=run.images, machine=run.machine, policy=run.policy, training=training,
         costs=run.costs,
     )
+    traced(found.schedule)
     if check:
         ready()
     checked = check_rows(found.schedule, run.network) if check else ""
@@ -148,6 +148,7 @@ def pipeline(
     _write(files.csv_file, lambda path: to_csv(found, path))
     _write(files.trace_file, lambda path: write_trace(found.schedule, path))
     _write(files.rows_file, lambda path: write_rows(found.schedule, path))
+    _write(files.baselines_file, lambda path: write_baselines(found.schedule, path))
     if files.html_file is not None:
         write_text(files.html_file, page(found))
     return found

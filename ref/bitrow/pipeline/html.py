@@ -8,9 +8,9 @@ from typing import Any
 from bitrow import figures
 from bitrow.extras import extra
 from bitrow.pipeline import charts
-from bitrow.pipeline.cost import total_area
+from bitrow.pipeline.cost import Scope, total_area
 from bitrow.pipeline.machine import as_table
-from bitrow.pipeline.memory_size import BASELINES
+from bitrow.pipeline.memory_size import BASELINES, LAYERS
 from bitrow.pipeline.report import KB, Report
 from bitrow.pipeline.rings import SAVED
 from bitrow.pipeline.tables import roof_rows, span
@@ -60,6 +60,7 @@ def page(found: Report) -> str:
     drawn = {
         "units": charts.units_over_time(found),
         "cycles": charts.where_cycles_go(found),
+        "lanes": charts.unit_lanes(run),
         "timeline": charts.timeline(run),
         "buffers": charts.buffers(found),
         "occupancy": charts.occupancy(found),
@@ -71,6 +72,7 @@ def page(found: Report) -> str:
         "report.html",
         drawn,
         title=f"{run.flow.network.name} {height}x{width}, {run.images} image(s), {run.policy}",
+        headline=_headline(found),
         figures=_figures(found),
         baselines={name: BASELINES[name] for name in found.memory.baselines},
         rings=_rings(found),
@@ -80,6 +82,19 @@ def page(found: Report) -> str:
     )
 
 
+def _headline(found: Report) -> list[tuple[str, str]]:
+    """What a reader looks for first."""
+    memory, cost = found.memory, found.cost
+    layers = memory.baselines.get(LAYERS)
+    return [
+        (f"frames/s at {found.schedule.machine.clock_mhz:g} MHz", f"{found.frames_per_second:,.1f}"),
+        ("TFLOPS/W with weights, at most", span(cost.tflops_per_watt[Scope.CHIP], 2)),
+        ("GFLOPS/mm2 with weights, at most", span(cost.gflops_per_mm2[Scope.CHIP], 1)),
+        *([("live memory, layer by layer over this", f"{layers.live / memory.live.live:.2f}x")] if layers else ()),
+        ("MAC lanes at work", f"{found.lanes_busy['macs']:.1%}"),
+    ]
+
+
 def _figures(found: Report) -> list[tuple[str, str]]:
     run = found.schedule
     return [
@@ -87,10 +102,8 @@ def _figures(found: Report) -> list[tuple[str, str]]:
         ("row tasks", f"{len(run):,}"),
         ("cycles", f"{run.cycles:,}"),
         ("cycles per image", f"{found.cycles_per_image:,.0f}"),
-        (f"frames/s at {run.machine.clock_mhz:g} MHz", f"{found.frames_per_second:,.1f}"),
         *((f"{kind} busy", f"{share:.1%}") for kind, share in found.utilization.items()),
         ("bank conflicts", str(found.conflicts)),
-        ("MAC lanes at work", f"{found.lanes_busy['macs']:.1%}"),
         ("on-chip buffers, built", f"{found.memory.total / KB:,.1f} KB"),
         ("mm2, with the weight memory", span(total_area(found.cost).times(1e-6), 3)),
     ]

@@ -14,7 +14,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from bitrow.pipeline.occupancy import peak, row_lives
+from bitrow.pipeline.machine import Packing
+from bitrow.pipeline.occupancy import peak, row_lives, rows_written
 from bitrow.pipeline.rings import SAVED
 from bitrow.pipeline.schedule import Schedule
 
@@ -26,7 +27,7 @@ class LivingRows(NamedTuple):
 
     `ring`: its index; `number`: image times the rows of an image, plus row; `slot` in its ring; `bits`, and the `words`
     that they take of `bank`; `born`, `dies`: cycles from the start of its writing to the end of its last reading, end
-    exclusive.
+    exclusive; `written`: the end of its writing.
     """
 
     ring: np.ndarray
@@ -37,6 +38,7 @@ class LivingRows(NamedTuple):
     bank: np.ndarray
     born: np.ndarray
     dies: np.ndarray
+    written: np.ndarray
 
     def of(self, found: Schedule, *, saved: bool) -> LivingRows:
         """Those that are kept for the backward pass, or the others."""
@@ -61,7 +63,8 @@ def living_rows(found: Schedule) -> LivingRows:
             bank = (layout.offset[place] + slot % layout.span[place]) % layout.banks
             words = -(-ring.row_bits // found.machine.bank_width)
             index, bits, many = (np.full(len(born), value) for value in (place, ring.row_bits, words))
-            parts.append((index, number, slot, bits, many, layout.home[place] + bank, born, dies))
+            at = layout.home[place] + bank
+            parts.append((index, number, slot, bits, many, at, born, dies, rows_written(found, ring)))
     return LivingRows(*(np.concatenate(column) for column in zip(*parts, strict=True)))
 
 
@@ -79,6 +82,20 @@ def pack(found: Schedule) -> Packed:
     """Places of all rows of a run; where it keeps whole maps, in one memory, a map's rows one after another."""
     rows = living_rows(found)
     return _pack_maps(found, rows) if found.plan.whole_maps else _pack_banks(rows, found.layout.total)
+
+
+def placed(found: Schedule) -> Packed:
+    """Places of all rows as the machine has them (`packing`): as `pack`, or in words that are their ring's alone."""
+    if found.machine.packing is Packing.LIFETIMES or found.plan.whole_maps:
+        return pack(found)
+    rows = living_rows(found)
+    address, depth = np.zeros(len(rows.bank), np.int64), np.zeros(found.layout.total, np.int64)
+    for ring in np.unique(rows.ring):
+        here = np.flatnonzero(rows.ring == ring)
+        bank, words = rows.bank[here], rows.words[here]
+        address[here] = depth[bank] + rows.slot[here] // found.layout.span[ring] * words
+        np.maximum.at(depth, bank, address[here] + words)
+    return Packed(rows, address, depth)
 
 
 def _pack_maps(found: Schedule, rows: LivingRows) -> Packed:

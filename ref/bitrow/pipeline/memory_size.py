@@ -115,34 +115,64 @@ def _live(found: Schedule) -> tuple[Footprint, np.ndarray]:
     return Footprint(*peaks, allocated), depth
 
 
+def by_layers(found: Schedule) -> Schedule:
+    """The run on the same machine layer by layer, of which the baselines are."""
+    if found.plan.whole_maps:
+        return found
+    flow = found.flow
+    return schedule(flow.network, found.machine, layer_by_layer, found.images, training=flow.trained)
+
+
 def _baselines(found: Schedule) -> dict[str, Footprint]:
-    run = found
-    if not found.plan.whole_maps:
-        flow = found.flow
-        run = schedule(flow.network, found.machine, layer_by_layer, found.images, training=flow.trained)
+    run = by_layers(found)
     made = {LAYERS: _live(run)[0]}
     if run.flow.training:
-        made[FULL_MAPS] = _full_maps(run)
+        made[FULL_MAPS] = _footprint(full_maps(run))
     return made
 
 
-def _full_maps(run: Schedule) -> Footprint:
+class KeptMap(NamedTuple):
+    """A map of an image where all outputs are kept, `saved`, or a map of gradients: its bits, the first one's
+    `address`, and the cycles from which and to which it lies there.
+    """
+
+    name: str
+    kind: str
+    saved: bool
+    image: int
+    bits: int
+    born: int
+    dies: int
+    address: int = 0
+
+
+def full_maps(run: Schedule) -> list[KeptMap]:
     """Of a run layer by layer: gradients as they are, and all outputs for as long as the backward pass needs them."""
-    gradients = [ring for ring in run.rings if ring.kind in (RingKind.GRADIENT, RingKind.DY)]
-    lives = [(ring.row_bits * ring.rows, row_lives(run, ring)) for ring in gradients]
-    passing = [
-        (int(life.born.reshape(run.images, -1)[image].min()), int(life.dies.reshape(run.images, -1)[image].max()), bits)
-        for bits, life in lives
-        for image in range(run.images)
-    ]
-    kept = [(*_output_life(run, value, image), bits) for value, bits in _outputs(run) for image in range(run.images)]
+    found = []
+    for ring in run.rings:
+        if ring.kind in (RingKind.GRADIENT, RingKind.DY):
+            lives, bits = row_lives(run, ring), ring.row_bits * ring.rows
+            born = lives.born.reshape(run.images, -1).min(axis=1).tolist()
+            dies = lives.dies.reshape(run.images, -1).max(axis=1).tolist()
+            found += [
+                KeptMap(ring.name, ring.kind.value, False, image, bits, born[image], dies[image])
+                for image in range(run.images)
+            ]
+    for value, bits in _outputs(run):
+        for image in range(run.images):
+            found.append(KeptMap(value, "outputs", True, image, bits, *_output_life(run, value, image)))
+    born, dies, bits = np.array([(one.born, one.dies, one.bits) for one in found], np.int64).T
+    address = place(born, dies, bits)
+    return [one._replace(address=int(at)) for one, at in zip(found, address, strict=True)]
 
-    def most(blocks: list[tuple[int, int, int]]) -> int:
-        return peak(*np.array(blocks, np.int64).reshape(-1, 3).T)
 
-    both = passing + kept
-    born, dies, bits = np.array(both, np.int64).T
-    return Footprint(most(passing), most(kept), most(both), int((place(born, dies, bits) + bits).max()))
+def _footprint(maps: list[KeptMap]) -> Footprint:
+    def most(blocks: list[KeptMap]) -> int:
+        lives = [(one.born, one.dies, one.bits) for one in blocks]
+        return peak(*np.array(lives, np.int64).reshape(-1, 3).T)
+
+    passing, kept = ([one for one in maps if one.saved == saved] for saved in (False, True))
+    return Footprint(most(passing), most(kept), most(maps), max(one.address + one.bits for one in maps))
 
 
 def _outputs(run: Schedule) -> list[tuple[str, int]]:

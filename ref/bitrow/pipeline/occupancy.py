@@ -22,13 +22,18 @@ def row_lives(found: Schedule, ring: Ring) -> Lives:
     total = np.arange(found.images * ring.rows)
     image, row = np.divmod(total, ring.rows)
     first = found.task_of[task_ids(found.grid, ring.writer, image, row * ring.per)]
-    born = found.start[first]
-    dies = found.end[found.task_of[task_ids(found.grid, ring.writer, image, row * ring.per + ring.per - 1)]]
+    born, dies = found.start[first], rows_written(found, ring)
     for line in np.unique(ring.last_line[ring.last_line >= 0]):
         here = ring.last_line[row] == line
         last = task_ids(found.grid, int(line), image[here], ring.last_row[row[here]])
         dies[here] = found.end[found.task_of[last]]
     return Lives(born, dies)
+
+
+def rows_written(found: Schedule, ring: Ring) -> np.ndarray:
+    """Cycles at which each ring row is whole, int64[images * rows]: the end of the last task that writes it."""
+    image, row = np.divmod(np.arange(found.images * ring.rows), ring.rows)
+    return found.end[found.task_of[task_ids(found.grid, ring.writer, image, row * ring.per + ring.per - 1)]]
 
 
 class OccupancyCurve(NamedTuple):

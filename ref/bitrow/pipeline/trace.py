@@ -1,7 +1,7 @@
 """A run as a trace that Perfetto and chrome://tracing open: lanes of units and banks, occupancy of every ring.
 
 Events are written one after another, so a trace of any length takes little memory. Times are microseconds at the
-machine's clock, each a whole number of nanoseconds. Standard library and numpy.
+machine's clock, each a whole number of nanoseconds. Standard library only.
 """
 
 from __future__ import annotations
@@ -12,12 +12,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import IO
 
-import numpy as np
-
-from bitrow.pipeline import banks as banking
-from bitrow.pipeline.buffers import Access
 from bitrow.pipeline.occupancy import curve, row_lives
-from bitrow.pipeline.schedule import Schedule, task_ids
+from bitrow.pipeline.ports import port_accesses
+from bitrow.pipeline.schedule import Schedule
 from bitrow.pipeline.stages import Phase
 
 _UNITS, _BANKS, _RINGS = 1, 2, 3  # process numbers: Perfetto groups lanes by process
@@ -102,42 +99,14 @@ def _tasks(found: Schedule) -> Iterator[dict[str, object]]:
 
 
 def _accesses(found: Schedule) -> Iterator[dict[str, object]]:
-    """Every access of every task. A task holds its banks' ports from start to end; of several it takes the lowest free.
-
-    Of a task's own accesses that find fewer ports than they are, each has a port for its turn.
-    """
-    by_line = banking.accesses(found.flow, found.rings)
     ports = found.machine.ports
-    free = [[0] * ports for _ in range(found.layout.total)]
-    labels = [[access for access in line for _ in access.rows.T] for line in by_line]
-    touched = [
-        banking.touched_banks(line, found.slots, found.layout, found.images).tolist() for line in by_line
-    ]
-    first = [int(task_ids(found.grid, line, 0, 0)) for line in range(len(found.flow.lines))]
-    number = np.empty(len(found), np.int64)
-    number[found.task_of] = np.arange(len(found))
-    columns = (number, found.line, found.start, found.end)
-    for task, line, start, end in zip(*(c.tolist() for c in columns), strict=True):
-        if not labels[line]:
-            continue
-        by_bank: dict[int, list[Access]] = {}
-        for bank, access in zip(touched[line][task - first[line]], labels[line], strict=True):
-            if bank >= 0:
-                by_bank.setdefault(bank, []).append(access)
-        for bank, here in by_bank.items():
-            lanes = [port for port in range(ports) if free[bank][port] <= start][: len(here)] or [ports - 1]
-            turns = -(-len(here) // len(lanes))
-            for place, access in enumerate(here):
-                turn, lane = divmod(place, len(lanes))
-                since, until = (start + (end - start) * step // turns for step in (turn, turn + 1))
-                yield {
-                    "ph": "X",
-                    "name": f"{'write' if access.write else 'read'} {access.ring.name}",
-                    "cat": access.ring.kind.value,
-                    **_lane(found, _BANKS, bank * ports + lanes[lane], since, until),
-                }
-            for port in lanes:
-                free[bank][port] = end
+    for one in port_accesses(found):
+        yield {
+            "ph": "X",
+            "name": f"{'write' if one.write else 'read'} {one.ring.name}",
+            "cat": one.ring.kind.value,
+            **_lane(found, _BANKS, one.bank * ports + one.port, one.start, one.end),
+        }
 
 
 def _rings(found: Schedule) -> Iterator[dict[str, object]]:

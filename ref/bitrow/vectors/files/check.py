@@ -41,7 +41,7 @@ def _sha256(path: Path, where: str) -> str:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
-class _Checker:
+class SetChecker:
     """The findings of one set, at most one for each file: the most telling."""
 
     def __init__(self, folder: Path) -> None:
@@ -221,9 +221,10 @@ def check(folder: Path) -> list[Finding]:
         What is wrong, at most one finding for each file, in the order of the cases; empty for a sound set.
 
     Raises:
-        BitrowError: there is no set, or none of a schema that this program knows.
+        BitrowError: there is no set, or none of a schema that this program knows; a row trace.
     """
-    checker = _Checker(Path(folder))
+    checker = SetChecker(Path(folder))
+    checker.manifest.refuse_trace(folder)
     checker.check_presence()
     for name in checker.manifest.cases:
         checker.check_case(name)

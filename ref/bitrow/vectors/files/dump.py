@@ -27,6 +27,8 @@ _COMMENT = re.compile(rb"//[^\n]*|#[^\n]*|/\*.*?(?:\*/|\Z)", re.DOTALL)
 _DIGITS = re.compile(rb"[0-9a-fA-F]+")
 _UNKNOWN = re.compile(rb"[0-9a-fA-FxXzZ?]+")
 _PREFIXED = re.compile(rb"0[xX][0-9a-fA-FxXzZ?]+")
+_UNDRIVEN_ZERO = bytes.maketrans(b"xXzZ?", b"00000")
+_UNDRIVEN_ONES = bytes.maketrans(b"0123456789abcdefABCDEFxXzZ?", b"0" * 22 + b"f" * 5)
 _ADDRESS = re.compile(rb"@([0-9a-fA-F]{1,16})")
 _SPACE = re.compile(rb"\s")
 _STEP = 1 << 20  # bytes of a dump that become tokens at a time
@@ -118,6 +120,33 @@ def _read_tokens(content: bytes, encoding: Encoding, count: int, where: str) -> 
     if twice is not None:
         raise BitrowError(f"{where}: found two words at address {twice:x}, expected one")
     return _placed(words, count, addressed, where)
+
+
+def read_memory(path: Path, width: int, depth: int, where: str) -> dict[int, tuple[int, int]]:
+    """A memory as `$writememh` writes it: by address its word and the bits of it that nothing drives.
+
+    Raises:
+        BitrowError: naming `where`: as `read_dump`; words of more than `width` bits, or beyond `depth`.
+    """
+    content = _content(path, where, depth * -(-width // 64))
+    found: dict[int, tuple[int, int]] = {}
+    address = 0
+    for token in _tokens(content, where):
+        jump = _ADDRESS.fullmatch(token)
+        if jump:
+            address = int(jump[1], 16)
+            continue
+        text = token[:80].decode("ascii", "backslashreplace")
+        if not _UNKNOWN.fullmatch(token):
+            raise BitrowError(f"{where} word {address}: found the non-hex word {text!r}, expected hex digits")
+        if len(token) > -(-width // 4) or address >= depth or address in found:
+            raise BitrowError(
+                f"{where}: found {text!r} at address {address:x}, "
+                f"expected a word of {width} bits at each of {depth} addresses, once"
+            )
+        found[address] = int(token.translate(_UNDRIVEN_ZERO), 16), int(token.translate(_UNDRIVEN_ONES), 16)
+        address += 1
+    return found
 
 
 def _prefixed(content: bytes, where: str) -> bool:

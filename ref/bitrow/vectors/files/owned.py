@@ -11,8 +11,8 @@ import hashlib
 import os
 import re
 import stat
-from collections.abc import Mapping
-from pathlib import Path
+from collections.abc import Iterable, Mapping
+from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
 from bitrow.errors import BitrowError
@@ -107,10 +107,7 @@ def _checksums(folder: Path) -> dict[str, str | None]:
     if read_bytes(folder / schema.MANIFEST, JSON, schema.MANIFEST) != schema.to_json(records.write(manifest)):
         raise BitrowError(f"{schema.MANIFEST}: found other text than bitrow writes")
     for name in manifest.files:
-        case, _, file = name.partition("/")
-        own = (schema.CASE_JSON, schema.ARRAYS, f"{case}_pkg.sv", f"{case}.h")
-        tensor = file.endswith(".hex") and schema.NAME.fullmatch(file.removesuffix(".hex"))
-        if case not in manifest.cases or not (file in own or tensor):
+        if not manifest.owns(name):
             raise BitrowError(f"{schema.MANIFEST}: found {name[:80]!r}, which is no file of a vector set")
     return dict(manifest.files)
 
@@ -159,10 +156,9 @@ def finished(folder: Path) -> Content:
         return found
     try:
         expected = _checksums(folder)
-        manifest = schema.read_manifest(folder)
     except (BitrowError, OSError):
         raise BitrowError("found a folder that is not a vector set; --force replaces only vector sets") from None
-    _check(folder, found, {schema.MANIFEST: None, **expected}, set(manifest.cases))
+    _check(folder, found, {schema.MANIFEST: None, **expected}, _above(expected))
     return found
 
 
@@ -180,8 +176,14 @@ def unfinished(folder: Path) -> Content:
             raise _foreign(min(found.files))
         return finished(folder)
     expected = _journalled(folder)
-    _check(folder, found, expected, {name.partition("/")[0] for name in (*expected, *found.folders)})
+    begun = {name.partition("/")[0] for name in found.folders}  # a folder comes before what is begun in it
+    _check(folder, found, expected, begun | _above(expected))
     return found
+
+
+def _above(files: Iterable[str]) -> set[str]:
+    """The folders that files lie in."""
+    return {str(folder) for name in files for folder in PurePosixPath(name).parents} - {"."}
 
 
 def unchanged(folder: Path, before: Content) -> bool:

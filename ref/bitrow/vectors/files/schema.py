@@ -31,6 +31,10 @@ IGNORED = frozenset((".DS_Store", "Thumbs.db", "desktop.ini"))  # what desktops 
 
 NAME = re.compile(r"[a-z][a-z0-9]*(_[a-z0-9]+)*")
 NAME_LIMIT = 64
+TRACE_FILE = re.compile(
+    r"case\.json|model\.safetensors|(tasks|accesses|rows)\.csv|rows/[a-z0-9_.]+\.hex|"
+    r"banks/[0-9]+/bank_[0-9]+\.(hex|ihex|mif|coe)"
+)
 _AXIS = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
 _CLAUSE = re.compile(r"[A-Z][0-9]+")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
@@ -121,7 +125,7 @@ class Versions(records.Plain):
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Manifest(records.Plain):
-    """`manifest.json` (SPEC.md V4): what `read_manifest` reads and `write_set` writes.
+    """`manifest.json` (SPEC.md V4): what `read_manifest` reads and `SetFiles.finish` writes; `trace`: of a row trace.
 
     Raises:
         BitrowError: a field of another type, a case's name that is none or comes twice, a checksum that is none.
@@ -136,6 +140,7 @@ class Manifest(records.Plain):
     certificates: dict[str, Any]
     cases: tuple[str, ...]
     files: dict[str, str]
+    trace: bool = records.later(False)
 
     def __post_init__(self) -> None:
         typed.coerce_fields(self, "manifest")
@@ -146,6 +151,20 @@ class Manifest(records.Plain):
         for name, digest in self.files.items():
             if not isinstance(digest, str) or not _SHA256.fullmatch(digest):
                 raise BitrowError(f"files {name[:80]!r}: found {str(digest)[:80]!r}, expected a SHA-256")
+
+    def refuse_trace(self, folder: Path) -> None:
+        """Raises: BitrowError: the set at `folder` is a row trace, and has no cases."""
+        if self.trace:
+            raise BitrowError(f"{folder}: found a trace of rows, expected a vector set of cases")
+
+    def owns(self, name: str) -> bool:
+        """Whether a file, relative to the set, is one that bitrow writes into such a set (SPEC.md V1, V6)."""
+        if self.trace:
+            return TRACE_FILE.fullmatch(name) is not None
+        case, _, file = name.partition("/")
+        own = (CASE_JSON, ARRAYS, f"{case}_pkg.sv", f"{case}.h")
+        tensor = file.endswith(".hex") and NAME.fullmatch(file.removesuffix(".hex"))
+        return case in self.cases and bool(file in own or tensor)
 
 
 def read_manifest(folder: Path) -> Manifest:

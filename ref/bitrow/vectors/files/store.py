@@ -53,7 +53,7 @@ class _HashedFile:
         return self._hash.hexdigest()
 
 
-class _Set:
+class SetFiles:
     """The files of a set being written, with their checksums."""
 
     def __init__(self, folder: Path, target: Path) -> None:
@@ -78,6 +78,7 @@ class _Set:
         """One file of the set, named relative to it."""
         with self.writing():
             self.journal.begun(name)
+            (self.folder / name).parent.mkdir(parents=True, exist_ok=True)
             file = _HashedFile(self.folder / name)
             for chunk in chunks:
                 file.write(chunk)
@@ -88,8 +89,17 @@ class _Set:
         self.files[name] = digest
         self.journal.done(name, digest)
 
-    def complete(self) -> None:
-        """All files are written; nothing else may lie among them."""
+    def finish(self, manifest: Mapping[str, Any]) -> None:
+        """All files are written, and the manifest comes last; nothing else may lie among them.
+
+        Raises:
+            BitrowError: fields that `schema.Manifest` refuses, a foreign file.
+        """
+        listed = {**manifest, "files": dict(sorted(self.files.items()))}
+        versions = {"schema": schema.SCHEMA, "spec_version": schema.SPEC_VERSION}
+        record = records.read(schema.Manifest, versions | listed, "manifest")
+        self.write(MANIFEST, [schema.to_json(records.write(record))])
+        schema.read_manifest(self.folder)
         with self.writing():
             self.journal.complete()
         foreign = sorted(set(files_below(self.folder)) - set(self.files))
@@ -142,7 +152,7 @@ class _Written(NamedTuple):
     parameters: dict[str, np.ndarray]
 
 
-def _write_tensors(out: _Set, case: Case) -> _Written:
+def _write_tensors(out: SetFiles, case: Case) -> _Written:
     """Write the hex files and `case.npz`."""
     entries: list[TensorEntry] = []
     words: dict[str, int] = {}
@@ -170,7 +180,7 @@ def _write_tensors(out: _Set, case: Case) -> _Written:
     return _Written(entries, words, parameters)
 
 
-def _write_case(out: _Set, case: Case) -> _Written:
+def _write_case(out: SetFiles, case: Case) -> _Written:
     """Write one case."""
     name = case.name
     with out.writing():
@@ -244,7 +254,7 @@ def write_set(
     names: list[str] = []
     certified: dict[str, Any] = {}
     tensors = words = 0
-    with atomic.new_folder(target, target.exists()) as folder, contextlib.closing(_Set(folder, target)) as files:
+    with atomic.new_folder(target, target.exists()) as folder, contextlib.closing(SetFiles(folder, target)) as files:
         for case in cases:
             schema.check_name(case.name, "case")
             if case.name in names:
@@ -256,18 +266,7 @@ def write_set(
             found = certificates.certificate(case.name, case.operation.name, case.config, written.parameters)
             if found is not None:
                 certified[case.name] = found
-        manifest = {
-            "schema": schema.SCHEMA,
-            "spec_version": schema.SPEC_VERSION,
-            **manifest_extra,
-            "certificates": certified,
-            "cases": names,
-            "files": dict(sorted(files.files.items())),
-        }
-        record = records.read(schema.Manifest, manifest, "manifest")
-        files.write(MANIFEST, [schema.to_json(records.write(record))])
-        schema.read_manifest(folder)
-        files.complete()
+        files.finish({**manifest_extra, "certificates": certified, "cases": names})
     return SetSummary(target, len(names), tensors, words, files.bytes)
 
 
@@ -275,9 +274,11 @@ def case_names(path: Path) -> list[str]:
     """The cases of the set at `path`, in order.
 
     Raises:
-        BitrowError: no readable set is there.
+        BitrowError: no readable set is there, or one of a row trace.
     """
-    return list(schema.read_manifest(path).cases)
+    manifest = schema.read_manifest(path)
+    manifest.refuse_trace(path)
+    return list(manifest.cases)
 
 
 def read_case(path: Path, name: str) -> Case:
