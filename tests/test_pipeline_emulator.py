@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from bitrow import network as whole
 from bitrow import zoo
 from bitrow.config import BatchNormConfig, ConvConfig, Statistics
+from bitrow.contract.operations import LAYERS
 from bitrow.errors import BitrowError
 from bitrow.formats import Fxp, Gradient, QuantRounding
 from bitrow.graph import Network
@@ -141,6 +142,16 @@ def test_a_ring_too_small_shows_in_the_bits() -> None:
     right = Emulator(net, order_of(found), slots=slots)(model.params, x, dlogits)
     wrong = Emulator(net, order_of(found), slots={**slots, key: 1})(model.params, x, dlogits)
     assert not np.array_equal(words(right.dx), words(wrong.dx))
+
+
+def test_what_rings_hold_is_compared_by_its_name() -> None:
+    """SPEC.md B1: a batch norm gives z, also where its rows are a shortcut's."""
+    for kind, operations in LAYERS.items():
+        assert {each.result for each in operations if each.name.endswith(".forward")} == {kind.result}, kind
+    net = zoo.build("resnet8", (8, 8, 3))
+    held = {ring.held.tap for ring in schedule(net).rings if ring.kind is RingKind.SKIP}
+    assert any(tap.endswith("/forward/z") for tap in held) and held <= set(check_module._dataflow(net))
+    assert all(tap.endswith(f"/{net.node(tap.partition('/')[0]).config.result}") for tap in held)
 
 
 def test_the_first_wrong_tap_of_the_dataflow_is_named(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -50,11 +50,12 @@ class LayerSize(Open):
 class LayerConfig(Open):
     """A kind of layer, as a network, a model file and a row pipeline ask for it.
 
-    `label` is its name in messages, `arity` the number of its inputs, None for two or more, `size_type` the
-    `LayerSize` that its nodes hold.
+    `label` is its name in messages, `result` SPEC.md's name of what it gives forward, `arity` the number of its inputs,
+    None for two or more, `size_type` the `LayerSize` that its nodes hold.
     """
 
     label: ClassVar[str]
+    result: ClassVar[str] = "y"
     arity: ClassVar[int | None] = 1
     size_type: ClassVar[type[LayerSize] | None] = None
 

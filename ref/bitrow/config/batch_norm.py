@@ -43,6 +43,7 @@ class BatchNormConfig(LayerConfig):
     """
 
     label = "batch norm"
+    result = "z"
 
     statistics: Statistics = Statistics.FROZEN
     fma: bool = False

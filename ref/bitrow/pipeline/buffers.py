@@ -193,10 +193,15 @@ class Buffers:
         for buffer in (self._skip(stage, edge),) if edge.skip else stage.plan.inputs:
             if self._used(buffer, stage, edge.node):
                 name = _skip_name(stage, edge) if edge.skip else buffer.name
-                tap = f"{edge.node}/forward/{buffer.tap}" if buffer.tap else f"{edge.value}/forward/y"
+                tap = f"{edge.node}/forward/{buffer.tap}" if buffer.tap else self._made(edge.producer)
                 yield Held(
                     f"{stage.name}.{name}", buffer, stage, edge.node, writer, stage.index, shape, edge.index, tap
                 )
+
+    def _made(self, stage: int) -> str:
+        """The tap of what a stage gives forward; the host's images have none."""
+        sites = self.stages[stage].sites
+        return f"{sites[-1].node.name}/forward/{sites[-1].node.config.result}" if sites else ""
 
     def _skip(self, stage: Stage, edge: Edge) -> Buffer:
         if stage.take(edge) is Take.SAME:

@@ -127,7 +127,7 @@ def _emulated(schedule: Schedule, params: Params, x: Array, dlogits: Any) -> lis
     return found
 
 
-_FORWARD, _BACKWARD = ("x_code", "mask", "y"), ("dy_code", "dx")
+_FORWARD, _BACKWARD = ("x_code", "mask", "y", "z"), ("dy_code", "dx")
 
 
 def _dataflow(network: Network) -> list[str]:

@@ -11,8 +11,7 @@ from collections.abc import Iterator
 from bitrow import typed
 from bitrow.config.rows import FLAG, HALF, SUM, RowWord
 from bitrow.contract.encoding import FP16_WORD, FP32_WORD, INDEX_WORD, MASK_WORD, PACKED_BYTE, Encoding, Kind
-from bitrow.contract.operations import forward_of
-from bitrow.graph import INPUT, Network, Shape, shapes
+from bitrow.graph import INPUT, Shape, shapes
 from bitrow.pipeline.buffers import Held
 from bitrow.pipeline.rings import Ring
 from bitrow.pipeline.schedule import Schedule
@@ -107,7 +106,6 @@ def _of_ring(found: Schedule, ring: Ring) -> StreamRecord:
 
 
 def _held(found: Schedule, held: Held, holds: str) -> StreamRecord:
-    network = found.flow.network
     word = held.buffer.encoding
     encoding = row_encoding(word)
     packed = encoding.kind is Kind.PACKED
@@ -123,16 +121,8 @@ def _held(found: Schedule, held: Held, holds: str) -> StreamRecord:
         bits=encoding.bits,
         signed=encoding.signed,
         bank_bits=encoding.bits if packed else word.bits,
-        tap=_tap(network, held.tap),
+        tap=held.tap or None,
     )
-
-
-def _tap(network: Network, tap: str) -> str | None:
-    """A buffer's tap by its name in SPEC.md: what a layer gives forward is its operation's result."""
-    layer, _, rest = tap.partition("/")
-    if rest != "forward/y":
-        return tap or None
-    return None if layer == INPUT else f"{layer}/forward/{forward_of(network.node(layer).config).result}"
 
 
 def row_encoding(word: RowWord) -> Encoding:
