@@ -16,13 +16,13 @@ import numpy as np
 
 from bitrow.config.rows import HALF, SUM
 from bitrow.graph import INPUT
-from bitrow.pipeline import banks as banking
 from bitrow.pipeline.cost_tables import DEFAULT_COSTS, SRAM_BYTES, CostTables, Figure, Range
 from bitrow.pipeline.machine import Mac, Machine, WeightMemory
+from bitrow.pipeline.mappings import moved_bits, partial_sums
 from bitrow.pipeline.schedule import Schedule
 from bitrow.pipeline.stages import Phase, Stage
 from bitrow.pipeline.weights import loaded_bits, weight_bits, weight_memory_bits
-from bitrow.pipeline.work import is_fxp, line_work, read_passes
+from bitrow.pipeline.work import is_fxp, line_work
 
 PAPER_TFLOPS_PER_WATT = 2.19
 PAPER_GFLOPS_PER_MM2 = 85.32
@@ -45,6 +45,7 @@ class Counts:
     weight_bits: int
     host_bits: int
     dram_weight_bits: int = 0
+    partial_sums: int = 0
 
     @property
     def flops(self) -> int:
@@ -94,11 +95,11 @@ def wide_adds(stage: Stage, phase: Phase, work_fxp: bool) -> bool:
 def count(found: Schedule) -> Counts:
     """Operations and traffic of a run.
 
-    A task reads each row of its window once for each pass of the array over it, writes its row once, and reads its
-    weights once; accumulators stay in the lanes.
+    A task reads each row of its window as often as its mapping says, writes its row once, and reads its weights once;
+    accumulators stay in the lanes.
     """
     flow, machine, images = found.flow, found.machine, found.images
-    total = dict.fromkeys(("macs", "dequantize", "fp_mul", "fp_add", "fp32_add"), 0)
+    total = dict.fromkeys(("macs", "dequantize", "fp_mul", "fp_add", "fp32_add", "bank_bits", "partial_sums"), 0)
     for line in flow.lines:
         stage, work = flow.stages[line.stage], line_work(flow, line, machine)
         total["macs"] += int(work.macs.sum()) * images
@@ -106,12 +107,10 @@ def count(found: Schedule) -> Counts:
         total["fp_mul"] += int(work.mul.sum()) * images
         wide = wide_adds(stage, line.phase, is_fxp(stage, line.phase, machine))
         total["fp32_add" if wide else "fp_add"] += int(work.add.sum()) * images
-    bank_bits = queue_bits = 0
-    for place, by_line in enumerate(banking.accesses(flow, found.rings)):
-        again = read_passes(flow, machine, place)
-        for access in by_line:
-            rows = access.many * (1 if access.write else again)
-            bank_bits += int(rows.sum()) * access.ring.row_bits * images
+    for place in range(len(flow.lines)):
+        total["bank_bits"] += sum(moved_bits(flow, found.rings, machine, place).values()) * images
+        total["partial_sums"] += partial_sums(flow, found.rings, machine, place) * images
+    queue_bits = 0
     for ring in found.rings:
         if not ring.banked:
             queue_bits += 2 * ring.rows * ring.row_bits * images
@@ -119,7 +118,6 @@ def count(found: Schedule) -> Counts:
     host_bits = 16 * math.prod(source) * images * (2 if flow.buffers.needs_gradient(INPUT) else 1)
     return Counts(
         **total,
-        bank_bits=bank_bits,
         queue_bits=queue_bits,
         weight_bits=sum(weight_bits(flow, line, machine) for line in flow.lines) * images,
         host_bits=host_bits,
@@ -146,6 +144,8 @@ def energy_items(
     names = {mac: counts.macs, "dequantize": counts.dequantize, "fp_mul": counts.fp_mul, "fp_add": counts.fp_add,
              "fp32_add": counts.fp32_add}  # fmt: skip
     energy = [_bill(name, many, costs.energy[name]) for name, many in names.items()]
+    if counts.partial_sums:
+        energy.append(_bill("partial sums", counts.partial_sums, costs.energy[mac]))  # an upper bound: no product
     sram = "; ".join(dict.fromkeys(costs.energy[name].source for name in SRAM_BYTES)) + "; assumed log-log between"
     small, weights = sram_pj_per_bit(bank_bytes, costs), sram_pj_per_bit(WEIGHT_BANK_BYTES, costs)
     energy += [

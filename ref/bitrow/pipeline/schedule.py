@@ -22,12 +22,12 @@ from bitrow.pipeline.beats import beats
 from bitrow.pipeline.engine import UNKNOWN, Blocked, StallCause, Timing, Wait, Workload, run, uncollected
 from bitrow.pipeline.flow import Flow, NeedColumn, dataflow
 from bitrow.pipeline.machine import DEFAULT_MACHINE, Machine, Packing
+from bitrow.pipeline.mappings import mapped_lines
 from bitrow.pipeline.policies import Grid, SchedulePlan, SchedulePolicy, make_grid, row_pipelined_overlap
 from bitrow.pipeline.reach import Training
 from bitrow.pipeline.rings import SAVED, Capacity, Ring, RingKind, build_rings, slots
 from bitrow.pipeline.stages import Phase
 from bitrow.pipeline.weights import loaded_bits
-from bitrow.pipeline.work import compute_cycles, lanes_of, line_work, read_passes
 
 MOST_ROWS = 1 << 19  # of all maps of all images: minutes of scheduling
 _LAYOUT_IMAGES = 2  # enough to see every pair of lines that ever run together
@@ -256,20 +256,11 @@ def _durations(
     accesses share.
     """
     flow, machine = grid.flow, grid.machine
-    lanes = lanes_of(flow, machine)
-    by_line = banking.accesses(flow, rings)
+    mapped = mapped_lines(flow, rings, machine)
     compute, duration = [], []
     loads = np.split(load, np.cumsum([line.rows * grid.images for line in flow.lines])[:-1])
-    for place, line in enumerate(flow.lines):
-        stage, work = flow.stages[line.stage], line_work(flow, line, machine)
-        words = np.zeros(line.rows, np.int64)
-        again = read_passes(flow, machine, place)
-        for access in by_line[place]:
-            row_words = -(-access.ring.row_bits // machine.bank_width)
-            many = 1 if access.write else again
-            words = np.maximum(words, np.where(access.many > 0, row_words * many, 0))
-        cycles = compute_cycles(stage, line, work, lanes[line.stage], machine)
-        cycles = np.tile(np.maximum(cycles, words), grid.images)
+    for place in range(len(flow.lines)):
+        cycles = np.tile(mapped[place].cycles, grid.images)
         cycles = np.maximum(cycles, loads[place]) if machine.weight_buffers > 1 else cycles + loads[place]
         compute.append(cycles)
         share = banking.most_on_a_bank(touched[place]) if book_banks else 1
