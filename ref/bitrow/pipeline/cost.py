@@ -18,7 +18,7 @@ from bitrow.config.rows import HALF, SUM
 from bitrow.graph import INPUT
 from bitrow.pipeline.cost_tables import DEFAULT_COSTS, SRAM_BYTES, CostTables, Figure, Range
 from bitrow.pipeline.machine import Mac, Machine, WeightMemory
-from bitrow.pipeline.mappings import moved_bits, partial_sums
+from bitrow.pipeline.mappings import line_traffic
 from bitrow.pipeline.schedule import Schedule
 from bitrow.pipeline.stages import Phase, Stage
 from bitrow.pipeline.weights import loaded_bits, weight_bits, weight_memory_bits
@@ -107,9 +107,9 @@ def count(found: Schedule) -> Counts:
         total["fp_mul"] += int(work.mul.sum()) * images
         wide = wide_adds(stage, line.phase, is_fxp(stage, line.phase, machine))
         total["fp32_add" if wide else "fp_add"] += int(work.add.sum()) * images
-    for place in range(len(flow.lines)):
-        total["bank_bits"] += sum(moved_bits(flow, found.rings, machine, place).values()) * images
-        total["partial_sums"] += partial_sums(flow, found.rings, machine, place) * images
+    for traffic in line_traffic(flow, found.rings, machine):
+        total["bank_bits"] += sum(traffic.bits.values()) * images
+        total["partial_sums"] += traffic.partial_sums * images
     queue_bits = 0
     for ring in found.rings:
         if not ring.banked:
@@ -191,9 +191,15 @@ def area_items(found: Schedule, memory_bits: int, costs: CostTables = DEFAULT_CO
     return [_bill(name, many, area[figure]) for name, many, figure in items]
 
 
-def cost_of(found: Schedule, memory_bits: int, bank_bytes: float, costs: CostTables = DEFAULT_COSTS) -> Cost:
-    """Energy and area of a run whose on-chip buffers hold `memory_bits`, in banks of `bank_bytes`."""
-    machine, counts = found.machine, count(found)
+def cost_of(
+    found: Schedule, memory_bits: int, bank_bytes: float, costs: CostTables = DEFAULT_COSTS,
+    counts: Counts | None = None,
+) -> Cost:  # fmt: skip
+    """Energy and area of a run whose on-chip buffers hold `memory_bits`, in banks of `bank_bytes`.
+
+    `counts`: those of the run, where they are known.
+    """
+    machine, counts = found.machine, counts or count(found)
     energy, area = energy_items(machine, counts, bank_bytes, costs), area_items(found, memory_bits, costs)
     seconds = found.cycles / (machine.clock_mhz * 1e6)
     rate, peak = counts.flops / seconds * 1e-9, 2 * machine.fxp_lanes * machine.clock_mhz * 1e-3
@@ -208,6 +214,11 @@ def cost_of(found: Schedule, memory_bits: int, bank_bytes: float, costs: CostTab
         {scope: _ratio(rate, mm2) for scope, mm2 in square.items()},
         {scope: _ratio(peak, mm2) for scope, mm2 in square.items()},
     )
+
+
+def total_energy(cost: Cost, scope: Scope) -> Range:
+    """pJ of the run."""
+    return _sum(list(cost.energy), scope)
 
 
 def total_area(cost: Cost) -> Range:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from bisect import bisect_left, insort
 from heapq import heappop, heappush
+from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
@@ -111,17 +112,23 @@ def place(born: np.ndarray, dies: np.ndarray, words: np.ndarray) -> np.ndarray:
 
 def _longest_first(born: np.ndarray, dies: np.ndarray, words: np.ndarray) -> np.ndarray:
     order = np.lexsort((born, born - dies, -words))
-    since, until, many = born[order], dies[order], words[order]
-    low, high = np.zeros(len(order), np.int64), np.zeros(len(order), np.int64)
-    for turn in range(len(order)):
-        beside = np.flatnonzero((since[:turn] < until[turn]) & (until[:turn] > since[turn]))
-        beside = beside[np.argsort(low[beside], kind="stable")]
-        free = np.append(0, np.maximum.accumulate(high[beside]))  # where the blocks below each have ended
-        gaps = np.append(low[beside], high.max(initial=0) + many[turn]) - free
-        low[turn] = free[np.argmax(gaps >= many[turn])]
-        high[turn] = low[turn] + many[turn]
+    since, until, many = born[order], dies[order], words[order].tolist()
+    # Each with those before it that live when it does; a list, as numpy's calls would take longer than the few of them.
+    turns, beside = np.nonzero(np.tril((since < until[:, None]) & (until > since[:, None]), -1))
+    bounds, others = np.searchsorted(turns, np.arange(len(order) + 1)).tolist(), beside.tolist()
+    first: list[int] = []
+    behind: list[int] = []
+    for (low, high), length in zip(pairwise(bounds), many, strict=True):
+        at = 0
+        for other in sorted(others[low:high], key=first.__getitem__):
+            if first[other] - at >= length:
+                break
+            if behind[other] > at:
+                at = behind[other]
+        first.append(at)
+        behind.append(at + length)
     address = np.empty(len(order), np.int64)
-    address[order] = low
+    address[order] = first
     return address
 
 

@@ -8,14 +8,15 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Iterator
-from typing import NamedTuple
+from dataclasses import replace
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from bitrow.pipeline import banks as banking
 from bitrow.pipeline.buffers import Access
 from bitrow.pipeline.flow import Flow, LineRows
-from bitrow.pipeline.machine import Mac, Machine, Mapping
+from bitrow.pipeline.machine import Mac, Machine, Mapping, Packing, RingRule
 from bitrow.pipeline.rings import Ring
 from bitrow.pipeline.stages import Stage
 from bitrow.pipeline.work import UNIT, Work, ceil_div, compute_cycles, lanes_of, line_work, unit_kind
@@ -74,9 +75,20 @@ def ways(stage: Stage, work: Work, lanes: int, machine: Machine) -> Iterator[Way
             steps, split = steps + 1, 2 * split
 
 
-@functools.lru_cache(maxsize=64)
 def mapped_lines(flow: Flow, rings: tuple[Ring, ...], machine: Machine) -> tuple[MappedLine, ...]:
     """By line, the way of the fewest cycles over an image, the first of equals."""
+    return _mapped_lines(flow, rings, replace(machine, **_NOT_ASKED))
+
+
+# What decides of no line by itself: machines that differ in it alone share their lines.
+_NOT_ASKED: dict[str, Any] = {
+    "clock_mhz": 1.0, "banks": 1, "ports": 1, "bank_depth": 0, "packing": Packing.RINGS, "ring_rule": RingRule.K,
+    "handoff_rows": 1, "images_in_flight": 1,
+}  # fmt: skip
+
+
+@functools.lru_cache(maxsize=512)
+def _mapped_lines(flow: Flow, rings: tuple[Ring, ...], machine: Machine) -> tuple[MappedLine, ...]:
     by_line = banking.accesses(flow, rings)
     return tuple(_mapped(flow, place, by_line[place], machine) for place in range(len(flow.lines)))
 
@@ -99,18 +111,24 @@ def _mapped(flow: Flow, place: int, accesses: list[Access], machine: Machine) ->
     return min(mapped, key=lambda one: int(one.cycles.sum()))
 
 
-def moved_bits(flow: Flow, rings: tuple[Ring, ...], machine: Machine, place: int) -> dict[int, int]:
-    """Bits that an image moves between line `place` and the banks, by ring."""
-    way = mapped_lines(flow, rings, machine)[place].way
-    moved: dict[int, int] = {}
-    for access in banking.accesses(flow, rings)[place]:
-        ring = access.ring
-        bits = ring.row_bits if access.write else way.bits(ring.row_bits, machine.bank_width)
-        moved[ring.index] = moved.get(ring.index, 0) + int(access.many.sum()) * bits
-    return moved
+class LineTraffic(NamedTuple):
+    """What a line does in an image beside its operations: `bits` between it and the banks, by ring; `partial_sums`,
+    additions of what the lanes of a split sum have made.
+    """
+
+    bits: dict[int, int]
+    partial_sums: int
 
 
-def partial_sums(flow: Flow, rings: tuple[Ring, ...], machine: Machine, place: int) -> int:
-    """Additions in an image of what the lanes of line `place`'s split sums have made."""
-    way = mapped_lines(flow, rings, machine)[place].way
-    return (way.split - 1) * int(line_work(flow, flow.lines[place], machine).outputs.sum())
+def line_traffic(flow: Flow, rings: tuple[Ring, ...], machine: Machine) -> tuple[LineTraffic, ...]:
+    """By line, under the mappings chosen."""
+    by_line, found = banking.accesses(flow, rings), []
+    for line, accesses, mapped in zip(flow.lines, by_line, mapped_lines(flow, rings, machine), strict=True):
+        way, bits = mapped.way, dict[int, int]()
+        for access in accesses:
+            ring = access.ring
+            of_row = ring.row_bits if access.write else way.bits(ring.row_bits, machine.bank_width)
+            bits[ring.index] = bits.get(ring.index, 0) + int(access.many.sum()) * of_row
+        partial = (way.split - 1) * int(line_work(flow, line, machine).outputs.sum()) if way.split > 1 else 0
+        found.append(LineTraffic(bits, partial))
+    return tuple(found)

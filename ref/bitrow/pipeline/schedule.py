@@ -115,11 +115,10 @@ def schedule(
     layout = banking.make_layout(rings, ring_slots, machine, whole_maps=plan.whole_maps)
     if book_banks and machine.shared:
         some = min(images, _LAYOUT_IMAGES)
-        endless = replace(machine, bank_depth=0)
-        layout = layout._replace(offset=allocate(network, endless, policy, some, training))
+        layout = layout._replace(offset=allocate(network, machine, policy, some, training))
     if machine.packing is Packing.RINGS and not plan.whole_maps:
         banking.check_depth(banking.bank_words(rings, ring_slots, layout, machine), machine)
-    touched = _touched(grid, rings, ring_slots, layout)
+    touched = _touched(grid, rings, ring_slots, layout) if book_banks else []
     if durations:
         compute = duration = durations(grid)
     else:
@@ -148,11 +147,21 @@ def _check_rows(network: Network, images: int) -> None:
         )
 
 
-@functools.lru_cache(maxsize=64)
 def allocate(
     network: Network, machine: Machine, policy: SchedulePolicy, images: int, training: Training
 ) -> tuple[int, ...]:
     """Bank offsets of all rings, chosen from what runs at the same time when banks have ports enough."""
+    boundless = replace(machine, banks=1, ports=1, bank_depth=0)  # that run is the same for any number of them
+    ideal, together = _ideal(network, boundless, policy, images, training)
+    layout = banking.make_layout(ideal.rings, ideal.slots, machine, whole_maps=ideal.plan.whole_maps)
+    return banking.best_offsets(ideal.rings, ideal.slots, together, layout, ideal.cycles)
+
+
+@functools.lru_cache(maxsize=64)
+def _ideal(
+    network: Network, machine: Machine, policy: SchedulePolicy, images: int, training: Training
+) -> tuple[Schedule, np.ndarray]:
+    """The run with ports enough, and for how many cycles any two rings are used together in it."""
     ideal = schedule(network, machine, policy, images, training=training, book_banks=False)
     lines = len(ideal.flow.lines)
     overlap = banking.used_together(ideal.line, ideal.unit, ideal.start, ideal.end, lines)
@@ -160,7 +169,7 @@ def allocate(
     for line, found in enumerate(banking.accesses(ideal.flow, ideal.rings)):
         for access in found:
             touches[line, access.ring.index] += 1
-    return banking.best_offsets(ideal.rings, ideal.slots, touches.T @ overlap @ touches, ideal.layout, ideal.cycles)
+    return ideal, touches.T @ overlap @ touches
 
 
 def ring_capacities(grid: Grid, plan: SchedulePlan, rings: tuple[Ring, ...]) -> list[int]:
@@ -175,9 +184,7 @@ def ring_capacities(grid: Grid, plan: SchedulePlan, rings: tuple[Ring, ...]) -> 
 
 def task_ids(grid: Grid, line: int, image: np.ndarray | int, row: np.ndarray | int) -> np.ndarray:
     """Numbers of tasks in a grid."""
-    rows = np.array([place.rows for place in grid.flow.lines]) * grid.images
-    base = int(rows[:line].sum())
-    return np.asarray(base + np.asarray(image) * grid.flow.lines[line].rows + row)
+    return np.asarray(grid.first[line] + np.asarray(image) * grid.flow.lines[line].rows + row)
 
 
 def _waits(grid: Grid, plan: SchedulePlan, rings: tuple[Ring, ...], ring_slots: list[int]) -> tuple[Wait, ...]:
@@ -234,8 +241,7 @@ def _queue_wait(grid: Grid, plan: SchedulePlan) -> Wait:
         if line.phase is Phase.FORWARD_HEAD and flow.stages[line.stage].queued:
             chain[place] = flow.line(line.stage, Phase.FORWARD_CHAIN)
     order = plan.sequence[chain[grid.line[plan.sequence]] >= 0]
-    first = np.array([int(task_ids(grid, place, 0, 0)) for place in range(len(flow.lines))])
-    partner = order - first[grid.line[order]] + first[chain[grid.line[order]]]
+    partner = order - grid.first[grid.line[order]] + grid.first[chain[grid.line[order]]]
     depth = grid.machine.handoff_rows
     return Wait(StallCause.HANDOFF, -1, order[depth:], partner[:-depth], 0)
 

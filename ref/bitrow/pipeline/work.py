@@ -61,14 +61,18 @@ def unit_kind(stage: Stage, phase: Phase, machine: Machine) -> str:
     return UNIT.FXP if is_fxp(stage, phase, machine) else UNIT.FP
 
 
-@functools.lru_cache(maxsize=4096)
 def line_work(flow: Flow, line: TaskLine, machine: Machine) -> Work:
     """Operations of a line's rows, of the layers that the gradient goes through."""
+    return _line_work(flow, line, machine.mac)
+
+
+@functools.lru_cache(maxsize=4096)
+def _line_work(flow: Flow, line: TaskLine, mac: Mac) -> Work:
     stage = flow.stages[line.stage]
     sites = stage.sites
     if line.phase is Phase.BACKWARD_CHAIN:
         sites = tuple(site for site in sites if flow.buffers.takes_part(stage, site))
-    return work_of(flow, line, machine, sites)
+    return work_of(flow, line, Machine(mac=mac), sites)
 
 
 def work_of(flow: Flow, line: TaskLine, machine: Machine, sites: Sequence[StageLayer]) -> Work:

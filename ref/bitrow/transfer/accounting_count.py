@@ -18,7 +18,7 @@ from bitrow.layers.table import layer
 from bitrow.pipeline.cost import Counts, wide_adds
 from bitrow.pipeline.flow import Flow, TaskLine, dataflow
 from bitrow.pipeline.machine import Machine
-from bitrow.pipeline.mappings import moved_bits, partial_sums
+from bitrow.pipeline.mappings import line_traffic
 from bitrow.pipeline.rings import Ring, RingKind, build_rings
 from bitrow.pipeline.stages import Phase, Stage, StageLayer
 from bitrow.pipeline.weights import weight_bits
@@ -112,13 +112,12 @@ def _takes_part(reach: Reach, stage: Stage, site: StageLayer) -> bool:
 
 def _count_rows(passes: Passes, reach: Reach, flow: Flow, rings: tuple[Ring, ...], machine: Machine) -> None:
     kept = {ring.index for ring in rings if _kept(reach, flow, ring)}
-    for place, line in enumerate(flow.lines):
+    for line, traffic in zip(flow.lines, line_traffic(flow, rings, machine), strict=True):
         if not _runs(reach, flow, line):
             continue
         tally = passes.forward if line.phase in _FORWARD else passes.backward
-        moved = moved_bits(flow, rings, machine, place)
-        bank_bits = sum(bits for ring, bits in moved.items() if ring in kept)
-        tally.add(bank_bits=bank_bits, partial_sums=partial_sums(flow, rings, machine, place))
+        bank_bits = sum(bits for ring, bits in traffic.bits.items() if ring in kept)
+        tally.add(bank_bits=bank_bits, partial_sums=traffic.partial_sums)
     for ring in rings:
         if not ring.banked:
             passes.forward.add(queue_bits=2 * ring.rows * ring.row_bits)

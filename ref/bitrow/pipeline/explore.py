@@ -1,0 +1,264 @@
+"""Thousands of machines for one network: each with its cycles, energy, area and memory, exactly as a run of its own has
+them.
+
+Machines whose tasks take the same cycles on the same banks share one schedule: lanes that nothing waits for, the
+packing of the banks and the clock change what is built and nothing else. Standard library and numpy.
+"""
+
+from __future__ import annotations
+
+import enum
+import functools
+import itertools
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, fields, replace
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from bitrow.errors import BitrowError
+from bitrow.graph import Network
+from bitrow.pipeline.cost import Counts, Scope, cost_of, count, total_area, total_energy
+from bitrow.pipeline.cost_tables import DEFAULT_COSTS, CostTables, Range
+from bitrow.pipeline.flow import dataflow
+from bitrow.pipeline.machine import DEFAULT_MACHINE, Machine, machine_from
+from bitrow.pipeline.mappings import mapped_lines
+from bitrow.pipeline.memory_size import built_bits
+from bitrow.pipeline.policies import policy_named
+from bitrow.pipeline.reach import Training
+from bitrow.pipeline.rings import build_rings
+from bitrow.pipeline.schedule import Schedule, schedule
+
+MOST_MACHINES = 100_000
+FP_LANES = "fp_lanes"  # multipliers and adders, as many of each
+Axes = tuple[tuple[str, tuple[Any, ...]], ...]
+AXES: Axes = (
+    ("fxp_lanes", (256, 512, 1024, 2048, 4096, 8192)),
+    ("dequantizer_lanes", (8, 16, 32, 64)),
+    (FP_LANES, (16, 32, 64, 128)),
+    ("banks", (16, 32, 64)),
+    ("ports", (1, 2)),
+    ("ring_rule", ("K", "K+1", "K+S")),
+    ("mapping", ("row", "split", "channel", "best")),
+    ("packing", ("lifetimes", "rings")),
+)
+# Machines that differ in these alone may share a schedule, or what the places of rings in banks are chosen by.
+_SHARE = ("clock_mhz", "dequantizer_lanes", "mapping", "packing", "banks", "ports", "bank_depth")
+# What changes a schedule through the cycles of its tasks alone, or not at all.
+_BESIDE = ("clock_mhz", "fxp_lanes", "dequantizer_lanes", "fp_mul_lanes", "fp_add_lanes", "mapping", "packing")
+
+
+@dataclass(frozen=True, eq=False)
+class Search:
+    """What is explored: `axes` name fields of a machine, or `FP_LANES`, with their values as TOML has them; all else is
+    `base`'s. `policy`, `images` and `training` are those of `schedule`.
+    """
+
+    network: Network
+    axes: Axes = AXES
+    base: Machine = DEFAULT_MACHINE
+    policy: str = "row_pipelined_overlap"
+    images: int = 2
+    training: Training = True
+    costs: CostTables = DEFAULT_COSTS
+
+
+class Point(NamedTuple):
+    """Figures of one machine's run.
+
+    `cycles` of all images; `flops`; `memory` bits of on-chip buffers as built; `energy` pJ with the weight memory, of
+    all images; `area` um2 with the weight memory.
+    """
+
+    cycles: int
+    flops: int
+    memory: int
+    energy: Range
+    area: Range
+
+
+class Candidate(NamedTuple):
+    """A machine with its figures; `images` ran."""
+
+    machine: Machine
+    point: Point
+    images: int
+
+    @property
+    def seconds(self) -> float:
+        """Of an image."""
+        return self.point.cycles / self.images / (self.machine.clock_mhz * 1e6)
+
+    @property
+    def frames_per_second(self) -> float:
+        return 1 / self.seconds
+
+    @property
+    def millijoules(self) -> Range:
+        """Of an image."""
+        return self.point.energy.times(1e-9 / self.images)
+
+    @property
+    def mm2(self) -> Range:
+        return self.point.area.times(1e-6)
+
+    @property
+    def gflops_per_mm2(self) -> Range:
+        rate = self.point.flops / self.images / self.seconds * 1e-9
+        return Range(rate / self.mm2.high, rate / self.mm2.low)
+
+    @property
+    def tflops_per_watt(self) -> Range:
+        return Range(self.point.flops / self.point.energy.high, self.point.flops / self.point.energy.low)
+
+    @property
+    def goals(self) -> tuple[float, float, float, float]:
+        """What is to be small: time, energy and area (the middle of each range), memory."""
+        return self.seconds, middle(self.millijoules), middle(self.mm2), self.point.memory
+
+
+def middle(bounds: Range) -> float:
+    return (bounds.low + bounds.high) / 2
+
+
+def machines(search: Search) -> Iterator[Machine]:
+    """Every machine of a search, the last axis fastest.
+
+    Raises:
+        BitrowError: an axis that is no field, a value that the field refuses, no value, a field twice, more than
+            `MOST_MACHINES`.
+    """
+    known = {FP_LANES, *(field.name for field in fields(Machine))} - {"name"}
+    names = [name for name, _ in search.axes]
+    for name, values in search.axes:
+        if name not in known or names.count(name) > 1 or not values:
+            what = f"no values of {name}" if name in known and not values else repr(name)
+            raise BitrowError(f"axes: found {what}, expected each once of {', '.join(sorted(known))}, with values")
+    many = math.prod(len(values) for _, values in search.axes)
+    if many > MOST_MACHINES:
+        raise BitrowError(f"axes: found {many:,} machines, expected at most {MOST_MACHINES:,}")
+    each = [[_settings(search.base, name, value) for value in values] for name, values in search.axes]
+    for settings in itertools.product(*each):
+        yield replace(search.base, **dict(itertools.chain.from_iterable(one.items() for one in settings)))
+
+
+def _settings(base: Machine, name: str, value: Any) -> dict[str, Any]:
+    """Fields of a machine that a value of an axis sets, checked as a machine's file is."""
+    names = ("fp_mul_lanes", "fp_add_lanes") if name == FP_LANES else (name,)
+    made = machine_from(dict.fromkeys(names, value), base.name)
+    return {field: getattr(made, field) for field in names}
+
+
+class Piece(NamedTuple):
+    """Machines of a search that one process times: their places in its order, and they."""
+
+    number: int
+    places: tuple[int, ...]
+    machines: tuple[Machine, ...]
+
+    def __str__(self) -> str:
+        return f"piece {self.number}"
+
+
+def pieces(found: Sequence[Machine]) -> list[Piece]:
+    """Machines that may share work, together."""
+    apart = [field.name for field in fields(Machine) if field.name not in _SHARE]
+    groups: dict[tuple[Any, ...], list[int]] = {}
+    for place, machine in enumerate(found):
+        groups.setdefault(tuple(getattr(machine, name) for name in apart), []).append(place)
+    return [Piece(number, tuple(places), tuple(found[place] for place in places))
+            for number, places in enumerate(groups.values())]  # fmt: skip
+
+
+class _Run(NamedTuple):
+    """A schedule and what was counted of it; `memory`: built bits and all, by packing."""
+
+    schedule: Schedule
+    counts: Counts
+    memory: dict[enum.Enum, tuple[int, int]]
+
+
+def evaluate(search: Search, piece: Piece) -> list[Point | str]:
+    """Figures of a piece's machines; of one that cannot run the network the reason."""
+    runs: dict[Any, _Run] = {}
+    found: list[Point | str] = []
+    for machine in piece.machines:
+        try:
+            found.append(_point(search, machine, runs))
+        except BitrowError as error:
+            found.append(str(error))
+    return found
+
+
+def _point(search: Search, machine: Machine, runs: dict[Any, _Run]) -> Point:
+    key = _timing_key(search, machine)
+    if key not in runs:
+        policy = policy_named(search.policy)
+        made = schedule(search.network, machine, policy, search.images, training=search.training)
+        runs[key] = _Run(made, count(made), {})
+    run = runs[key]
+    found = replace(run.schedule, machine=machine, grid=replace(run.schedule.grid, machine=machine))
+    if machine.packing not in run.memory:
+        run.memory[machine.packing] = built_bits(found)
+    built, total = run.memory[machine.packing]
+    cost = cost_of(found, total, built / 8 / found.layout.total, search.costs, run.counts)
+    return Point(found.cycles, run.counts.flops, total, total_energy(cost, Scope.CHIP), total_area(cost))
+
+
+@functools.cache
+def _same() -> dict[str, Any]:
+    return {name: getattr(DEFAULT_MACHINE, name) for name in _BESIDE}
+
+
+def _timing_key(search: Search, machine: Machine) -> tuple[Any, ...]:
+    """Machines with an equal key have one schedule and one set of counts."""
+    flow = dataflow(search.network, search.training)
+    mapped = mapped_lines(flow, build_rings(flow, machine), machine)
+    ways = tuple((line.way.mapping, line.way.split, line.cycles.tobytes()) for line in mapped)
+    return replace(machine, **_same()), ways
+
+
+def front(found: Sequence[Candidate]) -> list[Candidate]:
+    """The candidates to which none is equal or better in every goal, the fastest first; of equals the first."""
+    goals = np.array([one.goals for one in found]).reshape(len(found), 4)
+    kept: list[int] = []
+    best = np.zeros((0, 4))
+    for place in np.lexsort((*goals.T[:0:-1], goals[:, 0])).tolist():
+        if not (best <= goals[place]).all(axis=1).any():
+            kept.append(place)
+            best = goals[kept]
+    return [found[place] for place in kept]
+
+
+def choices(found: Sequence[Candidate], fps: float | None = None) -> dict[str, Candidate]:
+    """Machines that stand out, by why; ranges by their middle.
+
+    Raises:
+        BitrowError: no machine makes `fps` frames a second.
+    """
+    chosen: dict[str, Candidate] = {}
+    if fps is not None:
+        enough = [one for one in found if one.frames_per_second >= fps]
+        if not enough:
+            most = max((one.frames_per_second for one in found), default=0)
+            raise BitrowError(f"--fps: found {fps:g}, expected at most {most:,.1f}, what the fastest machine makes")
+        chosen[f"smallest for {fps:g} frames/s"] = min(enough, key=lambda one: (one.goals[2], one.goals))
+    chosen["balanced: least time x energy x area"] = min(found, key=lambda one: (math.prod(one.goals[:3]), one.goals))
+    chosen["densest, GFLOPS/mm2"] = min(found, key=lambda one: (-middle(one.gflops_per_mm2), one.goals))
+    chosen["fastest"] = min(found, key=lambda one: one.goals)
+    chosen["smallest"] = min(found, key=lambda one: (one.goals[2], one.goals))
+    chosen["least energy"] = min(found, key=lambda one: (one.goals[1], one.goals))
+    return chosen
+
+
+def candidates(search: Search, points: Mapping[int, Point | str]) -> tuple[list[Candidate], dict[str, int]]:
+    """Those that run, in order, and why the others do not, with how many of each reason."""
+    runs, refused = [], dict[str, int]()
+    for place, machine in enumerate(machines(search)):
+        point = points[place]
+        if isinstance(point, str):
+            refused[point] = refused.get(point, 0) + 1
+        else:
+            runs.append(Candidate(machine, point, search.images))
+    return runs, refused
