@@ -11,11 +11,9 @@ import enum
 import functools
 import itertools
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Any, NamedTuple
-
-import numpy as np
 
 from bitrow.errors import BitrowError
 from bitrow.graph import Network
@@ -78,50 +76,6 @@ class Point(NamedTuple):
     area: Range
 
 
-class Candidate(NamedTuple):
-    """A machine with its figures; `images` ran."""
-
-    machine: Machine
-    point: Point
-    images: int
-
-    @property
-    def seconds(self) -> float:
-        """Of an image."""
-        return self.point.cycles / self.images / (self.machine.clock_mhz * 1e6)
-
-    @property
-    def frames_per_second(self) -> float:
-        return 1 / self.seconds
-
-    @property
-    def millijoules(self) -> Range:
-        """Of an image."""
-        return self.point.energy.times(1e-9 / self.images)
-
-    @property
-    def mm2(self) -> Range:
-        return self.point.area.times(1e-6)
-
-    @property
-    def gflops_per_mm2(self) -> Range:
-        rate = self.point.flops / self.images / self.seconds * 1e-9
-        return Range(rate / self.mm2.high, rate / self.mm2.low)
-
-    @property
-    def tflops_per_watt(self) -> Range:
-        return Range(self.point.flops / self.point.energy.high, self.point.flops / self.point.energy.low)
-
-    @property
-    def goals(self) -> tuple[float, float, float, float]:
-        """What is to be small: time, energy and area (the middle of each range), memory."""
-        return self.seconds, middle(self.millijoules), middle(self.mm2), self.point.memory
-
-
-def middle(bounds: Range) -> float:
-    return (bounds.low + bounds.high) / 2
-
-
 def machines(search: Search) -> Iterator[Machine]:
     """Every machine of a search, the last axis fastest.
 
@@ -150,7 +104,7 @@ def _settings(base: Machine, name: str, value: Any) -> dict[str, Any]:
     return {field: getattr(made, field) for field in names}
 
 
-class Piece(NamedTuple):
+class Batch(NamedTuple):
     """Machines of a search that one process times: their places in its order, and they."""
 
     number: int
@@ -158,20 +112,20 @@ class Piece(NamedTuple):
     machines: tuple[Machine, ...]
 
     def __str__(self) -> str:
-        return f"piece {self.number}"
+        return f"batch {self.number} of machines"
 
 
-def pieces(found: Sequence[Machine]) -> list[Piece]:
+def batches(found: Sequence[Machine]) -> list[Batch]:
     """Machines that may share work, together."""
     apart = [field.name for field in fields(Machine) if field.name not in _SHARE]
     groups: dict[tuple[Any, ...], list[int]] = {}
     for place, machine in enumerate(found):
         groups.setdefault(tuple(getattr(machine, name) for name in apart), []).append(place)
-    return [Piece(number, tuple(places), tuple(found[place] for place in places))
+    return [Batch(number, tuple(places), tuple(found[place] for place in places))
             for number, places in enumerate(groups.values())]  # fmt: skip
 
 
-class _Run(NamedTuple):
+class _Timed(NamedTuple):
     """A schedule and what was counted of it; `memory`: built bits and all, by packing."""
 
     schedule: Schedule
@@ -179,11 +133,11 @@ class _Run(NamedTuple):
     memory: dict[enum.Enum, tuple[int, int]]
 
 
-def evaluate(search: Search, piece: Piece) -> list[Point | str]:
-    """Figures of a piece's machines; of one that cannot run the network the reason."""
-    runs: dict[Any, _Run] = {}
+def evaluate(search: Search, batch: Batch) -> list[Point | str]:
+    """Figures of a batch's machines; of one that cannot run the network the reason."""
+    runs: dict[Any, _Timed] = {}
     found: list[Point | str] = []
-    for machine in piece.machines:
+    for machine in batch.machines:
         try:
             found.append(_point(search, machine, runs))
         except BitrowError as error:
@@ -191,12 +145,12 @@ def evaluate(search: Search, piece: Piece) -> list[Point | str]:
     return found
 
 
-def _point(search: Search, machine: Machine, runs: dict[Any, _Run]) -> Point:
+def _point(search: Search, machine: Machine, runs: dict[Any, _Timed]) -> Point:
     key = _timing_key(search, machine)
     if key not in runs:
         policy = policy_named(search.policy)
         made = schedule(search.network, machine, policy, search.images, training=search.training)
-        runs[key] = _Run(made, count(made), {})
+        runs[key] = _Timed(made, count(made), {})
     run = runs[key]
     found = replace(run.schedule, machine=machine, grid=replace(run.schedule.grid, machine=machine))
     if machine.packing not in run.memory:
@@ -217,48 +171,3 @@ def _timing_key(search: Search, machine: Machine) -> tuple[Any, ...]:
     mapped = mapped_lines(flow, build_rings(flow, machine), machine)
     ways = tuple((line.way.mapping, line.way.split, line.cycles.tobytes()) for line in mapped)
     return replace(machine, **_same()), ways
-
-
-def front(found: Sequence[Candidate]) -> list[Candidate]:
-    """The candidates to which none is equal or better in every goal, the fastest first; of equals the first."""
-    goals = np.array([one.goals for one in found]).reshape(len(found), 4)
-    kept: list[int] = []
-    best = np.zeros((0, 4))
-    for place in np.lexsort((*goals.T[:0:-1], goals[:, 0])).tolist():
-        if not (best <= goals[place]).all(axis=1).any():
-            kept.append(place)
-            best = goals[kept]
-    return [found[place] for place in kept]
-
-
-def choices(found: Sequence[Candidate], fps: float | None = None) -> dict[str, Candidate]:
-    """Machines that stand out, by why; ranges by their middle.
-
-    Raises:
-        BitrowError: no machine makes `fps` frames a second.
-    """
-    chosen: dict[str, Candidate] = {}
-    if fps is not None:
-        enough = [one for one in found if one.frames_per_second >= fps]
-        if not enough:
-            most = max((one.frames_per_second for one in found), default=0)
-            raise BitrowError(f"--fps: found {fps:g}, expected at most {most:,.1f}, what the fastest machine makes")
-        chosen[f"smallest for {fps:g} frames/s"] = min(enough, key=lambda one: (one.goals[2], one.goals))
-    chosen["balanced: least time x energy x area"] = min(found, key=lambda one: (math.prod(one.goals[:3]), one.goals))
-    chosen["densest, GFLOPS/mm2"] = min(found, key=lambda one: (-middle(one.gflops_per_mm2), one.goals))
-    chosen["fastest"] = min(found, key=lambda one: one.goals)
-    chosen["smallest"] = min(found, key=lambda one: (one.goals[2], one.goals))
-    chosen["least energy"] = min(found, key=lambda one: (one.goals[1], one.goals))
-    return chosen
-
-
-def candidates(search: Search, points: Mapping[int, Point | str]) -> tuple[list[Candidate], dict[str, int]]:
-    """Those that run, in order, and why the others do not, with how many of each reason."""
-    runs, refused = [], dict[str, int]()
-    for place, machine in enumerate(machines(search)):
-        point = points[place]
-        if isinstance(point, str):
-            refused[point] = refused.get(point, 0) + 1
-        else:
-            runs.append(Candidate(machine, point, search.images))
-    return runs, refused
