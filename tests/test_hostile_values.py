@@ -30,6 +30,9 @@ WHOLE = {
     "export input size": ["export", "c", "OUT", "--network", "resnet8", "--input-size", "VALUE"],
     "generate limit images": ["generate", "--network", "resnet8", "--out", "OUT", "--limit-images", "VALUE"],
     "ablate images": ["ablate", "--network", "resnet8", "--study", "banks", "--images", "VALUE"],
+    "explore images": ["explore", "resnet8", "--state", "OUT", "--images", "VALUE"],
+    "explore input size": ["explore", "resnet8", "--state", "OUT", "--input-size", "VALUE"],
+    "explore jobs": ["explore", "resnet8", "--state", "OUT", "--jobs", "VALUE"],
     "prove jobs": ["prove", "claims", "fp16.add", "--state", "OUT", "--jobs", "VALUE"],
     **{f"rtl {name}": ["prove", "rtl", "u.sv", "--top", "u", "--as", "fp16.add", f"--{name}", "VALUE"]
        for name in ("acc-bits", "latency")},
@@ -39,6 +42,7 @@ WHOLE = {
                     "processes", "process", "accumulate")},
 }  # fmt: skip
 NUMBERS = {
+    "explore fps": ["explore", "resnet8", "--state", "OUT", "--fps", "VALUE"],
     "transfer width": ["transfer", "--width", "VALUE", "--out", "OUT"],
     "transfer checkpoint-seconds": ["transfer", "--checkpoint-seconds", "VALUE", "--out", "OUT"],
     "transfer replay": ["transfer", "--replay", "VALUE", "--out", "OUT"],
@@ -86,6 +90,15 @@ OUT_OF_BOUNDS = {
     "freeze within a budget": (["pipeline", "resnet8", "--freeze", "sparse_12"], "layers follow from the network"),
     "freeze of nothing": (["pipeline", "resnet8", "--freeze", "head", "--forward-only"], "--freeze: found 'head'"),
     "NUL in costs": (["pipeline", "resnet8", "--costs", "a\0b"], "NUL"),
+    "frames": (["explore", "resnet8", "--state", "OUT", "--fps", "-1"], "--fps"),
+    "axis": (["explore", "resnet8", "--state", "OUT", "--vary", "[red]"], "--vary: found '[red]'"),
+    "axis of no field": (["explore", "resnet8", "--state", "OUT", "--vary", "lane\x1b=1"], "axes: found 'lane"),
+    "axis of no number": (["explore", "resnet8", "--state", "OUT", "--vary", "banks=٣"], "banks: found '٣'"),
+    "long axis": (["explore", "resnet8", "--state", "OUT", "--vary", f"banks={','.join(map(str, range(1, 500)))}"],
+                  "axes: found 2,299,392 machines"),
+    "axis of a number": (["explore", "resnet8", "--state", "OUT", "--vary", "banks=" + "9" * 5_000], "banks: found"),
+    "policy of a search": (["explore", "resnet8", "--state", "OUT", "--policy", "x"], "policy: found 'x'"),
+    "NUL in a state": (["explore", "resnet8", "--state", "a\0b"], "NUL"),
     "study": (["ablate", "--study", "\x1b[2J"], "study: found"),
     "seed": (["generate", "--out", "OUT", "--seed", "4294967296"], "--seed"),
     "suite": (["generate", "--out", "OUT", "--suite", "x" * 200_000], "found"),

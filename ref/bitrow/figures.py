@@ -95,7 +95,7 @@ def save(figure: Any, path: str | Path) -> None:
 def inline(figure: Any, name: str, label: str) -> str:
     """A figure as an SVG element to stand in an HTML page beside others: its ids begin with `name`.
 
-    Its text stays text; `label` says what it shows to who cannot see it. Links to ids that it does not have are left.
+    Its text stays text; `label` says what it shows to who cannot see it. Links lead to ids of the page.
     """
     with io.StringIO() as written, _style(**{"svg.fonttype": "none"}):
         figure.savefig(written, format="svg", metadata=dict.fromkeys(("Date", "Creator", "Format", "Type")))
@@ -103,7 +103,8 @@ def inline(figure: Any, name: str, label: str) -> str:
     own = {element.get("id") for element in root.iter()}
     for element in root.iter():
         element.tag = _local(element.tag)  # HTML knows the names of SVG without their namespaces
-        element.attrib = {_local(key): _own(name, _local(key), value, own) for key, value in element.attrib.items()}
+        attributes = {_local(key): value for key, value in element.attrib.items() if key != "target"}
+        element.attrib = {key: _own(name, key, value, own) for key, value in attributes.items()}
     root.attrib |= {"role": "img", "aria-label": label}
     return ElementTree.tostring(root, "unicode")
 

@@ -118,7 +118,7 @@ def explore(
 
 
 def solve(
-    search: Search, path: Path | None = None, where: Where = Where(), *, fresh: bool = False, quiet: bool = True
+    search: Search, path: Path | None = None, where: Where = Where(jobs=1), *, fresh: bool = False, quiet: bool = True
 ) -> dict[int, Point | str]:
     """The figures of every machine of a search, or why it cannot run, by its place.
 

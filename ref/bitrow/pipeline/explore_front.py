@@ -31,7 +31,7 @@ class Candidate(NamedTuple):
 
     @property
     def frames_per_second(self) -> float:
-        return 1 / self.seconds
+        return self.machine.clock_mhz * 1e6 / (self.point.cycles / self.images)
 
     @property
     def millijoules(self) -> Range:

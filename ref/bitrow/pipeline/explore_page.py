@@ -36,7 +36,7 @@ def page(found: Findings) -> str:
         title=f"Machines for {found.title}",
         told=found.told,
         views={name: f"{y} over {x}" for name, (x, y) in _VIEWS.items()},
-        points=[f"m{place}" for place in range(1, len(found.front) + 1)],
+        points=range(1, len(found.front) + 1),
         header=header(found.search),
         chosen=[[name, *cells(found.search, one)] for name, one in found.marked.items()],
         front=[cells(found.search, one) for one in found.front],
@@ -50,7 +50,7 @@ def _view(found: Findings, across: str, up: str) -> Any:
     with figures.new(WIDTH, 4.4) as figure:
         axes = figure.subplots()
         for place, one in enumerate(found.front, start=1):
-            axes.plot(x(one), y(one), "o", color=COLOURS[0], markersize=5, alpha=0.6, gid=f"m{place}", url=f"#m{place}")
+            axes.plot(x(one), y(one), "o", color=COLOURS[0], markersize=5, alpha=0.6, gid=f"p{place}", url=f"#m{place}")
         for colour, (name, one) in zip(COLOURS[1:], found.marked.items(), strict=False):
             axes.plot(x(one), y(one), "D", color=colour, markersize=7, fillstyle="none", markeredgewidth=2, label=name)
         axes.set(xlabel=across, ylabel=up, xscale="log", yscale="log")
