@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -227,3 +229,10 @@ def test_axes_from_the_command_line():
     with pytest.raises(BitrowError, match="--vary: found 'banks', expected FIELD"):
         varied(["banks"])
     assert Mapping(found["mapping"][0]) is Mapping.ROW
+
+
+def test_the_lines_of_the_docs(capsys):
+    page = (Path(__file__).parents[1] / "docs" / "pipeline.md").read_text()
+    (lines,) = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+    exec(lines, {})
+    assert capsys.readouterr().out.startswith("smallest for 1000 frames/s 256 ")

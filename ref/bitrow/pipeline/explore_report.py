@@ -132,11 +132,3 @@ def as_rows(found: Findings) -> Iterator[dict[str, Any]]:
                 case _:
                     row[key] = value
         yield row
-
-
-def markdown(found: Findings) -> str:
-    """The machines that stand out as a Markdown table."""
-    names = ["why", *header(found.search)]
-    lines = ["| " + " | ".join(names) + " |", "|" + "---|" * len(names)]
-    lines += ["| " + " | ".join([name, *cells(found.search, one)]) + " |" for name, one in found.marked.items()]
-    return "\n".join(lines) + "\n"

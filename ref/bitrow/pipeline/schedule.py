@@ -115,7 +115,7 @@ def schedule(
     layout = banking.make_layout(rings, ring_slots, machine, whole_maps=plan.whole_maps)
     if book_banks and machine.shared:
         some = min(images, _LAYOUT_IMAGES)
-        layout = layout._replace(offset=allocate(network, machine, policy, some, training))
+        layout = layout._replace(offset=allocate(network, replace(machine, bank_depth=0), policy, some, training))
     if machine.packing is Packing.RINGS and not plan.whole_maps:
         banking.check_depth(banking.bank_words(rings, ring_slots, layout, machine), machine)
     touched = _touched(grid, rings, ring_slots, layout) if book_banks else []
@@ -147,21 +147,32 @@ def _check_rows(network: Network, images: int) -> None:
         )
 
 
+@functools.lru_cache(maxsize=64)
 def allocate(
     network: Network, machine: Machine, policy: SchedulePolicy, images: int, training: Training
 ) -> tuple[int, ...]:
     """Bank offsets of all rings, chosen from what runs at the same time when banks have ports enough."""
     boundless = replace(machine, banks=1, ports=1, bank_depth=0)  # that run is the same for any number of them
-    ideal, together = _ideal(network, boundless, policy, images, training)
-    layout = banking.make_layout(ideal.rings, ideal.slots, machine, whole_maps=ideal.plan.whole_maps)
-    return banking.best_offsets(ideal.rings, ideal.slots, together, layout, ideal.cycles)
+    ideal = rings_together(network, boundless, policy, images, training)
+    layout = banking.make_layout(ideal.rings, ideal.slots, machine, whole_maps=ideal.whole_maps)
+    return banking.best_offsets(ideal.rings, ideal.slots, ideal.together, layout, ideal.cycles)
+
+
+class _Together(NamedTuple):
+    """Of a run with ports enough: its rings, and for how many of its cycles any two are used at once."""
+
+    rings: tuple[Ring, ...]
+    slots: tuple[int, ...]
+    whole_maps: bool
+    together: np.ndarray
+    cycles: int
 
 
 @functools.lru_cache(maxsize=64)
-def _ideal(
+def rings_together(
     network: Network, machine: Machine, policy: SchedulePolicy, images: int, training: Training
-) -> tuple[Schedule, np.ndarray]:
-    """The run with ports enough, and for how many cycles any two rings are used together in it."""
+) -> _Together:
+    """What `allocate` places rings by."""
     ideal = schedule(network, machine, policy, images, training=training, book_banks=False)
     lines = len(ideal.flow.lines)
     overlap = banking.used_together(ideal.line, ideal.unit, ideal.start, ideal.end, lines)
@@ -169,7 +180,8 @@ def _ideal(
     for line, found in enumerate(banking.accesses(ideal.flow, ideal.rings)):
         for access in found:
             touches[line, access.ring.index] += 1
-    return ideal, touches.T @ overlap @ touches
+    together = touches.T @ overlap @ touches
+    return _Together(ideal.rings, ideal.slots, ideal.plan.whole_maps, together, ideal.cycles)
 
 
 def ring_capacities(grid: Grid, plan: SchedulePlan, rings: tuple[Ring, ...]) -> list[int]:
