@@ -154,7 +154,7 @@ def test_chosen_machines_are_the_best_of_all(drawn: list[Point], cycles: int):
     assert middle(densest.gflops_per_mm2) == max(middle(one.gflops_per_mm2) for one in found)
     assert chosen["fastest"].point.cycles == min(one.point.cycles for one in found)
     assert chosen["least energy"].point.energy == min(one.point.energy for one in found)
-    product = [one.seconds * middle(one.millijoules) * middle(one.mm2) for one in found]
+    product = [one.seconds * middle(one.microjoules) * middle(one.mm2) for one in found]
     assert found.index(chosen["balanced: least time x energy x area"]) in [
         place for place, value in enumerate(product) if value == pytest.approx(min(product))
     ]

@@ -34,9 +34,9 @@ class Candidate(NamedTuple):
         return self.machine.clock_mhz * 1e6 / (self.point.cycles / self.images)
 
     @property
-    def millijoules(self) -> Range:
+    def microjoules(self) -> Range:
         """Of an image."""
-        return self.point.energy.times(1e-9 / self.images)
+        return self.point.energy.times(1e-6 / self.images)
 
     @property
     def mm2(self) -> Range:
@@ -54,7 +54,7 @@ class Candidate(NamedTuple):
     @property
     def goals(self) -> tuple[float, float, float, float]:
         """What is to be small: time, energy and area (the middle of each range), memory."""
-        return self.seconds, middle(self.millijoules), middle(self.mm2), self.point.memory
+        return self.seconds, middle(self.microjoules), middle(self.mm2), self.point.memory
 
 
 def middle(bounds: Range) -> float:

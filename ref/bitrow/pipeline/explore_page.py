@@ -15,12 +15,12 @@ from bitrow.pipeline.report import KB
 
 _GOALS: dict[str, Callable[[Candidate], float]] = {
     "frames/s": lambda one: one.frames_per_second,
-    "mJ an image": lambda one: middle(one.millijoules),
+    "uJ an image": lambda one: middle(one.microjoules),
     "mm2": lambda one: middle(one.mm2),
     "KB of buffers": lambda one: one.point.memory / KB,
 }
-_VIEWS = {"area": ("mm2", "frames/s"), "energy": ("mJ an image", "frames/s"), "memory": ("KB of buffers", "frames/s"),
-          "build": ("mm2", "mJ an image")}  # fmt: skip
+_VIEWS = {"area": ("mm2", "frames/s"), "energy": ("uJ an image", "frames/s"), "memory": ("KB of buffers", "frames/s"),
+          "build": ("mm2", "uJ an image")}  # fmt: skip
 
 
 def page(found: Findings) -> str:

@@ -55,7 +55,7 @@ class Findings:
 FIGURES: tuple[tuple[str, Callable[[Candidate], str]], ...] = (
     ("cycles/image", lambda one: f"{one.point.cycles / one.images:,.0f}"),
     ("frames/s", lambda one: f"{one.frames_per_second:,.1f}"),
-    ("mJ/image", lambda one: f"{one.millijoules.low:.3g}-{one.millijoules.high:.3g}"),
+    ("uJ/image", lambda one: f"{one.microjoules.low:,.4g}-{one.microjoules.high:,.4g}"),
     ("mm2", lambda one: f"{one.mm2.low:.2f}-{one.mm2.high:.2f}"),
     ("buffers KB", lambda one: f"{one.point.memory / KB:,.0f}"),
     ("TFLOPS/W", lambda one: f"{one.tflops_per_watt.low:.2f}-{one.tflops_per_watt.high:.2f}"),
@@ -111,7 +111,7 @@ def _figures(one: Candidate) -> dict[str, Any]:
         "machine": as_table(one.machine),
         "cycles": one.point.cycles,
         "frames_per_second": one.frames_per_second,
-        "millijoules": list(one.millijoules),
+        "microjoules": list(one.microjoules),
         "mm2": list(one.mm2),
         "buffer_kb": one.point.memory / KB,
         "tflops_per_watt": list(one.tflops_per_watt),
