@@ -83,6 +83,8 @@ OUT_OF_BOUNDS = {
     "three sides": (["generate", "--network", "resnet8", "--out", "OUT", "--input-size", "8x8x3"], "is not a size"),
     "pass of nothing": (["generate", "--images", "a.png", "--out", "OUT"], "--images: found no --network"),
     "no images": (["pipeline", "resnet8", "--images", "0"], "images: found 0"),
+    "images of a search": (["explore", "resnet8", "--state", "OUT", "--images", "0"], "images: found 0"),
+    "many of a search": (["explore", "resnet8", "--state", "OUT", "--images", "1000000"], "rows of maps"),
     "ablate images": (["ablate", "--network", "resnet8", "--images", "100000"], "rows of maps"),
     "network": (["pipeline", "x" * 200_000], "network: found 'xxx"),
     "policy": (["pipeline", "resnet8", "--policy", "[red]"], "policy: found '[red]'"),

@@ -58,7 +58,10 @@ def test_lanes_that_share_a_sum(channels, lanes, row, split, lanes_of_a_sum):
         run = schedule(network, _machine(mapping, lanes), training=False)
         assert _head_cycles(run) == 3 * [cycles + 2], mapping
         # What the other lanes of a sum have made is added to the first's: an addition for each of them.
-        assert count(run).partial_sums == 3 * 8 * (many - 1)
+        additions = 3 * 8 * (many - 1)
+        assert count(run).partial_sums == additions
+        bill = {item.name: item.cost.high for item in report(run, compare=False).cost.energy}
+        assert bill.get("partial sums", 0) == pytest.approx(additions * 0.07)  # at most what a MAC takes
         assert count(run).macs == 3 * 8 * channels
 
 

@@ -8,7 +8,6 @@ packing of the banks and the clock change what is built and nothing else. Standa
 from __future__ import annotations
 
 import enum
-import functools
 import itertools
 import math
 from collections.abc import Iterator, Sequence
@@ -26,7 +25,7 @@ from bitrow.pipeline.memory_size import built_bits
 from bitrow.pipeline.policies import policy_named
 from bitrow.pipeline.reach import Training
 from bitrow.pipeline.rings import build_rings
-from bitrow.pipeline.schedule import Schedule, schedule
+from bitrow.pipeline.schedule import Schedule, check_images, schedule
 
 MOST_MACHINES = 100_000
 FP_LANES = "fp_lanes"  # multipliers and adders, as many of each
@@ -44,13 +43,19 @@ AXES: Axes = (
 # Machines that differ in these alone may share a schedule, or what the places of rings in banks are chosen by.
 _SHARE = ("clock_mhz", "dequantizer_lanes", "mapping", "packing", "banks", "ports", "bank_depth")
 # What changes a schedule through the cycles of its tasks alone, or not at all.
-_BESIDE = ("clock_mhz", "fxp_lanes", "dequantizer_lanes", "fp_mul_lanes", "fp_add_lanes", "mapping", "packing")
+_BESIDE: dict[str, Any] = {
+    name: getattr(DEFAULT_MACHINE, name)
+    for name in ("clock_mhz", "fxp_lanes", "dequantizer_lanes", "fp_mul_lanes", "fp_add_lanes", "mapping", "packing")
+}
 
 
 @dataclass(frozen=True, eq=False)
 class Search:
     """What is explored: `axes` name fields of a machine, or `FP_LANES`, with their values as TOML has them; all else is
     `base`'s. `policy`, `images` and `training` are those of `schedule`.
+
+    Raises:
+        BitrowError: an unknown policy or layer, a number of images that cannot be.
     """
 
     network: Network
@@ -60,6 +65,11 @@ class Search:
     images: int = 2
     training: Training = True
     costs: CostTables = DEFAULT_COSTS
+
+    def __post_init__(self) -> None:
+        policy_named(self.policy)
+        check_images(self.network, self.images)
+        dataflow(self.network, self.training)
 
 
 class Point(NamedTuple):
@@ -160,14 +170,9 @@ def _point(search: Search, machine: Machine, runs: dict[Any, _Timed]) -> Point:
     return Point(found.cycles, run.counts.flops, total, total_energy(cost, Scope.CHIP), total_area(cost))
 
 
-@functools.cache
-def _same() -> dict[str, Any]:
-    return {name: getattr(DEFAULT_MACHINE, name) for name in _BESIDE}
-
-
 def _timing_key(search: Search, machine: Machine) -> tuple[Any, ...]:
     """Machines with an equal key have one schedule and one set of counts."""
     flow = dataflow(search.network, search.training)
     mapped = mapped_lines(flow, build_rings(flow, machine), machine)
     ways = tuple((line.way.mapping, line.way.split, line.cycles.tobytes()) for line in mapped)
-    return replace(machine, **_same()), ways
+    return replace(machine, **_BESIDE), ways

@@ -23,7 +23,6 @@ from bitrow.pipeline.explore_page import page
 from bitrow.pipeline.explore_report import Findings, as_json, as_rows, print_findings
 from bitrow.pipeline.html import check_installed
 from bitrow.pipeline.machine import DEFAULT_MACHINE, load_machine
-from bitrow.pipeline.policies import policy_named
 from bitrow.pipeline.reach import Training, every_layer
 from bitrow.progress import bar
 from bitrow.reading.values import number, whole_number
@@ -86,7 +85,6 @@ def search_of(run: ExploreRun) -> Search:
     """
     network = find_network(run.network, run.input_size)
     training = run.training(network) if callable(run.training) else run.training
-    policy_named(run.policy)
     machine = load_machine(run.machine) if run.machine else DEFAULT_MACHINE
     costs = load_costs(run.costs) if run.costs else DEFAULT_COSTS
     return Search(network, varied(run.vary), machine, run.policy, run.images, training, costs)

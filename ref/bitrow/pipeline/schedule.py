@@ -98,9 +98,7 @@ def schedule(
         BitrowError: `images` below 1, more than 2^19 rows of maps of all images; a machine that cannot run the
             network, naming the resource and how much of it is missing; a layer in `training` that is none of it.
     """
-    if images < 1:
-        raise BitrowError(f"images: found {images}, expected 1 or more")
-    _check_rows(network, images)
+    check_images(network, images)
     flow = dataflow(network, training)
     if flow.barrier and flow.training and images > machine.images_in_flight:
         missing = images - machine.images_in_flight
@@ -138,7 +136,10 @@ def schedule(
     return _sorted_schedule(setup, compute, timing)
 
 
-def _check_rows(network: Network, images: int) -> None:
+def check_images(network: Network, images: int) -> None:
+    """Refuse a number of images that cannot be scheduled. Raises: BitrowError: as `schedule`."""
+    if images < 1:
+        raise BitrowError(f"images: found {images}, expected 1 or more")
     rows = sum(height for height, _, _ in shapes(network).values())
     if rows * images > MOST_ROWS:
         raise BitrowError(
