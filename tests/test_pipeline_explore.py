@@ -19,7 +19,7 @@ from bitrow.pipeline import explore_command, explore_state
 from bitrow.pipeline.command import ReportFiles
 from bitrow.pipeline.cost import Scope, total_area, total_energy
 from bitrow.pipeline.cost_tables import DEFAULT_COSTS, CostTables, Range, costs_from
-from bitrow.pipeline.explore import AXES, Axes, Point, Search, batches, machines
+from bitrow.pipeline.explore import AXES, Point, Search, SweepAxes, batches, machines
 from bitrow.pipeline.explore_command import ExploreRun, explore, findings, solve, varied
 from bitrow.pipeline.explore_front import Candidate, choices, front, middle
 from bitrow.pipeline.explore_page import page
@@ -41,7 +41,7 @@ def _network() -> Network:
     return Network("small", (12, 12, 3), nodes, "last")
 
 
-SMALL: Axes = (("fxp_lanes", (64, 200)), ("dequantizer_lanes", (8, 32)), ("mapping", ("row", "best")))
+SMALL: SweepAxes = (("fxp_lanes", (64, 200)), ("dequantizer_lanes", (8, 32)), ("mapping", ("row", "best")))
 
 
 def _alone(search: Search, machine: Machine) -> Point | str:
@@ -68,7 +68,7 @@ OWN_COSTS = costs_from({"energy_pj": {"fxp_mac": {"low": 1, "high": 2, "source":
     ((("weights", ("chip", "dram")), ("mac", ("fxp", "fp16")), ("weight_buffers", (1, 2))), {}, "layer_by_layer",
      DEFAULT_COSTS),
 ])  # fmt: skip
-def test_every_machine_has_the_figures_of_a_run_of_its_own(axes: Axes, base, policy: str, costs: CostTables):
+def test_every_machine_has_the_figures_of_a_run_of_its_own(axes: SweepAxes, base, policy: str, costs: CostTables):
     search = Search(_network(), axes, replace(DEFAULT_MACHINE, **base), policy, images=2, training=True, costs=costs)
     points = solve(search)
     every = list(machines(search))
@@ -84,7 +84,7 @@ def test_machines_that_share_a_schedule_are_timed_once(monkeypatch):
         return schedule(network, machine, *given, **more)
 
     monkeypatch.setattr("bitrow.pipeline.explore.schedule", counted)
-    axes: Axes = (("dequantizer_lanes", (512, 1024)), ("packing", ("lifetimes", "rings")), ("clock_mhz", (100, 200)))
+    axes = (("dequantizer_lanes", (512, 1024)), ("packing", ("lifetimes", "rings")), ("clock_mhz", (100, 200)))
     assert len(solve(Search(_network(), axes))) == 8 and len(calls) == 1
 
 
@@ -108,7 +108,7 @@ def test_all_axes_are_at_least_10000_machines():
     ((("mapping", ("fast",)),), "mapping: found 'fast', expected one of 'row', 'split', 'channel', 'best'"),
     ((("fxp_lanes", tuple(range(1, 402))), ("banks", tuple(range(1, 401)))), "axes: found 160,400 machines"),
 ])  # fmt: skip
-def test_axes_that_cannot_be_are_refused(axes: Axes, message: str):
+def test_axes_that_cannot_be_are_refused(axes: SweepAxes, message: str):
     with pytest.raises(BitrowError) as error:
         list(machines(Search(_network(), axes)))
     assert message in str(error.value) and "\n" not in str(error.value)

@@ -29,8 +29,8 @@ from bitrow.pipeline.schedule import Schedule, check_images, schedule
 
 MOST_MACHINES = 100_000
 FP_LANES = "fp_lanes"  # multipliers and adders, as many of each
-Axes = tuple[tuple[str, tuple[Any, ...]], ...]
-AXES: Axes = (
+SweepAxes = tuple[tuple[str, tuple[Any, ...]], ...]
+AXES: SweepAxes = (
     ("fxp_lanes", (256, 512, 1024, 2048, 4096, 8192)),
     ("dequantizer_lanes", (8, 16, 32, 64)),
     (FP_LANES, (16, 32, 64, 128)),
@@ -59,7 +59,7 @@ class Search:
     """
 
     network: Network
-    axes: Axes = AXES
+    axes: SweepAxes = AXES
     base: Machine = DEFAULT_MACHINE
     policy: str = "row_pipelined_overlap"
     images: int = 2

@@ -17,7 +17,7 @@ from bitrow.graph import Network
 from bitrow.lookup import InputSize, find_network
 from bitrow.pipeline import explore_state
 from bitrow.pipeline.cost_tables import DEFAULT_COSTS, load_costs
-from bitrow.pipeline.explore import AXES, Axes, Batch, Point, Search, batches, evaluate, machines
+from bitrow.pipeline.explore import AXES, Batch, Point, Search, SweepAxes, batches, evaluate, machines
 from bitrow.pipeline.explore_front import candidates, choices, front
 from bitrow.pipeline.explore_page import page
 from bitrow.pipeline.explore_report import Findings, as_json, as_rows, print_findings
@@ -54,8 +54,8 @@ class ExploreRun:
     fresh: bool = False
 
 
-def varied(texts: Sequence[str], axes: Axes = AXES) -> Axes:
-    """Axes with those that texts FIELD=VALUE,VALUE... name in place of their own, or behind them.
+def varied(texts: Sequence[str], axes: SweepAxes = AXES) -> SweepAxes:
+    """SweepAxes with those that texts FIELD=VALUE,VALUE... name in place of their own, or behind them.
 
     Raises:
         BitrowError: a text of another form.
@@ -126,7 +126,7 @@ def solve(
         BitrowError: an axis that cannot be, a state that is none, workers that end or are not fit.
     """
     todo = batches(list(machines(search)))
-    done: explore_state.Done = {}
+    done: explore_state.SearchDone = {}
     if path is not None and os.path.lexists(path) and not fresh:
         done = explore_state.load(path, search, todo)
     left = [batch for batch in todo if batch.number not in done]

@@ -23,7 +23,7 @@ from bitrow.versions import versions
 
 SCHEMA = "bitrow-explore-1"
 _LARGEST = 1 << 80
-Done = dict[int, list[Point | str]]
+SearchDone = dict[int, list[Point | str]]
 
 
 def digest(search: Search) -> str:
@@ -39,7 +39,7 @@ def place(folder: Path, search: Search) -> Path:
     return folder / f"explore-{digest(search)[:16]}.json"
 
 
-def save(path: Path, search: Search, done: Done) -> None:
+def save(path: Path, search: Search, done: SearchDone) -> None:
     """Write the file whole, or leave the one that is there.
 
     Raises:
@@ -59,7 +59,7 @@ def _checksum(value: Mapping[str, Any]) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def load(path: Path, search: Search, batches: Sequence[Batch]) -> Done:
+def load(path: Path, search: Search, batches: Sequence[Batch]) -> SearchDone:
     """The batches that `save` wrote for this search.
 
     Raises:

@@ -22,7 +22,7 @@ from bitrow.pipeline.stages import Stage
 from bitrow.pipeline.work import UNIT, Work, ceil_div, compute_cycles, lanes_of, line_work, unit_kind
 
 
-class Way(NamedTuple):
+class LaneWay(NamedTuple):
     """How the rows of a line go over the lanes.
 
     `split` lanes make each sum. `passes` over the lanes, which read the rows of a window `again` times (`words`);
@@ -50,28 +50,29 @@ class Way(NamedTuple):
 class MappedLine(NamedTuple):
     """The way chosen for a line, and `cycles`, int64[rows], of its tasks: lanes, words and pipeline."""
 
-    way: Way
+    way: LaneWay
     cycles: LineRows
 
 
-def ways(stage: Stage, work: Work, lanes: int, machine: Machine) -> Iterator[Way]:
+def ways(stage: Stage, work: Work, lanes: int, machine: Machine) -> Iterator[LaneWay]:
     """Every way that the array has of making rows of `work`, on `lanes` multipliers; by row comes first."""
     outputs = int(work.outputs[0])
     terms = work.macs // max(outputs, 1)
     passes = max(1, ceil_div(outputs, lanes))
-    yield Way(Mapping.ROW, 1, passes, passes, passes * terms)
+    yield LaneWay(Mapping.ROW, 1, passes, passes, passes * terms)
     plan = stage.plan
     if plan.groups > 1 and machine.mapping in (Mapping.CHANNEL, Mapping.BEST):
         each = outputs // plan.groups
         again = max(1, ceil_div(each, lanes))
         passes = again * ceil_div(plan.groups, max(1, lanes // each))
-        yield Way(Mapping.CHANNEL, 1, passes, again, passes * terms)
+        yield LaneWay(Mapping.CHANNEL, 1, passes, again, passes * terms)
     exact = machine.mac is Mac.FXP and not plan.ordered
     if exact and machine.mapping in (Mapping.SPLIT, Mapping.BEST):
         steps, split = 1, 2
         while split <= min(lanes, int(terms.max())):
             passes = ceil_div(outputs, lanes // split)
-            yield Way(Mapping.SPLIT, split, passes, passes, passes * np.where(terms, ceil_div(terms, split) + steps, 0))
+            of_pass = np.where(terms, ceil_div(terms, split) + steps, 0)
+            yield LaneWay(Mapping.SPLIT, split, passes, passes, passes * of_pass)
             steps, split = steps + 1, 2 * split
 
 
@@ -99,7 +100,7 @@ def _mapped(flow: Flow, place: int, accesses: list[Access], machine: Machine) ->
     if unit_kind(stage, line.phase, machine) == UNIT.FXP:
         found = list(ways(stage, work, lanes.fxp, machine))
     else:
-        found = [Way(Mapping.ROW, 1, 1, 1, np.zeros(line.rows, np.int64))]
+        found = [LaneWay(Mapping.ROW, 1, 1, 1, np.zeros(line.rows, np.int64))]
     mapped = []
     for way in found:
         cycles = compute_cycles(stage, line, work, lanes, machine, way.cycles)

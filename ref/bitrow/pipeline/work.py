@@ -175,7 +175,7 @@ def compute_cycles(
 ) -> LineRows:
     """Cycles of each row of a line on its lanes, memory apart: the busiest lanes' and the pipeline's latency.
 
-    `products`: cycles of an FXP array's multipliers (mappings.Way).
+    `products`: cycles of an FXP array's multipliers (mappings.LaneWay).
     """
     kind = unit_kind(stage, line.phase, machine)
     if kind == UNIT.LOADER:
