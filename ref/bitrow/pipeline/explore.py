@@ -55,7 +55,8 @@ class Search:
     `base`'s. `policy`, `images` and `training` are those of `schedule`.
 
     Raises:
-        BitrowError: an unknown policy or layer, a number of images that cannot be.
+        BitrowError: an unknown policy or layer, a number of images that cannot be; an axis that is no field or stands
+            twice, no value or one that the field refuses, more than `MOST_MACHINES`.
     """
 
     network: Network
@@ -70,6 +71,7 @@ class Search:
         policy_named(self.policy)
         check_images(self.network, self.images)
         dataflow(self.network, self.training)
+        _settings(self)
 
 
 class Point(NamedTuple):
@@ -87,12 +89,13 @@ class Point(NamedTuple):
 
 
 def machines(search: Search) -> Iterator[Machine]:
-    """Every machine of a search, the last axis fastest.
+    """Every machine of a search, the last axis fastest."""
+    for settings in itertools.product(*_settings(search)):
+        yield replace(search.base, **dict(itertools.chain.from_iterable(one.items() for one in settings)))
 
-    Raises:
-        BitrowError: an axis that is no field, a value that the field refuses, no value, a field twice, more than
-            `MOST_MACHINES`.
-    """
+
+def _settings(search: Search) -> list[list[dict[str, Any]]]:
+    """Of each axis the fields of a machine that each value sets."""
     known = {FP_LANES, *(field.name for field in fields(Machine))} - {"name"}
     names = [name for name, _ in search.axes]
     for name, values in search.axes:
@@ -102,13 +105,11 @@ def machines(search: Search) -> Iterator[Machine]:
     many = math.prod(len(values) for _, values in search.axes)
     if many > MOST_MACHINES:
         raise BitrowError(f"axes: found {many:,} machines, expected at most {MOST_MACHINES:,}")
-    each = [[_settings(search.base, name, value) for value in values] for name, values in search.axes]
-    for settings in itertools.product(*each):
-        yield replace(search.base, **dict(itertools.chain.from_iterable(one.items() for one in settings)))
+    return [[_setting(search.base, name, value) for value in values] for name, values in search.axes]
 
 
-def _settings(base: Machine, name: str, value: Any) -> dict[str, Any]:
-    """Fields of a machine that a value of an axis sets, checked as a machine's file is."""
+def _setting(base: Machine, name: str, value: Any) -> dict[str, Any]:
+    """Checked as a machine's file is."""
     names = ("fp_mul_lanes", "fp_add_lanes") if name == FP_LANES else (name,)
     made = machine_from(dict.fromkeys(names, value), base.name)
     return {field: getattr(made, field) for field in names}
