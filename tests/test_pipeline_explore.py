@@ -147,7 +147,10 @@ def test_chosen_machines_are_the_best_of_all(drawn: list[Point], cycles: int):
         with pytest.raises(BitrowError, match=r"--fps: found .*, expected at most"):
             choices(found, fps)
         return
-    chosen = choices(found, fps)
+    chosen = choices(found, fps, found[-1])
+    no_worse = [one for one in found if all(a <= b for a, b in zip(one.goals, found[-1].goals, strict=True))]
+    fastest = chosen[f"fastest, in nothing worse than {found[-1].machine.name}"]
+    assert fastest in no_worse and fastest.seconds == min(one.seconds for one in no_worse)
     smallest = chosen[f"smallest for {fps:g} frames/s"]
     assert smallest in enough and smallest.point.area.low == min(one.point.area.low for one in enough)
     densest = chosen["densest, GFLOPS/mm2"]

@@ -157,4 +157,4 @@ def findings(search: Search, points: dict[int, Point | str], fps: float | None =
     if not runs:
         raise BitrowError(f"{search.network.name}: found no machine that runs it: {next(iter(refused))}")
     base = next((one for one in runs if one.machine == search.base), None)
-    return Findings(search, len(points), refused, front(runs), choices(runs, fps), base)
+    return Findings(search, len(points), refused, front(runs), choices(runs, fps, base), base)

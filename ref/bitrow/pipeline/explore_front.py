@@ -73,8 +73,12 @@ def front(found: Sequence[Candidate]) -> list[Candidate]:
     return [found[place] for place in kept]
 
 
-def choices(found: Sequence[Candidate], fps: float | None = None) -> dict[str, Candidate]:
+def choices(
+    found: Sequence[Candidate], fps: float | None = None, given: Candidate | None = None
+) -> dict[str, Candidate]:
     """Machines that stand out, by why; ranges by their middle.
+
+    `given`: also the fastest that is in no goal worse than that one.
 
     Raises:
         BitrowError: no machine makes `fps` frames a second.
@@ -86,6 +90,9 @@ def choices(found: Sequence[Candidate], fps: float | None = None) -> dict[str, C
             most = max((one.frames_per_second for one in found), default=0)
             raise BitrowError(f"--fps: found {fps:g}, expected at most {most:,.1f}, what the fastest machine makes")
         chosen[f"smallest for {fps:g} frames/s"] = min(enough, key=lambda one: (one.goals[2], one.goals))
+    if given is not None:
+        as_good = [one for one in found if all(a <= b for a, b in zip(one.goals, given.goals, strict=True))]
+        chosen[f"fastest, in nothing worse than {given.machine.name}"] = min(as_good, key=lambda one: one.goals)
     chosen["balanced: least time x energy x area"] = min(found, key=lambda one: (math.prod(one.goals[:3]), one.goals))
     chosen["densest, GFLOPS/mm2"] = min(found, key=lambda one: (-middle(one.gflops_per_mm2), one.goals))
     chosen["fastest"] = min(found, key=lambda one: one.goals)
