@@ -40,14 +40,16 @@ class Findings:
 
     @property
     def title(self) -> str:
-        height, width, _ = self.search.network.input_shape
-        passes, run = "forward and backward" if self.search.training else "forward", self.search
+        run = self.search
+        height, width, _ = run.network.input_shape
+        passes = "forward and backward" if run.training else "forward"
         return f"{run.network.name} {height}x{width}, {run.images} image(s), {passes}, {run.policy}"
 
     @property
     def told(self) -> str:
         """How many machines were looked at."""
-        refused = "".join(f"; {many:,} cannot run: {why}" for why, many in self.refused.items())
+        most = max(self.refused, key=lambda why: self.refused[why], default="")
+        refused = f"; {sum(self.refused.values()):,} cannot run, most often: {most}" if most else ""
         front = f"{len(self.front):,} of them on the front of time, energy, area and memory"
         return f"{self.many:,} machines, {front}{refused}"
 
