@@ -9,6 +9,7 @@ and numpy.
 from __future__ import annotations
 
 from bisect import bisect_left, insort
+from collections.abc import Iterator
 from heapq import heappop, heappush
 from itertools import pairwise
 from typing import NamedTuple
@@ -19,6 +20,7 @@ from bitrow.pipeline.occupancy import peak, row_lives
 from bitrow.pipeline.rings import SAVED
 from bitrow.pipeline.schedule import Schedule
 
+_TOGETHER = 256  # rows that are looked at together, so that all pairs of many need no room
 _MOST = 4096  # rows of a bank that are placed by length, in a time that grows with their square
 
 
@@ -113,14 +115,11 @@ def place(born: np.ndarray, dies: np.ndarray, words: np.ndarray) -> np.ndarray:
 def _longest_first(born: np.ndarray, dies: np.ndarray, words: np.ndarray) -> np.ndarray:
     order = np.lexsort((born, born - dies, -words))
     since, until, many = born[order], dies[order], words[order].tolist()
-    # Each with those before it that live when it does; a list, as numpy's calls would take longer than the few of them.
-    turns, beside = np.nonzero(np.tril((since < until[:, None]) & (until > since[:, None]), -1))
-    bounds, others = np.searchsorted(turns, np.arange(len(order) + 1)).tolist(), beside.tolist()
     first: list[int] = []
     behind: list[int] = []
-    for (low, high), length in zip(pairwise(bounds), many, strict=True):
+    for length, beside in zip(many, _beside(since, until), strict=True):
         at = 0
-        for other in sorted(others[low:high], key=first.__getitem__):
+        for other in sorted(beside, key=first.__getitem__):
             if first[other] - at >= length:
                 break
             if behind[other] > at:
@@ -130,6 +129,16 @@ def _longest_first(born: np.ndarray, dies: np.ndarray, words: np.ndarray) -> np.
     address = np.empty(len(order), np.int64)
     address[order] = first
     return address
+
+
+def _beside(since: np.ndarray, until: np.ndarray) -> Iterator[list[int]]:
+    """Of each block those before it that live when it does: lists, as numpy's calls would take longer than the few."""
+    for start in range(0, len(since), _TOGETHER):
+        here = slice(start, start + _TOGETHER)
+        meet = (since < until[here, None]) & (until > since[here, None])
+        turns, others = np.nonzero(np.tril(meet, start - 1))
+        bounds, found = np.searchsorted(turns, np.arange(len(meet) + 1)).tolist(), others.tolist()
+        yield from (found[low:high] for low, high in pairwise(bounds))
 
 
 def _oldest_first(born: np.ndarray, dies: np.ndarray, words: np.ndarray) -> np.ndarray:
