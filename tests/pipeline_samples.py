@@ -25,8 +25,9 @@ from bitrow.config import (
     UpsampleConfig,
 )
 from bitrow.errors import BitrowError
+from bitrow.formats import AccOverflow, Accumulator
 from bitrow.graph import INPUT, ConvSize, LinearSize, Network, Node
-from bitrow.pipeline.machine import Mac, Machine, Packing, RingRule, WeightMemory
+from bitrow.pipeline.machine import Mac, Machine, Mapping, Packing, RingRule, WeightMemory
 from bitrow.pipeline.stages import Stage
 from bitrow.testing.layers import avg_pool_configs
 from bitrow.testing.parameters import edges, pairs
@@ -81,7 +82,9 @@ def _layers(draw, x: str, growing: _Growing, barrier: bool) -> str | None:
         groups = draw(st.sampled_from([1, c]))
         channels = groups * draw(st.integers(1, 3))
         stride, dilation = draw(pairs(st.sampled_from([1, 1, 2, 3]))), draw(pairs(st.sampled_from([1, 1, 1, 2])))
-        config = ConvConfig(stride=stride, padding=padding, groups=groups, dilation=dilation)
+        short = Accumulator(8, AccOverflow.SATURATE), Accumulator(9, AccOverflow.WRAP)
+        sums = draw(st.sampled_from([Accumulator(), *short]))
+        config = ConvConfig(stride, padding, groups, accumulator=sums, dilation=dilation)
         return growing.add(config, x, size=ConvSize(kernel, kernel, channels))
     if kind == "bn":
         batch = barrier and draw(st.booleans())
@@ -166,6 +169,7 @@ def machines(draw, *, shared: bool | None = None, rule: RingRule | None = None) 
         loss_latency=draw(st.integers(0, 50)),
         statistics_latency=draw(st.integers(0, 20)),
         packing=draw(st.sampled_from(Packing)),
+        mapping=draw(st.sampled_from(Mapping)),
         weights=draw(st.sampled_from(WeightMemory)),
         weight_buffers=draw(st.integers(1, 2)),
         dram_width=draw(st.sampled_from([1, 16])),

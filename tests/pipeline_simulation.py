@@ -21,8 +21,9 @@ from bitrow.config import (
     SigmoidConfig,
     SiluConfig,
 )
+from bitrow.formats import AccOverflow
 from bitrow.graph import INPUT, shapes
-from bitrow.pipeline.machine import Mac, WeightMemory
+from bitrow.pipeline.machine import Mac, Mapping, WeightMemory
 from bitrow.pipeline.rings import RingKind
 from bitrow.pipeline.schedule import Schedule
 from bitrow.pipeline.stages import Phase, Stage
@@ -287,31 +288,73 @@ class Simulation:
     # How long a task takes.
 
     def cycles(self, task: Task) -> int:
-        stage, machine = self.parts[task[0]], self.machine
+        cycles = self._own_cycles(task, self._way(task))
+        load = self._load(task)
+        cycles = max(cycles, load) if self.machine.weight_buffers > 1 else cycles + load
+        most = max(self.banks(task).values(), default=1)
+        return cycles * math.ceil(most / self.machine.ports)
+
+    def _own_cycles(self, task: Task, way: tuple[int, int, int]) -> int:
+        """Cycles of lanes, pipeline and words, if so many lanes make a sum, in so many passes and readings of a row."""
+        stage, machine, (split, passes, readings) = self.parts[task[0]], self.machine, way
         lanes = self._lanes(stage)
         macs, outputs, mul, add, moved = self.operations(task)
-        again = 1
         if head_of(stage) is Head.SOURCE and task[1] is FC:
             cycles = max(1, math.ceil(moved * 16 / machine.input_width))
         elif outputs:
-            again = math.ceil(outputs / lanes[0])
-            fxp = machine.mac is Mac.FXP
+            fxp, terms = machine.mac is Mac.FXP, macs // outputs
             dequantize = math.ceil(outputs / lanes[1]) if fxp else 0
-            cycles = max(1, again * (macs // outputs), dequantize) + machine.fxp_latency
+            halvings = split.bit_length() - 1  # a lane adds its neighbour's sum, then that of the pair beside, ...
+            products = passes * (math.ceil(terms / split) + halvings) if terms else 0
+            cycles = max(1, products, dequantize) + machine.fxp_latency
             cycles += machine.dequantizer_latency if fxp else 0
         else:
             busy = (math.ceil(mul / lanes[2]), math.ceil(add / lanes[3]), math.ceil(moved / lanes[3]))
             cycles = max(1, *busy) + machine.fp_latency
-        for ring, _ in self.reads[task]:
-            if self.buffers[ring].kind is not RingKind.HANDOFF:
-                cycles = max(cycles, math.ceil(self.buffers[ring].row_bits / machine.bank_width) * again)
-        for ring, _ in self.writes[task]:
-            if self.buffers[ring].kind is not RingKind.HANDOFF:
-                cycles = max(cycles, math.ceil(self.buffers[ring].row_bits / machine.bank_width))
-        load = self._load(task)
-        cycles = max(cycles, load) if machine.weight_buffers > 1 else cycles + load
-        most = max(self.banks(task).values(), default=1)
-        return cycles * math.ceil(most / machine.ports)
+        for way_in, accesses in ((True, self.reads[task]), (False, self.writes[task])):
+            for buffer in (self.buffers[ring] for ring, _ in accesses):
+                words = math.ceil(buffer.row_bits / machine.bank_width)
+                if buffer.kind is not RingKind.HANDOFF:
+                    cycles = max(cycles, words * readings + passes - readings if way_in else words)
+        return cycles
+
+    def _way(self, task: Task) -> tuple[int, int, int]:
+        """Lanes of a sum, passes and readings of a row with which the task's kind is fastest over an image."""
+        index, phase = task[:2]
+        ways = self.__dict__.setdefault("_found_ways", {})
+        if (index, phase) not in ways:
+            rows = [one for one in self.tasks if one[:3] == (index, phase, 0)]
+            costs = [(sum(self._own_cycles(one, way) for one in rows), way) for way in self._ways(task, rows)]
+            ways[index, phase] = min(costs, key=lambda cost: cost[0])[1]
+        return ways[index, phase]
+
+    def _ways(self, task: Task, rows: list[Task]) -> list[tuple[int, int, int]]:
+        stage, mapping = self.parts[task[0]], self.machine.mapping
+        outputs, lanes = self.operations(task)[1], self._lanes(stage)[0]
+        if not outputs:
+            return [(1, 1, 1)]
+        found = [(1, math.ceil(outputs / lanes), math.ceil(outputs / lanes))]
+        config = stage.head.config
+        if config.groups > 1 and mapping in (Mapping.CHANNEL, Mapping.BEST):
+            of_group = outputs // config.groups
+            if of_group <= lanes:
+                found.append((1, math.ceil(config.groups / (lanes // of_group)), 1))
+            else:
+                readings = math.ceil(of_group / lanes)
+                found.append((1, config.groups * readings, readings))
+        if mapping in (Mapping.SPLIT, Mapping.BEST) and self.machine.mac is Mac.FXP and not self._clamps(stage):
+            most = max(self.operations(one)[0] // outputs for one in rows)
+            for split in (2**power for power in range(1, 40) if 2**power <= min(lanes, most)):
+                passes = math.ceil(outputs / (lanes // split))
+                found.append((split, passes, passes))
+        return found
+
+    @staticmethod
+    def _clamps(stage: Stage) -> bool:
+        """The accumulator saturates, and 4-bit codes (8 times 8 at most) can bring it there."""
+        config, size = stage.head.config, stage.head.size
+        sums = size.kh * size.kw * max(stage.in_shape[2], size.c_out) // config.groups
+        return config.accumulator.overflow is AccOverflow.SATURATE and 64 * sums >= 2 ** (config.accumulator.bits - 1)
 
     def _load(self, task: Task) -> int:
         """Cycles in which weights come from DRAM: where the unit's last task with weights was another stage's."""

@@ -277,7 +277,8 @@ def test_reading_commands_need_no_jax(vectors: Path) -> None:
 
 NEED_JAX = (
     ["verify", "SET"], ["verify", "SET", "--model", "c"], ["generate", "--out", "OUT"], ["export", "c", "OUT"],
-    ["import", "SET", "--out", "OUT"], ["pipeline", "resnet8"], ["ablate"], ["transfer", "--out", "OUT"],
+    ["import", "SET", "--out", "OUT"], ["pipeline", "resnet8"], ["explore", "resnet8"], ["ablate"],
+    ["transfer", "--out", "OUT"],
     ["prove", "claims", "--quick"], ["prove", "mutants"], ["prove", "certificates", "resnet8"], ["certify"],
 )  # fmt: skip
 EACH = BLOCKED.replace("import main\nmain(sys.argv[1:])", "import run\nimport json") + """

@@ -26,6 +26,8 @@ OPTIONS = {
     "pipeline": {"--input-size", "--images", "--forward-only", "--freeze", "--machine", "--costs", "--policy",
                  "--check", "--rings", "--json", "--csv", "--trace", "--rows", "--baselines", "--html",
                  "--vectors", "--at", "--image-format", "--force"},
+    "explore": {"--input-size", "--images", "--forward-only", "--freeze", "--machine", "--costs", "--policy", "--vary",
+                "--fps", "--state", "--fresh", "--jobs", "--scheduler", "--json", "--csv", "--html", "--quiet"},
     "ablate": {"--network", "--study", "--images", "--machine", "--json", "--csv", "--html"},
     "transfer": {"--data", "--input-size", "--limit", "--network", "--output", "--width", "--model", "--policy",
                  "--numerics", "--seeds", "--compare", "--epochs", "--pretrain-epochs", "--tune-epochs", "--batch",
@@ -106,7 +108,7 @@ def test_what_is_of_a_command_of_prove_is_not_its_own(run, kind: str) -> None:
 @pytest.mark.parametrize(("group", "sections"), [
     ("", {
         "Golden vectors": ["generate", "verify", "inspect", "bench-audit", "export"], "Networks": ["import"],
-        "Row pipeline": ["pipeline", "ablate"],
+        "Row pipeline": ["pipeline", "explore", "ablate"],
         "Training": ["transfer"], "Proofs": ["prove"], "This machine": ["certify"], "General": ["--version", "-h"],
     }),
     ("export", {"Languages": ["c", "sv"], "Vector sets": ["constants"], "General": ["-h"]}),

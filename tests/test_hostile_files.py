@@ -100,6 +100,13 @@ def _results(folder: Path) -> tuple[Path, tuple[object, ...]]:
     return unfinished, ("prove", "claims", "fp16.add", "--jobs", "1", "--state", folder)
 
 
+def _search(folder: Path) -> tuple[Path, tuple[object, ...]]:
+    from bitrow.pipeline import explore_command, explore_state
+
+    search = explore_command.search_of(explore_command.ExploreRun("resnet8"))
+    return explore_state.place(folder, search), ("explore", "resnet8", "--jobs", "1", "--state", folder)
+
+
 FILES: dict[str, Place] = {
     "manifest": _in_set("manifest.json"),
     "case": _in_set("conv/case.json"),
@@ -128,6 +135,7 @@ FILES: dict[str, Place] = {
     "images of an import": _import_images,
     "state dict": _file("net.safetensors", "import", "FILE", "--out", "none.safetensors"),
     "results": _results,
+    "search": _search,
     "npz": _file("data.npz", "transfer", "--data", "FILE"),
     "zip": _file("data.zip", "transfer", "--data", "FILE"),
     "image": _image,

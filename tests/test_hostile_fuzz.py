@@ -21,13 +21,14 @@ import hypothesis.strategies as st
 import numpy as np
 import pytest
 
-from bitrow import model_file
+from bitrow import model_file, zoo
 from bitrow.contract.encoding import FP16_WORD
 from bitrow.errors import BitrowError
 from bitrow.images import read_samples
 from bitrow.images.decode import Decoder
 from bitrow.importers.command import read_float
-from bitrow.pipeline.cost_tables import load_costs
+from bitrow.pipeline import explore, explore_state
+from bitrow.pipeline.cost_tables import Range, load_costs
 from bitrow.pipeline.machine import load_machine
 from bitrow.proofs import saved
 from bitrow.reading import records
@@ -389,6 +390,26 @@ def test_tflite_files(content: bytes) -> None:
 def test_results_of_prove(content: bytes) -> None:
     with placed("r.json", content) as path:
         accepts_or_refuses(lambda: saved.load(path))
+
+
+SEARCH = explore.Search(zoo.build("resnet8"), (("banks", (8, 16)),))
+BATCHES = explore.batches(list(explore.machines(SEARCH)))
+
+
+def _search_file() -> bytes:
+    """What `explore` writes of two machines, one of which cannot run."""
+    point = explore.Point(9, 8, 7, Range(1.5, 2.5), Range(3.0, 4.0))
+    with tempfile.TemporaryDirectory() as folder:
+        explore_state.save(Path(folder) / "s.json", SEARCH, {0: [point, "found none"]})
+        return (Path(folder) / "s.json").read_bytes()
+
+
+@fuzzed
+@hypothesis.given(either(_search_file()))
+@hypothesis.example(b'{"schema": "bitrow-explore-1", "search": 1, "done": [], "checksum": 1e400}')
+def test_states_of_explore(content: bytes) -> None:
+    with placed("s.json", content) as path:
+        accepts_or_refuses(lambda: explore_state.load(path, SEARCH, BATCHES))
 
 
 RECORD = found.CORPUS.read_bytes().splitlines()[0]

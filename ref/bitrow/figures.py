@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import io
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
@@ -95,14 +95,16 @@ def save(figure: Any, path: str | Path) -> None:
 def inline(figure: Any, name: str, label: str) -> str:
     """A figure as an SVG element to stand in an HTML page beside others: its ids begin with `name`.
 
-    Its text stays text; `label` says what it shows to who cannot see it.
+    Its text stays text; `label` says what it shows to who cannot see it. Links lead to ids of the page.
     """
     with io.StringIO() as written, _style(**{"svg.fonttype": "none"}):
         figure.savefig(written, format="svg", metadata=dict.fromkeys(("Date", "Creator", "Format", "Type")))
         root = ElementTree.fromstring(written.getvalue())
+    own = {element.get("id") for element in root.iter()}
     for element in root.iter():
         element.tag = _local(element.tag)  # HTML knows the names of SVG without their namespaces
-        element.attrib = {_local(key): _own(name, _local(key), value) for key, value in element.attrib.items()}
+        attributes = {_local(key): value for key, value in element.attrib.items() if key != "target"}
+        element.attrib = {key: _own(name, key, value, own) for key, value in attributes.items()}
     root.attrib |= {"role": "img", "aria-label": label}
     return ElementTree.tostring(root, "unicode")
 
@@ -111,10 +113,10 @@ def _local(name: str) -> str:
     return name.rpartition("}")[2]
 
 
-def _own(name: str, key: str, value: str) -> str:
+def _own(name: str, key: str, value: str, own: Collection[str | None]) -> str:
     """An attribute's value with the ids in it made the figure's own."""
     if key == "id":
         return f"{name}-{value}"
-    if key == "href" and value.startswith("#"):
+    if key == "href" and value.startswith("#") and value[1:] in own:
         return f"#{name}-{value[1:]}"
     return value.replace("url(#", f"url(#{name}-")

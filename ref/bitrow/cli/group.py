@@ -8,6 +8,7 @@ from bitrow import __version__
 from bitrow.cli.ablate import ablate
 from bitrow.cli.bench_audit import bench_audit
 from bitrow.cli.certify import certify
+from bitrow.cli.explore import explore
 from bitrow.cli.export import export
 from bitrow.cli.generate import generate
 from bitrow.cli.import_ import import_
@@ -30,7 +31,7 @@ def root() -> None:
 
 root.add_section("Golden vectors", generate, verify, inspect, bench_audit, export)
 root.add_section("Networks", import_)
-root.add_section("Row pipeline", pipeline, ablate)
+root.add_section("Row pipeline", pipeline, explore, ablate)
 root.add_section("Training", transfer)
 root.add_section("Proofs", prove)
 root.add_section("This machine", certify)

@@ -8,6 +8,7 @@ from typing import Any
 
 from bitrow.cli.arguments import ImageSize, Integer, PathArgument, Whole
 from bitrow.cli.sections import OUTPUT, Decorated, option
+from bitrow.errors import BitrowError
 
 PLACE = PathArgument()
 TIMES, TIMES_OR_NONE = Whole(1, 10_000), Whole(0, 10_000)  # epochs, seeds, processes: more is a slip
@@ -35,6 +36,40 @@ machine = option(
     "--machine", section=MACHINE, type=PLACE, metavar="FILE", show_default="the 28 nm machine",
     help="A machine in TOML.",
 )  # fmt: skip
+costs = option(
+    "--costs", section=MACHINE, type=PLACE, metavar="FILE", show_default="28 nm, from published figures",
+    help="What operations and units cost, in TOML.",
+)  # fmt: skip
+policy = option(
+    "--policy", section=MACHINE, default="row_pipelined_overlap", show_default=True, metavar="NAME",
+    help="How the rows are scheduled.",
+)  # fmt: skip
+
+
+def passes(command: Decorated) -> Decorated:
+    """How far a run goes: `--forward-only`, `--freeze`."""
+    freeze = option(
+        "--freeze", section=WORKLOAD, metavar="POLICY", show_default="every layer with parameters trains",
+        help="Backward as far as what trains needs, by transfer's policies: head, bias, last_2, prompt.",
+    )  # fmt: skip
+    forward = option("--forward-only", section=WORKLOAD, is_flag=True, help="Without the backward pass.")
+    return forward(freeze(command))
+
+
+def training(forward_only: bool, freeze: str | None) -> Any:
+    """What `passes` asks for, as a run takes it; None where it says nothing.
+
+    Raises:
+        BitrowError: both options, or an unknown policy.
+    """
+    if forward_only and freeze:
+        raise BitrowError(f"--freeze: found {freeze!r} with --forward-only, expected one of them")
+    if not freeze:
+        return False if forward_only else None
+    from bitrow.transfer import policies
+
+    parsed = policies.parse(freeze)
+    return lambda network: policies.reached(network, parsed)
 
 
 def records(given: Mapping[str, Any], *kinds: type[Any]) -> list[Any]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from bitrow.cli import needs, options
-from bitrow.cli.options import MACHINE, PLACE, WORKLOAD
+from bitrow.cli.options import PLACE, WORKLOAD
 from bitrow.cli.sections import OUTPUT, Command, option
 from bitrow.errors import BitrowError
 from bitrow.terminal import put
@@ -25,14 +25,10 @@ _FORMATS = ("readmemh", "intel-hex", "mif", "coe")
 @click.argument("network", metavar="NETWORK|MODEL", help="A named network, a shipped model or a .safetensors file.")
 @options.input_size(WORKLOAD, "Input rows and columns.", show_default="the network's own")
 @options.images(1)
-@option("--forward-only", section=WORKLOAD, is_flag=True, help="Without the backward pass.")
-@option("--freeze", section=WORKLOAD, metavar="POLICY", show_default="every layer with parameters trains",
-        help="Backward as far as what trains needs, by transfer's policies: head, bias, last_2, prompt.")  # fmt: skip
+@options.passes
 @options.machine
-@option("--costs", section=MACHINE, type=PLACE, metavar="FILE", show_default="28 nm, from published figures",
-        help="What operations and units cost, in TOML.")  # fmt: skip
-@option("--policy", section=MACHINE, default="row_pipelined_overlap", show_default=True, metavar="NAME",
-        help="How the rows are scheduled.")  # fmt: skip
+@options.costs
+@options.policy
 @option("--check", section="Checks", is_flag=True, help="Compute every row; compare with the whole-tensor model.")
 @option("--rings", section=OUTPUT, is_flag=True, help="List every ring.")
 @options.json_file
@@ -62,16 +58,7 @@ def pipeline(
     folder = traced.folder if traced else None
     needs.outputs(given | {"vectors_file": folder}, [*model, given["machine"], given["costs"]])
     needs.jax()
-    if forward_only and freeze:
-        raise BitrowError(f"--freeze: found {freeze!r} with --forward-only, expected one of them")
-    given["network"] = network
-    if forward_only:
-        given["training"] = False
-    elif freeze:
-        from bitrow.transfer import policies
-
-        policy = policies.parse(freeze)
-        given["training"] = lambda built: policies.reached(built, policy)
+    given |= {"network": network, "training": options.training(forward_only, freeze)}
     run, files = options.records(given, command.PipelineRun, command.ReportFiles)
     ready = needs.machine("pipeline")
     lines: list[str] = []

@@ -243,7 +243,14 @@ class ConvConfig(LayerConfig):
             wide=(back,),
             weights=codes(self.weight_format),
             sums=self.accumulator.bits,
+            ordered=self._ordered(self.weight_shape(place.size, place.shape)),
+            groups=self.groups,
         )
+
+    def _ordered(self, kernel: KernelShape) -> bool:
+        """The accumulator may clamp, and then the order of products decides (SPEC.md M2)."""
+        clamps = self.accumulator.overflow is AccOverflow.SATURATE
+        return clamps and max(self.bounds(kernel)) > self.accumulator.max
 
     def row_ops(self, place: Place, phase: Phase, rows: Any) -> Ops:
         size, groups, row = place.size, self.groups, elements(place.out)

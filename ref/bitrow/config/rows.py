@@ -196,7 +196,8 @@ class RowPlan:
     result that a row of its input makes: `window` then says which rows of the result belong to one of the input.
     `takes`: what an elementwise layer takes of its operands, each SAME where nothing is said. `products`: phases
     that run on the array of multipliers, `coded` those of them whose operands are codes; `wide`: phases whose
-    additions are FP32. `weights`: a word of its weights; `sums`: bits of the accumulators of its products of codes.
+    additions are FP32. `weights`: a word of its weights; `sums`: bits of the accumulators of its products of codes,
+    `ordered` where their order may decide (SPEC.md M2); `groups` of channels that share no product.
     """
 
     head: bool = False
@@ -210,6 +211,8 @@ class RowPlan:
     wide: tuple[Phase, ...] = ()
     weights: RowWord = HALF
     sums: int = 0
+    ordered: bool = False
+    groups: int = 1
 
 
 def raised(rise: int) -> RowPlan:

@@ -206,8 +206,8 @@ def best_offsets(
             load = full.sum(axis=0)
             cost = field[rolled] @ presence[place] + BALANCE * cycles * (load[rolled] @ bits[place])
             offset[place] = int(cost.argmin())
-            placed[place] = np.roll(presence[place], offset[place])
-            full[place] = np.roll(bits[place], offset[place])
+            turned = rolled[-offset[place]]
+            placed[place], full[place] = presence[place, turned], bits[place, turned]
     return tuple(offset.tolist())
 
 

@@ -8,6 +8,7 @@ numpy.
 
 from __future__ import annotations
 
+import functools
 import math
 from fractions import Fraction
 from typing import NamedTuple
@@ -40,6 +41,7 @@ class Beats(NamedTuple):
         return rounds * max(in_flight * self.period, self.length) + place * self.period
 
 
+@functools.lru_cache(maxsize=64)
 def beats(flow: Flow, images: int = 1, *, fused: bool = False) -> Beats:
     """The balanced pipeline of a network; `images` matter to a barrier over the batch."""
     value_beat = _value_beats(flow)

@@ -16,13 +16,13 @@ import numpy as np
 
 from bitrow.config.rows import HALF, SUM
 from bitrow.graph import INPUT
-from bitrow.pipeline import banks as banking
 from bitrow.pipeline.cost_tables import DEFAULT_COSTS, SRAM_BYTES, CostTables, Figure, Range
 from bitrow.pipeline.machine import Mac, Machine, WeightMemory
+from bitrow.pipeline.mappings import line_traffic
 from bitrow.pipeline.schedule import Schedule
 from bitrow.pipeline.stages import Phase, Stage
 from bitrow.pipeline.weights import loaded_bits, weight_bits, weight_memory_bits
-from bitrow.pipeline.work import is_fxp, line_work, read_passes
+from bitrow.pipeline.work import is_fxp, line_work
 
 PAPER_TFLOPS_PER_WATT = 2.19
 PAPER_GFLOPS_PER_MM2 = 85.32
@@ -45,6 +45,7 @@ class Counts:
     weight_bits: int
     host_bits: int
     dram_weight_bits: int = 0
+    partial_sums: int = 0
 
     @property
     def flops(self) -> int:
@@ -94,11 +95,11 @@ def wide_adds(stage: Stage, phase: Phase, work_fxp: bool) -> bool:
 def count(found: Schedule) -> Counts:
     """Operations and traffic of a run.
 
-    A task reads each row of its window once for each pass of the array over it, writes its row once, and reads its
-    weights once; accumulators stay in the lanes.
+    A task reads each row of its window as often as its mapping says, writes its row once, and reads its weights once;
+    accumulators stay in the lanes.
     """
     flow, machine, images = found.flow, found.machine, found.images
-    total = dict.fromkeys(("macs", "dequantize", "fp_mul", "fp_add", "fp32_add"), 0)
+    total = dict.fromkeys(("macs", "dequantize", "fp_mul", "fp_add", "fp32_add", "bank_bits", "partial_sums"), 0)
     for line in flow.lines:
         stage, work = flow.stages[line.stage], line_work(flow, line, machine)
         total["macs"] += int(work.macs.sum()) * images
@@ -106,12 +107,10 @@ def count(found: Schedule) -> Counts:
         total["fp_mul"] += int(work.mul.sum()) * images
         wide = wide_adds(stage, line.phase, is_fxp(stage, line.phase, machine))
         total["fp32_add" if wide else "fp_add"] += int(work.add.sum()) * images
-    bank_bits = queue_bits = 0
-    for place, by_line in enumerate(banking.accesses(flow, found.rings)):
-        again = read_passes(flow, machine, place)
-        for access in by_line:
-            rows = access.many * (1 if access.write else again)
-            bank_bits += int(rows.sum()) * access.ring.row_bits * images
+    for traffic in line_traffic(flow, found.rings, machine):
+        total["bank_bits"] += sum(traffic.bits.values()) * images
+        total["partial_sums"] += traffic.partial_sums * images
+    queue_bits = 0
     for ring in found.rings:
         if not ring.banked:
             queue_bits += 2 * ring.rows * ring.row_bits * images
@@ -119,7 +118,6 @@ def count(found: Schedule) -> Counts:
     host_bits = 16 * math.prod(source) * images * (2 if flow.buffers.needs_gradient(INPUT) else 1)
     return Counts(
         **total,
-        bank_bits=bank_bits,
         queue_bits=queue_bits,
         weight_bits=sum(weight_bits(flow, line, machine) for line in flow.lines) * images,
         host_bits=host_bits,
@@ -146,6 +144,8 @@ def energy_items(
     names = {mac: counts.macs, "dequantize": counts.dequantize, "fp_mul": counts.fp_mul, "fp_add": counts.fp_add,
              "fp32_add": counts.fp32_add}  # fmt: skip
     energy = [_bill(name, many, costs.energy[name]) for name, many in names.items()]
+    if counts.partial_sums:
+        energy.append(_bill("partial sums", counts.partial_sums, costs.energy[mac]))  # an upper bound: no product
     sram = "; ".join(dict.fromkeys(costs.energy[name].source for name in SRAM_BYTES)) + "; assumed log-log between"
     small, weights = sram_pj_per_bit(bank_bytes, costs), sram_pj_per_bit(WEIGHT_BANK_BYTES, costs)
     energy += [
@@ -191,9 +191,15 @@ def area_items(found: Schedule, memory_bits: int, costs: CostTables = DEFAULT_CO
     return [_bill(name, many, area[figure]) for name, many, figure in items]
 
 
-def cost_of(found: Schedule, memory_bits: int, bank_bytes: float, costs: CostTables = DEFAULT_COSTS) -> Cost:
-    """Energy and area of a run whose on-chip buffers hold `memory_bits`, in banks of `bank_bytes`."""
-    machine, counts = found.machine, count(found)
+def cost_of(
+    found: Schedule, memory_bits: int, bank_bytes: float, costs: CostTables = DEFAULT_COSTS,
+    counts: Counts | None = None,
+) -> Cost:  # fmt: skip
+    """Energy and area of a run whose on-chip buffers hold `memory_bits`, in banks of `bank_bytes`.
+
+    `counts`: those of the run, where they are known.
+    """
+    machine, counts = found.machine, counts or count(found)
     energy, area = energy_items(machine, counts, bank_bytes, costs), area_items(found, memory_bits, costs)
     seconds = found.cycles / (machine.clock_mhz * 1e6)
     rate, peak = counts.flops / seconds * 1e-9, 2 * machine.fxp_lanes * machine.clock_mhz * 1e-3
@@ -208,6 +214,11 @@ def cost_of(found: Schedule, memory_bits: int, bank_bytes: float, costs: CostTab
         {scope: _ratio(rate, mm2) for scope, mm2 in square.items()},
         {scope: _ratio(peak, mm2) for scope, mm2 in square.items()},
     )
+
+
+def total_energy(cost: Cost, scope: Scope) -> Range:
+    """pJ of the run."""
+    return _sum(list(cost.energy), scope)
 
 
 def total_area(cost: Cost) -> Range:

@@ -9,7 +9,9 @@ and numpy.
 from __future__ import annotations
 
 from bisect import bisect_left, insort
+from collections.abc import Iterator
 from heapq import heappop, heappush
+from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
@@ -19,6 +21,7 @@ from bitrow.pipeline.occupancy import peak, row_lives, rows_written
 from bitrow.pipeline.rings import SAVED
 from bitrow.pipeline.schedule import Schedule
 
+_TOGETHER = 256  # rows that are looked at together, so that all pairs of many need no room
 _MOST = 4096  # rows of a bank that are placed by length, in a time that grows with their square
 
 
@@ -128,18 +131,31 @@ def place(born: np.ndarray, dies: np.ndarray, words: np.ndarray) -> np.ndarray:
 
 def _longest_first(born: np.ndarray, dies: np.ndarray, words: np.ndarray) -> np.ndarray:
     order = np.lexsort((born, born - dies, -words))
-    since, until, many = born[order], dies[order], words[order]
-    low, high = np.zeros(len(order), np.int64), np.zeros(len(order), np.int64)
-    for turn in range(len(order)):
-        beside = np.flatnonzero((since[:turn] < until[turn]) & (until[:turn] > since[turn]))
-        beside = beside[np.argsort(low[beside], kind="stable")]
-        free = np.append(0, np.maximum.accumulate(high[beside]))  # where the blocks below each have ended
-        gaps = np.append(low[beside], high.max(initial=0) + many[turn]) - free
-        low[turn] = free[np.argmax(gaps >= many[turn])]
-        high[turn] = low[turn] + many[turn]
+    since, until, many = born[order], dies[order], words[order].tolist()
+    first: list[int] = []
+    behind: list[int] = []
+    for length, beside in zip(many, _beside(since, until), strict=True):
+        at = 0
+        for other in sorted(beside, key=first.__getitem__):
+            if first[other] - at >= length:
+                break
+            if behind[other] > at:
+                at = behind[other]
+        first.append(at)
+        behind.append(at + length)
     address = np.empty(len(order), np.int64)
-    address[order] = low
+    address[order] = first
     return address
+
+
+def _beside(since: np.ndarray, until: np.ndarray) -> Iterator[list[int]]:
+    """Of each block those before it that live when it does: lists, as numpy's calls would take longer than the few."""
+    for start in range(0, len(since), _TOGETHER):
+        here = slice(start, start + _TOGETHER)
+        meet = (since < until[here, None]) & (until > since[here, None])
+        turns, others = np.nonzero(np.tril(meet, start - 1))
+        bounds, found = np.searchsorted(turns, np.arange(len(meet) + 1)).tolist(), others.tolist()
+        yield from (found[low:high] for low, high in pairwise(bounds))
 
 
 def _oldest_first(born: np.ndarray, dies: np.ndarray, words: np.ndarray) -> np.ndarray:

@@ -40,6 +40,15 @@ class Packing(enum.Enum):
     RINGS = "rings"
 
 
+class Mapping(enum.Enum):
+    """Which lanes make which sums of a convolution's row: one a sum, several, or those of whole channels (mappings)."""
+
+    ROW = "row"
+    SPLIT = "split"
+    CHANNEL = "channel"
+    BEST = "best"
+
+
 class WeightMemory(enum.Enum):
     """Where the weights lie: all on chip, or in DRAM with buffers for the layers at work."""
 
@@ -53,15 +62,17 @@ class Machine(records.Plain):
 
     Lanes: `fxp_lanes` multiply-accumulate one product each cycle, an accumulator in each; `dequantizer_lanes` convert
     one accumulator each; `fp_mul_lanes` and `fp_add_lanes` are FP16 (comparisons run on adders). A row task takes the
-    cycles of its busiest kind of lane plus the `*_latency` of its pipeline, in cycles. `shared`: all layers share the
-    arrays in turn (else the same total is divided among the stages). Memory: `banks` of `ports` each, `bank_width`
-    bits wide and `bank_depth` words deep (0: as deep as the network needs); a row lies in one bank, and a task holds
-    a port of every bank it touches; `packing` says what shares the words of a bank. `ring_rule` sizes rings,
-    `handoff_rows` is the queue from FXP to FP array, `images_in_flight` bounds what is kept for backward passes.
-    `input_width`: bits of the image that the host loads each cycle; `loss_latency`: cycles from the last logit to the
-    first gradient; `statistics_latency`: cycles of B2's and B3's per-channel arithmetic. `weights` says where they
-    lie; those in DRAM come at `dram_width` bits a cycle whenever a unit turns to another layer, into one of
-    `weight_buffers`: with two or more while the task before still runs, with one the task waits for them.
+    cycles of its busiest kind of lane plus the `*_latency` of its pipeline, in cycles. `mapping`: what the array of
+    multipliers can do beside making each sum of a row in a lane of its own; each layer takes what is fastest, `BEST` of
+    all. `shared`: all layers share the arrays in turn (else the same total is divided among the stages). Memory:
+    `banks` of `ports` each, `bank_width` bits wide and `bank_depth` words deep (0: as deep as the network needs); a row
+    lies in one bank, and a task holds a port of every bank it touches; `packing` says what shares the words of a bank.
+    `ring_rule` sizes rings, `handoff_rows` is the queue from FXP to FP array, `images_in_flight` bounds what is kept
+    for backward passes. `input_width`: bits of the image that the host loads each cycle; `loss_latency`: cycles from
+    the last logit to the first gradient; `statistics_latency`: cycles of B2's and B3's per-channel arithmetic.
+    `weights` says where they lie; those in DRAM come at `dram_width` bits a cycle whenever a unit turns to another
+    layer, into one of `weight_buffers`: with two or more while the task before still runs, with one the task waits for
+    them.
 
     Raises:
         BitrowError: a field of another type or outside its range, naming it.
@@ -77,6 +88,7 @@ class Machine(records.Plain):
     fxp_latency: int = 8
     dequantizer_latency: int = 4
     fp_latency: int = 12
+    mapping: Mapping = Mapping.ROW
     shared: bool = True
     banks: int = 32
     ports: int = 1

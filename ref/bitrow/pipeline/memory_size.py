@@ -5,7 +5,6 @@ Standard library and numpy.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -72,39 +71,56 @@ def memory_size(found: Schedule, *, baselines: bool = False) -> MemorySize:
     Raises:
         BitrowError: banks of a given depth that are not deep enough for what shares them, or for unbounded rings.
     """
-    slots = [many or peak_rows(found, ring) for ring, many in zip(found.rings, found.slots, strict=True)]
-    rows = saved = queue = 0
-    for ring, many in zip(found.rings, slots, strict=True):
+    rows = saved = 0
+    for ring, many in zip(found.rings, _slots(found), strict=True):
         bits = ring.row_bits * many
         if ring.kind in SAVED:
             saved += bits
         elif ring.banked or found.plan.whole_maps:
             rows += bits
-        elif not found.plan.one_queue:
-            queue += bits
-    queue += queue_bits(found)
+    queue = queue_bits(found)
     others = _baselines(found) if baselines else {}
     live, depth = _live(found)
-    return MemorySize(rows + queue, saved, queue, live, _built(found, slots, depth), others)
+    return MemorySize(rows + queue, saved, queue, live, _built(found, depth), others)
 
 
-def _built(found: Schedule, slots: Sequence[int], depth: np.ndarray) -> int:
-    """Bits of the banks, each `depth` words deep where rows share them over time."""
-    width = found.machine.bank_width
-    if found.plan.whole_maps:
+def built_bits(found: Schedule) -> tuple[int, int]:
+    """`built` of `MemorySize`, and its `total`.
+
+    Raises:
+        BitrowError: as `memory_size`.
+    """
+    built = _built(found, None)
+    return built, built + queue_bits(found)
+
+
+def _built(found: Schedule, depth: np.ndarray | None) -> int:
+    """Bits of the banks, each `depth` words deep where rows share them over time; None: yet to be found."""
+    width, maps = found.machine.bank_width, found.plan.whole_maps
+    if found.machine.packing is Packing.RINGS and not maps:
+        depth = banking.bank_words(found.rings, _slots(found), found.layout, found.machine)
+    elif depth is None:
+        depth = pack(found).depth
+    if maps:
         return int(depth.sum()) * width
-    if found.machine.packing is Packing.RINGS:
-        depth = banking.bank_words(found.rings, slots, found.layout, found.machine)
     banking.check_depth(depth, found.machine)
     return int(depth.max()) * width * len(depth) if found.machine.shared else int(depth.sum()) * width
 
 
+def _slots(found: Schedule) -> list[int]:
+    """Slots of every ring, of unbounded ones the rows that they held."""
+    return [many or peak_rows(found, ring) for ring, many in zip(found.rings, found.slots, strict=True)]
+
+
 def queue_bits(found: Schedule) -> int:
-    """Bits of the one queue from FXP to FP array: its rows, each as long as the longest."""
-    if not found.plan.one_queue:
+    """Bits of the queues from FXP to FP array; of the one for all stages: its rows, each as long as the longest."""
+    if found.plan.one_queue:
+        longest = max((ring.row_bits for ring in found.rings if ring.queued), default=0)
+        return longest * found.machine.handoff_rows
+    if found.plan.whole_maps:
         return 0
-    longest = max((ring.row_bits for ring in found.rings if ring.queued), default=0)
-    return longest * found.machine.handoff_rows
+    rings = zip(found.rings, _slots(found), strict=True)
+    return sum(ring.row_bits * many for ring, many in rings if not ring.banked)
 
 
 def _live(found: Schedule) -> tuple[Footprint, np.ndarray]:

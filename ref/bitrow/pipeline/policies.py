@@ -8,6 +8,7 @@ Standard library and numpy.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -32,6 +33,12 @@ class Grid:
     line: np.ndarray
     image: np.ndarray
     row: np.ndarray
+
+    @functools.cached_property
+    def first(self) -> np.ndarray:
+        """By line, the number of its first task."""
+        rows = np.array([line.rows for line in self.flow.lines]) * self.images
+        return np.cumsum(rows) - rows
 
     def kinds(self) -> list[str]:
         """By line, the kind of unit that its tasks need."""

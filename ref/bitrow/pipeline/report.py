@@ -19,6 +19,7 @@ from bitrow.pipeline import banks as banking
 from bitrow.pipeline.cost import PAPER_GFLOPS_PER_MM2, PAPER_TFLOPS_PER_WATT, Cost, Scope, cost_of
 from bitrow.pipeline.cost_tables import DEFAULT_COSTS, CostTables, Range
 from bitrow.pipeline.machine import Mac, as_table
+from bitrow.pipeline.mappings import mapped_lines
 from bitrow.pipeline.memory_size import BASELINES, PAPER_MEMORY_RATIO, Footprint, MemorySize, memory_size
 from bitrow.pipeline.occupancy import curve, row_lives
 from bitrow.pipeline.policies import policy_named
@@ -169,6 +170,7 @@ def as_dict(found: Report) -> dict[str, Any]:
         "utilization": found.utilization,
         "utilization_over_time": {kind: utilization(run, kind, _BINS).round(4).tolist() for kind in UNIT},
         "lanes_busy": found.lanes_busy,
+        "mappings": _mappings(run),
         "stall_cycles": found.stalls,
         "bank_conflicts": _conflicts_dict(found.conflicts),
         "ring_clashes": found.ring_clashes,
@@ -213,6 +215,17 @@ def as_dict(found: Report) -> dict[str, Any]:
         keys = ("cycles", "cycles_per_image", "frames_per_second", "utilization", "memory", "cost")
         table["same_machine_with_fp16_macs"] = {key: other[key] for key in keys}
     return table
+
+
+def _mappings(run: Schedule) -> dict[str, str]:
+    """How each convolution's rows go over the lanes, by stage and phase."""
+    flow, kinds = run.flow, run.grid.kinds()
+    mapped = mapped_lines(flow, run.rings, run.machine)
+    return {
+        f"{flow.stages[line.stage].name} {line.phase.label}": str(found.way)
+        for line, kind, found in zip(flow.lines, kinds, mapped, strict=True)
+        if kind == UNIT.FXP
+    }
 
 
 def _conflicts_dict(found: Conflicts) -> dict[str, Any]:

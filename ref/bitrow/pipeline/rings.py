@@ -129,11 +129,14 @@ def _last_readers(readers: list[RingReader], rows: int) -> tuple[LineRows, LineR
     return line, row
 
 
-@functools.lru_cache(maxsize=64)
 def build_rings(flow: Flow, machine: Machine) -> tuple[Ring, ...]:
     """All rings of a network on a machine (whose multipliers decide what rows hold), by stage."""
+    return _built_rings(flow, machine.mac is Mac.FXP)
+
+
+@functools.lru_cache(maxsize=64)
+def _built_rings(flow: Flow, fxp: bool) -> tuple[Ring, ...]:
     found: list[Ring] = []
-    fxp = machine.mac is Mac.FXP
     for held in flow.buffers.all():
         kind = held.buffer.kind
         if kind and (fxp or kind is not RingKind.MASK):

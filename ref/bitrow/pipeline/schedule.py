@@ -22,12 +22,12 @@ from bitrow.pipeline.beats import beats
 from bitrow.pipeline.engine import UNKNOWN, Blocked, StallCause, Timing, Wait, Workload, run, uncollected
 from bitrow.pipeline.flow import Flow, NeedColumn, dataflow
 from bitrow.pipeline.machine import DEFAULT_MACHINE, Machine, Packing
+from bitrow.pipeline.mappings import mapped_lines
 from bitrow.pipeline.policies import Grid, SchedulePlan, SchedulePolicy, make_grid, row_pipelined_overlap
 from bitrow.pipeline.reach import Training
 from bitrow.pipeline.rings import SAVED, Capacity, Ring, RingKind, build_rings, slots
 from bitrow.pipeline.stages import Phase
 from bitrow.pipeline.weights import loaded_bits
-from bitrow.pipeline.work import compute_cycles, lanes_of, line_work, read_passes
 
 MOST_ROWS = 1 << 19  # of all maps of all images: minutes of scheduling
 _LAYOUT_IMAGES = 2  # enough to see every pair of lines that ever run together
@@ -98,9 +98,7 @@ def schedule(
         BitrowError: `images` below 1, more than 2^19 rows of maps of all images; a machine that cannot run the
             network, naming the resource and how much of it is missing; a layer in `training` that is none of it.
     """
-    if images < 1:
-        raise BitrowError(f"images: found {images}, expected 1 or more")
-    _check_rows(network, images)
+    check_images(network, images)
     flow = dataflow(network, training)
     if flow.barrier and flow.training and images > machine.images_in_flight:
         missing = images - machine.images_in_flight
@@ -115,11 +113,10 @@ def schedule(
     layout = banking.make_layout(rings, ring_slots, machine, whole_maps=plan.whole_maps)
     if book_banks and machine.shared:
         some = min(images, _LAYOUT_IMAGES)
-        endless = replace(machine, bank_depth=0)
-        layout = layout._replace(offset=allocate(network, endless, policy, some, training))
+        layout = layout._replace(offset=allocate(network, replace(machine, bank_depth=0), policy, some, training))
     if machine.packing is Packing.RINGS and not plan.whole_maps:
         banking.check_depth(banking.bank_words(rings, ring_slots, layout, machine), machine)
-    touched = _touched(grid, rings, ring_slots, layout)
+    touched = _touched(grid, rings, ring_slots, layout) if book_banks else []
     if durations:
         compute = duration = durations(grid)
     else:
@@ -139,7 +136,10 @@ def schedule(
     return _sorted_schedule(setup, compute, timing)
 
 
-def _check_rows(network: Network, images: int) -> None:
+def check_images(network: Network, images: int) -> None:
+    """Refuse a number of images that cannot be scheduled. Raises: BitrowError: as `schedule`."""
+    if images < 1:
+        raise BitrowError(f"images: found {images}, expected 1 or more")
     rows = sum(height for height, _, _ in shapes(network).values())
     if rows * images > MOST_ROWS:
         raise BitrowError(
@@ -153,6 +153,27 @@ def allocate(
     network: Network, machine: Machine, policy: SchedulePolicy, images: int, training: Training
 ) -> tuple[int, ...]:
     """Bank offsets of all rings, chosen from what runs at the same time when banks have ports enough."""
+    boundless = replace(machine, banks=1, ports=1, bank_depth=0)  # that run is the same for any number of them
+    ideal = rings_together(network, boundless, policy, images, training)
+    layout = banking.make_layout(ideal.rings, ideal.slots, machine, whole_maps=ideal.whole_maps)
+    return banking.best_offsets(ideal.rings, ideal.slots, ideal.together, layout, ideal.cycles)
+
+
+class _Together(NamedTuple):
+    """Of a run with ports enough: its rings, and for how many of its cycles any two are used at once."""
+
+    rings: tuple[Ring, ...]
+    slots: tuple[int, ...]
+    whole_maps: bool
+    together: np.ndarray
+    cycles: int
+
+
+@functools.lru_cache(maxsize=64)
+def rings_together(
+    network: Network, machine: Machine, policy: SchedulePolicy, images: int, training: Training
+) -> _Together:
+    """What `allocate` places rings by."""
     ideal = schedule(network, machine, policy, images, training=training, book_banks=False)
     lines = len(ideal.flow.lines)
     overlap = banking.used_together(ideal.line, ideal.unit, ideal.start, ideal.end, lines)
@@ -160,7 +181,8 @@ def allocate(
     for line, found in enumerate(banking.accesses(ideal.flow, ideal.rings)):
         for access in found:
             touches[line, access.ring.index] += 1
-    return banking.best_offsets(ideal.rings, ideal.slots, touches.T @ overlap @ touches, ideal.layout, ideal.cycles)
+    together = touches.T @ overlap @ touches
+    return _Together(ideal.rings, ideal.slots, ideal.plan.whole_maps, together, ideal.cycles)
 
 
 def ring_capacities(grid: Grid, plan: SchedulePlan, rings: tuple[Ring, ...]) -> list[int]:
@@ -175,9 +197,7 @@ def ring_capacities(grid: Grid, plan: SchedulePlan, rings: tuple[Ring, ...]) -> 
 
 def task_ids(grid: Grid, line: int, image: np.ndarray | int, row: np.ndarray | int) -> np.ndarray:
     """Numbers of tasks in a grid."""
-    rows = np.array([place.rows for place in grid.flow.lines]) * grid.images
-    base = int(rows[:line].sum())
-    return np.asarray(base + np.asarray(image) * grid.flow.lines[line].rows + row)
+    return np.asarray(grid.first[line] + np.asarray(image) * grid.flow.lines[line].rows + row)
 
 
 def _waits(grid: Grid, plan: SchedulePlan, rings: tuple[Ring, ...], ring_slots: list[int]) -> tuple[Wait, ...]:
@@ -234,8 +254,7 @@ def _queue_wait(grid: Grid, plan: SchedulePlan) -> Wait:
         if line.phase is Phase.FORWARD_HEAD and flow.stages[line.stage].queued:
             chain[place] = flow.line(line.stage, Phase.FORWARD_CHAIN)
     order = plan.sequence[chain[grid.line[plan.sequence]] >= 0]
-    first = np.array([int(task_ids(grid, place, 0, 0)) for place in range(len(flow.lines))])
-    partner = order - first[grid.line[order]] + first[chain[grid.line[order]]]
+    partner = order - grid.first[grid.line[order]] + grid.first[chain[grid.line[order]]]
     depth = grid.machine.handoff_rows
     return Wait(StallCause.HANDOFF, -1, order[depth:], partner[:-depth], 0)
 
@@ -256,20 +275,11 @@ def _durations(
     accesses share.
     """
     flow, machine = grid.flow, grid.machine
-    lanes = lanes_of(flow, machine)
-    by_line = banking.accesses(flow, rings)
+    mapped = mapped_lines(flow, rings, machine)
     compute, duration = [], []
     loads = np.split(load, np.cumsum([line.rows * grid.images for line in flow.lines])[:-1])
-    for place, line in enumerate(flow.lines):
-        stage, work = flow.stages[line.stage], line_work(flow, line, machine)
-        words = np.zeros(line.rows, np.int64)
-        again = read_passes(flow, machine, place)
-        for access in by_line[place]:
-            row_words = -(-access.ring.row_bits // machine.bank_width)
-            many = 1 if access.write else again
-            words = np.maximum(words, np.where(access.many > 0, row_words * many, 0))
-        cycles = compute_cycles(stage, line, work, lanes[line.stage], machine)
-        cycles = np.tile(np.maximum(cycles, words), grid.images)
+    for place in range(len(flow.lines)):
+        cycles = np.tile(mapped[place].cycles, grid.images)
         cycles = np.maximum(cycles, loads[place]) if machine.weight_buffers > 1 else cycles + loads[place]
         compute.append(cycles)
         share = banking.most_on_a_bank(touched[place]) if book_banks else 1

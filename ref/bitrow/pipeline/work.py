@@ -10,7 +10,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -61,14 +61,18 @@ def unit_kind(stage: Stage, phase: Phase, machine: Machine) -> str:
     return UNIT.FXP if is_fxp(stage, phase, machine) else UNIT.FP
 
 
-@functools.lru_cache(maxsize=4096)
 def line_work(flow: Flow, line: TaskLine, machine: Machine) -> Work:
     """Operations of a line's rows, of the layers that the gradient goes through."""
+    return _line_work(flow, line, machine.mac)
+
+
+@functools.lru_cache(maxsize=4096)
+def _line_work(flow: Flow, line: TaskLine, mac: Mac) -> Work:
     stage = flow.stages[line.stage]
     sites = stage.sites
     if line.phase is Phase.BACKWARD_CHAIN:
         sites = tuple(site for site in sites if flow.buffers.takes_part(stage, site))
-    return work_of(flow, line, machine, sites)
+    return work_of(flow, line, Machine(mac=mac), sites)
 
 
 def work_of(flow: Flow, line: TaskLine, machine: Machine, sites: Sequence[StageLayer]) -> Work:
@@ -161,29 +165,23 @@ def _divide(loads: list[int], lanes: int, where: str) -> list[int]:
     return [max(1, share) for share in shares]
 
 
-def _cycles(count: LineRows | int, lanes: int) -> LineRows:
-    return -(-np.asarray(count) // lanes)
+def ceil_div(count: Any, lanes: int) -> Any:
+    """Cycles of so many operations, ints or arrays of them, on so many lanes."""
+    return -(-count // lanes)
 
 
-def compute_cycles(stage: Stage, line: TaskLine, work: Work, lanes: Lanes, machine: Machine) -> LineRows:
+def compute_cycles(
+    stage: Stage, line: TaskLine, work: Work, lanes: Lanes, machine: Machine, products: LineRows
+) -> LineRows:
     """Cycles of each row of a line on its lanes, memory apart: the busiest lanes' and the pipeline's latency.
 
-    An FXP lane keeps one accumulator, so a row takes whole passes of as many outputs as there are lanes.
+    `products`: cycles of an FXP array's multipliers (mappings.LaneWay).
     """
     kind = unit_kind(stage, line.phase, machine)
     if kind == UNIT.LOADER:
-        return np.maximum(_cycles(work.moved * 16, machine.input_width), 1)
+        return np.maximum(ceil_div(work.moved * 16, machine.input_width), 1)
     if kind == UNIT.FXP:
-        terms = work.macs // np.maximum(work.outputs, 1)
-        passes = _cycles(work.outputs, lanes.fxp)
         latency = machine.fxp_latency + (machine.dequantizer_latency if machine.mac is Mac.FXP else 0)
-        return np.maximum(np.maximum(passes * terms, _cycles(work.deq, lanes.deq)), 1) + latency
-    busiest = np.maximum(_cycles(work.mul, lanes.mul), _cycles(work.add, lanes.add))
-    return np.maximum(np.maximum(busiest, _cycles(work.moved, lanes.add)), 1) + machine.fp_latency
-
-
-def read_passes(flow: Flow, machine: Machine, place: int) -> LineRows:
-    """Times that the rows of line `place` go over their input: an FXP array's passes, else once."""
-    line = flow.lines[place]
-    work = line_work(flow, line, machine)
-    return np.maximum(_cycles(work.outputs, lanes_of(flow, machine)[line.stage].fxp), 1)
+        return np.maximum(np.maximum(products, ceil_div(work.deq, lanes.deq)), 1) + latency
+    busiest = np.maximum(ceil_div(work.mul, lanes.mul), ceil_div(work.add, lanes.add))
+    return np.maximum(np.maximum(busiest, ceil_div(work.moved, lanes.add)), 1) + machine.fp_latency

@@ -15,14 +15,14 @@ from bitrow.config import ConvConfig
 from bitrow.config.rows import elements, row_bits
 from bitrow.graph import INPUT, Node, Shape, describe, shapes
 from bitrow.layers.table import layer
-from bitrow.pipeline import banks as banking
 from bitrow.pipeline.cost import Counts, wide_adds
 from bitrow.pipeline.flow import Flow, TaskLine, dataflow
 from bitrow.pipeline.machine import Machine
+from bitrow.pipeline.mappings import line_traffic
 from bitrow.pipeline.rings import Ring, RingKind, build_rings
 from bitrow.pipeline.stages import Phase, Stage, StageLayer
 from bitrow.pipeline.weights import weight_bits
-from bitrow.pipeline.work import is_fxp, line_work, read_passes, work_of
+from bitrow.pipeline.work import is_fxp, line_work, work_of
 from bitrow.transfer.accounting_reach import CLIP, SCALE, Branch, Reach
 
 _HALF = 16  # bits
@@ -43,6 +43,7 @@ class ImageCounts:
     weight_bits: int = 0
     host_bits: int = 0
     dram_weight_bits: int = 0
+    partial_sums: int = 0
     host_macs: int = field(default=0, metadata={"host": True})
     gradient_bits: int = field(default=0, metadata={"host": True})
 
@@ -111,16 +112,12 @@ def _takes_part(reach: Reach, stage: Stage, site: StageLayer) -> bool:
 
 def _count_rows(passes: Passes, reach: Reach, flow: Flow, rings: tuple[Ring, ...], machine: Machine) -> None:
     kept = {ring.index for ring in rings if _kept(reach, flow, ring)}
-    for place, by_line in enumerate(banking.accesses(flow, rings)):
-        line = flow.lines[place]
+    for line, traffic in zip(flow.lines, line_traffic(flow, rings, machine), strict=True):
         if not _runs(reach, flow, line):
             continue
         tally = passes.forward if line.phase in _FORWARD else passes.backward
-        again = read_passes(flow, machine, place)
-        for access in by_line:
-            if access.ring.index in kept:
-                rows = access.many * (1 if access.write else again)
-                tally.add(bank_bits=int(rows.sum()) * access.ring.row_bits)
+        bank_bits = sum(bits for ring, bits in traffic.bits.items() if ring in kept)
+        tally.add(bank_bits=bank_bits, partial_sums=traffic.partial_sums)
     for ring in rings:
         if not ring.banked:
             passes.forward.add(queue_bits=2 * ring.rows * ring.row_bits)
