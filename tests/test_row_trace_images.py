@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from bitrow import zoo
 from bitrow.errors import BitrowError
 from bitrow.pipeline.lifetimes import placed
-from bitrow.pipeline.machine import Mac, Packing, RingRule
+from bitrow.pipeline.machine import Mac, Mapping, Packing, RingRule
 from bitrow.pipeline.policies import layer_by_layer
 from bitrow.pipeline.schedule import schedule
 from bitrow.vectors.trace.formats import ImageFormat, image_chunks, poison
@@ -102,6 +104,10 @@ def test_a_run_without_words_of_the_contract_or_banks_has_no_trace() -> None:
         check_traceable(schedule(NETWORK, MACHINE, layer_by_layer))
     with pytest.raises(BitrowError, match="book_banks: found False"):
         check_traceable(schedule(NETWORK, MACHINE, book_banks=False))
+    depthwise = schedule(zoo.build("mobilenetv2", (16, 16, 3)), replace(MACHINE, mapping=Mapping.BEST))
+    with pytest.raises(BitrowError, match=r"mapping: found channel at \w+, whose rows lie group by group"):
+        check_traceable(depthwise)
+    assert check_traceable(run(mapping=Mapping.SPLIT))
 
 
 def test_banks_too_large_for_images_are_refused() -> None:

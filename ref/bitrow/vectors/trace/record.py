@@ -13,7 +13,8 @@ from pathlib import Path
 from bitrow import typed
 from bitrow.errors import BitrowError
 from bitrow.graph import Network
-from bitrow.pipeline.machine import Mac, Machine
+from bitrow.pipeline.machine import Mac, Machine, Mapping
+from bitrow.pipeline.mappings import mapped_lines
 from bitrow.pipeline.policies import policy_named
 from bitrow.pipeline.reach import Training
 from bitrow.pipeline.schedule import Schedule, schedule
@@ -131,7 +132,7 @@ def check_traceable(found: Schedule) -> Schedule:
 
     Raises:
         BitrowError: FP16 multipliers, which compute other words; whole maps, which lie in one memory; a policy of one's
-            own; banks that were not booked.
+            own; banks that were not booked; a layer mapped by groups of channels, whose rows lie in another order.
     """
     mac = found.machine.mac
     if mac is not Mac.FXP:
@@ -143,6 +144,12 @@ def check_traceable(found: Schedule) -> Schedule:
     policy_named(found.policy)
     if not found.booked:
         raise BitrowError("book_banks: found False, expected a run with its banks booked for a trace")
+    for line, mapped in zip(found.flow.lines, mapped_lines(found.flow, found.rings, found.machine), strict=True):
+        if mapped.way.mapping is Mapping.CHANNEL:
+            raise BitrowError(
+                f"machine {found.machine.name} mapping: found channel at {found.flow.stages[line.stage].name}, whose "
+                "rows lie group by group, expected row or split for a trace"
+            )
     return found
 
 
