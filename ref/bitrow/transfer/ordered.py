@@ -20,8 +20,8 @@ from bitrow.layers import residual
 from bitrow.ops import fp16, reduce
 from bitrow.ops.once import once
 
-_AT_ONCE = 16  # positions of an image that are added in one step of the loop over them
-_UNROLLED = 32  # inputs of a pointwise layer that are added in one piece of the program
+_AT_ONCE = 4  # positions of an image that are added in one step of the loop over them
+_UNROLLED = 8  # inputs of a pointwise layer that are added in one piece of the program
 
 
 def tree_sum(x: Float32[Array, "..."], axes: Sequence[int]) -> Float32[Array, "..."]:
@@ -60,7 +60,7 @@ def _apart(x: Float16[Array, "*s"]) -> Float32[Array, "*s"]:
 
 
 def _mix(x: Float16[Array, "*s c"], weight: Float16[Array, "c r"]) -> Float16[Array, "*s r"]:
-    """x times weight over c: FP32 sums in the order of c (padded to a multiple of 32), one rounding to FP16."""
+    """x times weight over c: FP32 sums in the order of c (padded to a multiple of 8), one rounding to FP16."""
     c, r = weight.shape
     wide, factors = _apart(x), fp16.widen(weight)
     if c <= _UNROLLED:
