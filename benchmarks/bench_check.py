@@ -1,8 +1,9 @@
 """Ratios of bitrow to float32 on this processor, against the committed ones: `ratios.json`, by the processor's name.
 
-Run as `python benchmarks/bench_check.py [--write]`. Each ratio is measured side by side in one sitting, in five
-stretches; one that is more than 15% above the committed median, in its best stretch, too, is a regression: exit status
-1. `--write` keeps what was measured as this processor's ratios. Never part of the tests: other work would fail them.
+Run as `python benchmarks/bench_check.py [--write] [layers] [step] [rows]`, by default all three. Each ratio is measured
+side by side in one sitting, in five stretches; one that is more than 15% above the committed median, in its best
+stretch, too, is a regression: exit status 1. `--write` keeps what was measured as this processor's ratios. Never part of
+the tests: other work would fail them.
 """
 
 from __future__ import annotations
@@ -64,24 +65,30 @@ def compared(name: str, found: tuple[float, ...], kept: list[float] | None) -> t
     return [*row, f"{kept[0]:.2f}", f"{median / kept[0] - 1:+.0%}{' REGRESSION' if slower else ''}"], slower
 
 
-def main() -> int:
+PARTS = {"layers": layers, "step": step, "rows": rows}
+
+
+def main(words: list[str]) -> int:
     """Measure, print, and compare or write."""
+    parts = [word for word in words if word != "--write"] or list(PARTS)
+    if unknown := set(parts) - set(PARTS):
+        print(f"bench_check: found {', '.join(sorted(unknown))}, expected --write or of {', '.join(PARTS)}", file=sys.stderr)
+        return 2
     processor, every = cpu_model(), json.loads(KEPT.read_text())
     kept, measured, worse = every.get(processor, {}), {}, 0
     table = Table("what", "median ratio", "range", "committed", "change", title=f"{processor}, JAX {jax.__version__}")
-    for part in (layers, step, rows):
-        for name, found in part():
-            measured[name] = [round(value, 3) for value in (statistics.median(found), min(found), max(found))]
-            row, slower = compared(name, found, kept.get(name))
-            table.add_row(*row)
-            worse += slower
+    for name, found in (pair for part in parts for pair in PARTS[part]()):
+        measured[name] = [round(value, 3) for value in (statistics.median(found), min(found), max(found))]
+        row, slower = compared(name, found, kept.get(name))
+        table.add_row(*row)
+        worse += slower
     Console(width=120).print(table)
-    if "--write" in sys.argv[1:]:
-        KEPT.write_text(json.dumps({**every, processor: measured}, indent=1) + "\n")
+    if "--write" in words:
+        KEPT.write_text(json.dumps({**every, processor: {**kept, **measured}}, indent=1) + "\n")
     elif not kept:
         print(f"{KEPT.name}: found no ratios of {processor}, expected those of an earlier run: --write keeps these")
     return min(worse, 1)
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(sys.argv[1:]))
