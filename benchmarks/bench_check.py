@@ -2,8 +2,8 @@
 
 Run as `python benchmarks/bench_check.py [--write] [layers] [step] [rows]`, by default all three. Each ratio is measured
 side by side in one sitting, in five stretches; one that is more than 15% above the committed median, in its best
-stretch, too, is a regression: exit status 1. `--write` keeps what was measured as this processor's ratios. Never part of
-the tests: other work would fail them.
+stretch, too, is a regression: exit status 1. `--write` keeps what was measured as this processor's ratios. Never part
+of the tests: other work would fail them.
 """
 
 from __future__ import annotations
@@ -72,7 +72,8 @@ def main(words: list[str]) -> int:
     """Measure, print, and compare or write."""
     parts = [word for word in words if word != "--write"] or list(PARTS)
     if unknown := set(parts) - set(PARTS):
-        print(f"bench_check: found {', '.join(sorted(unknown))}, expected --write or of {', '.join(PARTS)}", file=sys.stderr)
+        expected = ", ".join((*PARTS, "--write"))
+        print(f"bench_check: found {', '.join(sorted(unknown))}, expected {expected}", file=sys.stderr)
         return 2
     processor, every = cpu_model(), json.loads(KEPT.read_text())
     kept, measured, worse = every.get(processor, {}), {}, 0
