@@ -316,8 +316,9 @@ def accumulate(
     if code.dtype != jnp.int8:  # unsigned codes: up to 255, too wide for an int8 product
         code, weight_code = code.astype(jnp.int16), weight_code.astype(jnp.int16)
     kernel_hw = weight_code.shape[:2]
-    if kernel_hw != (1, 1):
-        code = once(code)  # else every place of the kernel quantizes anew
+    of_rows = kernel.by_input is not None or kernel.by_output is not None
+    if kernel_hw != (1, 1) and not of_rows:
+        code = once(code)  # else every place of the kernel quantizes anew; codes of rows are stored already
     fits = bound <= accumulator.max
     if dilated.applies(places.padding) and places.dense and groups == 1 and fits:
         acc = dilated.convolve(code, weight_code, places.padding, _undilated)
@@ -331,7 +332,7 @@ def accumulate(
         acc = _saturating(columns, flat, accumulator, tap)
     elif kernel.three_wide is not None and code.dtype == jnp.int8 and padded.shape[2] - 2 > _FEW_WIDE:
         acc = _three_wide(padded, kernel.three_wide, kernel_hw[0])
-    elif (kernel.by_input is not None or kernel.by_output is not None) and code.dtype == jnp.int8:
+    elif of_rows and code.dtype == jnp.int8:
         acc = _row(padded, kernel, places)
     else:
         acc = _exact(met(), weight_code, groups)

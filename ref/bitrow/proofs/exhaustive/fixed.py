@@ -97,16 +97,15 @@ def _check_transforms(effort: Effort, index: int) -> Outcome:
     met = np.array([[[column == place + tap for tap in range(3)] for column in range(6)] for place in range(4)])
     tally.compare(found, 24 * met, functools.partial(_explain_transform, "place, column, tap", found, 24 * met))
     signs = np.array(list(product((-1, 1), repeat=6)))
-    for magnitudes in product(range(1, 129), repeat=2):
-        bound = ((1 << 31) - 1) // 24  # the largest taken; each of its products is this much of it
-        if not mac.three_wide_fits(magnitudes, bound):
+    for a, b in product(range(1, 129), repeat=2):
+        bound = ((1 << 31) - 1) // 24  # the largest taken
+        if not mac.three_wide_fits((a, b), bound):
             continue
-        codes = np.abs(magnitudes[0] * signs @ of_codes.T).max(0)
-        weights = np.abs(magnitudes[1] * signs[:, :3] @ of_weights.T).max(0)
-        share = codes * weights / (3 * magnitudes[0] * magnitudes[1])
+        codes, weights = np.abs(a * signs @ of_codes.T).max(0), np.abs(b * signs[:, :3] @ of_weights.T).max(0)
+        share = codes * weights / (3 * a * b)  # of the accumulator's worst case, that of each sum of products
         within = np.array([codes.max() <= 127, weights.max() <= 127, share.max() * bound < 1 << 31])
         every = np.ones(3, bool)
-        tally.compare(within, every, functools.partial(_explain_transform, str(magnitudes), within, every))
+        tally.compare(within, every, functools.partial(_explain_transform, f"({a}, {b})", within, every))
     return tally.outcome()
 
 
