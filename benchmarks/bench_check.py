@@ -23,7 +23,7 @@ import bench_pipeline
 import bench_transfer
 from bitrow import zoo
 from bitrow.processor import cpu_model
-from timing import Timing, spread
+from timing import Timing, race, spread
 
 KEPT = Path(__file__).with_name("ratios.json")
 ALLOWED = 1.15
@@ -42,7 +42,7 @@ def step() -> Iterator[tuple[str, tuple[float, ...]]]:
     images = bench_transfer.drawn(SHAPE, BATCH)
     both = {"bitrow": "bit_accurate", "float32": "float32"}
     found = {side: bench_transfer.trainer(name, SHAPE, 1.0, images, BATCH) for side, name in both.items()}
-    timing = bench_transfer.race({side: bench_transfer.contenders(one, 1) for side, one in found.items()})
+    timing = race({side: bench_transfer.contenders(one, 1) for side, one in found.items()})
     ours, plain = timing["bitrow"], timing["float32"]
     yield "training step of resnet8", spread(ours, plain)
     yield "compiling it", (ours.compile_ms / plain.compile_ms,)
@@ -51,7 +51,7 @@ def step() -> Iterator[tuple[str, tuple[float, ...]]]:
 
 def rows() -> Iterator[tuple[str, tuple[float, ...]]]:
     """The row emulator's forward pass over whole tensors."""
-    timing: dict[str, Timing] = bench_pipeline.raced(zoo.build("resnet18", (224, 224, 3), 10, 1), 1, False)[1]
+    timing: dict[str, Timing] = bench_pipeline.raced(zoo.build("resnet18", (224, 224, 3)), 1, False)[1]
     yield "rows of resnet18 at 224, over whole tensors", spread(timing["rows"], timing["whole"])
 
 
