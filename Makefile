@@ -7,7 +7,7 @@ OUT ?= out/golden
 LOCK := requirements.lock
 PIP := $(BIN)/pip install --quiet --disable-pip-version-check --constraint $(LOCK) --editable
 
-.PHONY: golden test check check-tests nightly slow lint docs prove prove-rtl exhaustive mutants bench bench-rtl other-isa lock versions dist clean
+.PHONY: golden test check check-tests nightly slow lint docs prove prove-rtl exhaustive mutants bench bench-check bench-rtl other-isa lock versions dist clean
 
 golden: $(VENV)/.installed
 	mkdir -p $(dir $(OUT))
@@ -70,6 +70,10 @@ bench: $(VENV)/.installed-dev
 	$(BIN)/python benchmarks/bench_transfer.py
 	$(BIN)/python benchmarks/bench_transfer.py 8 1 0.5
 	$(BIN)/python benchmarks/bench_c.py
+
+# Ratios to float32 on this processor against the committed ones (benchmarks/ratios.json); ARGS=--write keeps these.
+bench-check: $(VENV)/.installed-dev
+	$(BIN)/python benchmarks/bench_check.py $(ARGS)
 
 # The sample design under Verilator, by a SystemVerilog and a cocotb bench, on the sets in golden/; docs/benches.md. BUG=NAME switches
 # a fault of the design on, BUG=all each in turn; ARGS are other options and sets.

@@ -16,7 +16,7 @@ from rich.table import Table
 from bitrow.config import BatchNormConfig, ConvConfig
 from bitrow.host import Scales
 from bitrow.layers import batch_norm, conv
-from timing import race, ratio
+from timing import Timing, race, ratio
 
 SHAPES = [(32, 16, 16, 128), (32, 32, 32, 32)]
 CONV, NORM = ConvConfig(stride=1, padding=1), BatchNormConfig()
@@ -40,30 +40,34 @@ def float32(weight: jax.Array, a: jax.Array, b: jax.Array, x: jax.Array, dz: jax
     return z, vjp(dz)[0]
 
 
+def races(shape: tuple[int, int, int, int]) -> dict[str, dict[str, Timing]]:
+    """Both passes of convolution and norm, and the norm alone, of both sides."""
+    rng, c = np.random.default_rng(0), shape[-1]
+    codes = rng.integers(-8, 8, (3, 3, c, c))
+    params = conv.make_params(CONV, "conv", codes, Scales(0.25, 0.0625, 0.125))
+    norm = batch_norm.fold(
+        "norm", rng.uniform(0.5, 2, c), rng.normal(size=c), rng.normal(size=c), rng.uniform(0.5, 2, c), 1e-5
+    )
+    x, dz = (jnp.asarray(rng.normal(size=shape), jnp.float16) for _ in range(2))
+    weight = jnp.asarray(codes, jnp.float32) * 0.0625
+    a, b = norm.a.astype(jnp.float32), norm.b.astype(jnp.float32)
+    x32, dz32 = x.astype(jnp.float32), dz.astype(jnp.float32)
+    passes = race({
+        "bitrow": (bit_accurate, (params, norm, x, dz)),
+        "float32": (float32, (weight, a, b, x32, dz32)),
+    })
+    norms = race({
+        "bitrow": (lambda norm, y: batch_norm.forward_frozen(NORM, norm, y), (norm, x)),
+        "float32": (lambda a, b, y: y * a + b, (a, b, x32)),
+    }, rounds=201)  # a tenth of a millisecond each: the median needs many
+    return {"conv + norm, both passes": passes, "frozen norm alone": norms}
+
+
 def main() -> None:
     """Print one row for each shape and pair."""
     table = Table("shape", "what", "bitrow ms", "float32 ms", "ratio", "compile ms", "float32 compile ms")
-    rng = np.random.default_rng(0)
     for shape in SHAPES:
-        c = shape[-1]
-        codes = rng.integers(-8, 8, (3, 3, c, c))
-        params = conv.make_params(CONV, "conv", codes, Scales(0.25, 0.0625, 0.125))
-        norm = batch_norm.fold(
-            "norm", rng.uniform(0.5, 2, c), rng.normal(size=c), rng.normal(size=c), rng.uniform(0.5, 2, c), 1e-5
-        )
-        x, dz = (jnp.asarray(rng.normal(size=shape), jnp.float16) for _ in range(2))
-        weight = jnp.asarray(codes, jnp.float32) * 0.0625
-        a, b = norm.a.astype(jnp.float32), norm.b.astype(jnp.float32)
-        x32, dz32 = x.astype(jnp.float32), dz.astype(jnp.float32)
-        passes = race({
-            "bitrow": (bit_accurate, (params, norm, x, dz)),
-            "float32": (float32, (weight, a, b, x32, dz32)),
-        })
-        norms = race({
-            "bitrow": (lambda norm, y: batch_norm.forward_frozen(NORM, norm, y), (norm, x)),
-            "float32": (lambda a, b, y: y * a + b, (a, b, x32)),
-        }, rounds=201)  # a tenth of a millisecond each: the median needs many
-        for what, timing in (("conv + norm, both passes", passes), ("frozen norm alone", norms)):
+        for what, timing in races(shape).items():
             ours, plain = timing["bitrow"], timing["float32"]
             table.add_row(
                 "x".join(map(str, shape)), what, f"{ours.run_ms:.2f}", f"{plain.run_ms:.2f}",

@@ -23,7 +23,7 @@ from bitrow.pipeline.emulator import Emulation, Emulator
 from bitrow.pipeline.row_task import make_weights
 from bitrow.pipeline.schedule import schedule
 from bitrow.synthetic import synthetic
-from timing import race, ratio
+from timing import Timing, race, ratio
 
 
 def emulator_of(net: Network, training: bool, images: int = 1, lanes: int = 1) -> Emulator:
@@ -39,25 +39,30 @@ def samples(net: Network, count: int) -> tuple[dict[str, Any], jax.Array, jax.Ar
     return dict(model.params), jnp.asarray(model.samples.images), jnp.asarray(model.samples.dlogits)
 
 
+def raced(net: Network, count: int, training: bool) -> tuple[Emulator, dict[str, Timing]]:
+    """Rows, rows that lay out the weights, and whole tensors, of `count` images side by side."""
+    params, x, dlogits = samples(net, count)
+    emulator = emulator_of(net, training, lanes=count)
+    program = emulator.program()
+
+    def tensors(params: dict, x: jax.Array, dlogits: jax.Array) -> tuple:
+        logits, saved = whole.forward(net, params, x)
+        return (logits, whole.backward(net, params, saved, dlogits)[0]) if training else (logits,)
+
+    arguments = emulator.arguments(params, x, dlogits)
+    return emulator, race({
+        "rows": (program, arguments),
+        "with weights": (_laying_out(emulator, program), (params, *arguments[1:])),
+        "whole": (tensors, (params, x, dlogits)),
+    }, rounds=10)  # fmt: skip
+
+
 def passes(net: Network, count: int) -> Table:
     """Forward, and forward with the input gradient, of `count` images side by side."""
     columns = ("pass", "rows ms", "and weights ms", "whole ms", "ratio", "with weights", "rows", "rows/s")
     table = Table(*columns, "stores MB", "compile s", "whole compile s")
-    params, x, dlogits = samples(net, count)
     for training in (False, True):
-        emulator = emulator_of(net, training, lanes=count)
-        program = emulator.program()
-
-        def tensors(params: dict, x: jax.Array, dlogits: jax.Array, training: bool = training) -> tuple:
-            logits, saved = whole.forward(net, params, x)
-            return (logits, whole.backward(net, params, saved, dlogits)[0]) if training else (logits,)
-
-        arguments = emulator.arguments(params, x, dlogits)
-        result = race({
-            "rows": (program, arguments),
-            "with weights": (_laying_out(emulator, program), (params, *arguments[1:])),
-            "whole": (tensors, (params, x, dlogits)),
-        }, rounds=9)  # fmt: skip
+        emulator, result = raced(net, count, training)
         rows, laid, plain = (result[name] for name in ("rows", "with weights", "whole"))
         tasks = len(emulator.order.stage) * count
         table.add_row(

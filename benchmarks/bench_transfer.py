@@ -98,13 +98,18 @@ def table(what: str, timing: dict[str, Timing], steps: int) -> Table:
     return found
 
 
+def drawn(shape: tuple[int, int, int], batch: int) -> Images:
+    """Images of an epoch, and their labels."""
+    rng = np.random.default_rng(0)
+    x = rng.standard_normal((STEPS * batch, *shape)).astype(np.float16).astype(np.float32)
+    return Images(x, rng.integers(0, CLASSES, len(x)).astype(np.int32))
+
+
 def main() -> None:
     """Print both tables, and how far QPyTorch's logits are from bitrow's."""
     rows, channels, width, batch = (*sys.argv[1:], *DEFAULTS[len(sys.argv) - 1 :])
     shape, batch = (int(rows), int(rows), int(channels)), int(batch)
-    rng = np.random.default_rng(0)
-    x = rng.standard_normal((STEPS * batch, *shape)).astype(np.float16).astype(np.float32)
-    images = Images(x, rng.integers(0, CLASSES, len(x)).astype(np.int32))
+    images = drawn(shape, batch)
     ours, theirs = (trainer(name, shape, float(width), images, batch) for name in ("bit_accurate", "float32"))
     console = Console(width=120)
     name = f"resnet8 {'x'.join(map(str, shape))}, width {width}, batch {batch}"
@@ -119,6 +124,7 @@ def main() -> None:
         console.print(f"QPyTorch: skipped, {reason}")
         return
     module, recipe = ours.module(ours.start()), ours.recipe
+    x = images.x
     other = qpytorch_step.Step(module, x[:batch], images.y[:batch], recipe.loss_scale, recipe.learning_rate)
     logits = np.asarray(jax.jit(module)(jnp.asarray(x[:batch])), np.float32)
     away = np.abs(logits - other.logits().detach().numpy())

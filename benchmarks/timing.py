@@ -19,6 +19,7 @@ class Timing:
     compile_ms: float
     run_ms: float
     runs: tuple[float, ...]
+    temporary_bytes: int = 0  # what the compiled program needs beside its arguments and results
 
 
 def _milliseconds(call: Callable[[], Any]) -> float:
@@ -39,11 +40,12 @@ def race(
     measured, so that its neighbour's caches and idle threads are not in its time.
     """
     compiled: dict[str, Callable[[], Any]] = dict(ready or {})
-    compile_ms = dict.fromkeys(compiled, 0.0)
+    compile_ms, temporary = dict.fromkeys(compiled, 0.0), dict.fromkeys(compiled, 0)
     for name, (function, arguments) in contenders.items():
         start = time.perf_counter()
         program = jax.jit(function).lower(*arguments).compile()
         compile_ms[name] = (time.perf_counter() - start) * 1e3
+        temporary[name] = program.memory_analysis().temp_size_in_bytes
         compiled[name] = lambda program=program, arguments=arguments: program(*arguments)
     runs: dict[str, list[float]] = {name: [] for name in compiled}
     for turn in range(rounds + 3):
@@ -54,10 +56,18 @@ def race(
             if turn >= 3:
                 runs[name].append(elapsed)
     return {
-        name: Timing(name, compile_ms[name], statistics.median(times), tuple(times)) for name, times in runs.items()
+        name: Timing(name, compile_ms[name], statistics.median(times), tuple(times), temporary[name])
+        for name, times in runs.items()
     }
 
 
 def ratio(a: Timing, b: Timing) -> float:
     """Median of a/b over the rounds, pair by pair."""
     return statistics.median(x / y for x, y in zip(a.runs, b.runs, strict=True))
+
+
+def spread(a: Timing, b: Timing, parts: int = 5) -> tuple[float, ...]:
+    """Medians of a/b in `parts` stretches of the sitting, one after another."""
+    pairs = [x / y for x, y in zip(a.runs, b.runs, strict=True)]
+    each = len(pairs) // parts
+    return tuple(statistics.median(pairs[part * each : (part + 1) * each]) for part in range(parts))

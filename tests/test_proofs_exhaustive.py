@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from bitrow.formats import FP16, FloatMode, Overflow, Rounding
-from bitrow.ops import fp16, fxp, softfloat
+from bitrow.ops import fp16, fxp, mac, softfloat
 from bitrow.oracle import fp16 as oracle
 from bitrow.oracle import softfloat as exact
 from bitrow.proofs import judges
@@ -216,3 +216,21 @@ def test_codes_and_accumulators_of_the_full_domains() -> None:
     chunks = dequantize.CLAIMS[0].chunks(Effort.FULL) - 4 - dequantize.STEPPED_CHUNKS
     assert chunks * dequantize.PER_CHUNK == dequantize.LAST - dequantize.FIRST + dequantize.INTEGER
     assert dequantize.STEPPED_CHUNKS << 20 == 2 * dequantize.LAST
+
+
+@pytest.mark.parametrize(("name", "row"), [("OF_PRODUCTS", (0, -4, 4, 8, 8, 24)), ("OF_CODES", (0, 4, 0, -4, 0, 1))])
+def test_a_wrong_number_of_the_transforms_is_found(
+    name: str, row: tuple[int, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """SPEC.md M1: F(4, 3) with one number changed is not the convolution."""
+    claim = {claim.name: claim for claim in fixed.CLAIMS}["fxp.four_by_three"]
+    assert claim.check(Effort.QUICK, 0).counterexample is None
+    monkeypatch.setattr(mac, name, (*getattr(mac, name)[:-1], row))
+    assert claim.check(Effort.QUICK, 0).counterexample is not None
+
+
+def test_transforms_that_leave_int8_are_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    """SPEC.md M1: magnitudes taken although a transformed code needs nine bits."""
+    claim = {claim.name: claim for claim in fixed.CLAIMS}["fxp.four_by_three"]
+    monkeypatch.setattr(mac, "three_wide_fits", lambda magnitudes, bound: max(magnitudes) < 14)
+    assert claim.check(Effort.QUICK, 0).counterexample is not None

@@ -29,6 +29,7 @@ from bitrow.layers.rows import Operands, Rows, RowTask, Written
 from bitrow.layers.twin import EPS, Calibration, FloatLayer, Norm, Site, Stats, Twin
 from bitrow.ops import fp16, meshes, reduce, softfloat
 from bitrow.ops.dtypes import Sum
+from bitrow.ops.once import once
 from bitrow.ops.tap import Tap, no_tap
 from bitrow.splitmix import Draw
 
@@ -116,8 +117,7 @@ class _Channel:
         self._tap = tap
 
     def named(self, name: str, bits: Array) -> Array:
-        # Without the barrier XLA fuses the whole chain, each operation's integer code many times over.
-        bits = lax.optimization_barrier(bits)
+        bits = once(bits)  # else XLA fuses the whole chain, each operation's integer code many times over
         self._tap(name, softfloat.from_bits(bits, self.fmt))
         return bits
 

@@ -1,14 +1,16 @@
 """Multiply-accumulate of integer codes: convolution as gathered windows times a matrix (SPEC.md M).
 
 Sums are exact int32 (modulo 2^32 where the accumulator wraps), so their order is free, except in the
-`saturate` model, which clamps after every product. Exactness also allows Winograd's F(2, 3) along w for kernels three
-wide: two outputs take four products instead of six, and integers lose nothing by it.
+`saturate` model, which clamps after every product. Exactness also allows Winograd's F(4, 3) along w for kernels three
+wide: four outputs take six products instead of twelve, and integers lose nothing by it (claim `fxp.four_by_three`).
 """
 
 from __future__ import annotations
 
 import functools
 import math
+import operator
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import jax.numpy as jnp
@@ -20,6 +22,7 @@ from bitrow.doors import guard
 from bitrow.formats import AccOverflow, Accumulator
 from bitrow.ops import dilated
 from bitrow.ops.dtypes import Code
+from bitrow.ops.once import once
 from bitrow.ops.tap import Tap, no_tap
 
 Padding = tuple[tuple[int, int, int], tuple[int, int, int]]  # (low, high, interior) for h and w, as lax.pad
@@ -145,12 +148,12 @@ def _group_columns(parts: list[Array], groups: int) -> Array:
 class Kernel(NamedTuple):
     """Weights made ready: as they are, `[kh, kw, k_in, k_out]`, and in the form of the product to be used, or None.
 
-    `three_wide`: for F(2, 3), `[4, kh*k_in, k_out]`. For single rows: `by_input`, `[kw*kh*k_in, k_out]`, or
+    `three_wide`: for F(4, 3), `[6, kh*k_in, k_out]`. For single rows: `by_input`, `[kw*kh*k_in, k_out]`, or
     `by_output`, its transpose.
     """
 
     weight: Code[Array, "kh kw k_in k_out"]
-    three_wide: Int8[Array, "4 k k_out"] | None
+    three_wide: Int8[Array, "6 k k_out"] | None
     by_input: Code[Array, "k k_out"] | None = None
     by_output: Code[Array, "k_out k"] | None = None
 
@@ -158,15 +161,15 @@ class Kernel(NamedTuple):
 def prepare(
     weight_code: Code[Array, "kh kw c_in c_out"], dense: bool, groups: int, magnitudes: tuple[int, int], bound: int
 ) -> Kernel:
-    """Transform the weights once where F(2, 3) applies: dense windows, no groups, transformed codes that fit int8.
+    """Transform the weights once where F(4, 3) applies: dense windows, no groups, transformed codes that fit int8.
 
-    `dense`: the `Places` are; `magnitudes`: the largest |code| and |weight_code|; `bound`: the worst-case |acc|, whose
-    double must fit int32.
+    `dense`: the `Places` are; `magnitudes`: the largest |code| and |weight_code|; `bound`: the worst-case |acc|, which
+    must fit int32 24 times.
     """
     if not (dense and _three_wide_applies(weight_code.shape, groups, magnitudes, bound)):
         return Kernel(weight_code, None)
-    four = _transform(weight_code[:, 0], weight_code[:, 1], weight_code[:, 2])
-    return Kernel(weight_code, four.reshape(4, -1, weight_code.shape[3]))
+    six = _transform(weight_code[:, 0], weight_code[:, 1], weight_code[:, 2])
+    return Kernel(weight_code, six.reshape(6, -1, weight_code.shape[3]))
 
 
 def prepare_gradient(
@@ -177,22 +180,47 @@ def prepare_gradient(
     rotated = rotate(weight_code, groups)
     if not (dense and _three_wide_applies(rotated.shape, groups, magnitudes, bound)):
         return Kernel(rotated, None)
-    four = _transform(weight_code[:, 2], weight_code[:, 1], weight_code[:, 0])
-    return Kernel(rotated, four[:, ::-1].transpose(0, 1, 3, 2).reshape(4, -1, rotated.shape[3]))
+    six = _transform(weight_code[:, 2], weight_code[:, 1], weight_code[:, 0])
+    return Kernel(rotated, six[:, ::-1].transpose(0, 1, 3, 2).reshape(6, -1, rotated.shape[3]))
+
+
+# F(4, 3): output column r is, 24 times, the sum over i of OF_PRODUCTS[r][i] * (OF_CODES[i] . six columns of codes) *
+# (OF_WEIGHTS[i] . the kernel's three columns).
+OF_CODES = ((4, 0, -5, 0, 1, 0), (0, -4, -4, 1, 1, 0), (0, 4, -4, -1, 1, 0), (0, -2, -1, 2, 1, 0), (0, 2, -1, -2, 1, 0),
+            (0, 4, 0, -5, 0, 1))  # fmt: skip
+OF_WEIGHTS = ((1, 0, 0), (1, 1, 1), (1, -1, 1), (1, 2, 4), (1, -2, 4), (0, 0, 1))
+OF_PRODUCTS = ((6, -4, -4, 1, 1, 0), (0, -4, 4, 2, -2, 0), (0, -4, -4, 4, 4, 0), (0, -4, 4, 8, -8, 24))
+_TIMES = 24  # 2^3 * 3
+_THIRD = -1431655765  # 3 * _THIRD is 1 modulo 2^32
+
+
+def reach(matrix: tuple[tuple[int, ...], ...]) -> int:
+    """The largest |result| of a transform of terms up to 1."""
+    return max(sum(map(abs, row)) for row in matrix)
+
+
+def three_wide_fits(magnitudes: tuple[int, int], bound: int) -> bool:
+    """Transformed codes and weights fit int8, and 24 times the accumulator int32; so do the products' sums."""
+    codes, weights = reach(OF_CODES) * magnitudes[0], reach(OF_WEIGHTS) * magnitudes[1]
+    return max(codes, weights) <= 127 and _TIMES * bound < 1 << 31
 
 
 def _three_wide_applies(shape: tuple[int, ...], groups: int, magnitudes: tuple[int, int], bound: int) -> bool:
-    fits = 2 * magnitudes[0] <= 127 and 3 * magnitudes[1] <= 127 and 2 * bound < 1 << 31
-    return shape[1] == 3 and groups == 1 and fits
+    return shape[1] == 3 and groups == 1 and three_wide_fits(magnitudes, bound)
 
 
-def _transform(*columns: Integer[Array, "kh c_in c_out"]) -> Int8[Array, "4 kh c_in c_out"]:
-    """Doubled weights of F(2, 3) from the kernel's three columns."""
-    g0, g1, g2 = (column.astype(jnp.int8) for column in columns)
-    return jnp.stack([g0 + g0, g0 + g1 + g2, g0 - g1 + g2, g2 + g2])
+def _weighted(row: tuple[int, ...], terms: Sequence[Array]) -> Array:
+    """Sum of integer terms times the row's numbers, in their own type."""
+    pairs = [(times, term) for times, term in zip(row, terms, strict=True) if times]
+    return functools.reduce(operator.add, (term * term.dtype.type(times) for times, term in pairs))
 
 
-_FEW_CHANNELS = 16  # up to so many, four products are one that is more than four times as long
+def _transform(*columns: Integer[Array, "kh c_in c_out"]) -> Int8[Array, "6 kh c_in c_out"]:
+    """Weights of F(4, 3) from the kernel's three columns."""
+    return jnp.stack([_weighted(row, [column.astype(jnp.int8) for column in columns]) for row in OF_WEIGHTS])
+
+
+_FEW_WIDE = 2  # outputs side by side that take no fewer products by F(4, 3)
 _FEW_COLUMNS = 48  # for fewer, packing weights by input channels takes longer than the products
 
 
@@ -217,28 +245,23 @@ def _dots(columns: Array, weights: Array) -> Array:
     return lax.dot_general(columns, weights, contract, preferred_element_type=jnp.int32)
 
 
-def _three_wide(padded: Array, four: Array, kh: int) -> Array:
-    """Columns 2t and 2t+1 of the output from columns 2t to 2t+3 of the input, by F(2, 3) with doubled weights."""
+def _three_wide(padded: Array, six: Array, kh: int) -> Array:
+    """Columns 4t to 4t+3 of the output from columns 4t to 4t+5 of the input, by F(4, 3) with transformed weights."""
     n, h, w, c = padded.shape
     oh, ow = h - kh + 1, w - 2
-    padded = jnp.pad(padded, ((0, 0), (0, 0), (0, w % 2), (0, 0)))
-    pairs = padded.reshape(n, h, (w + 1) // 2, 2, c)
-    even, odd = pairs[:, :, :, 0], pairs[:, :, :, 1]
-    d0, d1, d2, d3 = even[:, :, :-1], odd[:, :, :-1], even[:, :, 1:], odd[:, :, 1:]
-    parts = (d0 - d2, d1 + d2, d2 - d1, d1 - d3)
-    if c <= _FEW_CHANNELS:
-        together = jnp.stack(parts)
-        columns = jnp.concatenate([together[:, :, k : k + oh] for k in range(kh)], axis=-1)
-        flat = columns.reshape(4, math.prod(columns.shape[1:4]), kh * c)
-        products = _dots(flat, four).reshape(*columns.shape[:4], four.shape[2])
-        m0, m1, m2, m3 = products
-    else:
-        m0, m1, m2, m3 = (
-            _dot(jnp.concatenate([v[:, k : k + oh] for k in range(kh)], axis=-1), four[place])
-            for place, v in enumerate(parts)
-        )
-    both = jnp.stack([(m0 + m1 + m2) >> 1, (m1 - m2 - m3) >> 1], axis=3)
-    return both.reshape(n, oh, 2 * both.shape[2], both.shape[4])[:, :, :ow]
+    turns = -(-ow // 4)
+    padded = jnp.pad(padded, ((0, 0), (0, 0), (0, 4 * turns + 4 - w), (0, 0)))
+    fours = padded.reshape(n, h, turns + 1, 4, c)
+    met = [fours[:, :, place // 4 : turns + place // 4, place % 4] for place in range(6)]
+    parts = jnp.stack([_weighted(row, met) for row in OF_CODES])
+    columns = jnp.concatenate([parts[:, :, k : k + oh] for k in range(kh)], axis=-1)
+    products = _dots(columns.reshape(6, n * oh * turns, kh * c), six).reshape(6, n, oh, turns, 1, six.shape[2])
+    # One sum whose numbers differ by column, not a stack of four sums: what reads it stands in one loop.
+    shape = n, oh, turns, 4, six.shape[2]
+    factors = [jnp.array(factor, jnp.int32).reshape(4, 1) for factor in zip(*OF_PRODUCTS, strict=True)]
+    terms = [jnp.broadcast_to(m, shape) * jnp.broadcast_to(f, shape) for m, f in zip(products, factors, strict=True)]
+    acc = (functools.reduce(operator.add, terms) >> 3) * jnp.int32(_THIRD)
+    return acc.reshape(n, oh, 4 * turns, shape[4])[:, :, :ow]
 
 
 def _row(padded: Array, kernel: Kernel, places: Places) -> Array:
@@ -293,6 +316,9 @@ def accumulate(
     if code.dtype != jnp.int8:  # unsigned codes: up to 255, too wide for an int8 product
         code, weight_code = code.astype(jnp.int16), weight_code.astype(jnp.int16)
     kernel_hw = weight_code.shape[:2]
+    of_rows = kernel.by_input is not None or kernel.by_output is not None
+    if kernel_hw != (1, 1) and not of_rows:
+        code = once(code)  # else every place of the kernel quantizes anew; codes of rows are stored already
     fits = bound <= accumulator.max
     if dilated.applies(places.padding) and places.dense and groups == 1 and fits:
         acc = dilated.convolve(code, weight_code, places.padding, _undilated)
@@ -304,9 +330,9 @@ def accumulate(
         flat = weight_code.reshape(-1, groups, weight_code.shape[3] // groups)
         columns = _group_columns(met(), groups)
         acc = _saturating(columns, flat, accumulator, tap)
-    elif kernel.three_wide is not None and code.dtype == jnp.int8:
+    elif kernel.three_wide is not None and code.dtype == jnp.int8 and padded.shape[2] - 2 > _FEW_WIDE:
         acc = _three_wide(padded, kernel.three_wide, kernel_hw[0])
-    elif (kernel.by_input is not None or kernel.by_output is not None) and code.dtype == jnp.int8:
+    elif of_rows and code.dtype == jnp.int8:
         acc = _row(padded, kernel, places)
     else:
         acc = _exact(met(), weight_code, groups)

@@ -154,7 +154,7 @@ def _value(params: ConvParams) -> Float32[Array, "kh kw c_in c_out"]:
 
 class _Saved(NamedTuple):
     weight: Any
-    bias: Any
+    params: ConvParams  # its codes are made once for both passes
     forward: ForwardScales
     gradient: BackwardScales
     mask: Bool[Array, "n h w c"] | None  # where the input needs a gradient
@@ -167,6 +167,7 @@ class _Saved(NamedTuple):
 def _forward(plan: ConvPlan, weight: Any, bias: Any, forward: Any, gradient: Any, probe: Any, x: Any) -> Any:
     plain = jax.tree.map(lambda leaf: leaf.value, (bias, forward, gradient), is_leaf=_is_primal)
     params = conv_params(plan.config, weight.value, *plain)
+    params = params._replace(weight_code=once(params.weight_code))
     y, code, mask = _run(plan, params, plain[1], x.value)
     shape = jnp.zeros((0, *x.value.shape[1:3]))
     probed = probe.value if probe.perturbed else None
@@ -177,7 +178,7 @@ def _forward(plan: ConvPlan, weight: Any, bias: Any, forward: Any, gradient: Any
     if plan.channels:
         code = code[..., jnp.array(plan.channels)]
     kept = mask if x.perturbed else None, code if weight.perturbed else None, seen
-    return y, _Saved(weight.value, plain[0], plain[1], plain[2], *kept, shape, probed)
+    return y, _Saved(weight.value, params, plain[1], plain[2], *kept, shape, probed)
 
 
 def _is_primal(leaf: Any) -> bool:
@@ -187,7 +188,7 @@ def _is_primal(leaf: Any) -> bool:
 def _backward(plan: ConvPlan, saved: _Saved, dy: Any) -> tuple[Any, ...]:
     if isinstance(dy, SymbolicZero):
         return None, None, None, None, None, None
-    params = conv_params(plan.config, saved.weight, saved.bias, saved.forward, saved.gradient)
+    params = saved.params
     dx, ready = None, dy
     if saved.mask is not None:
         ready = _ready(plan, params, dy)
@@ -198,7 +199,7 @@ def _backward(plan: ConvPlan, saved: _Saved, dy: Any) -> tuple[Any, ...]:
     if saved.code is not None:
         value = saved.code.astype(jnp.float32) * fp16.widen(saved.forward.x_scale)
         dweight = weight_gradient(plan.config, value, fp16.widen(dy), saved.weight, params, plan.channels)
-    dbias = None if saved.bias is None else ordered.channel_sum(dy)
+    dbias = None if params.bias is None else ordered.channel_sum(dy)
     dforward = None if saved.x is None else _scale_gradient(plan, params, saved, dy)
     seen = None if saved.probed is None else jnp.stack([_largest(plan, params, dy), _heard(ready)])
     return dweight, dbias, dforward, None, seen, dx

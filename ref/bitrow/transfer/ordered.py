@@ -20,8 +20,9 @@ from bitrow.layers import residual
 from bitrow.ops import fp16, reduce
 from bitrow.ops.once import once
 
-_AT_ONCE = 16  # positions of an image that are added in one step of the loop over them
-_UNROLLED = 32  # inputs of a pointwise layer that are added in one piece of the program
+_AT_ONCE = 4  # positions of an image that are added in one step of the loop over them
+_UNROLLED = 8  # inputs of a pointwise layer that are added in one piece of the program
+_FROM_FIRST = 32  # up to so many, a sum begins with its first term, and may be -0
 
 
 def tree_sum(x: Float32[Array, "..."], axes: Sequence[int]) -> Float32[Array, "..."]:
@@ -60,17 +61,16 @@ def _apart(x: Float16[Array, "*s"]) -> Float32[Array, "*s"]:
 
 
 def _mix(x: Float16[Array, "*s c"], weight: Float16[Array, "c r"]) -> Float16[Array, "*s r"]:
-    """x times weight over c: FP32 sums in the order of c (padded to a multiple of 32), one rounding to FP16."""
+    """x times weight over c: FP32 sums in the order of c, from +0 where c is over 32, and one rounding to FP16."""
     c, r = weight.shape
     wide, factors = _apart(x), fp16.widen(weight)
-    if c <= _UNROLLED:
-        return once(fp16.round_once(_chain(wide, factors, None)))
-    pad = -c % _UNROLLED
-    wide = jnp.pad(wide, [(0, 0)] * (wide.ndim - 1) + [(0, pad)])
-    factors = jnp.pad(factors, ((0, pad), (0, 0))).reshape(-1, _UNROLLED, r)
-    pieces = jnp.moveaxis(wide.reshape(*wide.shape[:-1], -1, _UNROLLED), -2, 0)
-    start = jnp.zeros((*x.shape[:-1], r), jnp.float32)
-    total, _ = lax.scan(lambda total, piece: (_chain(*piece, total), None), start, (pieces, factors))
+    head = (c - 1) % _UNROLLED + 1
+    zeros = reduce.opaque(jnp.zeros((*x.shape[:-1], r), jnp.float32))
+    total = _chain(wide[..., :head], factors[:head], zeros if c > _FROM_FIRST else None)
+    if c > head:
+        pieces = jnp.moveaxis(wide[..., head:].reshape(*x.shape[:-1], -1, _UNROLLED), -2, 0)
+        each = pieces, factors[head:].reshape(-1, _UNROLLED, r)
+        total, _ = lax.scan(lambda total, piece: (_chain(*piece, total), None), total, each)
     return once(fp16.round_once(total))
 
 

@@ -66,17 +66,17 @@ def _check_products(effort: Effort, index: int) -> Outcome:
         right = x.astype(np.int64) * weight
         tally.compare(found, right, functools.partial(_explain_product, x, weight, fmts, found, right))
     every = codes(FXP4)
-    x = np.zeros((16, 4, 1, 4, 1), np.int8)  # the code at each of four columns: two outputs of three-wide windows
-    for column in range(4):
+    x = np.zeros((16, 6, 1, 6, 1), np.int8)  # the code at each of six columns: four outputs of three-wide windows
+    for column in range(6):
         x[:, column, 0, column, 0] = every
     weight = np.zeros((1, 3, 1, 3, 16), np.int8)
     for tap in range(3):
         weight[0, tap, 0, tap] = every
-    x, weight = x.reshape(64, 1, 4, 1), weight.reshape(1, 3, 1, 48)
-    met = np.array([[column == place + tap for place in range(2) for tap in range(3)] for column in range(4)])
-    right = np.einsum("i,cpt,j->icptj", every.astype(int), met.reshape(4, 2, 3).astype(int), every.astype(int))
-    right = right.reshape(64, 1, 2, 48)
-    first, second = np.repeat(every, 4)[:, None, None, None], np.tile(every, 3)[None, None, None, :]
+    x, weight = x.reshape(96, 1, 6, 1), weight.reshape(1, 3, 1, 48)
+    met = np.array([[column == place + tap for place in range(4) for tap in range(3)] for column in range(6)])
+    right = np.einsum("i,cpt,j->icptj", every.astype(int), met.reshape(6, 4, 3).astype(int), every.astype(int))
+    right = right.reshape(96, 1, 4, 48)
+    first, second = np.repeat(every, 6)[:, None, None, None], np.tile(every, 3)[None, None, None, :]
     for three_wide in (False, True):
         found = _products(x, weight, 1, three_wide)
         tally.compare(found, right, functools.partial(_explain_product, first, second, (FXP4, FXP4), found, right))
@@ -87,6 +87,33 @@ def _check_products(effort: Effort, index: int) -> Outcome:
         right = x.astype(int) * weight
         tally.compare(found, right, functools.partial(_explain_product, x, weight, (FXP4, FXP4), found, right))
     return tally.outcome()
+
+
+def _check_transforms(effort: Effort, index: int) -> Outcome:
+    """F(4, 3): 24 times each output of each place, and, of all magnitudes it takes, the largest values."""
+    tally = finding.Tally()
+    of_codes, of_weights, of_products = (np.array(m) for m in (mac.OF_CODES, mac.OF_WEIGHTS, mac.OF_PRODUCTS))
+    found = np.einsum("ri,ij,it->rjt", of_products, of_codes, of_weights)
+    met = np.array([[[column == place + tap for tap in range(3)] for column in range(6)] for place in range(4)])
+    tally.compare(found, 24 * met, functools.partial(_explain_transform, "place, column, tap", found, 24 * met))
+    signs = np.array(list(product((-1, 1), repeat=6)))
+    for a, b in product(range(1, 129), repeat=2):
+        bound = ((1 << 31) - 1) // 24  # the largest taken
+        if not mac.three_wide_fits((a, b), bound):
+            continue
+        codes, weights = np.abs(a * signs @ of_codes.T).max(0), np.abs(b * signs[:, :3] @ of_weights.T).max(0)
+        share = codes * weights / (3 * a * b)  # of the accumulator's worst case, that of each sum of products
+        within = np.array([codes.max() <= 127, weights.max() <= 127, share.max() * bound < 1 << 31])
+        every = np.ones(3, bool)
+        tally.compare(within, every, functools.partial(_explain_transform, f"({a}, {b})", within, every))
+    return tally.outcome()
+
+
+def _explain_transform(what: str, found: np.ndarray, right: np.ndarray, wrong: np.ndarray) -> Counterexample:
+    at = int(wrong[0])
+    place = finding.shown(what, at, integer_encoding(32))
+    expected = int(right.reshape(-1)[at])
+    return finding.counterexample((place,), None, int(found.reshape(-1)[at]), expected, expected, integer_encoding(32))
 
 
 QUANTIZERS = (FXP4, UFXP4, Fxp(4, narrow=True), FXP8, Fxp(2))
@@ -222,10 +249,19 @@ CLAIMS = (
         statement="a product of two codes is exact in the accumulator, whichever way it is convolved",
         clauses=("F7", "M1"),
         method=Method.EXHAUSTIVE,
-        domain=lambda effort: "all 256 pairs of FXP4 codes, at each place of a window, by matrix product, F(2, 3) and "
+        domain=lambda effort: "all 256 pairs of FXP4 codes, at each place of a window, by matrix product, F(4, 3) and "
         f"depthwise{'; all pairs of codes of 2 to 8 bits, signed and unsigned' if effort is Effort.FULL else ''}",
         chunks=lambda effort: 1,
         check=_check_products,
+    ),
+    Claim(
+        name="fxp.four_by_three",
+        statement="F(4, 3) is 24 times the convolution, and no code, weight or sum that it transforms leaves its type",
+        clauses=("M1",),
+        method=Method.EXHAUSTIVE,
+        domain=lambda effort: "each of 4 outputs, 6 columns and 3 taps; the largest values of all magnitudes it takes",
+        chunks=lambda effort: 1,
+        check=_check_transforms,
     ),
     Claim(
         name="fxp.quantize",
