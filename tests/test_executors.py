@@ -23,6 +23,8 @@ import pytest
 
 import bitrow
 import executor_samples
+import small_cli
+from bitrow import cli, zoo
 from bitrow.contract.operations import OPERATIONS
 from bitrow.errors import BitrowError
 from bitrow.executors.team import AHEAD, Team, Where, opened
@@ -261,6 +263,27 @@ def test_a_worker_is_killed_under_a_set(tmp_path: Path) -> None:
     expected = itertools.islice(catalog.problems(["smoke"], None, 1), 40)
     generate.generate(tmp_path / "here", expected, 1, "some")
     assert contents(tmp_path / "set") == contents(tmp_path / "here")
+
+
+@pytest.mark.slow
+def test_transfer_on_a_cluster(on: dict[str, Where], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """SPEC.md E: the files of a grid that threads ran, but for the times; a run that is missing is trained again."""
+    monkeypatch.setitem(zoo.NETWORKS, "small", small_cli.build)  # here alone: workers are given its layers
+
+    def grid(name: str, *options: str) -> dict[str, bytes]:
+        plan = ("--network", "small", "--seeds", "2", "--pretrain-epochs", "1", "--tune-epochs", "0", "--epochs", "2",
+                "--policy", "bias", "--policy", "head", "--numerics", "bit_accurate", "--quiet")  # fmt: skip
+        assert cli.run(["transfer", *plan, "--out", str(tmp_path / name), *options]) == 0
+        return {name: data for name, data in contents(tmp_path / name).items() if "timing" not in name}
+
+    scheduler = ("--scheduler", str(on["cluster"].scheduler))
+    expected = grid("threads", "--jobs", "1")
+    assert grid("cluster", *scheduler) == expected
+    kept = tmp_path / "cluster" / "runs" / "head" / "bit_accurate" / "seed0"
+    before = (kept / "state.safetensors").stat().st_mtime_ns
+    shutil.rmtree(kept.parent / "seed1")
+    assert grid("cluster", "--resume", *scheduler) == expected
+    assert (kept / "state.safetensors").stat().st_mtime_ns == before
 
 
 @pytest.mark.slow
