@@ -286,15 +286,32 @@ def test_transfer_on_a_cluster(on: dict[str, Where], tmp_path: Path, monkeypatch
     assert (kept / "state.safetensors").stat().st_mtime_ns == before
 
 
+CLAIMS = ("layer.relu", "fp16.to_float32", "fp16.sqrt", "fxp.quantize")
+
+
+def _claims(folder: Path, *options: object, begun: Callable[[], None] = lambda: None) -> list[dict[str, Any]]:
+    """The report's rows but for the seconds; `begun` is called when something is done."""
+    report = folder / "report.json"
+    arguments = "prove", "claims", *CLAIMS, "--state", folder, "--json", report, *options
+    command = [sys.executable, "-m", "bitrow", *map(str, arguments)]
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL) as process:
+        while process.poll() is None and not list(folder.glob("*.partial.json")):
+            time.sleep(0.02)
+        begun()
+    assert process.returncode == 0
+    return [{**row, "seconds": 0} for row in json.loads(report.read_text())["claims"]]
+
+
 @pytest.mark.slow
 def test_claims_on_a_cluster(tmp_path: Path) -> None:
-    """The report is that of one process: verdicts, cases, digests."""
+    """The report is that of one process: verdicts, cases, digests; with a worker that is killed on the way, too."""
+    expected = _claims(tmp_path / "here", "--jobs", 1)
+    with scheduler(tmp_path) as (file, _), worker(file, tmp_path) as lost, worker(file, tmp_path):
+        assert _claims(tmp_path / "cluster", "--scheduler", file) == expected
 
-    def rows(name: str, *options: str) -> list[dict[str, Any]]:
-        report = tmp_path / f"{name}.json"
-        claims = "layer.relu", "fp16.to_float32", "--state", tmp_path / name, "--json", report
-        subprocess.run([sys.executable, "-m", "bitrow", "prove", "claims", *claims, *options], check=True,
-                       stdout=subprocess.DEVNULL)  # fmt: skip
-        return [{**row, "seconds": 0} for row in json.loads(report.read_text())["claims"]]
+        def kill() -> None:
+            assert lost.poll() is None
+            os.killpg(lost.pid, signal.SIGKILL)
 
-    assert rows("cluster", "--scheduler", "local", "--jobs", "2") == rows("here", "--jobs", "1")
+        assert _claims(tmp_path / "killed", "--scheduler", file, begun=kill) == expected
+    assert all(row["verdict"] == "holds" for row in expected)
