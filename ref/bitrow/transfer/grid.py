@@ -22,8 +22,6 @@ import jax
 from bitrow import terminal
 from bitrow.errors import BitrowError
 from bitrow.executors.team import Where, opened
-from bitrow.float_model import FloatModel
-from bitrow.graph import Network
 from bitrow.transfer import checkpoint, grid_files, kept, processes, source
 from bitrow.transfer.data import Transfer
 from bitrow.transfer.experiment import (
@@ -125,7 +123,8 @@ def _on_cluster(grid: _Grid, where: Where) -> list[Cell]:
     plan = grid.plan
     names = [(*cell, seed) for cell in grid.cells for seed in range(plan.seeds)]
     with opened(where) as team:
-        errand = team.errand(functools.partial(_pretrain, plan, grid.network, grid.data, grid.model), _seed_label)
+        begin = functools.partial(pretrained, plan, grid.network, grid.data, model=grid.model)
+        errand = team.errand(begin, "pretraining of seed {}".format)
         for seed, found in enumerate(team.in_order(errand, range(plan.seeds))):
             grid.pretrained[seed] = found
         runs = {name: done for name in names if (done := grid.finished(name)) is not None}
@@ -147,17 +146,6 @@ def run_label(name: RunName) -> str:
 
 def _piece_label(piece: RunPiece) -> str:
     return run_label(piece.name)
-
-
-def _seed_label(seed: int) -> str:
-    return f"pretraining of seed {seed}"
-
-
-def _pretrain(
-    plan: ExperimentPlan, network: Network, data: Transfer, model: FloatModel | None, seed: int
-) -> Pretrained:
-    """What a seed's runs begin with."""
-    return pretrained(plan, network, data, seed, model)
 
 
 def _train(
