@@ -90,7 +90,8 @@ def main() -> int:
     given = asked.parse_args()
     jax_switches.prepare()
     from bitrow.transfer.command import DataChoice
-    from bitrow.transfer.experiment import ExperimentPlan, RunSettings, run
+    from bitrow.transfer.experiment import ExperimentPlan
+    from bitrow.transfer.grid import RunSettings, run
 
     begun = time.monotonic()
     try:

@@ -33,6 +33,12 @@ def dies_once(place: str) -> int:
     return os.getpid()
 
 
+def first_is_slow(number: int) -> int:
+    """The first of ten takes longer than the others."""
+    time.sleep(0.1 if number % 10 == 0 else 0)
+    return number
+
+
 def slow(number: int) -> int:
     time.sleep(0.2)
     return number

@@ -11,8 +11,8 @@ import numpy as np
 from bitrow.contract import arithmetic
 from bitrow.export.hardware import SvWord, words
 from bitrow.export.scalars import MODES
-from bitrow.formats import FP16, FP32, FloatMode, Fxp
-from bitrow.oracle import fp16, fp32, fxp, lfsr, softfloat
+from bitrow.formats import FP16, FP32, FlagMode, Float, FloatMode, Fxp, Tininess
+from bitrow.oracle import flags, fp16, fp32, fxp, lfsr, softfloat
 from bitrow.vectors.stimulus import stream
 from bitrow.vectors.stimulus.stream import SPECIAL_WORDS, Stream
 
@@ -29,12 +29,14 @@ class Words(NamedTuple):
 
 def mode_words(count: int) -> np.ndarray:
     """Every mode in turn."""
-    every = [rounding | overflow << 3 | flush << 4 for rounding, overflow, flush in MODES]
+    every = [rounding | overflow << 3 | flush << 4 | tiny << 5 for tiny in range(2)
+             for rounding, overflow, flush in MODES]  # fmt: skip
     return np.resize(every, count)
 
 
-def mode_of(word: int) -> FloatMode:
-    return MODES[word & 7, word >> 3 & 1, word >> 4]
+def mode_of(word: int) -> FlagMode:
+    plain = MODES[word & 7, word >> 3 & 1, word >> 4 & 1]
+    return FlagMode(plain.rounding, plain.overflow, plain.flush, tuple(Tininess)[word >> 5])
 
 
 def _from_fp32(operation: Callable[..., int]) -> Judge:
@@ -74,6 +76,11 @@ def _two(module: Any) -> dict[str, Judge]:
     return {name: getattr(module, name) for name in ("add", "sub", "mul", "div", "sqrt")}
 
 
+def _raised(op: str, *sources: Float | None, to: Float = FP16) -> Judge:
+    """What an operation raises; `None`: of an integer."""
+    return lambda *given: flags.raised(op, to, list(zip(given, sources, strict=False)), given[-1])
+
+
 # Of order the values count, not the keys: see `ranks`.
 JUDGES: dict[str, Judge] = {
     **{f"fp16_{name}": judge for name, judge in _two(fp16).items()},
@@ -101,6 +108,14 @@ JUDGES: dict[str, Judge] = {
     "mac_wrap": lambda acc, x, weight, bits: fxp.wrap(acc + x * weight, bits), "mac_saturate": _clamped,
     "acc_holds": lambda acc, bits: int(-1 << (bits - 1) <= acc < 1 << (bits - 1)),
     "pack": lambda first, second: fxp.pack([first, second], Fxp(4))[0], "unpack": _nibble,
+    **{f"fp16_{name}_flags": _raised(name, *[FP16] * 2) for name in ("add", "sub", "mul", "div")},
+    "fp16_fma_flags": _raised("fma", *[FP16] * 3), "fp16_sqrt_flags": _raised("sqrt", FP16),
+    "fp16_from_int32_flags": _raised("convert", None), "fp16_from_fp32_flags": _raised("convert", FP32),
+    "fp16_to_fp32_flags": lambda a: _raised("convert", FP16, to=FP32)(a, FlagMode()),
+    "fp16_add_fp32_flags": _raised("add", FP32, FP32), "fp16_mul_fp32_flags": _raised("mul", FP32, FP32),
+    "fp16_mul_int32_flags": _raised("mul", None, FP16),
+    "quantize_flags": lambda t, low, high: flags.to_code(t, _range(low, high)),
+    "quantize_drawn_flags": lambda t, word, low, high: flags.to_drawn_code(t, word, _range(low, high)),
 }  # fmt: skip
 
 
@@ -144,8 +159,8 @@ def operands(word: SvWord, count: int) -> list[np.ndarray]:
         if name == "acc_holds":
             return [stream.int32s(drawn, count).astype(np.int64), bits]
         return [acc, x, weight, bits][: len(kinds)]
-    if name in ("quantize", "inside", "quantize_drawn"):
-        more = [drawn.words(16, count)] if name == "quantize_drawn" else []
+    if name.startswith("quantize") or name == "inside":
+        more = [drawn.words(16, count)] if name.startswith("quantize_drawn") else []
         return [_quantized(drawn, count), *more, *_ranges(drawn, count)]
     if name == "lfsr_jump":
         return [drawn.between(1, 0xFFFF, count), drawn.words(32, count)]
@@ -157,6 +172,8 @@ def operands(word: SvWord, count: int) -> list[np.ndarray]:
         given = stream.float32s(drawn, count) if "32" in name else _halves(drawn, count, 1)[0]
         fmt = FP32 if "32" in name else FP16
         return [np.where((given & (fmt.sign_mask - 1)) > fmt.infinity_bits, fmt.nan_bits, given)]
+    if name == "fp16_mul_int32_flags":  # of normal scales
+        return [stream.int32s(drawn, count), drawn.between(0x0400, 0x7BFF, count)]
     if name == "dequantize":  # of positive finite scales
         scales = _halves(drawn, count, 1)[0] & 0x7FFF
         return [stream.int32s(drawn, count), np.where(scales < FP16.infinity_bits, scales, scales & 0x3FFF)]

@@ -72,7 +72,7 @@ def simulate(tool: str, folder: Path, *files: str | Path) -> str:
 
 def arguments(word: SvWord) -> list[tuple[str, int]]:
     """Names and widths in the order of a call."""
-    return [*([("mode", 5)] if word.moded else []), *((port.name, port.width) for port in word.ports)]
+    return [*([("mode", 6)] if word.moded else []), *((port.name, port.width) for port in word.ports)]
 
 
 def write_rows(path: Path, word: SvWord, operands: list[np.ndarray]) -> int:

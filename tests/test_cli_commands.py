@@ -347,7 +347,7 @@ def test_stopping_generate(tmp_path: Path, how: signal.Signals) -> None:
     finally:
         signal.signal(signal.SIGINT, before_start)
     with process:
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + 300
         while not list(tmp_path.glob(".set.bitrow-partial-*/*/case.json")) and time.monotonic() < deadline:
             time.sleep(0.02)
         process.send_signal(how)

@@ -14,8 +14,9 @@ from bitrow.cli.sections import Option
 
 OPTIONS = {
     "generate": {"--suite", "--network", "--layer-file", "--seed", "--input-size", "--images", "--limit-images",
-                 "--layer", "--part", "--out", "--force", "--list", "--quiet"},
-    "verify": {"--no-recompute", "--model", "--dut", "--require", "--json", "--junit", "--quiet"},
+                 "--layer", "--part", "--out", "--force", "--list", "--jobs", "--scheduler", "--quiet"},
+    "verify": {"--no-recompute", "--model", "--dut", "--require", "--jobs", "--scheduler", "--json", "--junit",
+               "--quiet"},
     "export c": {"--network", "--input-size"},
     "export sv": set(),
     "export constants": {"--language"},
@@ -32,8 +33,8 @@ OPTIONS = {
     "transfer": {"--data", "--input-size", "--limit", "--network", "--output", "--width", "--model", "--policy",
                  "--numerics", "--seeds", "--compare", "--epochs", "--pretrain-epochs", "--tune-epochs", "--batch",
                  "--power-of-two", "--target-only", "--optimizer", "--learning-rate", "--schedule", "--accumulate",
-                 "--replay", "--plot", "--jobs", "--checkpoint-seconds", "--resume", "--coordinator", "--processes",
-                 "--process", "--out", "--quiet"},
+                 "--replay", "--plot", "--jobs", "--scheduler", "--checkpoint-seconds", "--resume", "--coordinator",
+                 "--processes", "--process", "--out", "--quiet"},
     "prove claims": {"--quick", "--full", "--state", "--fresh", "--jobs", "--scheduler", "--json", "--markdown",
                      "--record", "--quiet"},
     "prove rtl": {"--as", "--list", "--rounding", "--overflow", "--flush", "--any-nan", "--format", "--weight-format",

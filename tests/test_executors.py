@@ -3,27 +3,39 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
+import itertools
 import json
 import os
+import pickle
 import shutil
 import signal
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 import bitrow
 import executor_samples
+import small_cli
+from bitrow import cli, zoo
+from bitrow.contract.operations import OPERATIONS
 from bitrow.errors import BitrowError
-from bitrow.executors.team import Team, Where, opened
+from bitrow.executors.team import AHEAD, Team, Where, opened
+from bitrow.vectors import catalog, generate, network_pass
+from bitrow.vectors.files import store
+from bitrow.vectors.problem import Problem
 
 pytest.importorskip("distributed", reason="needs the extra cluster")
-HERE, POOL, CLUSTER = Where(jobs=1), Where(jobs=2), Where(jobs=2, scheduler="local")
-ON = {"here": HERE, "processes": POOL, "cluster": CLUSTER}
+HERE, POOL = Where(jobs=1), Where(jobs=2)
+EXECUTORS = ("here", "processes", "cluster")
+CASES = ("fxp_pack_fxp4", "lfsr_words", "relu6_forward", "max_pool_3x3_forward")
 
 
 def _in_turn(numbers: Any) -> Callable[[Any], Any]:
@@ -36,11 +48,19 @@ def squares(team: Team, numbers: list[int]) -> list[tuple[int, int]]:
     return [(number, found.result) for number, found in team.as_done(errand, _in_turn(numbers))]
 
 
-@pytest.mark.parametrize("where", ON)
-def test_the_same_on_each_executor(where: str) -> None:
+@pytest.fixture(scope="module")
+def on(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Where]]:
+    """Every executor by name; the cluster has two workers, and stands for all tests that leave it as it is."""
+    folder = tmp_path_factory.mktemp("cluster")
+    with scheduler(folder) as (file, _), worker(file, folder), worker(file, folder):
+        yield dict(zip(EXECUTORS, (HERE, POOL, Where(scheduler=file)), strict=True))
+
+
+@pytest.mark.parametrize("where", EXECUTORS)
+def test_the_same_on_each_executor(where: str, on: dict[str, Where]) -> None:
     """Each piece once; a piece that fails says so in one line, and ends the work."""
     expected = {number: (1000 // (number - 13) and number) ** 2 for number in range(13)}
-    with opened(ON[where], 20) as team:
+    with opened(on[where], 20) as team:
         assert dict(squares(team, list(range(13)))) == expected
         assert dict(squares(team, [5, 3])) == {5: expected[5], 3: expected[3]}
         with pytest.raises(BitrowError, match=r"^number: found -3, expected none below 0$"):
@@ -53,6 +73,64 @@ def test_the_same_on_each_executor(where: str) -> None:
 
 def _full(number: int) -> str:
     return "full"
+
+
+@pytest.mark.parametrize("where", ["here", "cluster"])
+def test_results_in_order(where: str, on: dict[str, Where]) -> None:
+    """Whichever piece is done first; pieces are taken as they are needed, so many ahead of a slow one."""
+    begun: list[int] = []
+
+    def numbers() -> Iterator[int]:
+        for number in range(60):
+            begun.append(number)
+            yield number
+
+    with opened(on[where]) as team:
+        errand = team.errand(executor_samples.first_is_slow, executor_samples.named)
+        for place, found in enumerate(team.in_order(errand, numbers())):
+            assert found == place and len(begun) <= place + AHEAD * team.slots + 1
+        assert place == 59
+        with pytest.raises(BitrowError, match=r"^number: found -3, expected none below 0$"):
+            list(team.in_order(team.errand(executor_samples.square, executor_samples.named), [1, 1, -3, 1]))
+
+
+def test_operations_travel_by_name() -> None:
+    """SPEC.md V3: what comes back is the very operation; one that another process does not have is refused there."""
+    for operation in [*OPERATIONS, network_pass.operation("network.resnet8_digits")]:
+        assert pickle.loads(pickle.dumps(operation)) is operation
+    other = dataclasses.replace(OPERATIONS[0], name="fp16.other")
+    with pytest.raises(BitrowError, match=r"^operation fp16.other: found none of this name, expected it registered"):
+        pickle.loads(pickle.dumps(other))
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {each.relative_to(folder).as_posix(): each.read_bytes() for each in folder.rglob("*") if each.is_file()}
+
+
+@pytest.mark.parametrize("where", [pytest.param("processes", marks=pytest.mark.slow), "cluster"])
+def test_a_set_is_the_same_on_each_executor(where: str, on: dict[str, Where], tmp_path: Path) -> None:
+    """SPEC.md V4: byte by byte; and every case is recomputed there as here."""
+    for name in (where, "here"):
+        generate.generate(tmp_path / name, catalog.problems(CASES, None, 1), 1, "some", where=on[name])
+    assert contents(tmp_path / where) == contents(tmp_path / "here")
+    cases = list(store.read_set(tmp_path / where))
+    wrong = np.asarray(cases[2].tensors[-1].data).copy()
+    wrong.flat[3] ^= 1
+    last = dataclasses.replace(cases[2].tensors[-1], data=wrong)
+    cases[2] = dataclasses.replace(cases[2], tensors=(*cases[2].tensors[:-1], last))
+    with opened(on[where]) as team:
+        found = list(team.in_order(team.errand(generate.recompute, attrgetter("name")), cases))
+    assert [len(each) for each in found] == [0, 0, 1, 0] and found[2] == generate.recompute(cases[2])
+
+
+@pytest.mark.parametrize("where", ["here", "cluster"])
+def test_a_case_that_is_refused(where: str, on: dict[str, Where], tmp_path: Path) -> None:
+    """SPEC.md V5: one line, and nothing is left; what nobody foresaw names the case."""
+    good, bad = (next(catalog.problems([name], None, 1)) for name in ("add", "fxp_pack_fxp4"))
+    lacking = bad._replace(name="bad", given=None)
+    with pytest.raises(RuntimeError, match=r"^bad: TypeError: ") as caught:
+        generate.generate(tmp_path / "set", [good, lacking, good], 1, "some", where=on[where])
+    assert "\n" not in str(caught.value) and not list(tmp_path.iterdir())
 
 
 def test_a_killed_process_is_told(tmp_path: Path) -> None:
@@ -79,11 +157,11 @@ def scheduler(folder: Path) -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
 
 
 @contextlib.contextmanager
-def worker(file: str, folder: Path, path: Path | None = None) -> Iterator[None]:
+def worker(file: str, folder: Path, path: Path | None = None) -> Iterator[subprocess.Popen[bytes]]:
     """One worker, with the bitrow that lies in `path`."""
     options = ("--nthreads", "1", "--no-dashboard", "--local-directory", folder, "--death-timeout", "20")
-    with _process("worker", "--scheduler-file", file, *options, path=path):
-        yield
+    with _process("worker", "--scheduler-file", file, *options, path=path) as process:
+        yield process
 
 
 @contextlib.contextmanager
@@ -149,15 +227,91 @@ def test_a_scheduler_that_is_not_there(named: str, monkeypatch: pytest.MonkeyPat
     assert "\n" not in str(caught.value)
 
 
+def _bitrow(*arguments: object) -> float:
+    """Seconds of a command that ends well."""
+    start = time.perf_counter()
+    command = [sys.executable, "-m", "bitrow", *map(str, arguments)]
+    done = subprocess.run(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, check=False)
+    assert not done.returncode, done.stderr
+    return time.perf_counter() - start
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("suite", ["smoke", "standard"])
+def test_suites_on_each_executor(suite: str, tmp_path: Path) -> None:
+    """SPEC.md V4: byte by byte. The seconds are docs/cluster.md's."""
+    options = {"here": ("--jobs", 1), "processes": ("--jobs", 2), "cluster": ("--scheduler", "local", "--jobs", 2)}
+    for name, where in options.items():
+        print(suite, name, round(_bitrow("generate", "--suite", suite, "--out", tmp_path / name, "--quiet", *where)))
+        assert contents(tmp_path / name) == contents(tmp_path / "here"), name
+    print(suite, "verify", round(_bitrow("verify", tmp_path / "here", "--scheduler", "local", "--jobs", 2)))
+
+
+@pytest.mark.slow
+def test_a_worker_is_killed_under_a_set(tmp_path: Path) -> None:
+    """SPEC.md V4: its cases are computed by the other; the set is the same."""
+    with scheduler(tmp_path) as (file, _), worker(file, tmp_path) as lost, worker(file, tmp_path):
+        def problems() -> Iterator[Problem]:
+            for number, problem in enumerate(catalog.problems(["smoke"], None, 1)):
+                if number == 20:
+                    os.killpg(lost.pid, signal.SIGKILL)
+                if number == 40:
+                    return
+                yield problem
+
+        generate.generate(tmp_path / "set", problems(), 1, "some", where=Where(scheduler=file))
+    expected = itertools.islice(catalog.problems(["smoke"], None, 1), 40)
+    generate.generate(tmp_path / "here", expected, 1, "some")
+    assert contents(tmp_path / "set") == contents(tmp_path / "here")
+
+
+@pytest.mark.slow
+def test_transfer_on_a_cluster(on: dict[str, Where], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """SPEC.md E: the files of a grid that threads ran, but for the times; a run that is missing is trained again."""
+    monkeypatch.setitem(zoo.NETWORKS, "small", small_cli.build)  # here alone: workers are given its layers
+
+    def grid(name: str, *options: str) -> dict[str, bytes]:
+        plan = ("--network", "small", "--seeds", "2", "--pretrain-epochs", "1", "--tune-epochs", "0", "--epochs", "2",
+                "--policy", "bias", "--policy", "head", "--numerics", "bit_accurate", "--quiet")  # fmt: skip
+        assert cli.run(["transfer", *plan, "--out", str(tmp_path / name), *options]) == 0
+        return {name: data for name, data in contents(tmp_path / name).items() if "timing" not in name}
+
+    scheduler = ("--scheduler", str(on["cluster"].scheduler))
+    expected = grid("threads", "--jobs", "1")
+    assert grid("cluster", *scheduler) == expected
+    kept = tmp_path / "cluster" / "runs" / "head" / "bit_accurate" / "seed0"
+    before = (kept / "state.safetensors").stat().st_mtime_ns
+    shutil.rmtree(kept.parent / "seed1")
+    assert grid("cluster", "--resume", *scheduler) == expected
+    assert (kept / "state.safetensors").stat().st_mtime_ns == before
+
+
+CLAIMS = ("layer.relu", "fp16.to_float32", "fp16.sqrt", "fxp.quantize")
+
+
+def _claims(folder: Path, *options: object, begun: Callable[[], None] = lambda: None) -> list[dict[str, Any]]:
+    """The report's rows but for the seconds; `begun` is called when something is done."""
+    report = folder / "report.json"
+    arguments = "prove", "claims", *CLAIMS, "--state", folder, "--json", report, *options
+    command = [sys.executable, "-m", "bitrow", *map(str, arguments)]
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL) as process:
+        while process.poll() is None and not list(folder.glob("*.partial.json")):
+            time.sleep(0.02)
+        begun()
+    assert process.returncode == 0
+    return [{**row, "seconds": 0} for row in json.loads(report.read_text())["claims"]]
+
+
 @pytest.mark.slow
 def test_claims_on_a_cluster(tmp_path: Path) -> None:
-    """The report is that of one process: verdicts, cases, digests."""
+    """The report is that of one process: verdicts, cases, digests; with a worker that is killed on the way, too."""
+    expected = _claims(tmp_path / "here", "--jobs", 1)
+    with scheduler(tmp_path) as (file, _), worker(file, tmp_path) as lost, worker(file, tmp_path):
+        assert _claims(tmp_path / "cluster", "--scheduler", file) == expected
 
-    def rows(name: str, *options: str) -> list[dict[str, Any]]:
-        report = tmp_path / f"{name}.json"
-        claims = "layer.relu", "fp16.to_float32", "--state", tmp_path / name, "--json", report
-        subprocess.run([sys.executable, "-m", "bitrow", "prove", "claims", *claims, *options], check=True,
-                       stdout=subprocess.DEVNULL)  # fmt: skip
-        return [{**row, "seconds": 0} for row in json.loads(report.read_text())["claims"]]
+        def kill() -> None:
+            assert lost.poll() is None
+            os.killpg(lost.pid, signal.SIGKILL)
 
-    assert rows("cluster", "--scheduler", "local", "--jobs", "2") == rows("here", "--jobs", "1")
+        assert _claims(tmp_path / "killed", "--scheduler", file, begun=kill) == expected
+    assert all(row["verdict"] == "holds" for row in expected)

@@ -34,6 +34,8 @@ WHOLE = {
     "explore images": ["explore", "resnet8", "--state", "OUT", "--images", "VALUE"],
     "explore input size": ["explore", "resnet8", "--state", "OUT", "--input-size", "VALUE"],
     "explore jobs": ["explore", "resnet8", "--state", "OUT", "--jobs", "VALUE"],
+    "generate jobs": ["generate", "--out", "OUT", "--jobs", "VALUE"],
+    "verify jobs": ["verify", "OUT", "--jobs", "VALUE"],
     "prove jobs": ["prove", "claims", "fp16.add", "--state", "OUT", "--jobs", "VALUE"],
     **{f"rtl {name}": ["prove", "rtl", "u.sv", "--top", "u", "--as", "fp16.add", f"--{name}", "VALUE"]
        for name in ("acc-bits", "latency")},
@@ -109,6 +111,8 @@ OUT_OF_BOUNDS = {
     "suite": (["generate", "--out", "OUT", "--suite", "x" * 200_000], "found"),
     "suite of a NUL": (["generate", "--out", "OUT", "--suite", "a\0b"], "found"),
     "jobs": (["prove", "claims", "fp16.add", "--state", "OUT", "--jobs", "100000"], "--jobs"),
+    "jobs of one way": (["verify", "golden/v1", "--no-recompute", "--jobs", "2"], "--jobs: found it with --model"),
+    "scheduler of one way": (["verify", "golden/v1", "--model", "c", "--scheduler", "local"], "--scheduler: found it"),
     "claim": (["prove", "claims", "[", "--state", "OUT"], "claim: found"),
     "stars": (["prove", "claims", "*" * 30 + "x", "--state", "OUT"], "claim: found"),
     "width": (["transfer", "--width", "101", "--out", "OUT"], "--width"),

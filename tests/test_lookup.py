@@ -17,7 +17,7 @@ from bitrow.images import read_samples
 from bitrow.lookup import find_model, find_network
 from bitrow.model_file import Model
 from bitrow.synthetic import synthetic
-from bitrow.transfer import experiment
+from bitrow.transfer import experiment, grid_files
 from bitrow.vectors import catalog, passes
 from bitrow.vectors.files import store
 from bitrow.vectors.judge import networks
@@ -134,8 +134,8 @@ def test_the_layers_of_a_model_are_trained(file: str, tmp_path: Path, capsys: py
     for name, network, same in (("moved", small(), True), ("other", flushing, False)):
         path = tmp_path / f"{name}.safetensors"
         model_file.save(path, synthetic(network))
-        other = experiment._identity(replace(plan, network=str(path)), digits())
-        assert (other == experiment._identity(plan, digits())) is same
+        other = grid_files.identity_of(replace(plan, network=str(path)), digits())
+        assert (other == grid_files.identity_of(plan, digits())) is same
     assert cli.run(["transfer", "--network", file, "--input-size", "2x2", "--limit", "20"]) == 2
     assert "mine.safetensors on images of 2x2x3: small pool: found a 2x2 window" in capsys.readouterr().err
 

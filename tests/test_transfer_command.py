@@ -318,6 +318,8 @@ def test_results_of_another_plan_stay(run, whole, arguments, text):
         (("--limit", "1"), "limit: found 1"),
         (("--input-size", "16"), "found images of (16, 16, 3)"),
         (("--compare", "--resume"), "--compare: found --resume"),
+        (("--compare", "--scheduler", "local"), "--compare: found --scheduler"),
+        (("--scheduler", "local", "--coordinator", "127.0.0.1:1"), "--scheduler: found --coordinator, too"),
         (("--processes", "2"), "found some of --coordinator, --processes and --process"),
         (("--coordinator", "127.0.0.1:1", "--processes", "2", "--process", "2"), "--process: found 2, expected 0 to 1"),
     ],

@@ -6,6 +6,7 @@ Without names, every check. Exit status: 0 if all pass, 1 if one does not, 2 if 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import filecmp
 import os
 import platform
@@ -61,6 +62,14 @@ def run(*command: str, log: Path | None = None) -> str:
         last = (done.stderr or done.stdout).strip().splitlines() or ["nothing said"]
         raise Unmade(f"{Path(command[0]).name} {command[1]}: {last[-1][:200]}")
     return done.stdout
+
+
+def interpreter(*names: str) -> str:
+    """The first of these that runs, by its own path, else this one; version managers have names that lead nowhere."""
+    for found in filter(None, map(shutil.which, names)):
+        with contextlib.suppress(Unmade):
+            return run(found, "-c", "import sys; print(sys.executable)").strip()
+    return sys.executable
 
 
 def installer(folder: Path) -> str:
@@ -137,7 +146,7 @@ def main(arguments: Sequence[str]) -> int:
     """The exit status; every error is one line."""
     full, light = ("generate", "verify", "tests", "certify"), ("bench",)
     parser = argparse.ArgumentParser(prog="make versions", description="the quick checks on the ends of the ranges")
-    newest = next(filter(None, map(shutil.which, ("python3.13", "python3.12"))), sys.executable)
+    newest = interpreter("python3.13", "python3.12")
     parser.add_argument("--newest", default=newest, metavar="PYTHON", help="the interpreter of the newest versions")
     parser.add_argument("--folder", type=Path, default=ROOT / "out/versions")
     parser.add_argument("--markdown", type=Path, metavar="FILE", help="write the table there, too")

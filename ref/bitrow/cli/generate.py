@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -50,6 +51,8 @@ _SPELLED = {"layers": "layer"}
 @option("--out", section=OUTPUT, type=PLACE, metavar="DIR", help="Folder to create; its parent must exist.")
 @option("--force", section=OUTPUT, is_flag=True, help="Replace the vector set at --out, in one step at the end.")
 @option("--list", "listed", section=OUTPUT, is_flag=True, help="Print the names of the cases; compute nothing.")
+@options.case_jobs
+@options.scheduler
 @option("--quiet", is_flag=True, help="No progress bar and no summary.")
 def generate(out: Path | None, force: bool, listed: bool, quiet: bool, **given: Any) -> None:
     """Compute vectors by oracle and kernels; write a new set.
@@ -63,10 +66,13 @@ def generate(out: Path | None, force: bool, listed: bool, quiet: bool, **given: 
     if not listed and out is not None:
         store.check_target(out, force)  # before JAX loads: a wrong folder should not cost seconds
     needs.jax()
+    from bitrow.executors.team import Where
     from bitrow.progress import bar
     from bitrow.vectors import catalog
     from bitrow.vectors.generate import generate as compute
 
+    (where,) = options.records({name: given.pop(name) for name in ("jobs", "scheduler")}, Where)
+    where = replace(where, trial=needs.trial)
     seed, suites, own = given.pop("seed"), given.pop("suites"), _own(given.pop("layer_files"))
     network = _choice(given)
     suites = tuple(suites) or (() if network or own else (DEFAULT_SUITE,))
@@ -79,7 +85,7 @@ def generate(out: Path | None, force: bool, listed: bool, quiet: bool, **given: 
     label = " ".join([*suites, *([network.network] if network else []), *(layer.name for layer in own)])
     with bar("generate", len(names), quiet) as advance:
         result = compute(out, itertools.chain(*problems), seed, label, force, lambda row: advance(row.case),
-                         needs.machine("generate"))  # fmt: skip
+                         where.small(len(names)))  # fmt: skip
     if not quiet:
         _summary(result)
 

@@ -34,7 +34,10 @@ def machine(command: str) -> Callable[[], None]:
 
 
 def trial() -> None:
-    """Asked in each worker of a cluster: does that machine give the contract's bits?"""
-    from bitrow.backend.require import require
+    """Asked in each worker of a cluster, which finds it by its name: does that machine give the contract's bits?"""
+    machine("generate")()
 
-    require("generate")
+
+def transfer_trial() -> None:
+    """The same before it trains."""
+    machine("transfer")()

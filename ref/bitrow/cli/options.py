@@ -25,9 +25,14 @@ record = option(
     "--record", section=OUTPUT, type=PLACE, metavar="FILE",
     help="Append counterexamples, as lines of vectors/found.jsonl.",
 )  # fmt: skip
-jobs = option(
-    "--jobs", section=RUN, type=TIMES, metavar="N", show_default="one for each processor", help="Processes."
-)  # fmt: skip
+
+
+def _jobs(default: str) -> Callable[[Decorated], Decorated]:
+    return option("--jobs", section=RUN, type=TIMES, metavar="N", show_default=default, help="Processes.")
+
+
+jobs = _jobs("one for each processor")
+case_jobs = _jobs("one for each processor, from 50 cases each")
 scheduler = option(
     "--scheduler", section=RUN, metavar="local|ADDRESS|FILE",
     help="A dask cluster instead: its scheduler's address or file; local: one of --jobs workers (docs/cluster.md).",

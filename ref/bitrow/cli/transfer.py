@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import click
@@ -58,6 +59,7 @@ _DATA, _NETWORK, _GRID, _TRAINING, _PROCESSES = "Data", "Network", "Grid", "Trai
         help="Share of source images in each batch.")  # fmt: skip
 @option("--power-of-two", section=_TRAINING, is_flag=True, help="Scales that are powers of two only.")
 @option("--jobs", section=RUN, type=TIMES, metavar="N", show_default="one for each processor", help="Runs at a time.")
+@options.scheduler
 @option("--checkpoint-seconds", section=RUN, type=FiniteNumber(0), metavar="N", show_default="15",
         help="Least time between checkpoints.")  # fmt: skip
 @option("--resume", section=RUN, is_flag=True, help="Continue the results in --out.")
@@ -77,11 +79,14 @@ def transfer(compare: bool, quiet: bool, **given: Any) -> None:
     """
     jax_switches.prepare()  # its devices after the processes have met
     from bitrow.transfer import command
-    from bitrow.transfer.experiment import ExperimentPlan, RunSettings
+    from bitrow.transfer.experiment import ExperimentPlan
+    from bitrow.transfer.grid import RunSettings
 
-    chosen = options.records(given, ExperimentPlan, command.DataChoice, RunSettings, command.Meeting)
-    ready = needs.machine("transfer")
+    plan, data, settings, meeting = options.records(
+        given, ExperimentPlan, command.DataChoice, RunSettings, command.Meeting
+    )
+    chosen = plan, data, replace(settings, trial=needs.transfer_trial), meeting
     if not compare:
-        command.transfer(*chosen, quiet=quiet, ready=ready)
-    elif not command.compare(*chosen, quiet=quiet, ready=ready):
+        command.transfer(*chosen, quiet=quiet)
+    elif not command.compare(*chosen, quiet=quiet):
         raise click.exceptions.Exit(DIFFERS)

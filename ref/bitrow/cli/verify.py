@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
+from operator import attrgetter
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
 
@@ -19,6 +20,7 @@ from bitrow.leave import BAD_INPUT, DIFFERS
 from bitrow.terminal import put
 
 if TYPE_CHECKING:
+    from bitrow.executors.team import Where
     from bitrow.vectors.case import Case
     from bitrow.vectors.diagnose.report import DutReport
     from bitrow.vectors.files.check import Finding
@@ -36,6 +38,8 @@ _SHOWN = 4  # names in the last line
 @option("--dut", "outputs", section=_CHECKS, type=PLACE, metavar="OUTPUTS", help="Compare a design's dumps, see above.")
 @option("--require", section=_CHECKS, multiple=True, metavar="CASE",
         help="With --dut: must be dumped; all for each case.")  # fmt: skip
+@options.case_jobs
+@options.scheduler
 @options.json_file
 @option("--junit", section=OUTPUT, type=PLACE, metavar="FILE", help="With --dut: the report as JUnit's XML.")
 @options.quiet
@@ -46,7 +50,7 @@ def verify(
     outputs: Path | None,
     require: Sequence[str],
     quiet: bool,
-    **files: Path | None,
+    **given: Any,
 ) -> None:
     """Check a vector set, or a design's dumps against it.
 
@@ -59,16 +63,19 @@ def verify(
     from bitrow.vectors.files.check import check, told
     from bitrow.vectors.files.schema import read_manifest
 
-    json_file, junit = files["json_file"], files["junit"]
+    json_file, junit = given.pop("json_file"), given.pop("junit")
     if sum((no_recompute, model is not None, outputs is not None)) > 1:
         raise BitrowError("verify: found several ways to check, expected one of --model, --dut, --no-recompute")
     dumps = [outputs] if outputs is not None and json_file is not None and json_file.suffix == ".hex" else []
     check_outputs({"--json": json_file, "--junit": junit}, [folder, *dumps])
     if outputs is None and (require or junit is not None):
         raise BitrowError(f"{'--require' if require else '--junit'}: found no --dut, expected the folder of dumps, too")
+    if no_recompute or model is not None or outputs is not None:
+        _alone(given)
     trace = None
     if read_manifest(folder).trace:
-        trace, found = _checked_trace(folder, {"--model": model, "--junit": junit})
+        one = {f"--{name}": value for name, value in given.items()}
+        trace, found = _checked_trace(folder, {"--model": model, "--junit": junit, **one})
     else:
         found = check(folder)
     result: dict[str, Any] = {"set": str(folder), "findings": [str(finding) for finding in found]}
@@ -85,7 +92,14 @@ def verify(
     elif trace is not None:
         _recompute_rows(folder, trace, json_file, result)
     else:
-        _recompute(folder, model, json_file, result, quiet)
+        _recompute(folder, _judge(model, given), json_file, result, quiet)
+
+
+def _alone(spread: Mapping[str, Any]) -> None:
+    """Refuse what is said of several processes where there is one."""
+    for name, value in spread.items():
+        if value is not None:
+            raise BitrowError(f"--{name}: found it with --model, --dut or --no-recompute, expected it without")
 
 
 def _checked_trace(folder: Path, others: Mapping[str, object]) -> tuple[ReadTrace | None, list[Finding]]:
@@ -161,31 +175,43 @@ def _named(names: Sequence[str]) -> str:
     return f"{', '.join(names[:_SHOWN])}{more}"
 
 
-def _judge(model: str | None) -> Callable[[Case], list[JudgeMismatch]]:
-    """What recomputes a case: oracle and kernels, or the C model, which is compiled here."""
+class _Judge(NamedTuple):
+    """What recomputes a case, where, and how it is called: oracle and kernels, or the C model, compiled here."""
+
+    judge: Callable[[Case], list[JudgeMismatch]]
+    where: Where
+    called: str = ""
+
+
+def _judge(model: str | None, spread: Mapping[str, Any]) -> _Judge:
+    needs.jax()
+    from bitrow.executors.team import Where
+
     if model is None:
         from bitrow.vectors.generate import recompute
 
-        return recompute
+        return _Judge(recompute, Where(**spread, trial=needs.trial))
     from bitrow.export.c_model import CModel
     from bitrow.export.recompute import recompute as by_model
 
-    return partial(by_model, CModel.build())
+    return _Judge(partial(by_model, CModel.build()), Where(jobs=1), " by the C model")
 
 
-def _recompute(folder: Path, model: str | None, report: Path | None, result: dict[str, Any], quiet: bool) -> None:
-    needs.jax()
+def _recompute(folder: Path, how: _Judge, report: Path | None, result: dict[str, Any], quiet: bool) -> None:
+    from bitrow.executors.team import opened
     from bitrow.progress import bar
     from bitrow.vectors.files import store
 
-    judge, names = _judge(model), store.case_names(folder)
+    names = store.case_names(folder)
     mismatches = []
-    with bar("recompute", len(names), quiet) as advance:
-        for name in names:
-            mismatches += [str(mismatch) for mismatch in judge(store.read_case(folder, name))]
+    with bar("recompute", len(names), quiet) as advance, opened(how.where.small(len(names))) as team:
+        cases = (store.read_case(folder, name) for name in names)
+        errand = team.errand(how.judge, attrgetter("name"))
+        for name, found in zip(names, team.in_order(errand, cases), strict=True):
+            mismatches += [str(mismatch) for mismatch in found]
             advance(name)
-    by = " by the C model" if model else ""
-    _tell(folder, report, result | {"recomputed": len(names)}, mismatches, f"{len(names)} cases", by)
+    said = f"{len(names)} cases"
+    _tell(folder, report, result | {"recomputed": len(names)}, mismatches, said, how.called)
 
 
 def _tell(

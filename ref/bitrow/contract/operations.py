@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import copyreg
+from collections.abc import Callable
+
 from bitrow.config import LayerConfig
 from bitrow.contract import (
     batch_norm,
@@ -44,6 +47,22 @@ register(
     *concat.CONCAT, *multiply.MULTIPLY, *hard_sigmoid.HARD_SIGMOID, *sigmoid.SIGMOID, *sigmoid.SILU, *upsample.UPSAMPLE,
     *depth_to_space.DEPTH_TO_SPACE, *exceptions.FLAGGED.values(),
 )  # fmt: skip
+
+
+def _registered(name: str, program: str) -> Operation:
+    """One of `OPERATIONS`, in whichever process."""
+    found = (each for each in OPERATIONS if (each.name, each.program.name) == (name, program))
+    operation = next(found, None)
+    if operation is None:
+        raise BitrowError(f"operation {name}: found none of this name, expected it registered in every process")
+    return operation
+
+
+def _by_name(operation: Operation) -> tuple[Callable[..., Operation], tuple[str, str]]:
+    return _registered, (operation.name, operation.program.name)
+
+
+copyreg.pickle(Operation, _by_name)  # what an operation holds are functions, which do not travel
 
 
 def _direction(config: Config, direction: str) -> Operation | None:

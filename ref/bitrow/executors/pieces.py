@@ -29,6 +29,18 @@ class Errand(NamedTuple):
     trial: Callable[[], object] | None = None
 
 
+class Placed(NamedTuple):
+    """A piece and its place among the others."""
+
+    place: int
+    piece: Any
+
+
+def of_placed(function: Callable[[Any], Any], placed: Placed) -> Any:
+    """What a function of a piece says of a placed one."""
+    return function(placed.piece)
+
+
 class Returned(NamedTuple):
     """A piece's result, and the machine it was computed on."""
 

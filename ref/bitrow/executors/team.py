@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import concurrent.futures
 import contextlib
-from collections.abc import Callable, Iterator, Mapping
+import functools
+import itertools
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import FIRST_COMPLETED, Executor, Future
 from concurrent.futures.process import BrokenProcessPool
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
 from bitrow import processor, versions
 from bitrow.errors import BitrowError
 from bitrow.executors import pieces, pool
-from bitrow.executors.pieces import Errand, Returned
+from bitrow.executors.pieces import Errand, Placed, Returned
 
 Piece = TypeVar("Piece")
+AHEAD = 4  # results that wait for an earlier one, for each piece that is worked on
+WORTH = 50  # small pieces for which a process is started
 
 
 @dataclass(frozen=True)
@@ -31,6 +35,12 @@ class Where:
     jobs: int | None = None
     scheduler: str | None = None
     trial: Callable[[], object] | None = None
+
+    def small(self, count: int) -> Where:
+        """Where so many small pieces are done: without a word of it in as many processes as their start is worth."""
+        if self.jobs is not None or self.scheduler is not None:
+            return self
+        return replace(self, jobs=min(processor.available_cpus(), max(1, count // WORTH)))
 
 
 class _Here(Executor):
@@ -65,7 +75,8 @@ class Team:
     def as_done(self, errand: Errand, take: Callable[[Any], Any]) -> Iterator[tuple[Any, Returned]]:
         """Pieces with their results as they come.
 
-        `take(last)` gives the piece after `last` to whoever has just done that one, None where there is none.
+        `take(last)` gives the piece after `last` to whoever has just done that one, `take(None)` one to whoever is
+        free; None where there is none now.
 
         Raises:
             BitrowError: what a piece raised; a process or a cluster that ended.
@@ -79,9 +90,11 @@ class Team:
             return piece is not None
 
         try:
-            while len(under_way) < self.slots and give(None):
-                pass
-            while under_way:
+            while True:
+                while len(under_way) < self.slots and give(None):
+                    pass
+                if not under_way:
+                    return
                 for future in concurrent.futures.wait(under_way, return_when=FIRST_COMPLETED).done:
                     piece = under_way.pop(future)
                     yield piece, _result(future, errand, piece)
@@ -89,6 +102,29 @@ class Team:
         finally:
             for future in under_way:
                 future.cancel()
+
+    def in_order(self, errand: Errand, pieces_in_order: Iterable[Any]) -> Iterator[Any]:
+        """The results of pieces, taken one at a time as there is somebody free, in the order of the pieces.
+
+        Raises:
+            BitrowError: as `as_done`; what `pieces_in_order` raises.
+        """
+        placed = itertools.starmap(Placed, enumerate(pieces_in_order))
+        held: dict[int, Any] = {}
+        begun = ended = 0
+
+        def take(last: Placed | None) -> Placed | None:
+            nonlocal begun
+            found = next(placed, None) if begun - ended < AHEAD * self.slots else None
+            begun += found is not None
+            return found
+
+        function, label = (functools.partial(pieces.of_placed, each) for each in (errand.function, errand.label))
+        for piece, returned in self.as_done(errand._replace(function=function, label=label), take):
+            held[piece.place] = returned.result
+            while ended in held:
+                yield held.pop(ended)
+                ended += 1
 
 
 def _result(future: Future[Any], errand: Errand, piece: Any) -> Returned:
@@ -101,13 +137,14 @@ def _result(future: Future[Any], errand: Errand, piece: Any) -> Returned:
 
 
 @contextlib.contextmanager
-def opened(where: Where, most: int) -> Iterator[Team]:
-    """Those who do the work of at most so many pieces; they leave at the end.
+def opened(where: Where, most: int | None = None) -> Iterator[Team]:
+    """Those who do the work, of at most so many pieces where that is known; they leave at the end.
 
     Raises:
         BitrowError: `scheduler`: nobody answers there, none of its workers is fit.
     """
-    jobs = min(where.jobs or processor.available_cpus(), max(most, 1))
+    jobs = where.jobs or processor.available_cpus()
+    jobs = jobs if most is None else min(jobs, max(most, 1))
     if where.scheduler is not None:
         from bitrow.executors import cluster
 

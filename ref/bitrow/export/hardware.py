@@ -12,11 +12,11 @@ from typing import Any, NamedTuple
 
 import jax.numpy as jnp
 
-from bitrow.export import model
+from bitrow.export import model, raised
 from bitrow.export.configs import ROUNDINGS
 from bitrow.export.scalars import SCALARS, WordFunction, halves
 from bitrow.export.systemverilog import others
-from bitrow.formats import FP16
+from bitrow.formats import FP16, Flag
 from bitrow.layers import pool
 from bitrow.lower.systemverilog import SvFunction, counting, width_of
 from bitrow.ops import fp16, lfsr, mac, softfloat
@@ -43,9 +43,12 @@ bool acc_holds(int32_t acc, int32_t bits)
 uint16_t lfsr_jump(uint16_t state, uint32_t steps)
 uint8_t pack(int32_t first, int32_t second)
 int32_t unpack(uint8_t pair, bool second, int32_t bits, bool has_sign)
+flags quantize_flags(uint16_t t, int32_t low, int32_t high)
+flags quantize_drawn_flags(uint16_t t, uint16_t word, int32_t low, int32_t high)
 """
-_WIDTHS = {"bool": 1, "uint8_t": 8, "uint16_t": 16, "uint32_t": 32, "int32_t": 32, "bw_mode": 5}
+_WIDTHS = {"bool": 1, "uint8_t": 8, "uint16_t": 16, "uint32_t": 32, "int32_t": 32, "flags": 5, "bw_mode": 6}
 _MODE_FIELDS = {"rounding": (3, "mode[2:0]"), "saturates": (1, "mode[3]"), "flushes": (1, "mode[4]")}
+_FLAG_FIELDS = {"rounding": (3, "mode[2:0]"), "flushes": (1, "mode[4]"), "early": (1, "mode[5]")}  # as raised.FLAGS
 _LINE = 116
 
 
@@ -136,8 +139,13 @@ class SvWord(NamedTuple):
         return self.word.moded
 
     @property
+    def fields(self) -> Mapping[str, tuple[int, str]]:
+        """What the function reads of a mode: widths and places."""
+        return {} if not self.moded else _FLAG_FIELDS if self.name in raised.FLAGS else _MODE_FIELDS
+
+    @property
     def head(self) -> str:
-        listed = [*([SvPort("mode", 5)] if self.moded else []), *self.ports]
+        listed = [*([_port("bw_mode", "mode")] if self.moded else []), *self.ports]
         inputs = [f"input {port.type} {port.name}" for port in listed]
         head = f"function automatic {self.result.type} bw_{self.name}("
         line = f"{head}{', '.join(inputs)});"
@@ -151,9 +159,9 @@ class SvWord(NamedTuple):
         wide = {port.name: width_of(jnp.dtype(dtype)) for port, (_, dtype) in
                 zip(self.ports, self.word.arguments, strict=True)}  # fmt: skip
         names = {port.name: port.name if wide[port.name] == port.width else f"{port.name}_word" for port in self.ports}
-        parameters = tuple(f"{name} == {width}'d" for name, (width, _) in _MODE_FIELDS.items()) if self.moded else ()
+        parameters = tuple(f"{name} == {width}'d" for name, (width, _) in self.fields.items())
         body = SvFunction(self.name, tuple(names.values()), self._traces(), parameters).body()
-        rows = [(name, width, text) for name, (width, text) in _MODE_FIELDS.items()] if self.moded else []
+        rows = [(name, width, text) for name, (width, text) in self.fields.items()]
         rows += [(names[port.name], wide[port.name], f"{{{wide[port.name] - port.width}'d0, {port.name}}}")
                  for port in self.ports if names[port.name] != port.name]  # fmt: skip
         rows += [(name, width_of(dtype), text) for name, dtype, text in body.assignments]
@@ -194,11 +202,10 @@ def _declared(rows: list[tuple[str, int, str]]) -> Iterator[str]:
 def words() -> dict[str, SvWord]:
     """Every function by its name without `bw_`, those of bitrow.h first."""
     found = {}
-    named = [each for each in model.prototypes() if not each.name.endswith("_flags")]  # F11's have no hardware yet
-    for each in (*named, *others(), *map(model.Prototype, _MORE.strip().splitlines())):
+    for each in (*model.prototypes(), *others(), *map(model.Prototype, _MORE.strip().splitlines())):
         word, place, says = _OTHERWISE.get(each.name, (f"word_{each.name}", 0, ""))
-        kernel = _OWN.get(each.name) or SCALARS[word]
-        result = "bool" if each.name == "inside" else each.type
+        kernel = _OWN.get(each.name) or raised.FLAGS.get(each.name) or SCALARS[word]
+        result = {"inside": "bool"}.get(each.name, "flags" if each.name in raised.FLAGS else each.type)
         ports = tuple(_port(kind, name) for kind, name in each.words)
         says = (says or kernel.says).replace("The same", "The same as above")
         found[each.name] = SvWord(each.name, ports, _port(result, "y"), kernel, place, says)
@@ -215,19 +222,22 @@ def counts(texts: Iterable[str]) -> list[str]:
 def package() -> str:
     """bitrow_pkg.sv. It takes seconds: every kernel is traced under every mode."""
     texts = [each.text() for each in words().values()]
-    modes = "\n".join(f"    localparam logic [4:0] BW_{each.name} = 5'd{place};"
-                      for place, each in enumerate(ROUNDINGS))  # fmt: skip
+    mode, flags = _port("bw_mode", "").type, _port("flags", "").type
+    chosen = {each.name: place for place, each in enumerate(ROUNDINGS)}
+    chosen |= {"SATURATE": 8, "FLUSH": 16, "TINY_BEFORE": raised.TINY_BEFORE}
+    constants = [f"    localparam {mode} BW_{name} = 6'd{value};" for name, value in chosen.items()]
+    constants += [f"    localparam {flags} BW_{flag.name} = 5'd{int(flag)};" for flag in Flag]
+    listed = "\n".join(constants)
     return "\n".join((
         f"""// {model.CONTRACT}, as SystemVerilog: functions of single words.
-// A mode is a rounding of FP16 results (F3), and as wanted BW_SATURATE (F6) and BW_FLUSH (F5) added to it. FP16 words
-// and those of the LFSR have 16 bits, FP32 words 32, codes and accumulators are signed numbers of 32.
+// A mode is a rounding of FP16 results (F3), and as wanted BW_SATURATE (F6), BW_FLUSH (F5) and for flags BW_TINY_BEFORE
+// (F12) added to it. FP16 words and those of the LFSR have 16 bits, FP32 words 32, flags 5 (F11), codes and
+// accumulators are signed numbers of 32.
 // Unread here: modes that nobody asks for, and the upper bits of words of 32 bits.
 /* verilator lint_off UNUSEDPARAM */
 /* verilator lint_off UNUSEDSIGNAL */
 package bitrow_pkg;
-{modes}
-    localparam logic [4:0] BW_SATURATE = 5'd8;
-    localparam logic [4:0] BW_FLUSH = 5'd16;
+{listed}
 """,
         *counts(texts), *texts,
         "endpackage\n/* verilator lint_on UNUSEDSIGNAL */\n/* verilator lint_on UNUSEDPARAM */\n",

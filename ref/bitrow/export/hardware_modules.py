@@ -46,6 +46,18 @@ endmodule
 """
 
 
+def _code_flags(name: str, given: str) -> str:
+    """What a quantizer's code raises (Q6), in its widths."""
+    ports = "".join(f"    input logic [15:0] {word},\n" for word in given.split(", "))
+    return f"""// {hardware.words()[name].says}.
+module bitrow_{name} #({_CODE}) (
+{ports}    output logic [4:0] y
+);
+{_RANGE}    assign y = bitrow_pkg::bw_{name}({given}, LOW, HIGH);
+endmodule
+"""
+
+
 def _mac(name: str) -> str:
     return f"""// {hardware.words()[f"mac_{name}"].says}.
 module bitrow_mac_{name} #({_MAC}) (
@@ -63,11 +75,12 @@ endmodule
 
 
 _SPECIAL = {"quantize": _quantizer, "inside": None, "quantize_drawn": _drawn, "mac_wrap": lambda: _mac("wrap"),
-            "mac_saturate": lambda: _mac("saturate")}  # fmt: skip
+            "mac_saturate": lambda: _mac("saturate"), "quantize_flags": lambda: _code_flags("quantize_flags", "t"),
+            "quantize_drawn_flags": lambda: _code_flags("quantize_drawn_flags", "t, word")}  # fmt: skip
 
 
 def _plain(word: SvWord) -> str:
-    parameter = "#(parameter logic [4:0] MODE = bitrow_pkg::BW_NEAREST_EVEN) " if word.moded else ""
+    parameter = "#(parameter logic [5:0] MODE = bitrow_pkg::BW_NEAREST_EVEN) " if word.moded else ""
     ports = ",\n".join(f"    {'output' if port is word.result else 'input'} {port.type} {port.name}"
                        for port in (*word.ports, word.result))  # fmt: skip
     given = ", ".join([*(["MODE"] if word.moded else []), *(port.name for port in word.ports)])

@@ -1,7 +1,7 @@
 """The exceptions that single words raise, printed from the kernels' jaxprs (SPEC.md F11 to F14, Q6).
 
-What operands decide is a function of each operation, by whether the mode flushes; what rounding raises is one of all
-modes, which all share.
+In C what operands decide is a function of each operation, by whether the mode flushes; what rounding raises is one of
+all modes, which all share. `FLAGS` are whole ones, for a language that has them as one expression.
 """
 
 from __future__ import annotations
@@ -12,11 +12,14 @@ import itertools
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import jax.numpy as jnp
+
 from bitrow.export.scalars import ROUNDINGS, ModeTable, WordFunction
 from bitrow.formats import FP32, FlagMode, Tininess
 from bitrow.ops import flag_words
 from bitrow.ops import softfloat as soft
 
+TINY_BEFORE = 32  # of a mode (F12)
 _TININESS = tuple(Tininess)
 _ALL = ModeTable(("BW_ROUNDING(mode)", "BW_FLUSHES(mode)", "BW_TINY_IS_BEFORE(mode)"), {
     (rounding, flush, before): FlagMode(ROUNDINGS[rounding], flush=bool(flush), tininess=_TININESS[before])
@@ -72,6 +75,27 @@ _PLAIN: dict[str, WordFunction] = {
         "Flags of a drawn code (Q6)", (*_words("t word"), *_RANGE), flag_words.to_drawn_code
     ),
 }  # fmt: skip
+
+
+def _whole(says: str, before: WordFunction) -> WordFunction:
+    """What operands decide and rounding raises, in one."""
+
+    def run(*given: Any) -> Any:
+        *words, mode = given
+        found = before.kernel(*words, *([mode.flush] if before.moded else []))
+        if isinstance(found, flag_words.FlagStage):
+            return jnp.where(found.live, flag_words.rounding(*found[2:], mode), found.raised)
+        return flag_words.rounding(found.sign, found.exponent, found.significand, mode)
+
+    return WordFunction(f"Flags of {says} (F11 to F14)", before.arguments, run, True, table=_ALL)
+
+
+FLAGS: dict[str, WordFunction] = {
+    **{f"{name}_flags": _whole(*each) for name, each in _MODED.items()},
+    "fp16_to_fp32_flags": _PLAIN["word_fp16_to_fp32_flags"],
+    "quantize_flags": _PLAIN["word_code_flags"],
+    "quantize_drawn_flags": _PLAIN["word_drawn_code_flags"],
+}
 
 
 def _moded(name: str, says: str, before: WordFunction) -> Iterator[str]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import functools
 import itertools
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import jax.numpy as jnp
@@ -47,7 +47,7 @@ class WordFunction:
     kernel: Callable[..., Any]
     moded: bool = False
     results: tuple[str, ...] = ()
-    table: ModeTable | None = None
+    table: ModeTable | None = field(default=None, hash=False)
 
     @functools.cached_property
     def traces(self) -> dict[Selection, Trace]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +13,9 @@ from bitrow.lookup import InputSize
 from bitrow.progress import bar
 from bitrow.terminal import Column
 from bitrow.transfer import compare_run, data, processes, tables
-from bitrow.transfer.experiment import Cell, ExperimentPlan, RunSettings, run
+from bitrow.transfer.experiment import ExperimentPlan
+from bitrow.transfer.grid import RunSettings, run
+from bitrow.transfer.tables import Cell
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -54,16 +56,16 @@ def transfer(
     *,
     quiet: bool = False,
     console: Console | None = None,
-    ready: Callable[[], object] = lambda: None,
 ) -> list[Cell]:
     """`bitrow transfer`: run the grid, print and write results.
 
-    With a `meeting` every process runs the same command, and process 0 alone writes and prints. `ready` is as
-    `experiment.run`'s.
+    With a `meeting` every process runs the same command, and process 0 alone writes and prints.
 
     Raises:
         BitrowError: data that cannot be read, settings that cannot be, results that are in the way.
     """
+    if settings.scheduler is not None and meeting.coordinator is not None:
+        raise BitrowError("--scheduler: found --coordinator, too, expected one of them")
     if settings.resume and settings.out is None:
         raise BitrowError("--resume: found no --out, expected the folder of the results to continue")
     processes.join(meeting.coordinator, meeting.process_count, meeting.process)
@@ -71,7 +73,7 @@ def transfer(
     loaded = choice.load()
     total = len(plan.policies) * len(plan.numerics) * plan.seeds
     with bar("transfer", total, quiet or not processes.leads()) as advance:
-        cells = run(plan, loaded, settings, advance, ready)
+        cells = run(plan, loaded, settings, advance)
     if not processes.leads():
         return cells
     terminal.put_table(table(cells, plan.numerics, len(loaded.target.test.y)), console)
@@ -93,7 +95,6 @@ def compare(
     meeting: Meeting = Meeting(),
     *,
     quiet: bool = False,
-    ready: Callable[[], object] = lambda: None,
 ) -> bool:
     """`bitrow transfer --compare`: simulated beside bit-accurate training, for each policy, gradient and seed.
 
@@ -103,7 +104,8 @@ def compare(
         BitrowError: as `transfer`; a setting but `out`, or processes: a comparison runs alone, anew.
     """
     refused = {
-        "resume": settings.resume or None, "jobs": settings.jobs, "checkpoint-seconds": settings.checkpoint_seconds,
+        "resume": settings.resume or None, "jobs": settings.jobs, "scheduler": settings.scheduler,
+        "checkpoint-seconds": settings.checkpoint_seconds,
         "coordinator": meeting.coordinator, "processes": meeting.process_count, "process": meeting.process,
     }  # fmt: skip
     for name, value in refused.items():
@@ -112,7 +114,7 @@ def compare(
     total = len(plan.policies) * plan.seeds * len(compare_run.gradients(plan))
     loaded = choice.load()
     with bar("compare", total, quiet) as advance:
-        results = compare_run.run(plan, loaded, settings.out, advance, ready)
+        results = compare_run.run(plan, loaded, settings.out, advance, settings.ask)
     for one in results:
         first, *more = one.found.lines()
         terminal.put([f"{one.policy} {one.gradient} seed {one.seed}: {first}", *(f"  {line}" for line in more)])

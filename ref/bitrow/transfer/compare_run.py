@@ -34,7 +34,7 @@ def run(
 ) -> list[Compared]:  # fmt: skip
     """Compare the numerics over the plan's epochs; with `out`, write what was found to `compare.json` there.
 
-    `ready` is as `experiment.run`'s.
+    `ready` is asked once all that is cheap has been checked, and may refuse the machine.
 
     Raises:
         BitrowError: a plan of float32 alone, a report that cannot be written.

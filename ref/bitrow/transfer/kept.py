@@ -26,6 +26,7 @@ from bitrow.transfer.data import Transfer
 from bitrow.transfer.source import SourceTask
 from bitrow.transfer.training import State, Trainer
 
+RunName = tuple[str, str, int]  # policy, numerics, seed
 METRICS, CURVE, STATE, TIMING = "metrics.json", "metrics.csv", "state.safetensors", "timing.json"
 ROW = ("epoch", "loss", "train_accuracy", "test_accuracy")
 
@@ -45,9 +46,13 @@ class Run(NamedTuple):
     source_before: float | None = None
     source_accuracy: float | None = None
 
+    @property
+    def name(self) -> RunName:
+        return self.policy, self.numerics, self.seed
+
 
 def finish(
-    name: tuple[str, str, int], trainer: Trainer, state: State, rows: list[dict[str, Any]],
+    name: RunName, trainer: Trainer, state: State, rows: list[dict[str, Any]],
     task: SourceTask | None = None,
 ) -> Run:  # fmt: skip
     """The figures of the run of this policy, numerics and seed that has ended in `state`."""

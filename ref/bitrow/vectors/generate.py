@@ -8,11 +8,10 @@ from __future__ import annotations
 
 import functools
 import time
-from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from importlib import metadata
+from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +20,7 @@ import numpy as np
 
 from bitrow.config.windows import both
 from bitrow.errors import BitrowError
+from bitrow.executors.team import Team, Where, opened
 from bitrow.vectors.bit_views import to_words
 from bitrow.vectors.case import Case
 from bitrow.vectors.coverage import measure as coverage
@@ -32,7 +32,7 @@ from bitrow.vectors.problem import Problem
 
 ORACLE_BUDGET = 3_000_000  # multiply-accumulates or elements that the oracle recomputes of one case
 LEAST_ROWS = 3
-AHEAD = 2  # cases computed side by side
+HERE = Where(jobs=1)
 
 
 @dataclass(frozen=True)
@@ -258,25 +258,10 @@ def _timed(problem: Problem) -> tuple[Case, float]:
     return compute(problem), time.perf_counter() - start
 
 
-def _in_order(problems: Iterable[Problem]) -> Iterator[tuple[Case, float]]:
-    """Each case with its seconds, in order; compiling leaves a core free, so the next cases are under way."""
-    pending: deque[Future[tuple[Case, float]]] = deque()
-    pool = ThreadPoolExecutor(AHEAD)
-    try:
-        for problem in problems:
-            pending.append(pool.submit(_timed, problem))
-            if len(pending) > AHEAD:
-                yield pending.popleft().result()
-        while pending:
-            yield pending.popleft().result()
-    finally:
-        pool.shutdown(cancel_futures=True)
-
-
 def _computed(
-    problems: Iterable[Problem], seen: coverage.SetCoverage, rows: list[SummaryRow], progress: Progress
+    cases: Iterable[tuple[Case, float]], seen: coverage.SetCoverage, rows: list[SummaryRow], progress: Progress
 ) -> Iterator[Case]:
-    for case, seconds in _in_order(problems):
+    for case, seconds in cases:
         seen.add(case)
         words = sum(np.asarray(tensor.data).size for tensor in case.tensors)
         row = SummaryRow(
@@ -295,24 +280,29 @@ def generate(
     suite: str,
     force: bool = False,
     progress: Progress = _ignore,
-    ready: Callable[[], object] = lambda: None,
+    where: Where = HERE,
 ) -> Generated:
     """Compute every problem three ways and write the set, whole or not at all (SPEC.md V1 to V5).
 
-    `problems` is consumed one at a time; `progress` is called after each case. `ready` is asked once all that is
-    cheap has been checked, and may refuse the machine.
+    `problems` is consumed here, one at a time, and each is computed by those that `where` says; the set is the same
+    whoever they are. `progress` is called after each case. `where.trial` is asked here, too, once all that is cheap has
+    been checked: it may refuse the machine.
 
     Raises:
-        BitrowError: the judges disagree (nothing is written), or `out` cannot be written.
+        BitrowError: the judges disagree (nothing is written), or `out` cannot be written; as `opened` and
+            `Team.in_order`.
     """
     seen = coverage.SetCoverage()
     rows: list[SummaryRow] = []
     extra: dict[str, Any] = {"suite": suite, "seed": seed, "versions": versions(), "coverage": {}}
 
-    def cases() -> Iterator[Case]:
-        ready()
-        yield from _computed(problems, seen, rows, progress)
+    def cases(team: Team) -> Iterator[Case]:
+        if where.trial is not None:
+            where.trial()
+        done = team.in_order(team.errand(_timed, attrgetter("name")), problems)
+        yield from _computed(done, seen, rows, progress)
         extra["coverage"] = seen.summary()
 
-    summary = store.write_set(Path(out), cases(), extra, force)
+    with opened(where) as team:
+        summary = store.write_set(Path(out), cases(team), extra, force)
     return Generated(summary.path, tuple(rows), extra["coverage"], summary)

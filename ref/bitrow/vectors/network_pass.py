@@ -150,6 +150,9 @@ class WholePass(Operation):
     def model(self) -> str:
         return self.name.removeprefix(NETWORK)
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        return operation, (self.name,)
+
     def oracle(self, config: Config, given: Given, rows: Iterable[Row] | None = None) -> Words:
         """The whole pass by the scalar oracle, layer by layer.
 
