@@ -242,6 +242,19 @@ def test_every_task_is_drawn_in_its_place(small):
             assert len(pieces) == (gaps > finest).sum() + (len(tasks) > 0)
 
 
+def test_single_tasks_say_what_they_are_under_the_pointer(small, small_page):
+    """Where the most begin, each task of the part shown larger; text of a page is escaped."""
+    run = small.schedule
+    low, high = charts.busiest(run)
+    inside = [task for task in range(len(run)) if run.end[task] > low and run.start[task] < high]
+    assert 1 < len(inside) < len(run)
+    said = re.findall(r'id="timeline-task(\d+)">.*?<title>([^<]*)</title>', small_page, re.S)
+    assert {int(task): title for task, title in said} == {task: charts.task_title(run, task) for task in inside}
+    task = inside[0]
+    stage, end = run.flow.stages[run.stage[task]].name, f"cycles {run.start[task]:,} to {run.end[task]:,}"
+    assert said[0][1].startswith(stage) and said[0][1].endswith(end) and f"image {run.image[task]}" in said[0][1]
+
+
 def test_every_unit_has_a_lane_in_which_images_have_their_colours(small):
     """Every task lies under a piece of its image's line, in its unit's lane."""
     run = small.schedule

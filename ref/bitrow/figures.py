@@ -35,6 +35,7 @@ _RC = {
     "svg.hashsalt": "bitrow",
     "svg.fonttype": "path",
 }
+_HOVER = "_: "  # matplotlib keeps what begins with _ out of legends
 _METADATA: dict[str, dict[str, Any]] = {
     ".svg": {"Date": None, "Creator": "bitrow"},
     ".png": {"Software": "bitrow"},
@@ -92,16 +93,26 @@ def save(figure: Any, path: str | Path) -> None:
         figure.savefig(aside, format=path.suffix[1:], metadata=_METADATA[path.suffix])
 
 
+def hover(text: str) -> str:
+    """The label of an artist with a gid that says `text` under the pointer, and stands in no legend."""
+    return f"{_HOVER}{text}"
+
+
 def inline(figure: Any, name: str, label: str) -> str:
     """A figure as an SVG element to stand in an HTML page beside others: its ids begin with `name`.
 
-    Its text stays text; `label` says what it shows to who cannot see it. Links lead to ids of the page.
+    Its text stays text; `label` says what it shows to who cannot see it. Links lead to ids of the page; what has a gid
+    and a label of `hover` says it under the pointer.
     """
     with io.StringIO() as written, _style(**{"svg.fonttype": "none"}):
         figure.savefig(written, format="svg", metadata=dict.fromkeys(("Date", "Creator", "Format", "Type")))
         root = ElementTree.fromstring(written.getvalue())
     own = {element.get("id") for element in root.iter()}
-    for element in root.iter():
+    titles = {artist.get_gid(): str(artist.get_label()) for artist in figure.findobj(lambda artist: artist.get_gid())}
+    for element in list(root.iter()):
+        said = titles.get(element.get("id"), "")
+        if said.startswith(_HOVER):
+            ElementTree.SubElement(element, "title").text = said.removeprefix(_HOVER)
         element.tag = _local(element.tag)  # HTML knows the names of SVG without their namespaces
         attributes = {_local(key): value for key, value in element.attrib.items() if key != "target"}
         element.attrib = {key: _own(name, key, value, own) for key, value in attributes.items()}

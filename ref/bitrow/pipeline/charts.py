@@ -30,7 +30,8 @@ _IDLE = dict(zip(CAUSES, (_BLUE, _GREEN, _PINK, _ORANGE, _BROWN, _SKY, _YELLOW, 
 _PHASES = dict(zip(Phase, (_BLUE, _SKY, _ORANGE, _YELLOW), strict=True))
 _RINGS = dict(zip(RingKind, (_BLUE, _GREEN, _SKY, _YELLOW, _ORANGE, _PINK, _BLACK, _BROWN, DARK, LIGHT), strict=True))
 _BINS = 200
-_DETAIL = 0.02  # of a run, shown larger
+_DETAIL = 0.02  # of a run, shown larger,
+_SINGLE = 600  # or as much as so many tasks begin in
 _FINEST = 1 / 1000  # of what is shown: a gap or a task smaller than that could not be seen
 _LABEL = 28  # characters of a stage's name
 
@@ -73,21 +74,23 @@ def where_cycles_go(found: Report) -> Any:
 
 
 def timeline(run: Schedule) -> Any:
-    """Every row task of the run in its stage's row, and a part of the run in which single tasks can be seen.
+    """Every row task of the run in its stage's row, and a part of the run in which single tasks say what they are.
 
     The heads of a stage lie above its chains forward, below them backward.
     """
     names = [stage.name if len(stage.name) <= _LABEL else f"{stage.name[:_LABEL]}..." for stage in run.flow.stages]
-    part = max(1, int(_DETAIL * run.cycles))
-    begun = np.searchsorted(run.start, run.start + part) - np.arange(len(run))
-    since = int(run.start[begun.argmax()])  # where the most begins
-    spans = ((0, run.cycles), (since, since + part))
+    spans = ((0, run.cycles), busiest(run))
+    style = {"linewidth": 3.4, "solid_capstyle": "butt"}
     with figures.new(WIDTH, 1.2 + 0.115 * len(names)) as figure:
         both = figure.subplots(1, 2, sharey=True, width_ratios=(3, 2))
+        for phase, color in _PHASES.items():
+            both[0].plot(*task_lines(run, phase, *spans[0]), color=color, label=phase.label, **style)
+        for task in _between(run, *spans[1]):
+            phase, finest = Phase(run.phase[task]), _FINEST * (spans[1][1] - spans[1][0])
+            cycles = [run.start[task], max(run.end[task], run.start[task] + finest)]
+            both[1].plot(cycles, [_level(run, task)] * 2, color=_PHASES[phase], gid=f"task{task}",
+                         label=figures.hover(task_title(run, task)), **style)  # fmt: skip
         for axes, (low, high), title in zip(both, spans, ("the whole run", "a part of it"), strict=True):
-            for phase, color in _PHASES.items():
-                x, y = task_lines(run, phase, low, high)
-                axes.plot(x, y, color=color, linewidth=3.4, solid_capstyle="butt", label=phase.label)
             axes.set(title=title, xlabel="cycle", xlim=(low, high))
             axes.grid(visible=False, axis="y")
             axes.locator_params(axis="x", nbins=6)
@@ -96,6 +99,24 @@ def timeline(run: Schedule) -> Any:
         both[0].set_ylim(len(names) - 0.5, -0.5)
         figure.legend(*both[0].get_legend_handles_labels(), loc="outside upper left", ncols=len(_PHASES))
     return figure
+
+
+def busiest(run: Schedule) -> tuple[int, int]:
+    """Cycles of a part of the run, where the most tasks begin, but no more than can be told apart."""
+    part = max(1, int(_DETAIL * run.cycles))
+    while True:
+        begun = np.searchsorted(run.start, run.start + part) - np.arange(len(run))
+        if begun.max() <= _SINGLE or part == 1:
+            since = int(run.start[begun.argmax()])
+            return since, since + part
+        part //= 2
+
+
+def task_title(run: Schedule, task: int) -> str:
+    """A row task in words."""
+    stage, phase = run.flow.stages[run.stage[task]].name, Phase(run.phase[task]).label
+    where = f"image {run.image[task]} row {run.row[task]}"
+    return f"{stage} {phase}, {where}, {run.units[run.unit[task]]}, cycles {run.start[task]:,} to {run.end[task]:,}"
 
 
 def unit_lanes(run: Schedule) -> Any:
@@ -119,8 +140,18 @@ def unit_lanes(run: Schedule) -> Any:
 
 def task_lines(run: Schedule, phase: Phase, low: int, high: int) -> tuple[np.ndarray, np.ndarray]:
     """Cycles and heights of a line through the tasks of a phase between two cycles, in the rows of their stages."""
-    mine = np.flatnonzero((run.phase == phase) & (run.end > low) & (run.start < high))
-    return _pieces(run, mine, run.stage[mine] + (0.25 if phase % 2 else -0.25), (low, high))
+    mine = _between(run, low, high)
+    mine = mine[run.phase[mine] == phase]
+    return _pieces(run, mine, _level(run, mine), (low, high))
+
+
+def _between(run: Schedule, low: int, high: int) -> np.ndarray:
+    return np.flatnonzero((run.end > low) & (run.start < high))
+
+
+def _level(run: Schedule, tasks: Any) -> Any:
+    """Heights of tasks in the rows of their stages."""
+    return run.stage[tasks] + np.where(run.phase[tasks] % 2, 0.25, -0.25)
 
 
 def _pieces(

@@ -50,7 +50,8 @@ def _view(found: Findings, across: str, up: str) -> Any:
     with figures.new(WIDTH, 4.4) as figure:
         axes = figure.subplots()
         for place, one in enumerate(found.front, start=1):
-            axes.plot(x(one), y(one), "o", color=COLOURS[0], markersize=5, alpha=0.6, gid=f"p{place}", url=f"#m{place}")
+            axes.plot(x(one), y(one), "o", color=COLOURS[0], markersize=5, alpha=0.6, gid=f"p{place}", url=f"#m{place}",
+                      label=figures.hover(f"{place}: {', '.join(cells(found.search, one))}"))  # fmt: skip
         for colour, (name, one) in zip(COLOURS[1:], found.marked.items(), strict=False):
             axes.plot(x(one), y(one), "D", color=colour, markersize=7, fillstyle="none", markeredgewidth=2, label=name)
         axes.set(xlabel=across, ylabel=up, xscale="log", yscale="log")
