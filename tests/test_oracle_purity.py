@@ -13,7 +13,7 @@ import bitrow.oracle
 ROOMS = (bitrow.oracle, bitrow.contract)
 SOURCES = sorted(path for room in ROOMS for path in Path(str(room.__file__)).parent.glob("*.py"))
 ALLOWED = {"__future__", "collections.abc", "dataclasses", "enum", "fractions", "functools", "itertools", "re"}
-ALLOWED |= {"math", "numpy", "operator", "typing"}
+ALLOWED |= {"copyreg", "math", "numpy", "operator", "typing"}
 ALLOWED |= {"bitrow.config", "bitrow.config.windows", "bitrow.errors", "bitrow.formats"}
 
 

@@ -43,7 +43,7 @@ ROWS = (
     _row("bank_off_by_one", "the words of a slot are counted in the next bank", "C1",
          f"{_BANKS}bank_words", "here = np.arange(slots[place])", "here = (np.arange(slots[place]) + 1)"),
     _row("neighbours_share_a_bank", "two neighbouring rows lie in one bank", "C1",
-         f"{_BANKS}touched_banks", "slot % layout.span[place]", "slot // 2 % layout.span[place]"),
+         f"{_BANKS}touched_banks", "slot % np.maximum(span, 1)", "slot // 2 % np.maximum(span, 1)"),
     _row("arriving_row_unbooked", "the bank proof overlooks the last of the rows that arrive", "C1",
          f"{_BANKS}window_clashes", "i * stride + kernel + stride)", "i * stride + kernel + stride - 1)"),
 )  # fmt: skip

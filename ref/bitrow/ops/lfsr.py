@@ -48,7 +48,7 @@ def images(log2_steps: int) -> Matrix:
 
 
 def _apply_array(matrix: Matrix, state: UInt16[Array, "*s"]) -> UInt16[Array, "*s"]:
-    if state.size <= 16:  # a table: shorter to compile
+    if state.ndim and state.size <= 16:  # a table: shorter to compile; a single state is also read as terms, C and RTL
         bits = (state[..., None] >> lax.broadcasted_iota(jnp.uint16, (*state.shape, 16), state.ndim)) & jnp.uint16(1)
         chosen = (jnp.uint16(0) - bits) & jnp.broadcast_to(jnp.array(matrix, jnp.uint16), bits.shape)
         return lax.reduce(chosen, jnp.uint16(0), lax.bitwise_xor, (state.ndim,))

@@ -206,7 +206,7 @@ def layers() -> list[Entry]:
 
 def geometry() -> list[Entry]:
     """Windows whose rows and columns, or sides, differ; dilated and transposed ones; averages that share inputs."""
-    entries = [*conv_suite.geometry()]
+    entries = conv_suite.geometry()
     sided = MaxPoolConfig((2, 3), (1, 2), (0, 1, 1, 2))
     entries += _pairs("max_pool_2x3_sides", layer.max_pool, sided, shape=(1, 4, 5, 3))
     same = AvgPoolConfig(3, stride=2, padding=(0, 1, 0, 1))  # TensorFlow's padding "SAME"
@@ -217,7 +217,7 @@ def geometry() -> list[Entry]:
 
 def windows() -> list[Entry]:
     """More of them, for the suite `standard`."""
-    entries = [*conv_suite.windows()]
+    entries = conv_suite.windows()
     apart = AvgPoolConfig((2, 1), FloatMode(Rounding.UP, Overflow.SATURATE, flush=True), stride=(1, 2))
     entries += _pairs("avg_pool_2x1_up_saturate_flush", layer.avg_pool, apart, shape=(1, 3, 4, 9))
     return [*entries, *_pairs("avg_pool_3x3_shared", layer.avg_pool, AvgPoolConfig(3, stride=1), shape=(1, 4, 4, 9))]

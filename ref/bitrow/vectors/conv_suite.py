@@ -207,31 +207,31 @@ def _standard_convs() -> Iterator[_Conv]:
     yield _Conv("3x3_fp16_gradient_fold", folded, scales=_PER_CHANNEL, forward=False)
 
 
-def _all(cases: Iterable[_Conv]) -> Iterator[Entry]:
-    return itertools.chain.from_iterable(map(_entries, cases))
+def _all(cases: Iterable[_Conv]) -> list[Entry]:
+    return [*itertools.chain.from_iterable(map(_entries, cases))]
 
 
-def smoke() -> Iterator[Entry]:
+def smoke() -> list[Entry]:
     """Those of the suite `smoke`."""
     return _all(_SMOKE_CONVS)
 
 
-def geometry() -> Iterator[Entry]:
+def geometry() -> list[Entry]:
     """Those of the suite `geometry`."""
     upwards = (each for each in _TRANSPOSED_CONVS if each.label in _TRANSPOSED_SMALL)
     return _all((*_GEOMETRY_CONVS, *upwards))
 
 
-def windows() -> Iterator[Entry]:
+def windows() -> list[Entry]:
     """More windows whose rows and columns differ, for the suite `standard`."""
     return _all(_WINDOW_CONVS)
 
 
-def transposed() -> Iterator[Entry]:
+def transposed() -> list[Entry]:
     """All transposed convolutions, for the suite `standard`."""
     return _all(_TRANSPOSED_CONVS)
 
 
-def standard() -> Iterator[Entry]:
+def standard() -> list[Entry]:
     """The others of the suite `standard`."""
     return _all(_standard_convs())
