@@ -10,7 +10,7 @@ import functools
 import math
 
 import jax.numpy as jnp
-from jax import Array, lax
+from jax import Array
 from jaxtyping import Integer, UInt16
 
 from bitrow import typed
@@ -48,10 +48,6 @@ def images(log2_steps: int) -> Matrix:
 
 
 def _apply_array(matrix: Matrix, state: UInt16[Array, "*s"]) -> UInt16[Array, "*s"]:
-    if state.ndim and state.size <= 16:  # a table: shorter to compile; a single state is also read as terms, C and RTL
-        bits = (state[..., None] >> lax.broadcasted_iota(jnp.uint16, (*state.shape, 16), state.ndim)) & jnp.uint16(1)
-        chosen = (jnp.uint16(0) - bits) & jnp.broadcast_to(jnp.array(matrix, jnp.uint16), bits.shape)
-        return lax.reduce(chosen, jnp.uint16(0), lax.bitwise_xor, (state.ndim,))
     out = jnp.zeros_like(state)
     for bit, image in enumerate(matrix):
         chosen = jnp.uint16(0) - ((state >> jnp.uint16(bit)) & jnp.uint16(1))
