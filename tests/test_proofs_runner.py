@@ -19,6 +19,7 @@ from bitrow.executors.team import Team, Where, opened
 from bitrow.proofs import results, runner, saved
 from bitrow.proofs.claim import Claim, Counterexample, Effort, Method, Outcome
 from bitrow.proofs.results import Done, Job, Results
+from bitrow.reading.sealed import checksum
 
 FALSE = Counterexample((("a", "0x3c00", "1"),), "0x0001 (x)", "0x0002 (y)", "oracle")
 
@@ -56,7 +57,7 @@ def finished(folder: Path) -> Path:
 
 def seal(path: Path, value: dict) -> Path:
     """Write a result file whose checksum is right, whatever it says."""
-    path.write_text(json.dumps(value | {"checksum": saved._checksum(value)}, separators=(",", ":")))
+    path.write_text(json.dumps(value | {"checksum": checksum(value)}, separators=(",", ":")))
     return path
 
 

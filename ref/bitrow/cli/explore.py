@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import click
 
 from bitrow.cli import needs, options
 from bitrow.cli.arguments import FiniteNumber
-from bitrow.cli.options import MACHINE, PLACE, RUN, WORKLOAD
+from bitrow.cli.options import MACHINE, WORKLOAD
 from bitrow.cli.sections import Command, option
 
 
@@ -26,9 +25,7 @@ from bitrow.cli.sections import Command, option
         help="Values of a machine's field, or of fp_lanes; repeatable.")  # fmt: skip
 @option("--fps", section=MACHINE, type=FiniteNumber(min=0, min_open=True), metavar="N",
         help="Also the smallest machine for N frames/s.")  # fmt: skip
-@option("--state", type=PLACE, default=Path("out/explore"), show_default=True, metavar="DIR", section=RUN,
-        help="Where what is done is kept.")  # fmt: skip
-@option("--fresh", is_flag=True, section=RUN, help="Do not take up what was done before.")
+@options.kept("out/explore")
 @options.jobs
 @options.scheduler
 @options.json_file
@@ -41,12 +38,10 @@ def explore(network: str, quiet: bool, forward_only: bool, freeze: str | None, *
     Shows the front of time, energy, area and memory, and machines that stand out: balanced, densest, fastest,
     smallest. A search is kept, and one that was killed is taken up where it stopped.
     """
-    from bitrow import lookup
     from bitrow.executors.team import Where
     from bitrow.pipeline import command, explore_command
 
-    model = [Path(network)] if lookup.is_file(network) else []
-    needs.outputs(given, [*model, given["machine"], given["costs"]])
+    needs.run_outputs(given, network)
     needs.jax()
     given |= {"network": network, "training": options.training(forward_only, freeze)}
     run, files, where = options.records(given, explore_command.ExploreRun, command.ReportFiles, Where)

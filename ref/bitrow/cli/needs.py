@@ -22,6 +22,14 @@ def outputs(options: Mapping[str, Any], inputs: Iterable[Path | None]) -> None:
     check_outputs({f"--{name}": options.get(f"{name}_file") for name in kinds}, inputs)
 
 
+def run_outputs(options: Mapping[str, Any], network: str) -> None:
+    """`outputs` of a run of a network, or file of one, on a machine."""
+    from bitrow import lookup
+
+    model = Path(network) if lookup.is_file(network) else None
+    outputs(options, [model, options["machine"], options["costs"]])
+
+
 def machine(command: str) -> Callable[[], None]:
     """Asks whether this machine gives the contract's bits, when `command` is about to need them."""
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import fields
+from pathlib import Path
 from typing import Any
 
 from bitrow.cli.arguments import ImageSize, Integer, PathArgument, Whole
@@ -37,6 +38,18 @@ scheduler = option(
     "--scheduler", section=RUN, metavar="local|ADDRESS|FILE",
     help="A dask cluster instead: its scheduler's address or file; local: one of --jobs workers (docs/cluster.md).",
 )  # fmt: skip
+
+
+def kept(folder: str) -> Callable[[Decorated], Decorated]:
+    """Where a run that can be taken up again is kept, by default in `folder`."""
+    state = option(
+        "--state", type=PLACE, default=Path(folder), show_default=True, metavar="DIR", section=RUN,
+        help="Where what is done is kept.",
+    )  # fmt: skip
+    fresh = option("--fresh", is_flag=True, section=RUN, help="Do not take up what was done before.")
+    return lambda command: state(fresh(command))
+
+
 machine = option(
     "--machine", section=MACHINE, type=PLACE, metavar="FILE", show_default="the 28 nm machine",
     help="A machine in TOML.",

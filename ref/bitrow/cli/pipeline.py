@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -12,13 +11,13 @@ from bitrow.cli.options import PLACE, WORKLOAD
 from bitrow.cli.sections import OUTPUT, Command, option
 from bitrow.errors import BitrowError
 from bitrow.terminal import put
+from bitrow.vectors.trace.formats import ImageFormat
 
 if TYPE_CHECKING:
     from bitrow.pipeline.schedule import Schedule
     from bitrow.vectors.trace.write import TraceChoice
 
 _TRACE = "Vectors"
-_FORMATS = ("readmemh", "intel-hex", "mif", "coe")
 
 
 @click.command(cls=Command)
@@ -43,20 +42,18 @@ _FORMATS = ("readmemh", "intel-hex", "mif", "coe")
         help="Every row's words, and which task reads and writes it where and when (docs/traces.md).")  # fmt: skip
 @option("--at", section=_TRACE, multiple=True, metavar="CYCLE|peak|ends", show_default="peak",
         help="Cycles of which DIR has the banks' images; peak: when most lives, ends: of each task.")  # fmt: skip
-@option("--image-format", section=_TRACE, type=click.Choice(_FORMATS),
+@option("--image-format", section=_TRACE, type=click.Choice([each.value for each in ImageFormat]),
         show_default="readmemh", help="How they are written.")  # fmt: skip
 @option("--force", section=_TRACE, is_flag=True, help="Replace a vector set in DIR.")
 def pipeline(
     network: str, forward_only: bool, freeze: str | None, check: bool, rings: bool, **given: Any
 ) -> None:
     """Run the row pipeline: cycles, buffers, banks, energy."""
-    from bitrow import lookup
     from bitrow.pipeline import command
 
     traced = _trace_choice({name: given.pop(name) for name in ("folder", "at", "image_format", "force")})
-    model = [Path(network)] if lookup.is_file(network) else []
     folder = traced.folder if traced else None
-    needs.outputs(given | {"vectors_file": folder}, [*model, given["machine"], given["costs"]])
+    needs.run_outputs(given | {"vectors_file": folder}, network)
     needs.jax()
     given |= {"network": network, "training": options.training(forward_only, freeze)}
     run, files = options.records(given, command.PipelineRun, command.ReportFiles)
@@ -76,7 +73,6 @@ def pipeline(
 def _trace_choice(given: dict[str, Any]) -> TraceChoice | None:
     """The trace that is asked for, if one is; its folder is looked at before anything is computed."""
     from bitrow.vectors.files.store import check_target
-    from bitrow.vectors.trace.formats import ImageFormat
     from bitrow.vectors.trace.write import TraceChoice
 
     if given["folder"] is None:

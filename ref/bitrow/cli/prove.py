@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from bitrow.cli import needs, options
-from bitrow.cli.options import PLACE, RUN
+from bitrow.cli.options import PLACE
 from bitrow.cli.prove_rtl import rtl
 from bitrow.cli.sections import Command, Group, option
 from bitrow.leave import DIFFERS
@@ -27,9 +27,7 @@ def _end(holds: bool) -> None:
                 help="Names, with * and ?, such as 'solver.*'; without any, all claims.")  # fmt: skip
 @option("--quick/--full", default=True, show_default=True, section=_DOMAIN,
         help="A stated slice of each domain, or all of it.")  # fmt: skip
-@option("--state", type=PLACE, default=Path("out/prove"), show_default=True, metavar="DIR", section=RUN,
-        help="Where result files go.")  # fmt: skip
-@option("--fresh", is_flag=True, section=RUN, help="Do not take up an unfinished run.")
+@options.kept("out/prove")
 @options.jobs
 @options.scheduler
 @options.json_file

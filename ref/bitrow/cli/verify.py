@@ -161,9 +161,9 @@ def _compare(
 
 def _failures(report: DutReport, folder: Path) -> Iterator[str]:
     """What is wrong, the first names of each kind and the count of the rest."""
-    if report.unread:
-        more = f", and {len(report.unread) - 1} more" if len(report.unread) > 1 else ""
-        yield f"{report.unread[0].message}{more}"
+    from bitrow.vectors.files.dump import unread_lines
+
+    yield from unread_lines(report.unread)
     if report.differing:
         yield f"{len(report.differing)} of {len(report.cases)} cases differ from {folder}: {_named(report.differing)}"
     if report.lacking:

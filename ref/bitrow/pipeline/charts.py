@@ -80,16 +80,16 @@ def timeline(run: Schedule) -> Any:
     """
     names = [stage.name if len(stage.name) <= _LABEL else f"{stage.name[:_LABEL]}..." for stage in run.flow.stages]
     spans = ((0, run.cycles), busiest(run))
+    finest = _FINEST * (spans[1][1] - spans[1][0])
     style = {"linewidth": 3.4, "solid_capstyle": "butt"}
     with figures.new(WIDTH, 1.2 + 0.115 * len(names)) as figure:
         both = figure.subplots(1, 2, sharey=True, width_ratios=(3, 2))
         for phase, color in _PHASES.items():
             both[0].plot(*task_lines(run, phase, *spans[0]), color=color, label=phase.label, **style)
         for task in _between(run, *spans[1]):
-            phase, finest = Phase(run.phase[task]), _FINEST * (spans[1][1] - spans[1][0])
             cycles = [run.start[task], max(run.end[task], run.start[task] + finest)]
-            both[1].plot(cycles, [_level(run, task)] * 2, color=_PHASES[phase], gid=f"task{task}",
-                         label=figures.hover(task_title(run, task)), **style)  # fmt: skip
+            both[1].plot(cycles, [_level(run, task)] * 2, color=_PHASES[Phase(run.phase[task])],
+                         gid=f"task{task}", label=figures.hover(task_title(run, task)), **style)  # fmt: skip
         for axes, (low, high), title in zip(both, spans, ("the whole run", "a part of it"), strict=True):
             axes.set(title=title, xlabel="cycle", xlim=(low, high))
             axes.grid(visible=False, axis="y")

@@ -127,13 +127,13 @@ def _emulated(schedule: Schedule, params: Params, x: Array, dlogits: Any) -> lis
     return found
 
 
-_FORWARD, _BACKWARD = ("x_code", "mask", "y", "z"), ("dy_code", "dx")
+_BACKWARD = ("dy_code", "dx")
 
 
 def _dataflow(network: Network) -> list[str]:
     """Names of the compared taps in the order in which their values come about."""
     layers = [node.name for node in network.nodes]
-    forward = [f"{layer}/forward/{tap}" for layer in layers for tap in _FORWARD]
+    forward = [f"{node.name}/forward/{tap}" for node in network.nodes for tap in ("x_code", "mask", node.config.result)]
     ends = [logits_tap(name, len(network.outputs)) for name in network.outputs]
     return [*forward, *ends, *(f"{layer}/backward/{tap}" for layer in reversed(layers) for tap in _BACKWARD), "dx"]
 

@@ -73,6 +73,11 @@ class Search:
         dataflow(self.network, self.training)
         _settings(self)
 
+    @property
+    def trained(self) -> bool | list[str]:
+        """`training` as JSON has it."""
+        return self.training if isinstance(self.training, bool) else sorted(self.training)
+
 
 class Point(NamedTuple):
     """Figures of one machine's run.

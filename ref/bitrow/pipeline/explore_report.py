@@ -99,7 +99,7 @@ def as_json(found: Findings) -> dict[str, Any]:
         "input_shape": list(search.network.input_shape),
         "policy": search.policy,
         "images": search.images,
-        "training": search.training if isinstance(search.training, bool) else sorted(search.training),
+        "training": search.trained,
         "axes": {name: list(values) for name, values in search.axes},
         "machines": found.many,
         "refused": dict(found.refused),

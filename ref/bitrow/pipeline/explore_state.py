@@ -18,6 +18,7 @@ from bitrow.files import write_text
 from bitrow.pipeline.cost_tables import Range
 from bitrow.pipeline.explore import Batch, Point, Search
 from bitrow.reading import SEARCH
+from bitrow.reading.sealed import checksum, need
 from bitrow.reading.values import read_json
 from bitrow.versions import versions
 
@@ -28,9 +29,8 @@ SearchDone = dict[int, list[Point | str]]
 
 def digest(search: Search) -> str:
     """SHA-256 of what is asked and of who answers."""
-    training = search.training if isinstance(search.training, bool) else sorted(search.training)
     costs = [sorted(table.items()) for table in (search.costs.energy, search.costs.area)]
-    asked = (search.network, search.axes, astuple(search.base), search.policy, search.images, training, costs)
+    asked = (search.network, search.axes, astuple(search.base), search.policy, search.images, search.trained, costs)
     return hashlib.sha256(repr((asked, sorted(versions().items()))).encode()).hexdigest()
 
 
@@ -47,16 +47,11 @@ def save(path: Path, search: Search, done: SearchDone) -> None:
     """
     value: dict[str, Any] = {"schema": SCHEMA, "search": digest(search)}
     value["done"] = {str(number): [_written(point) for point in points] for number, points in done.items()}
-    write_text(path, json.dumps(value | {"checksum": _checksum(value)}, separators=(",", ":")) + "\n", parents=True)
+    write_text(path, json.dumps(value | {"checksum": checksum(value)}, separators=(",", ":")) + "\n", parents=True)
 
 
 def _written(point: Point | str) -> Any:
     return point if isinstance(point, str) else [*point[:3], *point.energy, *point.area]
-
-
-def _checksum(value: Mapping[str, Any]) -> str:
-    text = json.dumps({key: value[key] for key in ("schema", "search", "done")}, separators=(",", ":"), sort_keys=True)
-    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def load(path: Path, search: Search, batches: Sequence[Batch]) -> SearchDone:
@@ -67,34 +62,29 @@ def load(path: Path, search: Search, batches: Sequence[Batch]) -> SearchDone:
     """
     value = read_json(path, kind=SEARCH)
     try:
-        _need(isinstance(value, dict), "file", value, "an object")
-        _need(sorted(value) == ["checksum", "done", "schema", "search"], "fields", sorted(value), "those of a search")
-        _need(value["schema"] == SCHEMA, "schema", value["schema"], SCHEMA)
-        _need(value["checksum"] == _checksum(value), "checksum", value["checksum"], "that of the other fields")
-        _need(value["search"] == digest(search), "search", value["search"], "the one that is asked for")
+        need(isinstance(value, dict), "file", value, "an object")
+        need(sorted(value) == ["checksum", "done", "schema", "search"], "fields", sorted(value), "those of a search")
+        need(value["schema"] == SCHEMA, "schema", value["schema"], SCHEMA)
+        need(value["checksum"] == checksum(value), "checksum", value["checksum"], "that of the other fields")
+        need(value["search"] == digest(search), "search", value["search"], "the one that is asked for")
         sizes = {str(batch.number): len(batch.machines) for batch in batches}
-        _need(isinstance(value["done"], dict), "done", value["done"], "an object")
+        need(isinstance(value["done"], dict), "done", value["done"], "an object")
         return {int(name): _points(name, points, sizes) for name, points in value["done"].items()}
     except BitrowError as error:
         raise BitrowError(f"{path}: {error} ({SEARCH.expected}; --fresh starts over)") from None
 
 
 def _points(name: str, points: Any, sizes: Mapping[str, int]) -> list[Point | str]:
-    _need(name in sizes, "done", name, "batches of the search")
-    _need(isinstance(points, list) and len(points) == sizes[name], f"batch {name}", points, f"{sizes[name]} machines")
+    need(name in sizes, "done", name, "batches of the search")
+    need(isinstance(points, list) and len(points) == sizes[name], f"batch {name}", points, f"{sizes[name]} machines")
     return [_point(f"batch {name}", point) for point in points]
 
 
 def _point(where: str, value: Any) -> Point | str:
     if isinstance(value, str):
         return value
-    _need(isinstance(value, list) and len(value) == 7, where, value, "the seven figures of a machine")
+    need(isinstance(value, list) and len(value) == 7, where, value, "the seven figures of a machine")
     for figure, kinds in zip(value, [(int,)] * 3 + [(int, float)] * 4, strict=True):
-        _need(type(figure) in kinds and 0 < figure < _LARGEST, where, figure, "a positive number")
+        need(type(figure) in kinds and 0 < figure < _LARGEST, where, figure, "a positive number")
     cycles, flops, memory, *ends = value
     return Point(cycles, flops, memory, Range(*map(float, ends[:2])), Range(*map(float, ends[2:])))
-
-
-def _need(good: bool, what: str, found: Any, expected: str) -> None:
-    if not good:
-        raise BitrowError(f"{what}: found {str(found)[:80]!r}, expected {expected}")

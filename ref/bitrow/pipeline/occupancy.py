@@ -32,8 +32,13 @@ def row_lives(found: Schedule, ring: Ring) -> Lives:
 
 def rows_written(found: Schedule, ring: Ring) -> np.ndarray:
     """Cycles at which each ring row is whole, int64[images * rows]: the end of the last task that writes it."""
-    image, row = np.divmod(np.arange(found.images * ring.rows), ring.rows)
-    return found.end[found.task_of[task_ids(found.grid, ring.writer, image, row * ring.per + ring.per - 1)]]
+    return found.end[last_writers(found, ring.writer, ring.rows, ring.per)]
+
+
+def last_writers(found: Schedule, line: int, rows: int, per: int) -> np.ndarray:
+    """The task that ends each row, int64[images * rows]: `per` tasks of the line write a row, `rows` an image."""
+    image, row = np.divmod(np.arange(found.images * rows), rows)
+    return found.task_of[task_ids(found.grid, line, image, row * per + per - 1)]
 
 
 class OccupancyCurve(NamedTuple):

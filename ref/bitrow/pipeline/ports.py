@@ -12,7 +12,7 @@ import numpy as np
 
 from bitrow.pipeline import banks as banking
 from bitrow.pipeline.rings import Ring
-from bitrow.pipeline.schedule import Schedule, task_ids
+from bitrow.pipeline.schedule import Schedule
 
 
 class PortAccess(NamedTuple):
@@ -42,7 +42,7 @@ def port_accesses(found: Schedule) -> Iterator[PortAccess]:
     labels = [[(access.ring, access.write) for access in line for _ in access.rows.T] for line in by_line]
     rows = [banking.touched_rows(line, found.images).tolist() for line in by_line]
     banks = [banking.touched_banks(line, found.slots, found.layout, found.images).tolist() for line in by_line]
-    first = [int(task_ids(found.grid, line, 0, 0)) for line in range(len(found.flow.lines))]
+    first = found.grid.first.tolist()
     number = np.empty(len(found), np.int64)
     number[found.task_of] = np.arange(len(found))
     columns = (number, found.line, found.start, found.end)

@@ -7,7 +7,6 @@ is worth is asked by `recheck`.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import math
 import re
@@ -21,6 +20,7 @@ from bitrow.files import write_text
 from bitrow.proofs.claim import Counterexample, Effort, Outcome
 from bitrow.proofs.results import Done, Job, Results
 from bitrow.reading import STATE
+from bitrow.reading.sealed import checksum, need
 from bitrow.reading.values import read_json
 
 SCHEMA = "bitrow-prove-3"
@@ -31,11 +31,6 @@ _FIELDS = ("schema", "effort", "versions", "machines", "chunks", "done", "checks
 _CHUNK = ("cases", "counterexample", "digest", "note", "seconds")
 _DIGEST = re.compile(r"([0-9a-f]{64})?")
 _NUMBER = re.compile(r"0|[1-9][0-9]{0,8}")
-
-
-def _checksum(value: Mapping[str, Any]) -> str:
-    text = json.dumps({key: value[key] for key in _FIELDS[:-1]}, sort_keys=True, separators=(",", ":"))
-    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def save(results: Results, path: Path) -> None:
@@ -58,32 +53,27 @@ def save(results: Results, path: Path) -> None:
         "chunks": dict(results.chunks),
         "done": done,
     }
-    value["checksum"] = _checksum(value)
+    value["checksum"] = checksum(value)
     write_text(path, json.dumps(value, separators=(",", ":")) + "\n", parents=True)
 
 
-def _need(good: bool, what: str, found: Any, expected: str) -> None:
-    if not good:
-        raise BitrowError(f"{what}: found {str(found)[:80]!r}, expected {expected}")
-
-
 def _text(value: Any, what: str) -> str:
-    _need(isinstance(value, str), what, value, "text")
+    need(isinstance(value, str), what, value, "text")
     return value
 
 
 def _whole(value: Any, low: int, high: int, what: str) -> int:
-    _need(type(value) is int and low <= value <= high, what, value, f"an integer from {low} to {high:,}")
+    need(type(value) is int and low <= value <= high, what, value, f"an integer from {low} to {high:,}")
     return value
 
 
 def _keys(value: Any, names: tuple[str, ...], what: str) -> None:
     good = isinstance(value, dict) and set(value) == set(names)
-    _need(good, what, sorted(value) if isinstance(value, dict) else value, f"the fields {', '.join(names)}")
+    need(good, what, sorted(value) if isinstance(value, dict) else value, f"the fields {', '.join(names)}")
 
 
 def _mapping(value: Any, each: Callable[[Any, str], Any], what: str) -> dict[str, Any]:
-    _need(isinstance(value, dict) and bool(value), what, value, "an object that is not empty")
+    need(isinstance(value, dict) and bool(value), what, value, "an object that is not empty")
     return {name: each(one, f"{what} {name[:80]}") for name, one in value.items()}
 
 
@@ -93,7 +83,7 @@ def _counterexample(value: Any, what: str) -> Counterexample | None:
     _keys(value, ("operands", "found", "expected", "judge"), what)
     operands = value["operands"]
     good = isinstance(operands, list) and all(isinstance(one, list) and len(one) == 3 for one in operands)
-    _need(good, f"{what} operands", operands, "lists of name, word and meaning")
+    need(good, f"{what} operands", operands, "lists of name, word and meaning")
     found, expected, judge = (_text(value[name], f"{what} {name}") for name in ("found", "expected", "judge"))
     words = [[_text(part, f"{what} operands") for part in one] for one in operands]
     return Counterexample(tuple((name, word, meaning) for name, word, meaning in words), found, expected, judge)
@@ -104,30 +94,30 @@ def _done(value: Any, what: str) -> Done:
     false = _counterexample(value["counterexample"], f"{what} counterexample")
     cases = _whole(value["cases"], 1 if false is None else 0, _CASES, f"{what} cases")
     digest = _text(value["digest"], f"{what} digest")
-    _need(bool(_DIGEST.fullmatch(digest)), f"{what} digest", digest, "a SHA-256 or nothing")
+    need(bool(_DIGEST.fullmatch(digest)), f"{what} digest", digest, "a SHA-256 or nothing")
     seconds = value["seconds"]
     good = type(seconds) in (int, float) and math.isfinite(seconds) and 0 <= seconds <= _SECONDS
-    _need(good, f"{what} seconds", seconds, f"a number from 0 to {_SECONDS:.0e}")
+    need(good, f"{what} seconds", seconds, f"a number from 0 to {_SECONDS:.0e}")
     return Done(Outcome(cases, false, digest, _text(value["note"], f"{what} note")), float(seconds))
 
 
 def _chunks_done(value: Any, what: str) -> dict[int, Done]:
     found = _mapping(value, _done, what)
     for name in found:
-        _need(bool(_NUMBER.fullmatch(name)), what, name, "chunks by their number")
+        need(bool(_NUMBER.fullmatch(name)), what, name, "chunks by their number")
     return {int(name): done for name, done in found.items()}
 
 
 def _results(value: Any) -> Results:
-    _need(isinstance(value, dict) and value.get("schema") == SCHEMA, "schema",
+    need(isinstance(value, dict) and value.get("schema") == SCHEMA, "schema",
           value.get("schema") if isinstance(value, dict) else value, SCHEMA)  # fmt: skip
     _keys(value, _FIELDS, "file")
-    _need(value["checksum"] == _checksum(value), "checksum", value["checksum"], "that of the other fields")
+    need(value["checksum"] == checksum(value), "checksum", value["checksum"], "that of the other fields")
     names = [effort.value for effort in Effort]
-    _need(value["effort"] in names, "effort", value["effort"], " or ".join(names))
+    need(value["effort"] in names, "effort", value["effort"], " or ".join(names))
     versions = _mapping(value["versions"], _text, "versions")
     machines = value["machines"]
-    _need(isinstance(machines, list) and bool(machines), "machines", machines, "names of machines")
+    need(isinstance(machines, list) and bool(machines), "machines", machines, "names of machines")
     chunks = _mapping(value["chunks"], lambda count, what: _whole(count, 1, 10**6, what), "chunks")
     done = _mapping(value["done"], _chunks_done, "done") if value["done"] != {} else {}
     results = Results(

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import codecs
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -199,6 +199,13 @@ class Unread(NamedTuple):
 
     path: Path
     message: str
+
+
+def unread_lines(unread: Sequence[Unread]) -> Iterator[str]:
+    """The first of them and the count of the rest, or nothing."""
+    if unread:
+        more = f", and {len(unread) - 1} more" if len(unread) > 1 else ""
+        yield f"{unread[0].message}{more}"
 
 
 def find_dumps(folder: Path, cases: dict[str, list[str]]) -> tuple[dict[str, dict[str, Path]], list[Unread]]:

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from bitrow.errors import BitrowError
-from bitrow.vectors.files.dump import Unread, read_dump, read_memory
+from bitrow.vectors.files.dump import Unread, read_dump, read_memory, unread_lines
 from bitrow.vectors.files.hexfile import file_words
 from bitrow.vectors.trace.memory import BankMemory
 from bitrow.vectors.trace.streams import StreamRecord
@@ -92,9 +92,7 @@ class TraceReport(NamedTuple):
 
     def failures(self) -> Iterator[str]:
         """What is wrong, the first of each kind and the count of the rest."""
-        if self.unread:
-            more = f", and {len(self.unread) - 1} more" if len(self.unread) > 1 else ""
-            yield f"{self.unread[0].message}{more}"
+        yield from unread_lines(self.unread)
         if self.wrong:
             yield f"{len(self.wrong)} of {self.rows} rows differ, the first: {self.wrong[0].line}"
         if self.lacking:
@@ -153,6 +151,8 @@ class _Comparer:
         self.order = {name: place for place, name in enumerate(self.streams)}
         self.writers = row_writers(found)
         self.banks = BankMemory(found, places, record.streams, trace.words)
+        self.golden = {stream.name: file_words(self.words[stream.name], stream.words_as).reshape(-1, stream.words)
+                       for stream in record.streams}  # fmt: skip
         self.seen: set[str] = set()
         self.wrong: list[WrongRow] = []
         self.unread: list[Unread] = []
@@ -179,7 +179,7 @@ class _Comparer:
 
     def _stream(self, path: Path, stream: StreamRecord) -> None:
         dump = read_dump(path, stream.words_as, stream.count, str(path))
-        golden = file_words(self.words[stream.name], stream.words_as).reshape(-1, stream.words)
+        golden = self.golden[stream.name]
         found, undriven = dump.words.reshape(golden.shape), dump.undriven.reshape(golden.shape)
         self.rows += len(golden)
         wrong = (found != golden) | undriven
@@ -192,19 +192,16 @@ class _Comparer:
         for place in self.banks.living(cycle):
             if rows.bank[place] == bank:
                 self.rows += 1
-                words = _row_words(self.banks, place, memory, self.streams[self._ring(place)])
+                stream = self.streams[self.run.found.rings[int(rows.ring[place])].name]
+                words = _row_words(self.banks, place, memory, stream)
                 first, many = int(self.run.places.address[place]), int(rows.words[place])
                 at = f", slot {rows.slot[place]}, bank {bank} from address {first:x} ({many} words), at cycle {cycle}"
-                golden = file_words(self.words[self._ring(place)], self.streams[self._ring(place)].words_as)
-                if not np.array_equal(words, golden.reshape(-1, words.size)[rows.number[place]]):
-                    self._note(str(path), self.streams[self._ring(place)], int(rows.number[place]), words, at)
-
-    def _ring(self, place: int) -> str:
-        return self.run.found.rings[int(self.run.places.rows.ring[place])].name
+                if not np.array_equal(words, self.golden[stream.name][rows.number[place]]):
+                    self._note(str(path), stream, int(rows.number[place]), words, at)
 
     def _note(self, file: str, stream: StreamRecord, number: int, words: np.ndarray, place: str = "") -> None:
         """A row that differs: its words as a dump has them, int64[words], -1 where nothing drove one."""
-        golden = file_words(self.words[stream.name], stream.words_as).reshape(-1, stream.words)
+        golden = self.golden[stream.name]
         wrong = np.flatnonzero(words != golden[number])
         first = int(wrong[0])
         same = np.flatnonzero((golden == words).all(axis=1))

@@ -17,7 +17,6 @@ from bitrow.pipeline.schedule import Schedule
 from bitrow.vectors.trace.streams import StreamRecord
 
 MOST_WORDS, MOST_BITS = 1 << 22, 1 << 30
-MOST_WORDS, MOST_BITS = 1 << 22, 1 << 30
 BankImage = list[int | None]  # a word for each address; None: no living row is there
 
 

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-import numpy as np
-
 from bitrow.pipeline.buffers import Held
-from bitrow.pipeline.schedule import Schedule, task_ids
+from bitrow.pipeline.occupancy import last_writers
+from bitrow.pipeline.schedule import Schedule
 from bitrow.pipeline.stages import Phase
 from bitrow.vectors.trace.streams import streams
 
@@ -46,9 +45,7 @@ def row_writers(found: Schedule) -> dict[str, list[RowWriter]]:
 
 def _writers(found: Schedule, held: Held, rows: int) -> list[RowWriter]:
     stage, phase = held.writer
-    image, row = np.divmod(np.arange(found.images * rows), rows)
-    per = held.buffer.per
-    tasks = found.task_of[task_ids(found.grid, found.flow.line(stage, phase), image, row * per + per - 1)]
+    tasks = last_writers(found, found.flow.line(stage, phase), rows, held.buffer.per)
     name, kind = found.flow.stages[stage].name, Phase(phase).label
     columns = (tasks.tolist(), found.start[tasks].tolist(), found.end[tasks].tolist())
     return [RowWriter(task, name, kind, start, end) for task, start, end in zip(*columns, strict=True)]
