@@ -38,12 +38,15 @@ def features() -> tuple[str, ...]:
 
 
 def cpu_model() -> str:
-    """The processor's name, as the system tells it."""
+    """The processor's name as the system tells it, with family and model: guests of many kinds have one name."""
+    text = ""
     with contextlib.suppress(BitrowError):
-        for line in read_text("/proc/cpuinfo", SYSTEM).splitlines():
-            if line.startswith("model name"):
-                return line.split(":", 1)[1].strip()
-    return platform.processor() or platform.machine()
+        text = read_text("/proc/cpuinfo", SYSTEM)
+    name, *numbers = (re.search(rf"^{key}\s*: (.*)$", text, re.M) for key in ("model name", "cpu family", "model"))
+    if name is None:
+        return platform.processor() or platform.machine()
+    kind = ", ".join(f"{word} {found[1]}" for word, found in zip(("family", "model"), numbers, strict=True) if found)
+    return f"{name[1].strip()} ({kind})" if kind else name[1].strip()
 
 
 def describe() -> str:

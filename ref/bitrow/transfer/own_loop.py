@@ -156,7 +156,7 @@ def _take(conv: Conv, x_scale: float, w_scale: float, dy_scale: float) -> None:
     config, weight = conv.config, np.asarray(conv.weight.get_value())
     code = host.weight_codes(weight, np.asarray(w_scale, np.float64), config.weight_format)
     seed = conv.gradient.get_value().seed
-    scales = conv_layer.Scales(x_scale, w_scale, dy_scale)
+    scales = host.Scales(x_scale, w_scale, dy_scale)
     made = conv_layer.make_params(config, conv.name, code, scales, seed=int(seed))
     conv.set_scales(
         ForwardScales(jnp.float16(x_scale), made.x_inv_scale, made.w_scale, made.scale),
