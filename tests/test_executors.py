@@ -341,7 +341,7 @@ def test_claims_on_a_cluster(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_claims_whose_scheduler_goes_and_comes_back(tmp_path: Path) -> None:
-    """One line, and the same command takes up what is missing; meanwhile a second client is refused, as kind a line."""
+    """One line, and the same command takes up what is missing; meanwhile a second client is refused in one, too."""
     folder, second = tmp_path / "lost", []
     with scheduler(tmp_path) as (file, process), worker(file, tmp_path):
         def begun() -> None:
