@@ -18,7 +18,7 @@ from bitrow.cli.group import root
 ROOT = Path(__file__).parents[1]
 PAGES = ("README.md", "CONTRIBUTING.md", "SECURITY.md", "golden/README.md", "notebooks/README.md",
          *sorted(path.relative_to(ROOT).as_posix() for path in ROOT.glob("docs/*.md")))  # fmt: skip
-SYNOPSIS = "README.md"  # its commands have words in capitals for what a user has
+SYNOPSIS = "docs/cli.md"  # its commands have words in capitals for what a user has
 COMMAND = re.compile(r"(\.venv/bin/)?(bitrow|make|pip|python|dask) (?!-c)")
 # Who runs the blocks that say their language.
 RUN_BY = {
