@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import csv
 import re
 import shlex
+import shutil
+import subprocess
+import sys
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
@@ -126,7 +130,7 @@ def test_a_command_that_is_none_is_found() -> None:
 
 def test_each_block_that_says_its_language_is_run() -> None:
     """By a test that reads it from the page; SPEC.md's programs are the oracle's own (test_spec.py)."""
-    here = {"docs/cluster.md", "docs/import.md", "docs/traces.md"}
+    here = {"docs/cluster.md", "docs/import.md", "docs/own.md", "docs/traces.md"}
     spoken = {page for page in PAGES if any(language for language, _ in blocks(page))}
     assert spoken == here | set(RUN_BY)
     for page, test in RUN_BY.items():
@@ -180,3 +184,45 @@ def test_the_trace_of_the_docs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     run("docs/traces.md")
     assert cli.run(["verify", "trace", "--no-recompute"]) == 0
     assert (tmp_path / "trace" / "banks" / "500").is_dir()
+
+
+def test_the_network_and_the_machine_of_the_docs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """docs/own.md: the file that its Python writes, is that network, and takes longer on the machine of its TOML."""
+    from bitrow import lookup
+    from bitrow.pipeline.machine import DEFAULT_MACHINE, load_machine
+    from bitrow.pipeline.schedule import schedule
+
+    monkeypatch.chdir(tmp_path)
+    left = run("docs/own.md")
+    (described,) = (text for language, text in blocks("docs/own.md") if language == "toml")
+    Path("mine.toml").write_text(described)
+    network, machine = lookup.find_network("mine.safetensors"), load_machine("mine.toml")
+    assert network == left["network"] and machine.fxp_lanes == 256 != DEFAULT_MACHINE.fxp_lanes
+    assert schedule(network, machine).cycles > schedule(network, DEFAULT_MACHINE).cycles
+
+
+def shown(page: str) -> Iterator[tuple[str, list[str]]]:
+    """Each command beside a prompt, and what the page says that it prints."""
+    for language, text in blocks(page):
+        for part in text.split("$ ")[1:] if not language else ():
+            command, *output = part.splitlines()
+            yield command, output
+
+
+@pytest.mark.slow
+def test_the_ways_in_are_walked(tmp_path: Path) -> None:
+    """docs/paths.md, a command after the other: the lines that it shows, whatever their order, and its accuracies."""
+    if not shutil.which("iverilog") and not shutil.which("verilator"):
+        pytest.skip("needs a simulator")
+    (tmp_path / "golden").symlink_to(ROOT / "golden")
+    (tmp_path / ".venv").mkdir()
+    (tmp_path / ".venv" / "bin").symlink_to(Path(sys.executable).parent)
+    for command, output in shown("docs/paths.md"):
+        done = subprocess.run(command, shell=True, cwd=tmp_path, capture_output=True, text=True, check=False)
+        assert done.returncode == ("--bug" in command), (command, done.stderr)
+        assert not output or sorted(done.stdout.split("\n")[:-1]) == sorted(output), command
+    page = (ROOT / "docs/paths.md").read_text(encoding="utf-8")
+    with (tmp_path / "results" / "results.csv").open() as stream:
+        for row in csv.DictReader(stream):
+            line = rf"^\| `{row['policy']}` \|.* {float(row['accuracy_mean']):.1%} \|"
+            assert re.search(line, page, re.MULTILINE), row
