@@ -215,8 +215,7 @@ def test_the_ways_in_are_walked(tmp_path: Path) -> None:
     if not shutil.which("iverilog") and not shutil.which("verilator"):
         pytest.skip("needs a simulator")
     (tmp_path / "golden").symlink_to(ROOT / "golden")
-    (tmp_path / ".venv").mkdir()
-    (tmp_path / ".venv" / "bin").symlink_to(Path(sys.executable).parent)
+    (tmp_path / ".venv").symlink_to(sys.prefix)
     for command, output in shown("docs/paths.md"):
         done = subprocess.run(command, shell=True, cwd=tmp_path, capture_output=True, text=True, check=False)
         assert done.returncode == ("--bug" in command), (command, done.stderr)

@@ -100,7 +100,8 @@ class _Walk(Generic[T]):
 
     def _unrolled(self, equation: JaxprEqn, operands: list[Word[T]], line: str) -> list[Word[T]]:
         """A loop of a known length that neither reads nor leaves an element for each turn."""
-        fixed, state = operands[: equation.params["num_consts"]], operands[equation.params["num_consts"] :]
+        consts = len(operands) - len(equation.outvars)
+        fixed, state = operands[:consts], operands[consts:]
         for _ in range(equation.params["length"]):
             state = self.inside(equation.params["jaxpr"], [*fixed, *state], line)
         return state
