@@ -61,7 +61,8 @@ class _Walk(Generic[T]):
 
     def inside(self, called: ClosedJaxpr | Jaxpr, words: Sequence[Word[T]], line: str = "") -> list[Word[T]]:
         """The results of a program, its arguments given; `line` is the kernel's that calls it."""
-        jaxpr, consts = (called, []) if isinstance(called, Jaxpr) else (called.jaxpr, called.consts)
+        jaxpr: Any = getattr(called, "jaxpr", called)
+        consts = getattr(called, "consts", [])
         known: dict[Var, Word[T]] = dict(zip(jaxpr.invars, words, strict=True))
         known.update((var, self._literal(value, var.aval)) for var, value in zip(jaxpr.constvars, consts, strict=True))
 
