@@ -21,7 +21,8 @@ def named(number: int) -> str:
 
 
 def full(number: int) -> int:
-    raise OSError(28, "No space left on device")
+    with open("/dev/full", "w") as stream:  # a disk that the system says is full
+        return stream.write(f"{number}\n")
 
 
 def dies_once(place: str) -> int:
@@ -42,3 +43,12 @@ def first_is_slow(number: int) -> int:
 def slow(number: int) -> int:
     time.sleep(0.2)
     return number
+
+
+def dask_setup(worker: object) -> None:
+    """What `dask worker --preload` calls: from here on this process, whose files are sound, truncates products."""
+    from bitrow.formats import FloatMode, Rounding
+    from bitrow.ops import fp16
+
+    right = fp16.round_once
+    fp16.round_once = lambda value, mode=FloatMode(): right(value, FloatMode(Rounding.TOWARD_ZERO))

@@ -67,3 +67,23 @@ def test_a_fault_is_found_and_named(tmp_path: Path) -> None:
     assert run(tmp_path, **{"x_data[15] ? 16'h0000 : x_data": "x_data"}) == 1
     report = dut.compare(ROOT / "golden" / "v1", tmp_path / "out")
     assert report.differing == (CASE,) and report.cases[0].taps[0].mismatches > 100
+
+
+@pytest.mark.skipif(not shutil.which("iverilog"), reason="needs iverilog")
+def test_the_bench_that_reads_a_case(tmp_path: Path) -> None:
+    """SPEC.md V2: the page's first SystemVerilog reads as many words as the package counts, and writes as many."""
+    page = (ROOT / "golden" / "README.md").read_text()
+    (bench,) = re.findall(r"```systemverilog\n(module bench;.*?)```", page, re.DOTALL)
+    case = ROOT / "golden/v1/digit0_stem_conv_forward"
+    assert bench.count("    $finish;") == 1
+    unread = "foreach (x[i]) if (^x[i] === 1'bx) $display(\"unread %0d\", i);"
+    bench = bench.replace("    $finish;", f"    {unread}\n    $finish;")
+    (tmp_path / "bench.sv").write_text(bench)
+    (tmp_path / "golden").symlink_to(ROOT / "golden")
+    (tmp_path / "out" / case.name).mkdir(parents=True)
+    built = ["iverilog", "-g2012", "-o", "bench", f"{case}/{case.name}_pkg.sv", "bench.sv"]
+    subprocess.run(built, cwd=tmp_path, check=True)
+    done = subprocess.run(["vvp", "-n", "bench"], cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert "unread" not in done.stdout and "WARNING" not in done.stdout + done.stderr
+    written = (tmp_path / "out" / case.name / "y.hex").read_text().split().count("xxxx")  # no design drove them
+    assert written == len((case / "y.hex").read_text().split())

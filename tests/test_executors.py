@@ -8,6 +8,8 @@ import itertools
 import json
 import os
 import pickle
+import re
+import resource
 import shutil
 import signal
 import subprocess
@@ -25,6 +27,7 @@ import bitrow
 import executor_samples
 import small_cli
 from bitrow import cli, zoo
+from bitrow.cli import needs
 from bitrow.contract.operations import OPERATIONS
 from bitrow.errors import BitrowError
 from bitrow.executors.team import AHEAD, Team, Where, opened
@@ -157,9 +160,9 @@ def scheduler(folder: Path) -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
 
 
 @contextlib.contextmanager
-def worker(file: str, folder: Path, path: Path | None = None) -> Iterator[subprocess.Popen[bytes]]:
-    """One worker, with the bitrow that lies in `path`."""
-    options = ("--nthreads", "1", "--no-dashboard", "--local-directory", folder, "--death-timeout", "20")
+def worker(file: str, folder: Path, path: Path | None = None, *more: str) -> Iterator[subprocess.Popen[bytes]]:
+    """One worker, with the bitrow that lies in `path`, and `more` options."""
+    options = ("--nthreads", "1", "--no-dashboard", "--local-directory", folder, "--death-timeout", "20", *more)
     with _process("worker", "--scheduler-file", file, *options, path=path) as process:
         yield process
 
@@ -206,6 +209,21 @@ def test_workers_that_are_lost_and_workers_that_are_refused(
 
 
 @pytest.mark.slow
+def test_a_worker_of_other_bits_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """SPEC.md F2: same source, same libraries, products truncated; the trial finds its words, and names it."""
+    preload = ("--preload", "executor_samples")
+    with (
+        scheduler(tmp_path) as (file, _), worker(file, tmp_path, None, *preload),
+        opened(Where(scheduler=file, trial=needs.trial), 4) as team,
+    ):  # fmt: skip
+        errand = team.errand(executor_samples.square, executor_samples.named)
+        with pytest.raises(BitrowError, match=r"^scheduler .*: found no worker that is fit, expected one$"):
+            list(team.as_done(errand, _in_turn([1, 2])))
+    (said,) = capsys.readouterr().err.splitlines()
+    assert re.search(r"tcp://127\.0\.0\.1:\d+ is given no work: .* fp16.* checks differ, see bitrow certify$", said)
+
+
+@pytest.mark.slow
 def test_a_scheduler_that_goes(tmp_path: Path) -> None:
     with scheduler(tmp_path) as (file, process), worker(file, tmp_path), opened(Where(scheduler=file), 100) as team:
         errand = team.errand(executor_samples.slow, executor_samples.named)
@@ -227,13 +245,18 @@ def test_a_scheduler_that_is_not_there(named: str, monkeypatch: pytest.MonkeyPat
     assert "\n" not in str(caught.value)
 
 
-def _bitrow(*arguments: object) -> float:
-    """Seconds of a command that ends well."""
-    start = time.perf_counter()
+def _bitrow(*arguments: object) -> str:
+    """Seconds of a command that ends well: by the clock, and of processors."""
+    def now() -> tuple[float, float]:
+        used = resource.getrusage(resource.RUSAGE_CHILDREN)
+        return time.perf_counter(), used.ru_utime + used.ru_stime
+
+    start = now()
     command = [sys.executable, "-m", "bitrow", *map(str, arguments)]
     done = subprocess.run(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, check=False)
     assert not done.returncode, done.stderr
-    return time.perf_counter() - start
+    clock, processors = np.subtract(now(), start)
+    return f"{clock:.0f} s, {processors:.0f} s of processors"
 
 
 @pytest.mark.slow
@@ -242,9 +265,10 @@ def test_suites_on_each_executor(suite: str, tmp_path: Path) -> None:
     """SPEC.md V4: byte by byte. The seconds are docs/cluster.md's."""
     options = {"here": ("--jobs", 1), "processes": ("--jobs", 2), "cluster": ("--scheduler", "local", "--jobs", 2)}
     for name, where in options.items():
-        print(suite, name, round(_bitrow("generate", "--suite", suite, "--out", tmp_path / name, "--quiet", *where)))
+        spent = _bitrow("generate", "--suite", suite, "--out", tmp_path / name, "--quiet", *where)
+        print(suite, name, spent, flush=True)
         assert contents(tmp_path / name) == contents(tmp_path / "here"), name
-    print(suite, "verify", round(_bitrow("verify", tmp_path / "here", "--scheduler", "local", "--jobs", 2)))
+    print(suite, "verify", _bitrow("verify", tmp_path / "here", "--scheduler", "local", "--jobs", 2))
 
 
 @pytest.mark.slow
@@ -289,17 +313,22 @@ def test_transfer_on_a_cluster(on: dict[str, Where], tmp_path: Path, monkeypatch
 CLAIMS = ("layer.relu", "fp16.to_float32", "fp16.sqrt", "fxp.quantize")
 
 
-def _claims(folder: Path, *options: object, begun: Callable[[], None] = lambda: None) -> list[dict[str, Any]]:
-    """The report's rows but for the seconds; `begun` is called when something is done."""
-    report = folder / "report.json"
-    arguments = "prove", "claims", *CLAIMS, "--state", folder, "--json", report, *options
+def _prove(folder: Path, *options: object, begun: Callable[[], None] = lambda: None) -> tuple[int, str]:
+    """Status and standard error; `begun` is called when something is done."""
+    arguments = "prove", "claims", *CLAIMS, "--state", folder, "--json", folder / "report.json", *options
     command = [sys.executable, "-m", "bitrow", *map(str, arguments)]
-    with subprocess.Popen(command, stdout=subprocess.DEVNULL) as process:
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) as process:
         while process.poll() is None and not list(folder.glob("*.partial.json")):
             time.sleep(0.02)
         begun()
-    assert process.returncode == 0
-    return [{**row, "seconds": 0} for row in json.loads(report.read_text())["claims"]]
+        said = process.communicate()[1]
+    return process.returncode, said
+
+
+def _claims(folder: Path, *options: object, begun: Callable[[], None] = lambda: None) -> list[dict[str, Any]]:
+    """The report's rows but for the seconds."""
+    assert _prove(folder, *options, begun=begun) == (0, "")
+    return [{**row, "seconds": 0} for row in json.loads((folder / "report.json").read_text())["claims"]]
 
 
 @pytest.mark.slow
@@ -315,3 +344,26 @@ def test_claims_on_a_cluster(tmp_path: Path) -> None:
 
         assert _claims(tmp_path / "killed", "--scheduler", file, begun=kill) == expected
     assert all(row["verdict"] == "holds" for row in expected)
+
+
+@pytest.mark.slow
+def test_claims_whose_scheduler_goes_and_comes_back(tmp_path: Path) -> None:
+    """One line, and the same command takes up what is missing; meanwhile a second client is refused in one, too."""
+    folder, second = tmp_path / "lost", []
+    with scheduler(tmp_path) as (file, process), worker(file, tmp_path):
+        def begun() -> None:
+            second.append(_prove(folder, "--scheduler", file))
+            os.killpg(process.pid, signal.SIGKILL)
+
+        status, said = _prove(folder, "--scheduler", file, begun=begun)
+    lost = rf"bitrow: scheduler {re.escape(file)}: found the connection lost, expected it to last; .*\n"
+    assert status == 2 and re.fullmatch(lost, said)
+    assert second[0][0] == 2 and re.fullmatch(r"bitrow: .*: found another run at work on this .*\n", second[0][1])
+    (kept,) = folder.glob("*.partial.json")
+    done = json.loads(kept.read_text())["done"]
+    with scheduler(tmp_path) as (file, _), worker(file, tmp_path):
+        found = _claims(folder, "--scheduler", file)
+    (whole,) = folder.glob("prove-*.json")
+    after = json.loads(whole.read_text())["done"]
+    assert done and all(after[name][place] == each for name, chunks in done.items() for place, each in chunks.items())
+    assert found == _claims(tmp_path / "here", "--jobs", 1)

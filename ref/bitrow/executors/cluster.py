@@ -18,6 +18,7 @@ from typing import Any
 
 from bitrow import terminal
 from bitrow.errors import BitrowError
+from bitrow.executors import pool
 from bitrow.executors.pieces import Refused
 from bitrow.extras import extra
 
@@ -106,7 +107,7 @@ def connected(scheduler: str, jobs: int) -> Iterator[Cluster]:
         BitrowError: the extra is missing, nobody answers there, nobody works there.
     """
     distributed = extra("cluster", "distributed", "distributed")
-    logging.getLogger("distributed").setLevel(logging.CRITICAL)  # its lines are not the one line
+    _quiet()
     with contextlib.ExitStack() as stack:
         stack.enter_context(warnings.catch_warnings(action="ignore"))
         try:
@@ -118,8 +119,16 @@ def connected(scheduler: str, jobs: int) -> Iterator[Cluster]:
         yield Cluster(client, scheduler)
 
 
+def _quiet() -> None:
+    """dask's lines are not the one line; several of its loggers have a level of their own."""
+    for name in ["distributed", *logging.root.manager.loggerDict]:
+        if name.split(".")[0] == "distributed":
+            logging.getLogger(name).setLevel(logging.CRITICAL)
+
+
 def _client(distributed: Any, scheduler: str, jobs: int, stack: contextlib.ExitStack) -> Any:
     if scheduler == LOCAL:
+        pool.track_quietly()
         own = distributed.LocalCluster(n_workers=jobs, threads_per_worker=1, dashboard_address=None, host="127.0.0.1")
         return distributed.Client(stack.enter_context(own))
     if "://" in scheduler or not os.path.exists(scheduler):

@@ -32,7 +32,7 @@ class _Pool(ProcessPoolExecutor):
 @contextlib.contextmanager
 def processes(count: int) -> Iterator[ProcessPoolExecutor]:
     """An executor of so many spawned processes."""
-    _track_quietly()
+    track_quietly()
     executor = _Pool(count, multiprocessing.get_context("spawn"), _begin)
     with leave.undoing(executor.kill):
         try:
@@ -44,7 +44,7 @@ def processes(count: int) -> Iterator[ProcessPoolExecutor]:
             executor.shutdown(cancel_futures=True)
 
 
-def _track_quietly() -> None:
+def track_quietly() -> None:
     """Python's tracker of semaphores, which deletes those of a command that was ended: without its warning."""
     quiet = f"ignore::UserWarning:{resource_tracker.__name__}"
     sys.warnoptions.append(quiet)

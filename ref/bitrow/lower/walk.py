@@ -61,7 +61,8 @@ class _Walk(Generic[T]):
 
     def inside(self, called: ClosedJaxpr | Jaxpr, words: Sequence[Word[T]], line: str = "") -> list[Word[T]]:
         """The results of a program, its arguments given; `line` is the kernel's that calls it."""
-        jaxpr, consts = (called, []) if isinstance(called, Jaxpr) else (called.jaxpr, called.consts)
+        jaxpr: Any = getattr(called, "jaxpr", called)
+        consts = getattr(called, "consts", [])
         known: dict[Var, Word[T]] = dict(zip(jaxpr.invars, words, strict=True))
         known.update((var, self._literal(value, var.aval)) for var, value in zip(jaxpr.constvars, consts, strict=True))
 
@@ -100,7 +101,8 @@ class _Walk(Generic[T]):
 
     def _unrolled(self, equation: JaxprEqn, operands: list[Word[T]], line: str) -> list[Word[T]]:
         """A loop of a known length that neither reads nor leaves an element for each turn."""
-        fixed, state = operands[: equation.params["num_consts"]], operands[equation.params["num_consts"] :]
+        consts = len(operands) - len(equation.outvars)
+        fixed, state = operands[:consts], operands[consts:]
         for _ in range(equation.params["length"]):
             state = self.inside(equation.params["jaxpr"], [*fixed, *state], line)
         return state

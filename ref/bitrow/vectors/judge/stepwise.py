@@ -127,11 +127,14 @@ MOVES: dict[str, Callable[..., np.ndarray]] = {
 }
 
 
-def _scan(values: Sequence[np.ndarray], params: dict[str, Any]) -> list[np.ndarray]:
-    """The body of a scan, step after step."""
-    consts, carried = params["num_consts"], params["num_carry"]
+def _scan(values: Sequence[np.ndarray], equation: Any) -> list[np.ndarray]:
+    """The body of a scan, step after step. What the body sees of one rank less is a step's row; the rest is carried."""
+    params, body = equation.params, equation.params["jaxpr"]
+    carried = sum(out.aval.ndim == inner.ndim for out, inner in zip(equation.outvars, body.out_avals, strict=True))
+    taken = sum(value.ndim != inner.ndim for value, inner in zip(values, body.in_avals, strict=True))
+    consts = len(values) - carried - taken
     fixed, state, rows = values[:consts], list(values[consts : consts + carried]), values[consts + carried :]
-    length, body = params["length"], params["jaxpr"]
+    length = params["length"]
     collected: list[list[np.ndarray]] = []
     order = range(length - 1, -1, -1) if params["reverse"] else range(length)
     for step in order:
@@ -151,7 +154,7 @@ def _inner(params: dict[str, Any]) -> Any:
 def _apply(equation: Any, values: list[np.ndarray]) -> list[np.ndarray]:
     name, params = equation.primitive.name, equation.params
     if name == "scan":
-        return _scan(values, params)
+        return _scan(values, equation)
     if name in _INLINED:
         inner = _inner(params)
         consts = inner.consts if hasattr(inner, "consts") else ()
