@@ -47,7 +47,7 @@ NAMED: dict[str, tuple[str, ...]] = {
     "scale_of_neighbour": ("its neighbour's scale",),
     "padding_shifted": ("windows read one column to the right",),
     "padding_edge": ("repeats the edge at the left",),
-    "stale_row": ("the last row of a window is read while it is written", "the last row of each window is stale"),
+    "stale_row": ("the last row of each window is stale", "the last row on the map of each window is stale"),
     "row_overwritten": ("the first row of each window is overwritten", "the first row of a window is overwritten"),
     "kernel_turned": ("the kernel is rotated by 180 degrees", "kernel is not rotated", "forward kernel is rotated"),
     "channels_reversed": ("channels of the result are in reverse",),
@@ -55,7 +55,7 @@ NAMED: dict[str, tuple[str, ...]] = {
     "norm_fused": ("a fused multiply-add instead", "fuses its product and sum"),
     "norm_neighbour": ("normed by its neighbour's a and b",),
 }
-STALLS = {"stale_row": 90, "row_overwritten": 0}
+PAUSES: dict[str, dict[str, int]] = {"stale_row": {"stalls": 0, "rests": 2000}, "row_overwritten": {"stalls": 0}}
 
 
 @dataclass(frozen=True)
@@ -84,7 +84,7 @@ class Row:
 def rows(folder: Path, covered: Cover, options: Options) -> Iterator[Row]:
     """Each fault in turn, by the SystemVerilog bench."""
     for bug in bugs().values():
-        chosen = replace(options, bug=bug.name, stalls=STALLS.get(bug.name, options.stalls))
+        chosen = replace(options, bug=bug.name, **PAUSES.get(bug.name, {}))
         found = run(folder, covered, "sv", chosen)
         yield judge(folder, found, bug)
 
