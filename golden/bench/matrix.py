@@ -50,7 +50,8 @@ NAMED: dict[str, tuple[str, ...]] = {
     "stale_row": ("the last row of each window is stale", "the last row on the map of each window is stale"),
     "row_overwritten": ("the first row of each window is overwritten", "the first row of a window is overwritten"),
     "kernel_turned": ("the kernel is rotated by 180 degrees", "kernel is not rotated", "forward kernel is rotated"),
-    "channels_reversed": ("channels of the result are in reverse",),
+    # of one channel in a group: the same
+    "channels_reversed": ("channels of the result are in reverse", "groups are in reverse order in the kernel"),
     "mask_ignored": ("the gradient of clipped inputs passes", "stuck at 1, or not applied"),
     "norm_fused": ("a fused multiply-add instead", "fuses its product and sum"),
     "norm_neighbour": ("normed by its neighbour's a and b",),
