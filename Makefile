@@ -58,7 +58,7 @@ exhaustive: $(VENV)/.installed-dev
 	$(BIN)/python -m bitrow.proofs.fp16_hashes c.add c.mul c.sqrt
 	$(BIN)/bitrow prove claims --full
 
-# Seconds: every deliberate fault of the datapath is found by the sets in golden/.
+# Two minutes: every deliberate fault of the datapath is found by the sets in golden/.
 mutants: $(VENV)/.installed
 	$(BIN)/bitrow prove mutants --quiet
 

@@ -170,6 +170,8 @@ READS: dict[str, tuple[Read, tuple[str, ...]]] = {
     "last row lost": (lambda r, c, k, m: None if k == 2 else (r, c), ("the last row of each window is missing",)),
     "last column lost": (lambda r, c, k, m: None if m == 2 else (r, c), ("the last column of each window is missing",)),
     "stale": (lambda r, c, k, m: (r - 3 if k == 2 and r < N else r, c), ("the last row of each window is stale",)),
+    "stale to the end": (lambda r, c, k, m: (r - 3 if r == min(r - k + 2, N - 1) else r, c),
+                         ("the last row on the map of each window is stale",)),
 }  # fmt: skip
 
 

@@ -1,6 +1,6 @@
-"""The sample units of `rtl_units/`, which operation each is, and faults of them; `python -m rtl_samples` decides all.
+"""Units of `rtl_units/` and `golden/bench/rtl`, their operations, and faults; `python -m rtl_samples` decides them.
 
-With `--markdown FILE` the verdicts become the table of that page, between its two marks.
+With `--markdown FILE` the verdicts become tables of that page, one of each folder, between its two marks.
 """
 
 from __future__ import annotations
@@ -24,12 +24,16 @@ from bitrow.proofs.rtl.verdict import RtlVerdict
 from bitrow.proofs.rtl.yosys import RtlSource
 
 FOLDER = Path(__file__).parent / "rtl_units"
-MARKS = "<!-- verdicts: make prove-rtl -->", "<!-- end -->"
+BENCH = Path(__file__).parents[1] / "golden" / "bench" / "rtl"
+END = "<!-- end -->"
 
 
 @dataclass(frozen=True)
 class RtlSample:
-    """A unit, the operation that it is, its faults (macros), and how the correct one is decided."""
+    """A unit, the operation that it is, its faults, and how the correct one is decided.
+
+    A fault of `rtl_units/` is a macro, one of the bench's design (`bench`) a switch of its bugs.sv.
+    """
 
     top: str
     operation: str
@@ -40,11 +44,16 @@ class RtlSample:
     options: UnitOptions = UnitOptions()
     parameters: Mapping[str, str] = field(default_factory=dict)
     method: str = "auto"
+    bench: bool = False
 
-    def proof(self, *defines: str) -> command.RtlProof:
-        """What is to be shown, of the unit with these macros."""
+    def proof(self, *faults: str) -> command.RtlProof:
+        """What is to be shown, of the unit with these faults."""
+        defines = dict.fromkeys(faults, "")
         files = [FOLDER / name for name in ("fp16.sv", "fxp.sv")]
-        source = RtlSource(files, self.top, dict.fromkeys(defines, ""), self.parameters)
+        if self.bench:
+            defines = {"BITROW_BUG": f'"{faults[0]}"'} if faults else {}
+            files = sorted(BENCH.glob("*.sv"), key=lambda file: (file.name != "bugs.sv", file.name))
+        source = RtlSource(files, self.top, defines, self.parameters)
         return command.RtlProof(source, self.operation, self.options, self.ports, self.ties, self.timing)
 
 
@@ -81,6 +90,36 @@ SAMPLES = (
     RtlSample("lfsr16", "lfsr.step", ("BUG_TAP",), _WORD, {"load": 0, "step": 1, "seed": 0}, _STEP),
     RtlSample("pack2", "fxp.pack", ("BUG_NIBBLES",), {"packed": "packed_byte"}),
 )  # fmt: skip
+_FACTOR = {"x_inv_scale": "inv_scale", "x_code": "code"}
+_LANE = {"acc": "acc", "weight": "w", "next": "acc"}, {"first": 0, "enable": 1}, RtlTiming("clk", 1, "rst")
+_FP16_RESULT = ("truncated", "ties_away", "sticky_lost", "results_flushed", "overflow_to_largest", "operands_flushed")
+BENCH_SAMPLES = tuple(replace(each, bench=True) for each in (
+    RtlSample("fp16_add", "fp16.add", (*_FP16_RESULT, "align_sticky_lost", "zero_sum_negative", "nan_payload",
+                                       "nan_sign")),
+    RtlSample("fp16_add", "fp16.sub", parameters={"SUBTRACT": "1"}),
+    RtlSample("fp16_mul", "fp16.mul", (*_FP16_RESULT, "nan_sign", "infinity_times_zero")),
+    RtlSample("fp16_from_int32", "fp16.from_int32"),
+    RtlSample("fp16_from_float32", "fp16.from_float32"),
+    RtlSample("fp16_to_float32", "fp16.to_float32"),
+    RtlSample("fp16_relu", "relu.forward"),
+    RtlSample("hard_swish", "hard_swish.forward", method="exhaustive"),
+    RtlSample("fp16_fma", "fp16.fma", ("sticky_lost", "truncated", "nan_sign")),
+    RtlSample("fxp_quantize", "fxp.quantize", (
+        "codes_truncated", "codes_ties_away", "codes_wrap", "codes_narrow", "nan_code_largest", "mask_stuck",
+        "mask_exclusive"), _FACTOR, {"drawn": 0}),
+    RtlSample("fxp_quantize", "fxp.quantize_stochastic", ("word_to_magnitude",), {**_FACTOR, "words": "drawn"},
+              parameters={"DRAWN": "1"}),
+    RtlSample("fxp_dequantize", "fxp.dequantize", ("acc_short", "dequantized_in_two")),
+    RtlSample("fxp_mac", "mac.step", (), *_LANE),
+    RtlSample("fxp_mac", "mac.step", ("codes_signed",), *_LANE, UnitOptions(format=Fxp(4, signed=False)),
+              {"X_SIGNED": "0"}),
+    RtlSample("fxp_mac", "mac.step", ("acc_wraps",), *_LANE,
+              UnitOptions(accumulator=Accumulator(12, AccOverflow.SATURATE)), {"ACC_BITS": "12", "SATURATE": "1"}),
+    RtlSample("lfsr16", "lfsr.step", ("lfsr_taps",), {"state": "word", "next": "word"},
+              {"load": 0, "step": 1, "seed": 0, "start": 0}, RtlTiming("clk", 1)),
+    RtlSample("norm_frozen", "batch_norm.forward", ("norm_fused",)),
+))  # fmt: skip
+GROUPS = {"<!-- verdicts: make prove-rtl -->": SAMPLES, "<!-- verdicts of the bench: make prove-rtl -->": BENCH_SAMPLES}
 
 
 def decided(sample: RtlSample, defines: tuple[str, ...], limits: RtlLimits) -> tuple[Binding, RtlVerdict]:
@@ -111,17 +150,25 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--markdown", type=Path)
     parser.add_argument("--unit", default=".*", help="a pattern of modules")
+    parser.add_argument("--folder", choices=("rtl_units", "bench", "both"), default="both")
     given = parser.parse_args()
-    found = []
-    for row in rows([each for each in SAMPLES if re.fullmatch(given.unit, each.top)], RtlLimits()):
-        terminal.put([" | ".join(row)])
-        found.append(row)
-    if given.markdown is not None:
-        before, _, rest = given.markdown.read_text().partition(MARKS[0])
-        after = rest.partition(MARKS[1])[2]
-        head = ("module", "operation", "fault", "verdict", "by", "domain, or the input", "seconds")
-        text = "\n".join(section("", head, found)[2:-1])
-        write_text(given.markdown, f"{before}{MARKS[0]}\n\nOn {processor.describe()}:\n\n{text}\n\n{MARKS[1]}{after}")
+    for mark, samples in GROUPS.items():
+        if given.folder != "both" and samples[0].bench != (given.folder == "bench"):
+            continue
+        found = []
+        for row in rows([each for each in samples if re.fullmatch(given.unit, each.top)], RtlLimits()):
+            terminal.put([" | ".join(row)])
+            found.append(row)
+        if given.markdown is not None:
+            _write(given.markdown, mark, found)
+
+
+def _write(page: Path, mark: str, found: list[tuple[str, ...]]) -> None:
+    before, _, rest = page.read_text().partition(mark)
+    after = rest.partition(END)[2]
+    head = ("module", "operation", "fault", "verdict", "by", "domain, or the input", "seconds")
+    text = "\n".join(section("", head, found)[2:-1])
+    write_text(page, f"{before}{mark}\n\nOn {processor.describe()}:\n\n{text}\n\n{END}{after}")
 
 
 if __name__ == "__main__":

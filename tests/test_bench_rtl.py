@@ -99,11 +99,16 @@ def test_transposed_and_uneven_windows(tmp_path: Path) -> None:
 
 @needs_simulator
 @pytest.mark.parametrize(
-    ("bug", "case"), [("sticky_lost", "fp16_add_nearest_even"), ("padding_edge", "conv_3x3_forward")]
+    ("bug", "case", "pauses"),
+    [
+        ("sticky_lost", "fp16_add_nearest_even", ()),
+        ("padding_edge", "conv_3x3_forward", ()),
+        ("stale_row", "conv_3x3_stride2_groups_forward", ("--stalls", "0", "--rests", "2000")),
+    ],
 )
-def test_a_fault_is_named(tmp_path: Path, bug: str, case: str) -> None:
+def test_a_fault_is_named(tmp_path: Path, bug: str, case: str, pauses: tuple[str, ...]) -> None:
     """SPEC.md F2, M1, T1: the bench fails, and the dumps say why."""
-    done = run(tmp_path, golden("v1"), "--bench", "sv", "--simulator", KINDS[0], "--case", case, "--bug", bug)
+    done = run(tmp_path, golden("v1"), "--bench", "sv", "--simulator", KINDS[0], "--case", case, "--bug", bug, *pauses)
     assert done.returncode == 1 and ": word " in done.stdout, done.stdout + done.stderr
     assert any(part in done.stdout for part in matrix.NAMED[bug])
 
@@ -116,11 +121,12 @@ def test_a_fault_is_named(tmp_path: Path, bug: str, case: str) -> None:
         ([golden("v2"), "--bug", "luck"], "--bug: found 'luck', expected all or one of those that --bugs lists"),
         ([golden("v2"), "--case", "luck"], "--case: found 'luck', expected a case of"),
         ([golden("v2"), "--stalls", "91"], "'--stalls': 91 is not in the range 0<=x<=90"),
+        ([golden("v2"), "--rests", "-1"], "'--rests': -1 is not in the range 0<=x<=10000"),
     ],
 )
 def test_bad_input_is_one_line(tmp_path: Path, arguments: list[str], told: str) -> None:
     """Nothing is built, and nothing left behind."""
-    if not KINDS and not {"vcs", "91"} & set(arguments):
+    if not KINDS and not {"vcs", "91", "-1"} & set(arguments):
         pytest.skip("needs a simulator to come as far")
     done = run(tmp_path / "out", "--bench", "sv", *arguments)
     assert done.returncode == 2 and done.stderr.count("\n") == 1 and told in done.stderr, done.stderr
@@ -160,7 +166,8 @@ def test_the_cocotb_bench_passes_and_fails(tmp_path: Path) -> None:
     done = run(tmp_path, golden("v1"), *cases, python=PYTHON)
     assert done.returncode == 0 and "2 cases, 0 differ" in done.stdout, done.stdout + done.stderr
     done = run(tmp_path, golden("v1"), *cases, "--bug", "nibbles_swapped", python=PYTHON)
-    assert done.returncode == 1 and "lower index lies in the high nibble" in done.stdout, done.stdout + done.stderr
+    assert done.returncode == 1, done.stdout + done.stderr
+    assert any(part in done.stdout for part in matrix.NAMED["nibbles_swapped"]), done.stdout
 
 
 _WORDS = ("fp16_add_nearest_even", "fp16_mul_nearest_even", "batch_norm_frozen_forward")
@@ -175,21 +182,17 @@ SHOWN = {
     "word_to_magnitude": _DRAWN, "lfsr_taps": ("lfsr_words", _DRAWN[1]), "lfsr_early": ("lfsr_words", _DRAWN[1]),
     "dequantized_in_two": ("fxp_dequantize_fused_nearest_even",), "bias_early": ("conv_3x3_stride2_groups_forward",),
     "scale_of_neighbour": ("conv_1x1_fxp8_per_channel_forward",), "row_overwritten": _STEM,
-    "stale_row": ("conv_3x3_stride2_groups_forward",),
+    "stale_row": ("conv_3x3_stride2_groups_forward", *_STEM),
 }  # fmt: skip
-UNNAMED = {"stale_row"}  # a race with words that nothing drives
 
 
 @needs_simulator
 @pytest.mark.slow
 @pytest.mark.parametrize("bug", benches.bugs().values(), ids=lambda bug: bug.name)
 def test_every_fault_fails_and_is_named(tmp_path: Path, bug: benches.Bug) -> None:
-    """SPEC.md F2, Q1, M1, D1, C2, B1: each switch makes the bench fail, and the diagnosis has its name, or none."""
+    """SPEC.md F2, Q1, M1, D1, C2, B1: each switch makes the bench fail, and the diagnosis has its name."""
     cases = next(SHOWN[key] for key in (bug.name, bug.clause, bug.clause[0]) if key in SHOWN)
-    stalls = str(matrix.STALLS.get(bug.name, 30))
-    done = run(tmp_path, golden("v1"), "--bench", "sv", "--simulator", KINDS[0], "--stalls", stalls, "--bug", bug.name,
-               *of(cases))  # fmt: skip
+    pauses = [part for name, value in matrix.PAUSES.get(bug.name, {}).items() for part in (f"--{name}", str(value))]
+    done = run(tmp_path, golden("v1"), "--bench", "sv", "--simulator", KINDS[0], "--bug", bug.name, *pauses, *of(cases))
     assert done.returncode == 1, done.stdout + done.stderr
-    named = any(part in done.stdout for part in matrix.NAMED[bug.name])
-    assert named != (bug.name in UNNAMED), done.stdout
-    assert not (bug.name in UNNAMED and "would match" in done.stdout), done.stdout
+    assert any(part in done.stdout for part in matrix.NAMED[bug.name]), done.stdout

@@ -21,13 +21,13 @@ from bitrow.proofs.rtl.binding import RtlTiming
 from bitrow.proofs.rtl.trial import attempt
 from bitrow.proofs.rtl.verdict import PROVED, REFUTED
 from bitrow.vectors import found
-from rtl_samples import FOLDER, SAMPLES, RtlSample
+from rtl_samples import BENCH, BENCH_SAMPLES, FOLDER, SAMPLES, RtlSample
 
 z3 = pytest.importorskip("z3", reason="needs z3 (extra proofs)")
 
 from bitrow.lower.smt import Smt  # noqa: E402
 from bitrow.lower.walk import lower  # noqa: E402
-from bitrow.proofs.rtl import products, question, terms  # noqa: E402
+from bitrow.proofs.rtl import alignment, products, question, terms  # noqa: E402
 
 
 def _missing() -> str:
@@ -41,6 +41,7 @@ def _missing() -> str:
 
 
 needs_tools = pytest.mark.skipif(bool(_missing()), reason=_missing() or "all there")
+FUSED = next(each for each in BENCH_SAMPLES if each.top == "fp16_fma")
 FILES = [str(FOLDER / name) for name in ("fp16.sv", "fxp.sv")]
 
 
@@ -292,6 +293,49 @@ def test_cases_are_the_whole_domain() -> None:
     assert not list(decide._cases(command.bound(sample("pack2", "fxp.pack").proof())))
 
 
+@needs_tools
+def test_a_fused_sums_parts_are_the_whole_domain() -> None:
+    """SPEC.md F2: special words, subnormal factors and every distance; each part has both sides in it."""
+    held = command.bound(FUSED.proof())
+    found = list(alignment.parts(held))
+    assert len(found) > 60 and len({part.name for part in found}) == len(found)
+    total = z3.BitVec("total", 8)
+    sums = [z3.BitVec(name, 16) for name in ("a", "b")]
+    places = [z3.If(z3.Extract(14, 10, word) == 0, z3.BitVecVal(1, 8), z3.ZeroExt(3, z3.Extract(14, 10, word)))
+              for word in sums]  # fmt: skip
+    every = [z3.And(*part.case) for part in found]
+    question_ = question.text([total == places[0] + places[1], z3.Not(z3.Or(every))])
+    assert solvers.decide(question_, 60).verdict == "unsat"
+    assert solvers.decide(question.text([z3.Not(z3.Or(alignment.by_addend(held)))]), 60).verdict == "unsat"
+    assert question.commutes(held, "a", "b") and not question.commutes(held, "a", "c")
+    assert not list(alignment.parts(command.bound(sample("fp16_mul", "fp16.mul").proof())))
+
+
+def test_what_hangs_on_two_exponents_is_folded() -> None:
+    """A sum of fields is one free word and a number, what is the same for all fields a number, the rest as it was."""
+    first, second = (alignment._word(name) for name in "ab")
+    region = alignment._Region((first, second), (range(1, 31), range(1, 31)), z3.BitVec("total", 8))
+    fields = [z3.ZeroExt(6, word.field) for word in (first, second)]
+    total = z3.ZeroExt(3, region.total)
+    assert z3.simplify(region.folded(fields[0] + fields[1] - 50) == total - 50).eq(z3.BoolVal(True))
+    assert z3.is_false(region.folded(first.field == 31)) and z3.is_true(region.folded(second.field != 0))
+    product = region.folded(fields[0] * fields[1])
+    draw = random.Random(5)
+    for _ in range(50):
+        a, b = (draw.getrandbits(16) & 0x83FF | draw.randint(1, 30) << 10 for _ in range(2))
+        put = [(first.term, z3.BitVecVal(a, 16)), (second.term, z3.BitVecVal(b, 16))]
+        assert z3.simplify(z3.substitute(product, *put)).as_long() == (a >> 10 & 31) * (b >> 10 & 31)
+
+
+@needs_tools
+def test_a_faulty_fused_sum_is_refuted_in_a_part() -> None:
+    """SPEC.md F4: by a solver, in the first part, of special words."""
+    held = command.bound(FUSED.proof("nan_sign"))
+    verdict = decide._Run(held, decide.RtlLimits(), lambda text: None, lambda text: None).parted()
+    assert verdict is not None and (verdict.verdict, verdict.method) == (REFUTED, "solver")
+    assert verdict.counterexample is not None and verdict.counterexample.differing(held)
+
+
 ANYWHERE = {
     "an initial value": "logic wrong = 0; always @(posedge clk) wrong <= wrong;",
     "no value": "wire wrong;",
@@ -350,11 +394,22 @@ def test_a_compiled_unit_runs_on_every_input() -> None:
     assert decide.decide(held, decide.RtlLimits(seconds=1e-6)).method == "exhaustive"  # solvers had no time
 
 
+@needs_tools
+@pytest.mark.parametrize(("top", "fault"), [("fp16_mul", "infinity_times_zero"), ("fxp_quantize", "mask_exclusive")])
+def test_a_switch_of_the_bench_is_refuted(top: str, fault: str) -> None:
+    """SPEC.md F4, Q4: `bitrow prove rtl` on the design that `make bench-rtl` runs, a string given as a macro."""
+    unit = next(each for each in BENCH_SAMPLES if each.top == top)
+    assert command.proved(unit.proof(fault))[1].verdict == REFUTED
+
+
 def test_every_fault_is_in_the_sources() -> None:
-    """At least twenty, each a macro of the sample units."""
+    """At least twenty, each a macro of the sample units, or a switch of the bench's design."""
     text = "".join(Path(name).read_text() for name in FILES)
     faults = {(each.top, fault) for each in SAMPLES for fault in each.faults}
     assert len(faults) >= 20 and all(f"def {fault}\n" in text or f"elsif {fault}\n" in text for _, fault in faults)
+    switches = (BENCH / "bugs.sv").read_text()
+    faults = {(each.top, fault) for each in BENCH_SAMPLES for fault in each.faults}
+    assert len(faults) >= 20 and all(f"`SWITCH({fault})" in switches for _, fault in faults)
 
 
 # bad input

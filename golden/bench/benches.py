@@ -43,6 +43,7 @@ class Options:
     bug: str = ""
     seed: int = 1
     stalls: int = 30
+    rests: int = 0
 
 
 def bugs() -> dict[str, Bug]:
@@ -90,7 +91,7 @@ def run_cocotb(folder: Path, covered: Cover, options: Options, dumps: Path) -> O
         plan, told = Path(room) / "plan.json", Path(room) / "told.txt"
         cocotb_plan.write(plan, covered.plans, folder, dumps)
         extra = {"BENCH_PLAN": str(plan), "BENCH_TOLD": str(told), "BENCH_SEED": str(options.seed),
-                 "BENCH_STALLS": str(options.stalls)}  # fmt: skip
+                 "BENCH_STALLS": str(options.stalls), "BENCH_RESTS": str(options.rests)}  # fmt: skip
         log = Path(room) / "log.txt"
         simulators.run_cocotb(options.simulator, built, _plusargs(folder, options, dumps), extra, log)
         if log.exists():
@@ -101,7 +102,8 @@ def run_cocotb(folder: Path, covered: Cover, options: Options, dumps: Path) -> O
 
 def _plusargs(folder: Path, options: Options, dumps: Path) -> list[str]:
     bug = [f"+BUG_{options.bug}"] if options.bug else []
-    return [f"+SET={folder}", f"+OUT={dumps}", f"+SEED={options.seed}", f"+STALLS={options.stalls}", *bug]
+    pauses = [f"+SEED={options.seed}", f"+STALLS={options.stalls}", f"+RESTS={options.rests}"]
+    return [f"+SET={folder}", f"+OUT={dumps}", *pauses, *bug]
 
 
 def _outcome(lines: Sequence[str], covered: Cover, dumps: Path) -> Outcome:

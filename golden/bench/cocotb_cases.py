@@ -18,6 +18,7 @@ from cocotb.triggers import FallingEdge, First, RisingEdge, Timer
 PLANS = json.loads(Path(os.environ["BENCH_PLAN"]).read_text())
 TOLD = Path(os.environ["BENCH_TOLD"])
 SEED, STALLS = int(os.environ["BENCH_SEED"]), int(os.environ["BENCH_STALLS"]) / 100
+RESTS = int(os.environ["BENCH_RESTS"])
 IDLE = 200_000  # ns without a word: no sum takes that long
 
 
@@ -34,9 +35,12 @@ async def load(dut: Any, loads: list[tuple[int, str]]) -> None:
     dut.p_write.value = 0
 
 
-async def drive(dut: Any, operands: list[list[int]], pauses: random.Random) -> None:
-    """Give each element once; the design may make us wait, and we pause of our own accord."""
+async def drive(dut: Any, operands: list[list[int]], row: int, pauses: random.Random) -> None:
+    """Give each element once; the design may make us wait, and we pause of our own accord, and rest behind a row."""
     for at in range(len(operands[0])):
+        for _ in range(RESTS if row and at and at % row == 0 else 0):
+            dut.in_valid.value = 0
+            await FallingEdge(dut.clk)
         while pauses.random() < STALLS:
             dut.in_valid.value = 0
             await FallingEdge(dut.clk)
@@ -127,7 +131,7 @@ async def case(dut: Any, number: int) -> None:
     wanted = sum(len(words(tap["golden"])) for tap in plan["taps"])
     watching = cocotb.start_soon(watch(dut, plan["taps"], found, wanted))
     cocotb.start_soon(accept(dut, pauses))
-    cocotb.start_soon(drive(dut, [words(path) for path in plan["operands"]], pauses))
+    cocotb.start_soon(drive(dut, [words(path) for path in plan["operands"]], plan["row"], pauses))
     before = -1
     while not watching.done() and before != sum(map(len, found.values())):
         before = sum(map(len, found.values()))

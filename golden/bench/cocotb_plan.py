@@ -17,6 +17,7 @@ def write(target: Path, plans: list[Plan], folder: Path, dumps: Path) -> None:
     records = [
         {
             "case": plan.case,
+            "row": plan.row,
             "loads": [[kind, _file(folder, part)] for kind, part in plan.loads],
             "operands": [_file(folder, part) for part in plan.operands],
             "taps": [

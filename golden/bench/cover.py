@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -41,7 +42,10 @@ class Tap:
 
 @dataclass(frozen=True)
 class Plan:
-    """A case's design, its parameters as expressions of the package, what it is given and what it gives."""
+    """A case's design, its parameters as expressions of the package, what it is given and what it gives.
+
+    `row`: how many words of the map are a row, behind which a source may rest; 0: there are no rows.
+    """
 
     case: str
     module: str
@@ -50,6 +54,7 @@ class Plan:
     operands: tuple[Part, ...]
     taps: tuple[Tap, ...]
     others: tuple[str, ...] = ()  # cases whose design is behind this one
+    row: int = 0
 
     @property
     def count(self) -> Part:
@@ -245,7 +250,8 @@ def _conv(entry: Entry) -> Plan:
         kinds |= {"mask": MASK, **({"w_scale": FOLD} if folded else {})}
     loads = tuple((kind, entry.part(name)) for name, kind in kinds.items() if name in entry.tensors)
     taps = (*entry.taps(BESIDE, names["beside"]), *entry.taps(OUT, names["out"]))
-    return Plan(entry.name, "conv_case", parameters, loads, (source,), taps)
+    row = math.prod(entry.tensors[source.tensor].shape[2:])
+    return Plan(entry.name, "conv_case", parameters, loads, (source,), taps, row=row)
 
 
 def _with_norm(conv: Plan, norm: Plan) -> Plan:
@@ -253,7 +259,8 @@ def _with_norm(conv: Plan, norm: Plan) -> Plan:
     parameters = {**conv.parameters, "NORMED": "1", "FMA": norm.parameters["FMA"]}
     behind = [Tap(tap.part, OUT, tap.slot + 4) for tap in norm.taps]
     taps = (*conv.taps, *behind, Tap(norm.operands[0], OUT, 3, dumped=False))
-    return Plan(conv.case, conv.module, parameters, (*conv.loads, *norm.loads), conv.operands, taps, (norm.case,))
+    loads = (*conv.loads, *norm.loads)
+    return Plan(conv.case, conv.module, parameters, loads, conv.operands, taps, (norm.case,), conv.row)
 
 
 def _chained(plans: dict[str, Plan]) -> list[Plan]:

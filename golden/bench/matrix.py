@@ -47,15 +47,16 @@ NAMED: dict[str, tuple[str, ...]] = {
     "scale_of_neighbour": ("its neighbour's scale",),
     "padding_shifted": ("windows read one column to the right",),
     "padding_edge": ("repeats the edge at the left",),
-    "stale_row": ("the last row of a window is read while it is written", "the last row of each window is stale"),
+    "stale_row": ("the last row of each window is stale", "the last row on the map of each window is stale"),
     "row_overwritten": ("the first row of each window is overwritten", "the first row of a window is overwritten"),
     "kernel_turned": ("the kernel is rotated by 180 degrees", "kernel is not rotated", "forward kernel is rotated"),
-    "channels_reversed": ("channels of the result are in reverse",),
+    # of one channel in a group: the same
+    "channels_reversed": ("channels of the result are in reverse", "groups are in reverse order in the kernel"),
     "mask_ignored": ("the gradient of clipped inputs passes", "stuck at 1, or not applied"),
     "norm_fused": ("a fused multiply-add instead", "fuses its product and sum"),
     "norm_neighbour": ("normed by its neighbour's a and b",),
 }
-STALLS = {"stale_row": 90, "row_overwritten": 0}
+PAUSES: dict[str, dict[str, int]] = {"stale_row": {"stalls": 0, "rests": 2000}, "row_overwritten": {"stalls": 0}}
 
 
 @dataclass(frozen=True)
@@ -84,7 +85,7 @@ class Row:
 def rows(folder: Path, covered: Cover, options: Options) -> Iterator[Row]:
     """Each fault in turn, by the SystemVerilog bench."""
     for bug in bugs().values():
-        chosen = replace(options, bug=bug.name, stalls=STALLS.get(bug.name, options.stalls))
+        chosen = replace(options, bug=bug.name, **PAUSES.get(bug.name, {}))
         found = run(folder, covered, "sv", chosen)
         yield judge(folder, found, bug)
 

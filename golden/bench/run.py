@@ -61,6 +61,8 @@ def diagnosed(compared: DutReport) -> list[str]:
 @click.option("--bugs", "listed", is_flag=True, help="List the deliberate faults and end.")
 @click.option("--seed", type=click.IntRange(0, 1_000_000), default=1, show_default=True, help="Of the pauses.")
 @click.option("--stalls", type=click.IntRange(0, 90), default=30, show_default=True, help="How often, in percent.")
+@click.option("--rests", type=click.IntRange(0, 10_000), default=0, show_default=True,
+              help="Cycles that a source rests behind each row.")  # fmt: skip
 @click.option("--out", type=click.Path(path_type=Path), default=Path("out/bench"), show_default=True,
               help="Builds and dumps.")  # fmt: skip
 def main(sets: tuple[Path, ...], bench: str, cases: tuple[str, ...], listed: bool, **given: object) -> None:
@@ -85,14 +87,14 @@ def main(sets: tuple[Path, ...], bench: str, cases: tuple[str, ...], listed: boo
         raise click.exceptions.Exit(DIFFERS)
 
 
-def _options(bench: str, simulator: str | None, out: Path, bug: str, seed: int, stalls: int) -> Options:
+def _options(bench: str, simulator: str | None, out: Path, bug: str, **pauses: int) -> Options:
     known = bugs()
     if bug and bug not in (ALL, *known):
         raise BitrowError(f"--bug: found {bug!r}, expected {ALL} or one of those that --bugs lists")
     found = simulators.find(simulator)
     if bench != "sv" and bug != ALL:
         simulators.need_cocotb()
-    return Options(found, out.absolute(), bug, seed, stalls)
+    return Options(found, out.absolute(), bug, **pauses)
 
 
 def _try_all(plans: dict[Path, Cover], options: Options) -> None:

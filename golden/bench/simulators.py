@@ -188,6 +188,7 @@ def run_cocotb(simulator: Simulator, built: Path, options: Sequence[str], extra:
     runner = get_runner(simulator.kind)
     saved = dict(os.environ)
     os.environ.update(simulator.environment)
+    os.environ.pop("PYTEST_CURRENT_TEST", None)  # with it a case that fails ends the runner, and its dumps are lost
     try:
         runner.test(
             hdl_toplevel="cocotb_top", hdl_toplevel_lang="verilog", test_module="cocotb_cases",

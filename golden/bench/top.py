@@ -41,8 +41,8 @@ def _bench(plan: Plan, number: int) -> Iterator[str]:
     yield f"  assign p_write = {' | '.join(f'write_{i}' for i in range(hosts)) or '1' + chr(39) + 'b0'};"
     yield _design(plan, number, f"{ports}\n      .out_valid, .out_ready, .out_data")
     yield (
-        f"  source #(.COUNT({plan.count.package('DEPTH')}), .NUMBER({number})) source (.clk, .start(ready[{hosts}]),\n"
-        "      .ready(in_ready), .valid(in_valid), .at);"
+        f"  source #(.COUNT({plan.count.package('DEPTH')}), .NUMBER({number}), .ROW({plan.row})) source (\n"
+        f"      .clk, .start(ready[{hosts}]), .ready(in_ready), .valid(in_valid), .at);"
     )
     yield f"  sink #(.NUMBER({number})) sink (.clk, .ready(out_ready));"
     for i, part in enumerate(plan.operands):

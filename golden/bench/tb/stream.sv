@@ -1,5 +1,6 @@
 // What every bench is made of: hosts that write parameters, sources that give words, sinks that take them, and taps that
-// compare what passes with the golden words. Options: +SET=FOLDER, +OUT=FOLDER for dumps, +SEED=N, +STALLS=PERCENT.
+// compare what passes with the golden words. Options: +SET=FOLDER, +OUT=FOLDER for dumps, +SEED=N, +STALLS=PERCENT,
+// +RESTS=CYCLES.
 
 // Writes a tensor's words to a design's parameter port, then says done: the next host starts.
 module host #(parameter PATH = "", parameter int DEPTH = 1, parameter int KIND = 0) (
@@ -27,24 +28,28 @@ module host #(parameter PATH = "", parameter int DEPTH = 1, parameter int KIND =
   end
 endmodule
 
-// Counts COUNT elements through a handshake, with seeded pauses.
-module source #(parameter int COUNT = 1, parameter int NUMBER = 0) (
+// Counts COUNT elements through a handshake, with seeded pauses, and a rest behind each ROW of them (0: none).
+module source #(parameter int COUNT = 1, parameter int NUMBER = 0, parameter int ROW = 0) (
     input  logic clk, start, ready,
     output logic valid, output logic [31:0] at);
-  integer seed, stalls, state;
+  integer seed, stalls, rests, resting, state;
   initial begin
     if ($value$plusargs("SEED=%d", seed) == 0) seed = 1;
     if ($value$plusargs("STALLS=%d", stalls) == 0) stalls = 30;
+    if ($value$plusargs("RESTS=%d", rests) == 0) rests = 0;
     state = seed * 1000 + 2 * NUMBER;
+    resting = 0;
     valid = 0;
     at = 0;
   end
   wire passes = valid && ready;
   wire [31:0] next = at + 32'(passes);
+  wire row_passes = ROW != 0 && rests != 0 && passes && next % (ROW == 0 ? 1 : ROW) == 0;
   always @(posedge clk)
     if (start && (passes || !valid)) begin
       at <= next;
-      valid <= next < COUNT && ($random(state) & 32'h7fffffff) % 100 >= stalls;
+      resting <= row_passes ? rests : resting > 0 ? resting - 1 : 0;
+      valid <= !row_passes && resting == 0 && next < COUNT && ($random(state) & 32'h7fffffff) % 100 >= stalls;
     end
 endmodule
 

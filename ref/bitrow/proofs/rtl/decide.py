@@ -11,7 +11,7 @@ from typing import Any
 
 from bitrow.contract.encoding import Kind
 from bitrow.errors import BitrowError
-from bitrow.proofs.rtl import exhaustive, question, solvers
+from bitrow.proofs.rtl import alignment, exhaustive, question, solvers
 from bitrow.proofs.rtl.binding import Binding
 from bitrow.proofs.rtl.question import UnitTerms
 from bitrow.proofs.rtl.trial import RtlTrial, attempt, smallest
@@ -109,6 +109,27 @@ class _Run:
                 break
         return None if answer.verdict == "unknown" else answer
 
+    def parted(self) -> RtlVerdict | None:
+        """A product and a sum, by how far they lie apart; None: no such unit, or no verdict."""
+        solver = ""
+        for part in alignment.parts(self.binding):
+            self.say(part.name)
+            answer = self._part(part.terms)
+            if answer.verdict != "unsat":
+                return self._refuted(answer) if answer.verdict == "sat" else None
+            solver = answer.solver
+        return self.verdict(PROVED, "solver", solver) if solver else None
+
+    def _part(self, terms: UnitTerms) -> solvers.SolverAnswer:
+        """One part, whole, and where it takes too long by the exponent of its addend."""
+        formulas = [*terms.given, terms.differs(self.binding.results, self.limits.any_nan)]
+        answer = solvers.decide(question.text(formulas), self.limits.seconds)
+        for case in alignment.by_addend(self.binding) if answer.verdict == "unknown" else ():
+            answer = solvers.decide(question.text([*formulas, case]), self.limits.seconds)
+            if answer.verdict != "unsat":
+                break
+        return answer
+
     def _refuted(self, answer: solvers.SolverAnswer) -> RtlVerdict | None:
         """The model, tried: None where it is none of the unit's, since something in the question was free."""
         trial = attempt(self.binding, answer.model, answer.model, self.limits.any_nan)
@@ -131,6 +152,9 @@ class _Run:
     def solved(self) -> RtlVerdict | None:
         solvers.installed()
         self.say("solver")
+        found = self.parted()
+        if found is not None:
+            return found
         terms = question.shared(self.binding)
         if terms is not None:
             found = self.asked(terms, cut=not self.limits.any_nan)

@@ -78,8 +78,11 @@ def _kernel(binding: Binding, words: Mapping[str, Term], algebra: Smt) -> dict[s
     return lower(lambda *given: contract.kernel(**dict(zip(names, given, strict=True))), algebra, *carried)
 
 
-def _built(binding: Binding, unit: Terms, kernel: Smt) -> UnitTerms:
-    words = {port.name: z3.BitVec(port.name, port.bits) for port in binding.contract.inputs}
+def _words(binding: Binding) -> dict[str, Term]:
+    return {port.name: z3.BitVec(port.name, port.bits) for port in binding.contract.inputs}
+
+
+def _built(binding: Binding, unit: Terms, kernel: Smt, words: Mapping[str, Term]) -> UnitTerms:
     outputs = binding.design.circuit.outputs
     cycles = _unit(binding, words, unit)
     made = _kernel(binding, words, kernel)
@@ -92,22 +95,39 @@ def _built(binding: Binding, unit: Terms, kernel: Smt) -> UnitTerms:
 
 def exact(binding: Binding) -> UnitTerms:
     """Both sides as they are."""
-    return _built(binding, Terms(), Smt())
+    return _built(binding, Terms(), Smt(), _words(binding))
 
 
-def shared(binding: Binding) -> UnitTerms | None:
-    """Both sides with their products free, as `products.known` has them.
+def factors(binding: Binding) -> list[Term]:
+    """What the contract multiplies, one product after another."""
+    kernel = products.KernelProducts()
+    _kernel(binding, _words(binding), kernel)
+    return [factor for each in kernel.products.found for factor in (each.x, each.y)]
+
+
+def commutes(binding: Binding, one: str, other: str) -> bool:
+    """Whether it is seen at once that neither side cares which of two words is which, products being free."""
+    unit, kernel, words = products.UnitProducts(), products.KernelProducts(), _words(binding)
+    exchanged = {**words, one: words[other], other: words[one]}
+    sides = [_built(binding, unit, kernel, each) for each in (words, exchanged)]
+    pairs = [zip(*(side.results[port.name] for side in sides), strict=True) for port in binding.results]
+    differing = [found != turned for each in pairs for found, turned in each]
+    return solvers.decide(text([*sides[0].given, *sides[1].given, z3.Or(differing)]), _QUICK).verdict == "unsat"
+
+
+def shared(binding: Binding, case: Sequence[Term] = ()) -> UnitTerms | None:
+    """Both sides with their products free, as `products.known` has them, in a case or everywhere.
 
     None where the unit's are small, or the contract has none.
     """
     unit, kernel = products.UnitProducts(), products.KernelProducts()
-    built = _built(binding, unit, kernel)
+    built = _built(binding, unit, kernel, _words(binding))
     hard = [each for each in unit.products.found if min(map(products.most_bits, map(z3.simplify, each[:2]))) > _EASY]
     if not hard or not kernel.products.found:
         return None
 
     def valid(formula: Term) -> bool:
-        return solvers.decide(text([*built.given, z3.Not(formula)]), _QUICK).verdict == "unsat"
+        return solvers.decide(text([*built.given, *case, z3.Not(formula)]), _QUICK).verdict == "unsat"
 
     def bits(term: Term) -> int:
         least, most = 0, products.most_bits(z3.simplify(term))
@@ -120,7 +140,7 @@ def shared(binding: Binding) -> UnitTerms | None:
     facts, same = products.known(unit.products.found, kernel.products.found, bits, valid)
     results = {name: (z3.substitute(pair[0], *same), z3.substitute(pair[1], *same))
                for name, pair in built.results.items()}  # fmt: skip
-    return UnitTerms([*built.given, *(z3.substitute(fact, *same) for fact in facts)], results)
+    return UnitTerms([*built.given, *case, *(z3.substitute(fact, *same) for fact in facts)], results)
 
 
 def without(terms: UnitTerms, proved: Sequence[UnitPort]) -> UnitTerms:

@@ -28,7 +28,7 @@ _LOWER = "hierarchy -check -top {top}; proc; flatten; setattr -unset init w:*; c
 _FINISH = "async2sync; dffunmap; {opt}"
 _OPT = "opt_expr -keepdc; opt_clean"
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_$]*")
-_VALUE = re.compile(r"[A-Za-z0-9_'+-]*")
+_VALUE = re.compile(r"""[A-Za-z0-9_'+-]*|"[A-Za-z0-9_]*\"""")
 _SPLITS = re.compile(r"[\s\"'`;#*?\[$%]")  # what yosys takes apart, or slang for a pattern
 _NEEDED = "yosys: found none, expected it installed: pip install 'bitrow[rtl]', or a yosys on the path"
 
@@ -53,7 +53,7 @@ class RtlSource:
         for option, given in (("--define", self.defines), ("--parameter", self.parameters)):
             for name, value in given.items():
                 if not _VALUE.fullmatch(value):
-                    raise BitrowError(f"{option} {name}: found {value!r}, expected a number or a name")
+                    raise BitrowError(f"{option} {name}: found {value!r}, expected a number, a name or a \"name\"")
         for path in self.files:
             read_text(path, SOURCE)  # refuses what is no file
             if _SPLITS.search(os.path.realpath(path)):

@@ -72,15 +72,30 @@ def _rows(reading: WindowReads, along: Window) -> Iterator[tuple[str, Change]]:
 
         return change
 
+    below = _newest(reading) & (np.arange(window) < window - 1)  # padding lies below the last row that is read
     for slots in range(along.extent, along.extent + along.stride + 2):
         text = f"in a ring of {slots} rows"
         yield f"the last row of each window is stale, {text}: what lay in its slot before", other(window - 1, -slots)
+        if below.any():
+            yield (f"the last row on the map of each window is stale, {text}: what lay in its slot before",
+                   functools.partial(_stale, by=slots))  # fmt: skip
         yield f"the first row of each window is overwritten, {text}, before it is read", other(0, slots)
     if window > 1:
         yield "the last row of each window is the row before it", other(window - 1, -1)
         yield "the first row of each window is the row after it", other(0, 1)
         yield "the last row of each window is missing", other(window - 1, -(10**6))
         yield "the first row of each window is missing", functools.partial(_no_row, place=0)
+
+
+def _newest(reading: WindowReads) -> np.ndarray:
+    """Which row of each window is the last that lies on the map."""
+    on_map = (reading.down >= 0) & (reading.down < reading.codes.shape[1]) & ~reading.holes_down
+    at = np.where(on_map, reading.down, -1)
+    return on_map & (at == at.max(1, keepdims=True))
+
+
+def _stale(reading: WindowReads, by: int) -> WindowReads:
+    return replace(reading, down=reading.down - by * _newest(reading))
 
 
 def _no_row(reading: WindowReads, place: int) -> WindowReads:
