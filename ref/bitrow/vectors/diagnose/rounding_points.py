@@ -30,13 +30,12 @@ ROUNDINGS = {
     Rounding.UP: "rounding up",
     Rounding.DOWN: "rounding down",
 }
-_SETTLED = ("copy", "positive", "select", "relu", "relu6", "ramp")  # steps that do not round
 
 
 def steps_of(scene: Scene) -> dict[str, Line]:
     """The rounding points of an operation in dataflow order, those that sum over elements left out."""
     lines = scene.operation.active(scene.config, scene.given)
-    known = (line for line in lines if line.role is not None and line.op in (*arithmetic.ROUNDED, *_SETTLED))
+    known = (line for line in lines if line.role is not None and line.op in (*arithmetic.ROUNDED, *arithmetic.SETTLED))
     return {line.name: line for line in known if line.name in scene.golden}
 
 
@@ -95,9 +94,9 @@ class DefectModel:
         # F9: in an FP32 step the FP16 parameters touch only FP16 operands
         flush = (mode.flush if fmt == FP16 else self.mode.flush, mode.flush and fmt == FP32)
         shape = self.scene.golden[step.name].shape
-        columns = [self._numbers(name, values, at, shape, fmt, flush) for name in step.operands]
-        if step.op in _SETTLED:
+        if step.op in arithmetic.SETTLED:
             return self._settle(step, values, at, shape)
+        columns = [self._numbers(name, values, at, shape, fmt, flush) for name in step.operands]
         if defect is not None and defect.fused:
             place = step.operands.index(defect.fused)
             inner = self.steps[defect.fused]
@@ -108,13 +107,26 @@ class DefectModel:
         return [_compute(kind, fmt, numbers, mode) for numbers in zip(*columns, strict=True)]
 
     def _raw(self, name: str, values: dict, at: np.ndarray | None, shape: tuple[int, ...]) -> np.ndarray:
-        golden = self.scene.golden[name]
+        golden = self._held(name)
         if name in values:
             if golden.shape == self.scene.data.shape and at is not None:
                 return np.asarray(values[name], np.int64)
             golden = np.asarray(values[name], np.int64).reshape(golden.shape)
         whole = np.broadcast_to(golden, shape).reshape(-1)
         return whole if at is None else whole[at]
+
+    def _held(self, name: str) -> np.ndarray:
+        """Golden words of a line, or of one that no tensor holds: a configuration's own, a gate's, or a mask."""
+        if name in self.scene.golden:
+            return self.scene.golden[name]
+        line = self.scene.operation.program.named(name)
+        if line.op == "configured":
+            return np.array(getattr(self.scene.config, name), np.uint16)
+        (source,) = (self.scene.golden[operand] for operand in line.operands)
+        if line.op == "over":
+            return source
+        function = arithmetic.settled(line, self.scene.config)
+        return np.array([function(word) for word in source.reshape(-1).tolist()]).reshape(source.shape)
 
     def _numbers(
         self,
@@ -125,15 +137,14 @@ class DefectModel:
         fmt: Float,
         flush: tuple[bool, bool],
     ) -> list[Number]:
-        if name not in self.scene.golden:
+        if is_number(name) or self.scene.operation.program.named(name).op == "reciprocal":
             return self._constants(name, at, shape)
-        words = self._raw(name, values, at, shape).tolist()
-        dtype = self.scene.golden[name].dtype
+        words, dtype = self._raw(name, values, at, shape).tolist(), self._held(name).dtype
         if dtype.kind == "i":
             return [softfloat.integer(word) for word in words]
         source = FP16 if dtype == np.uint16 else FP32
         numbers = [softfloat.unpack(source, word, flush[source == FP32]) for word in words]
-        if self.scene.operation.line(name).format == "host" and fmt == FP16:
+        if self.scene.operation.program.named(name).format == "host" and fmt == FP16:
             # B2: host values are rounded once to the accumulator format
             rounded = (softfloat.round_number(FP16, number, self.mode) for number in numbers)
             numbers = [softfloat.unpack(FP16, word, flush[0]) for word in rounded]
@@ -146,7 +157,6 @@ class DefectModel:
             number = softfloat.integer(word) if source == "int" else softfloat.unpack(FP16, word)
             return [number] * (int(np.prod(shape)) if at is None else len(at))
         line = self.scene.operation.program.named(name)
-        assert line.op == "reciprocal", line
         fmt = float_format(line.format, self.scene.config)
         assert fmt is not None
         counts = np.asarray(self.scene.operation.count(self.scene.config, self.scene.given))
@@ -204,7 +214,7 @@ def _plainly(model: DefectModel, name: str, now: FloatMode) -> np.ndarray | None
 def step_guesses(model: DefectModel, name: str) -> Iterator[Guess]:
     """The guesses that change only the rounding point `name`."""
     step, fmt = model.steps[name], model.format_of(name)
-    if step.op in _SETTLED:
+    if step.op in arithmetic.SETTLED:
         return
     for text, mode in mode_variants(model.mode if fmt == FP16 else NEAREST):
         defect = Defect(name, mode=mode)
