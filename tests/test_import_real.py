@@ -1,11 +1,13 @@
 """Networks that others published, fetched by pip where it can be, never committed: what they become, and how near.
 
-Slow: minutes, and hundreds of MiB of memory.
+Each that is imported makes vectors that are recomputed, and its rows are held to its whole tensors, by the commands.
+Slow: minutes each, up to 3 GiB of memory.
 """
 
 from __future__ import annotations
 
 import importlib.util
+import re
 import subprocess
 import sys
 import zipfile
@@ -19,11 +21,13 @@ pytest.importorskip("onnxruntime", reason="needs onnxruntime, of the extra dev")
 
 import onnx
 
-from bitrow import model_file
+from bitrow import cli, model_file
 from bitrow.graph import shapes
 from bitrow.importers.calibration import ImportedModel, float_twin
 from bitrow.importers.check import CheckReport
 from bitrow.importers.command import ImportOptions, ImportRefused, import_network, read_float
+from bitrow.vectors import passes
+from bitrow.vectors.passes import PassChoice
 
 pytestmark = pytest.mark.slow
 
@@ -65,13 +69,39 @@ def _checked(path: Path) -> tuple[ImportedModel, CheckReport]:
     return report.imported, found
 
 
+Printed = pytest.CaptureFixture[str]
+
+
+def _used(imported: ImportedModel, folder: Path, printed: Printed, layers: tuple[str, ...] = ()) -> None:
+    """The file is the model's; every word of its vectors, or of those of `layers`, is computed again; every row of its
+    pass is the whole tensors'.
+    """
+    model, held = folder / "net.safetensors", folder / "set"
+    model_file.save(model, imported.model)
+    network = model_file.load(model).network
+    assert network == imported.model.network
+    cases = len(passes.case_names(PassChoice(str(model), layers=layers)))
+    assert cases > len(layers or network.nodes)  # forward each, and backward
+    chosen = [word for name in layers for word in ("--layer", name)]
+    assert cli.run(["generate", "--network", str(model), *chosen, "--out", str(held), "--quiet"]) == 0
+    printed.readouterr()
+    assert cli.run(["verify", str(held), "--quiet"]) == 0
+    assert f"{cases} cases, every value recomputed and the same" in printed.readouterr().out
+    assert cli.run(["pipeline", str(model), "--check"]) == 0
+    compared = re.search(r"^([\d,]+) rows of ([\d,]+) words equal the whole-tensor", printed.readouterr().out, re.M)
+    assert compared is not None
+    assert int(compared[1].replace(",", "")) > 2 * network.input_shape[0]  # codes and gradients of the input, and more
+
+
+# Layers of which vectors are made, where those of all are gigabytes; none: of all.
+SOME = {"open-nsfw": ("conv_1", "conv_stage0_block0_proj_shortcut", "pool", "fc_nsfw")}
+
+
 @pytest.mark.parametrize("name", FILES)
-def test_published_networks(wheels: Path, tmp_path: Path, name: str) -> None:
-    """SPEC.md E2, E3: imported within the bounds of the original."""
-    path = wheels / FILES[name]
-    imported, _ = _checked(path)
-    model_file.save(tmp_path / "net.safetensors", imported.model)
-    assert model_file.load(tmp_path / "net.safetensors").network == imported.model.network
+def test_published_networks(wheels: Path, tmp_path: Path, capsys: Printed, name: str) -> None:
+    """SPEC.md E2, E3, V5: imported within the bounds of the original; vectors and rows of it."""
+    imported, _ = _checked(wheels / FILES[name])
+    _used(imported, tmp_path, capsys, SOME.get(name, ()))
 
 
 def test_the_answer_that_comes_with_a_network(wheels: Path) -> None:
