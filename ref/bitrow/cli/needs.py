@@ -27,7 +27,7 @@ def run_outputs(options: Mapping[str, Any], network: str) -> None:
     from bitrow import lookup
 
     model = Path(network) if lookup.is_file(network) else None
-    outputs(options, [model, options["machine"], options["costs"]])
+    outputs(options, [model, options["machine"], options["costs"], options.get("samples")])
 
 
 def machine(command: str) -> Callable[[], None]:

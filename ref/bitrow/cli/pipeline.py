@@ -24,6 +24,8 @@ _TRACE = "Vectors"
 @click.argument("network", metavar="NETWORK|MODEL", help="A named network, a shipped model or a .safetensors file.")
 @options.input_size(WORKLOAD, "Input rows and columns.", show_default="the network's own")
 @options.images(1)
+@option("--samples", section=WORKLOAD, type=PLACE, metavar="PATH", show_default="samples of the model, or drawn",
+        help="The images: a picture, folder, zip or npz file; fewer than --images: again.")  # fmt: skip
 @options.passes
 @options.machine
 @options.costs
@@ -53,6 +55,8 @@ def pipeline(
 
     traced = _trace_choice({name: given.pop(name) for name in ("folder", "at", "image_format", "force")})
     folder = traced.folder if traced else None
+    if given["samples"] and not (check or folder):
+        raise BitrowError("--samples: found neither --check nor --vectors, expected one, which computes them")
     needs.run_outputs(given | {"vectors_file": folder}, network)
     needs.jax()
     given |= {"network": network, "training": options.training(forward_only, freeze)}
@@ -63,7 +67,7 @@ def pipeline(
     def trace(found: Schedule) -> None:
         from bitrow.vectors.trace.write import trace_network
 
-        lines.extend([trace_network(found, network, traced, ready)] if traced else ())
+        lines.extend([trace_network(found, network, traced, ready, run.samples)] if traced else ())
 
     command.pipeline(run, files, check=check, rings=rings, ready=ready, traced=trace)
     if str(files.json_file) != "-":

@@ -7,6 +7,7 @@ overwritten too soon, shows as wrong bits.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
@@ -54,16 +55,16 @@ class WrittenRows(NamedTuple):
     row: np.ndarray
 
 
-def model_for(schedule: Schedule, name: str) -> Model:
+def model_for(schedule: Schedule, name: str, samples: Path | None = None) -> Model:
     """The named model, or file of one, with a sample for each of the run's images, again from the first.
 
-    What a named network has none of is drawn.
+    What a named network has none of is drawn. `samples`: images instead, a path as `images.read_samples`' is.
 
     Raises:
         BitrowError: no such model; a file that cannot be read.
     """
     height, width, _ = schedule.flow.network.input_shape
-    model = find_model(name, (height, width), count=schedule.images)
+    model = find_model(name, (height, width), count=schedule.images, images=samples)
     assert model.samples is not None
     place = np.arange(schedule.images) % len(model.samples.images)
     return model._replace(samples=Samples(*(array[place] for array in model.samples)))

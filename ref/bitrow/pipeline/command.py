@@ -33,20 +33,19 @@ if TYPE_CHECKING:
 STUDIES = ("techniques", "input-size", "lanes", "banks")
 
 
-def check_rows(found: Schedule, name: str) -> str:
+def check_rows(found: Schedule, name: str, samples: Path | None = None) -> str:
     """Emulate a schedule and hold every row against the whole-tensor model; says how much was compared.
 
-    A model gives its own parameters and images (again from the first where it has too few); what there is none of is
-    drawn. Loads JAX.
+    Parameters and images are those of `check.model_for`. Loads JAX.
 
     Raises:
-        BitrowError: the first row that differs; a model file that cannot be read.
+        BitrowError: the first row that differs; a model file or images that cannot be read.
     """
     import jax.numpy as jnp
 
     from bitrow.pipeline.check import check, model_for
 
-    model = model_for(found, name)
+    model = model_for(found, name, samples)
     assert model.samples is not None
     dlogits = jnp.asarray(model.samples.dlogits) if found.flow.training else None
     checked = check(found, model.params, jnp.asarray(model.samples.images), dlogits)
@@ -69,7 +68,8 @@ class ReportFiles:
 class PipelineRun:
     """What `bitrow pipeline` schedules: arguments of `find_network` and `run_pipeline`.
 
-    `training` may follow from the network: every layer that has parameters, where nothing is said.
+    `training` may follow from the network: every layer that has parameters, where nothing is said. `samples`: the
+    images that are computed, where any are (`check.model_for`).
     """
 
     network: str
@@ -79,6 +79,7 @@ class PipelineRun:
     costs: Path | None = None
     policy: str = "row_pipelined_overlap"
     training: Training | Callable[[Network], Training] = every_layer
+    samples: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -139,7 +140,7 @@ def pipeline(
     traced(found.schedule)
     if check:
         ready()
-    checked = check_rows(found.schedule, run.network) if check else ""
+    checked = check_rows(found.schedule, run.network, run.samples) if check else ""
     if str(files.json_file) != "-":
         print_report(found, console, rings=rings)
         if checked:

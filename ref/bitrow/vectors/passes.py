@@ -96,18 +96,6 @@ def case_names(choice: PassChoice) -> list[str]:
     return _chosen(choice, lookup.find_network(choice.network, choice.input_size))
 
 
-def _model(choice: PassChoice, seed: int) -> Model:
-    from bitrow.synthetic import drawn_samples
-
-    model = lookup.find_model(choice.network, choice.input_size, seed, choice.first_image + choice.limit_images)
-    if choice.images is None:
-        return model
-    from bitrow.images import read_samples
-
-    images = read_samples(choice.images, model.network.input_shape, choice.first_image + choice.limit_images)
-    return model._replace(samples=drawn_samples(model.network, model.loss_scale, seed, images=images))
-
-
 def _span(choice: PassChoice, model: Model) -> slice:
     """Places of the samples."""
     found = 0 if model.samples is None else len(model.samples.images)
@@ -124,7 +112,9 @@ def problems(choice: PassChoice, seed: int) -> Iterator[Problem]:
         BitrowError: no such network or layer; a model file or images that cannot be read, or too few of them; the
             network run whole gives other words than its layers one by one.
     """
-    return _walk(choice, _model(choice, seed))  # what cannot be read is refused at once
+    count = choice.first_image + choice.limit_images
+    model = lookup.find_model(choice.network, choice.input_size, seed, count, choice.images)
+    return _walk(choice, model)  # what cannot be read is refused at once
 
 
 def _walk(choice: PassChoice, model: Model) -> Iterator[Problem]:

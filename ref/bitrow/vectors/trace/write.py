@@ -125,16 +125,17 @@ def write_words(run: LaidOut, model: Model, words: Mapping[str, np.ndarray], cho
 
 
 def trace_network(
-    found: Schedule, name: str, choice: TraceChoice, ready: Callable[[], object] = lambda: None
-) -> str:
-    """As `write_trace_set`, of the named model, or file of one; says what was written.
+    found: Schedule, name: str, choice: TraceChoice, ready: Callable[[], object] = lambda: None,
+    samples: Path | None = None,
+) -> str:  # fmt: skip
+    """As `write_trace_set`, of what `check.model_for` finds; says what was written.
 
     Raises:
-        BitrowError: as `write_trace_set`; a model that cannot be read.
+        BitrowError: as `write_trace_set` and `check.model_for`.
     """
     from bitrow.pipeline.check import model_for
 
-    wrote = write_trace_set(found, model_for(found, name), choice, ready)
+    wrote = write_trace_set(found, model_for(found, name, samples), choice, ready)
     return (
         f"{choice.folder}: {wrote.rows:,} rows of {wrote.words:,} words, {wrote.images:,} images of banks, "
         f"{wrote.files:,} files of {wrote.bytes:,} bytes"
