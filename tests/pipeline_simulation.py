@@ -225,7 +225,7 @@ class Simulation:
         }[ring.kind]
         if ring.kind is RingKind.INDEX:
             bits = max(1, math.ceil(math.log2(math.prod(self._kernel(stage)))))
-        return math.ceil(bits * count / 8) * 8
+        return math.ceil(bits * count / 8) * 8 * self.machine.images_at_once
 
     def _edge(self, ring):
         return next(e for stage in self.parts for e in stage.edges if e.index == ring.edge)
@@ -298,7 +298,7 @@ class Simulation:
         """Cycles of lanes, pipeline and words, if so many lanes make a sum, in so many passes and readings of a row."""
         stage, machine, (split, passes, readings) = self.parts[task[0]], self.machine, way
         lanes = self._lanes(stage)
-        macs, outputs, mul, add, moved = self.operations(task)
+        macs, outputs, mul, add, moved = (machine.images_at_once * many for many in self.operations(task))
         if head_of(stage) is Head.SOURCE and task[1] is FC:
             cycles = max(1, math.ceil(moved * 16 / machine.input_width))
         elif outputs:
@@ -330,7 +330,7 @@ class Simulation:
 
     def _ways(self, task: Task, rows: list[Task]) -> list[tuple[int, int, int]]:
         stage, mapping = self.parts[task[0]], self.machine.mapping
-        outputs, lanes = self.operations(task)[1], self._lanes(stage)[0]
+        outputs, lanes = self.operations(task)[1] * self.machine.images_at_once, self._lanes(stage)[0]
         if not outputs:
             return [(1, 1, 1)]
         found = [(1, math.ceil(outputs / lanes), math.ceil(outputs / lanes))]
@@ -343,7 +343,7 @@ class Simulation:
                 readings = math.ceil(of_group / lanes)
                 found.append((1, config.groups * readings, readings))
         if mapping in (Mapping.SPLIT, Mapping.BEST) and self.machine.mac is Mac.FXP and not self._clamps(stage):
-            most = max(self.operations(one)[0] // outputs for one in rows)
+            most = max(self.operations(one)[0] // self.operations(one)[1] for one in rows)
             for split in (2**power for power in range(1, 40) if 2**power <= min(lanes, most)):
                 passes = math.ceil(outputs / (lanes // split))
                 found.append((split, passes, passes))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from dataclasses import replace
+from html import escape
 from pathlib import Path
 
 import pytest
@@ -65,8 +66,8 @@ OWN_COSTS = costs_from({"energy_pj": {"fxp_mac": {"low": 1, "high": 2, "source":
     ((("fxp_lanes", (500, 100)), ("clock_mhz", (100, 800)), ("bank_depth", (0, 30, 100)), ("packing", ("rings",
      "lifetimes"))), {"shared": False, "fp_mul_lanes": 200, "fp_add_lanes": 200, "dequantizer_lanes": 200},
      "row_pipelined", DEFAULT_COSTS),
-    ((("weights", ("chip", "dram")), ("mac", ("fxp", "fp16")), ("weight_buffers", (1, 2))), {}, "layer_by_layer",
-     DEFAULT_COSTS),
+    ((("weights", ("chip", "dram")), ("mac", ("fxp", "fp16")), ("weight_buffers", (1, 2)),
+      ("images_at_once", (1, 2, 4))), {}, "layer_by_layer", DEFAULT_COSTS),
 ])  # fmt: skip
 def test_every_machine_has_the_figures_of_a_run_of_its_own(axes: SweepAxes, base, policy: str, costs: CostTables):
     search = Search(_network(), axes, replace(DEFAULT_MACHINE, **base), policy, images=2, training=True, costs=costs)
@@ -179,6 +180,9 @@ def test_a_search_is_taken_up_where_it_stopped(tmp_path, monkeypatch):
     with pytest.raises(BitrowError, match="search: found"):
         explore_state.load(path, replace(search, images=1), todo)
     assert explore_state.place(tmp_path, replace(search, images=1)) != path
+    named = dict.fromkeys((name for name, _ in SMALL), 7) | {"mapping": Mapping.CHANNEL}
+    assert explore_state.place(tmp_path, replace(search, base=replace(DEFAULT_MACHINE, **named))) == path
+    assert explore_state.place(tmp_path, replace(search, base=replace(DEFAULT_MACHINE, banks=7))) != path
     path.write_text(path.read_text().replace("[[", "[[1", 1))
     with pytest.raises(BitrowError, match=r"checksum: found .*--fresh starts over"):
         solve(search, path)
@@ -193,7 +197,7 @@ def test_other_processes_find_the_same():
 
 
 def _run(tmp_path, **more) -> ExploreRun:
-    axes = ("fxp_lanes=64,1024", "dequantizer_lanes=16", "fp_lanes=32", "banks=32", "ports=1", "ring_rule=K+S")
+    axes = ("fxp_lanes=64,8192", "dequantizer_lanes=64", "fp_lanes=128", "banks=64", "ports=1", "ring_rule=K+S")
     return ExploreRun("resnet8", (8, 8), vary=axes, state=tmp_path / "state", **more)
 
 
@@ -215,6 +219,7 @@ def test_the_files_have_the_front_and_the_chosen(tmp_path, capsys):
         assert html.count(f'href="#m{place}"') == 4 and html.count(f'<tr id="m{place}">') == 1
         assert all(f'id="{view}-p{place}"' in html for view in ("area", "energy", "memory", "build"))
     assert "<script" not in html and "target=" not in html and html == page(found)
+    assert len(found.marked) == 8 and all(html.count(f">{escape(name)}<") == 1 + 4 for name in found.marked)
 
 
 def test_a_search_that_no_machine_answers_is_refused(tmp_path):

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import random
+from dataclasses import replace
 
 import pytest
-from hypothesis import given
+from hypothesis import given, reject
 from hypothesis import strategies as st
 
+from bitrow.errors import BitrowError
 from bitrow.graph import INPUT
+from bitrow.pipeline.machine import RingRule
 from bitrow.pipeline.policies import POLICIES
 from bitrow.pipeline.schedule import schedule
 from draws import examples
@@ -20,12 +23,21 @@ FAULTS = 50  # of each network
 
 @st.composite
 def runs(draw):
-    """Own units or shared, 1 to 4 ports, 1 to 32 banks, every ring rule and packing, batch statistics among them."""
-    network, machine = draw(networks()), draw(machines())
+    """Own units or shared, 1 to 4 ports, 1 to 32 banks, every ring rule, packing and mapping, 1 to 3 images in a row,
+    batch statistics among them.
+    """
+    network, at_once = draw(networks()), draw(st.integers(1, 3))
+    machine = replace(draw(machines()), images_at_once=at_once)
     names = st.sampled_from([INPUT, *(node.name for node in network.nodes)])
     training = draw(st.one_of(st.booleans(), st.frozensets(names, min_size=1, max_size=3)))
     policy = draw(st.sampled_from(list(POLICIES.values())))
-    return schedule(network, machine, policy, draw(st.integers(1, 3)), training=training)
+    images = at_once * draw(st.integers(1, 3))
+    try:
+        return schedule(network, machine, policy, images, training=training)
+    except BitrowError as error:  # fewer slots than the order of tasks needs are refused, and K + S never are
+        if machine.ring_rule in (RingRule.K, RingRule.K_PLUS_1) and "a ring too short for the order" in str(error):
+            reject()
+        raise
 
 
 def _sound(found) -> None:

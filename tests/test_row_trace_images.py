@@ -107,6 +107,8 @@ def test_a_run_without_words_of_the_contract_or_banks_has_no_trace() -> None:
     depthwise = schedule(zoo.build("mobilenetv2", (16, 16, 3)), replace(MACHINE, mapping=Mapping.BEST))
     with pytest.raises(BitrowError, match=r"mapping: found channel at \w+, whose rows lie group by group"):
         check_traceable(depthwise)
+    with pytest.raises(BitrowError, match="images_at_once: found 2, expected 1 for a trace"):
+        check_traceable(schedule(NETWORK, replace(MACHINE, images_at_once=2), images=2))
     assert check_traceable(run(mapping=Mapping.SPLIT))
 
 

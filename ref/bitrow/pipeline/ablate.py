@@ -24,7 +24,7 @@ from bitrow.pipeline.work import UNIT
 
 NETWORKS = ("resnet18", "resnet20", "mobilenetv2", "vgg8")
 SIZES = (32, 64, 96, 128, 160, 192, 224)
-LANES = (128, 256, 512, 1024, 2048, 4096)
+LANES = (512, 1024, 2048, 4096, 8192, 16384)
 BANKS = (8, 12, 16, 24, 32, 48, 64)
 
 

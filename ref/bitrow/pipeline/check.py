@@ -64,9 +64,9 @@ def model_for(schedule: Schedule, name: str, samples: Path | None = None) -> Mod
         BitrowError: no such model; a file that cannot be read.
     """
     height, width, _ = schedule.flow.network.input_shape
-    model = find_model(name, (height, width), count=schedule.images, images=samples)
+    model = find_model(name, (height, width), count=schedule.batch, images=samples)
     assert model.samples is not None
-    place = np.arange(schedule.images) % len(model.samples.images)
+    place = np.arange(schedule.batch) % len(model.samples.images)
     return model._replace(samples=Samples(*(array[place] for array in model.samples)))
 
 

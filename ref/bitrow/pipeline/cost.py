@@ -98,7 +98,7 @@ def count(found: Schedule) -> Counts:
     A task reads each row of its window as often as its mapping says, writes its row once, and reads its weights once;
     accumulators stay in the lanes.
     """
-    flow, machine, images = found.flow, found.machine, found.images
+    flow, machine, groups, images = found.flow, found.machine, found.images, found.batch
     total = dict.fromkeys(("macs", "dequantize", "fp_mul", "fp_add", "fp32_add", "bank_bits", "partial_sums"), 0)
     for line in flow.lines:
         stage, work = flow.stages[line.stage], line_work(flow, line, machine)
@@ -108,18 +108,18 @@ def count(found: Schedule) -> Counts:
         wide = wide_adds(stage, line.phase, is_fxp(stage, line.phase, machine))
         total["fp32_add" if wide else "fp_add"] += int(work.add.sum()) * images
     for traffic in line_traffic(flow, found.rings, machine):
-        total["bank_bits"] += sum(traffic.bits.values()) * images
+        total["bank_bits"] += sum(traffic.bits.values()) * groups
         total["partial_sums"] += traffic.partial_sums * images
     queue_bits = 0
     for ring in found.rings:
         if not ring.banked:
-            queue_bits += 2 * ring.rows * ring.row_bits * images
+            queue_bits += 2 * ring.rows * ring.row_bits * groups
     source = flow.stages[0].in_shape
     host_bits = 16 * math.prod(source) * images * (2 if flow.buffers.needs_gradient(INPUT) else 1)
     return Counts(
         **total,
         queue_bits=queue_bits,
-        weight_bits=sum(weight_bits(flow, line, machine) for line in flow.lines) * images,
+        weight_bits=sum(weight_bits(flow, line, machine) for line in flow.lines) * groups,
         host_bits=host_bits,
         dram_weight_bits=int(loaded_bits(found.grid, found.plan).sum()),
     )

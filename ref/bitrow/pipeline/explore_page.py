@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import product
 from typing import Any
 
 from bitrow import figures
@@ -52,8 +53,8 @@ def _view(found: Findings, across: str, up: str) -> Any:
         for place, one in enumerate(found.front, start=1):
             axes.plot(x(one), y(one), "o", color=COLOURS[0], markersize=5, alpha=0.6, gid=f"p{place}", url=f"#m{place}",
                       label=figures.hover(f"{place}: {', '.join(cells(found.search, one))}"))  # fmt: skip
-        for colour, (name, one) in zip(COLOURS[1:], found.marked.items(), strict=False):
-            axes.plot(x(one), y(one), "D", color=colour, markersize=7, fillstyle="none", markeredgewidth=2, label=name)
+        for (mark, colour), (name, one) in zip(product("Ds", COLOURS[1:]), found.marked.items(), strict=False):
+            axes.plot(x(one), y(one), mark, color=colour, markersize=7, fillstyle="none", markeredgewidth=2, label=name)
         axes.set(xlabel=across, ylabel=up, xscale="log", yscale="log")
         for axis in (axes.xaxis, axes.yaxis):
             _plain(axis)

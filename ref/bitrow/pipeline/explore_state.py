@@ -16,7 +16,7 @@ from typing import Any
 from bitrow.errors import BitrowError
 from bitrow.files import write_text
 from bitrow.pipeline.cost_tables import Range
-from bitrow.pipeline.explore import Batch, Point, Search
+from bitrow.pipeline.explore import Batch, Point, Search, machines
 from bitrow.reading import SEARCH
 from bitrow.reading.sealed import checksum, need
 from bitrow.reading.values import read_json
@@ -30,7 +30,8 @@ SearchDone = dict[int, list[Point | str]]
 def digest(search: Search) -> str:
     """SHA-256 of what is asked and of who answers."""
     costs = [sorted(table.items()) for table in (search.costs.energy, search.costs.area)]
-    asked = (search.network, search.axes, astuple(search.base), search.policy, search.images, search.trained, costs)
+    first = astuple(next(machines(search)))  # what the axes set in `base` is asked of no machine
+    asked = (search.network, search.axes, first, search.policy, search.images, search.trained, costs)
     return hashlib.sha256(repr((asked, sorted(versions().items()))).encode()).hexdigest()
 
 

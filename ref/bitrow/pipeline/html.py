@@ -71,7 +71,7 @@ def page(found: Report) -> str:
     return render(
         "report.html",
         drawn,
-        title=f"{run.flow.network.name} {height}x{width}, {run.images} image(s), {run.policy}",
+        title=f"{run.flow.network.name} {height}x{width}, {run.batch} image(s), {run.policy}",
         headline=_headline(found),
         figures=_figures(found),
         baselines={name: BASELINES[name] for name in found.memory.baselines},

@@ -1,7 +1,7 @@
 """The accelerator as one validated value: lanes, latencies, clock, banks, buffers (a TOML file says the same).
 
-The paper publishes none of these numbers; the defaults are a small 28 nm machine of our own choice. Standard library
-only.
+The paper publishes none of these numbers; the defaults are a 28 nm machine of our own, whose lanes, banks and mapping a
+search over four networks found balanced (balanced.py). Standard library only.
 """
 
 from __future__ import annotations
@@ -68,11 +68,12 @@ class Machine(records.Plain):
     `banks` of `ports` each, `bank_width` bits wide and `bank_depth` words deep (0: as deep as the network needs); a row
     lies in one bank, and a task holds a port of every bank it touches; `packing` says what shares the words of a bank.
     `ring_rule` sizes rings, `handoff_rows` is the queue from FXP to FP array, `images_in_flight` bounds what is kept
-    for backward passes. `input_width`: bits of the image that the host loads each cycle; `loss_latency`: cycles from
-    the last logit to the first gradient; `statistics_latency`: cycles of B2's and B3's per-channel arithmetic.
-    `weights` says where they lie; those in DRAM come at `dram_width` bits a cycle whenever a unit turns to another
-    layer, into one of `weight_buffers`: with two or more while the task before still runs, with one the task waits for
-    them.
+    for backward passes. A task makes the same row of `images_at_once` images, which lie side by side in rings, with
+    weights read once; then `images_in_flight` counts such groups. `input_width`: bits of the image that the host loads
+    each cycle; `loss_latency`: cycles from the last logit to the first gradient; `statistics_latency`: cycles of B2's
+    and B3's per-channel arithmetic. `weights` says where they lie; those in DRAM come at `dram_width` bits a cycle
+    whenever a unit turns to another layer, into one of `weight_buffers`: with two or more while the task before still
+    runs, with one the task waits for them.
 
     Raises:
         BitrowError: a field of another type or outside its range, naming it.
@@ -81,16 +82,16 @@ class Machine(records.Plain):
     name: str = "default28"
     clock_mhz: float = 500.0
     mac: Mac = Mac.FXP
-    fxp_lanes: int = 1024
-    dequantizer_lanes: int = 16
-    fp_mul_lanes: int = 32
-    fp_add_lanes: int = 32
+    fxp_lanes: int = 8192
+    dequantizer_lanes: int = 64
+    fp_mul_lanes: int = 128
+    fp_add_lanes: int = 128
     fxp_latency: int = 8
     dequantizer_latency: int = 4
     fp_latency: int = 12
-    mapping: Mapping = Mapping.ROW
+    mapping: Mapping = Mapping.SPLIT
     shared: bool = True
-    banks: int = 32
+    banks: int = 64
     ports: int = 1
     bank_width: int = 256
     bank_depth: int = 0
@@ -98,6 +99,7 @@ class Machine(records.Plain):
     ring_rule: RingRule = RingRule.K_PLUS_S
     handoff_rows: int = 2
     images_in_flight: int = 2
+    images_at_once: int = 1
     input_width: int = 64
     loss_latency: int = 1000
     statistics_latency: int = 64

@@ -96,7 +96,8 @@ def _mapped_lines(flow: Flow, rings: tuple[Ring, ...], machine: Machine) -> tupl
 
 def _mapped(flow: Flow, place: int, accesses: list[Access], machine: Machine) -> MappedLine:
     line = flow.lines[place]
-    stage, work, lanes = flow.stages[line.stage], line_work(flow, line, machine), lanes_of(flow, machine)[line.stage]
+    stage, lanes = flow.stages[line.stage], lanes_of(flow, machine)[line.stage]
+    work = line_work(flow, line, machine).times(machine.images_at_once)
     if unit_kind(stage, line.phase, machine) == UNIT.FXP:
         found = list(ways(stage, work, lanes.fxp, machine))
     else:

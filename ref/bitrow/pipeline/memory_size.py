@@ -136,7 +136,7 @@ def by_layers(found: Schedule) -> Schedule:
     if found.plan.whole_maps:
         return found
     flow = found.flow
-    return schedule(flow.network, found.machine, layer_by_layer, found.images, training=flow.trained)
+    return schedule(flow.network, found.machine, layer_by_layer, found.batch, training=flow.trained)
 
 
 def _baselines(found: Schedule) -> dict[str, Footprint]:
@@ -192,8 +192,9 @@ def _footprint(maps: list[KeptMap]) -> Footprint:
 
 
 def _outputs(run: Schedule) -> list[tuple[str, int]]:
-    """Every value of the network, with the bits of its FP16 map."""
-    return [(value, 16 * h * w * c) for value, (h, w, c) in shapes(run.flow.network).items()]
+    """Every value of the network, with the bits of its FP16 map of the images at once."""
+    word = 16 * run.machine.images_at_once
+    return [(value, word * h * w * c) for value, (h, w, c) in shapes(run.flow.network).items()]
 
 
 def _output_life(run: Schedule, value: str, image: int) -> tuple[int, int]:

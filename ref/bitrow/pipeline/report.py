@@ -57,7 +57,7 @@ class Report:
     @property
     def cycles_per_image(self) -> float:
         """Of the whole run, filling and draining included: more images come closer to the steady rate."""
-        return self.schedule.cycles / self.schedule.images
+        return self.schedule.cycles / self.schedule.batch
 
     @property
     def frames_per_second(self) -> float:
@@ -77,7 +77,7 @@ def report(found: Schedule, *, compare: bool = True, costs: CostTables = DEFAULT
     if compare and found.machine.mac is Mac.FXP:
         machine = replace(found.machine, mac=Mac.FP16, bank_depth=0)
         policy = policy_named(found.policy)
-        again = schedule(found.flow.network, machine, policy, found.images, training=found.flow.trained)
+        again = schedule(found.flow.network, machine, policy, found.batch, training=found.flow.trained)
         other = report(again, compare=False, costs=costs)
     cost = cost_of(found, memory.total, bank_bytes, costs)
     return Report(
@@ -102,7 +102,7 @@ def _lanes_busy(found: Schedule) -> dict[str, float]:
     for line in found.flow.lines:
         work = line_work(found.flow, line, machine)
         for name in totals:
-            totals[name] += int(getattr(work, name).sum()) * found.images
+            totals[name] += int(getattr(work, name).sum()) * found.batch
     lanes = {
         "macs": machine.fxp_lanes,
         "deq": machine.dequantizer_lanes,
@@ -160,7 +160,7 @@ def as_dict(found: Report) -> dict[str, Any]:
         "input_shape": list(run.flow.network.input_shape),
         "machine": as_table(run.machine),
         "policy": run.policy,
-        "images": run.images,
+        "images": run.batch,
         "training": run.flow.training,
         "image_gradient": run.flow.buffers.needs_gradient(INPUT),
         "row_tasks": len(run),

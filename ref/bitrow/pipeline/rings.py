@@ -11,7 +11,7 @@ flight. Standard library and numpy.
 from __future__ import annotations
 
 import functools
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import numpy as np
@@ -67,7 +67,8 @@ _PATTERNS = {Take.WINDOW: _input_window, Take.MEETING: _gradient_window, Take.PO
 class Ring:
     """A buffer of rows that a layer declares (`held`), on a machine.
 
-    `writer`: the line that fills it, `per` of its rows to a ring row. `rows` of each image; `row_bits` of each.
+    `writer`: the line that fills it, `per` of its rows to a ring row. `rows` of each image; `row_bits` of each, of all
+    images that a task makes at once.
     `last_line`, `last_row`: for each ring row the task after which its slot is free, line -1 where no window reads it
     or a row before it.
     """
@@ -131,16 +132,17 @@ def _last_readers(readers: list[RingReader], rows: int) -> tuple[LineRows, LineR
 
 def build_rings(flow: Flow, machine: Machine) -> tuple[Ring, ...]:
     """All rings of a network on a machine (whose multipliers decide what rows hold), by stage."""
-    return _built_rings(flow, machine.mac is Mac.FXP)
+    return _built_rings(flow, machine.mac is Mac.FXP, machine.images_at_once)
 
 
 @functools.lru_cache(maxsize=64)
-def _built_rings(flow: Flow, fxp: bool) -> tuple[Ring, ...]:
+def _built_rings(flow: Flow, fxp: bool, at_once: int) -> tuple[Ring, ...]:
     found: list[Ring] = []
     for held in flow.buffers.all():
         kind = held.buffer.kind
         if kind and (fxp or kind is not RingKind.MASK):
-            found.append(_ring(len(found), held, kind, flow, fxp))
+            ring = _ring(len(found), held, kind, flow, fxp)
+            found.append(replace(ring, row_bits=ring.row_bits * at_once))
     return tuple(found)
 
 

@@ -30,12 +30,12 @@ from bitrow.pipeline.stages import Phase
 from bitrow.pipeline.weights import loaded_bits
 
 MOST_ROWS = 1 << 19  # of all maps of all images: minutes of scheduling
-_LAYOUT_IMAGES = 2  # enough to see every pair of lines that ever run together
+_LAYOUT_IMAGES = 2  # or groups, enough to see every pair of lines that ever run together
 
 
 @dataclass(frozen=True, eq=False)
 class Schedule:
-    """A timed run of a network on a machine.
+    """A timed run of a network on a machine, of `images` images or, where tasks make rows of several at once, groups.
 
     One entry for each task in the arrays, sorted by `start` (then by unit), which is an order of execution: `stage`,
     `phase` (stages.Phase), `image`, `row`, `unit`, `start`, `end` (cycles, end exclusive), `compute` (cycles without
@@ -71,6 +71,11 @@ class Schedule:
         return self.plan.units
 
     @property
+    def batch(self) -> int:
+        """All images that ran."""
+        return self.images * self.machine.images_at_once
+
+    @property
     def cycles(self) -> int:
         """From the first image's first row to the end of the last task."""
         return int(self.end.max())
@@ -95,24 +100,28 @@ def schedule(
     takes for each task of a grid (without `book_banks`).
 
     Raises:
-        BitrowError: `images` below 1, more than 2^19 rows of maps of all images; a machine that cannot run the
-            network, naming the resource and how much of it is missing; a layer in `training` that is none of it.
+        BitrowError: `images` below 1 or no multiple of the machine's `images_at_once`, more than 2^19 rows of maps of
+            all images; a machine that cannot run the network, naming the resource and how much of it is missing; a
+            layer in `training` that is none of it.
     """
     check_images(network, images)
+    groups, rest = divmod(images, machine.images_at_once)
+    if rest:
+        raise BitrowError(f"images: found {images}, expected a multiple of {machine.images_at_once} images_at_once")
     flow = dataflow(network, training)
-    if flow.barrier and flow.training and images > machine.images_in_flight:
-        missing = images - machine.images_in_flight
+    if flow.barrier and flow.training and groups > machine.images_in_flight:
+        missing = groups - machine.images_in_flight
         raise BitrowError(
             f"machine {machine.name} images_in_flight: found {machine.images_in_flight}, "
-            f"expected {images}, the batch over which {network.name} takes its statistics ({missing} short)"
+            f"expected {groups}, the batch over which {network.name} takes its statistics ({missing} short)"
         )
-    grid = make_grid(flow, machine, images)
+    grid = make_grid(flow, machine, groups)
     plan = policy(grid)
     rings = build_rings(flow, machine)
     ring_slots = ring_capacities(grid, plan, rings)
     layout = banking.make_layout(rings, ring_slots, machine, whole_maps=plan.whole_maps)
     if book_banks and machine.shared:
-        some = min(images, _LAYOUT_IMAGES)
+        some = min(groups, _LAYOUT_IMAGES) * machine.images_at_once
         layout = layout._replace(offset=allocate(network, replace(machine, bank_depth=0), policy, some, training))
     if machine.packing is Packing.RINGS and not plan.whole_maps:
         banking.check_depth(banking.bank_words(rings, ring_slots, layout, machine), machine)

@@ -12,7 +12,7 @@ from typing import NamedTuple
 from bitrow import zoo
 from bitrow.graph import Network
 from bitrow.pipeline.ablate import NETWORKS
-from bitrow.pipeline.machine import DEFAULT_MACHINE, Machine, RingRule
+from bitrow.pipeline.machine import DEFAULT_MACHINE, Machine, Mapping, RingRule
 from bitrow.pipeline.policies import row_pipelined_overlap
 from bitrow.pipeline.ring_sizes import balanced_spans, balanced_units, ring_sizes
 from bitrow.pipeline.rings import RingKind
@@ -23,7 +23,7 @@ IMAGES = 4
 # Units of its own need a lane of each kind for each of up to 55 stages.
 OWN_UNITS = Machine(
     name="own28", shared=False, fxp_lanes=4096, dequantizer_lanes=256, fp_mul_lanes=512, fp_add_lanes=512,
-    input_width=256,
+    input_width=256, mapping=Mapping.ROW,
 )  # fmt: skip
 _RULES = (RingRule.K, RingRule.K_PLUS_1, RingRule.K_PLUS_S)
 

@@ -38,7 +38,7 @@ def _summary(found: Report) -> Table:
     run = found.schedule
     height, width, _ = run.flow.network.input_shape
     pass_name = "forward and backward" if run.flow.training else "forward"
-    title = f"{run.flow.network.name} {height}x{width}, {run.images} image(s), {pass_name}, {run.policy}"
+    title = f"{run.flow.network.name} {height}x{width}, {run.batch} image(s), {pass_name}, {run.policy}"
     table = _table(title, "figure", "value")
     add_row(table, ("machine", f"{run.machine.name}, {run.machine.clock_mhz:g} MHz"))
     add_row(table, ("row tasks", f"{len(run):,}"))

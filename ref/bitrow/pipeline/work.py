@@ -48,6 +48,10 @@ class Work:
     add: LineRows
     moved: LineRows
 
+    def times(self, many: int) -> Work:
+        """The same for so many rows side by side."""
+        return Work(*(getattr(self, field.name) * many for field in fields(self)))
+
 
 def is_fxp(stage: Stage, phase: Phase, machine: Machine) -> bool:
     """The task runs on the array of multipliers: a convolution, backward unless its gradient is FP16 (C3)."""

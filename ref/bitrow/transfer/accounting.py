@@ -104,12 +104,13 @@ def account(
     "branches/END/down" and "up", "prompt/delta". A branch of which nothing is trained does not exist, and neither
     does a prompt. `channels`: how many input channels of a convolution's weights train, where not all do (`sparse`).
     `policy` is only a label. Row scales (`numerics.Scaling.ROW`) count as the wider codes that they
-    make; finding them is not counted, nor are random words. Weights lie on chip, whatever the machine says of them.
+    make; finding them is not counted, nor are random words. Weights lie on chip and rows are of one image,
+    whatever the machine says of them.
 
     Raises:
         BitrowError: a name that the network does not have, no name at all, a machine that cannot run the network.
     """
-    machine = replace(machine, weights=WeightMemory.CHIP)
+    machine = replace(machine, weights=WeightMemory.CHIP, images_at_once=1)
     found = reach(network, trained, channels)
     passes = count(found, machine)
     bank_bytes = _bank_bytes(network, machine)

@@ -94,8 +94,3 @@ def kernel(operation: Operation, config: Any, conditions: Mapping[str, bool]) ->
         return {line.name: words[line.name] for line in lines if line.role is not None}
 
     return run
-
-
-def is_float(fmt: str, config: Any) -> bool:
-    """Whether a format's words are FP16's or FP32's."""
-    return float_format(fmt, config) in (FP16, FP32)

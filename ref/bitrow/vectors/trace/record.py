@@ -132,7 +132,8 @@ def check_traceable(found: Schedule) -> Schedule:
 
     Raises:
         BitrowError: FP16 multipliers, which compute other words; whole maps, which lie in one memory; a policy of one's
-            own; banks that were not booked; a layer mapped by groups of channels, whose rows lie in another order.
+            own; banks that were not booked; several images in a row; a layer mapped by groups of channels, whose rows
+            lie in another order.
     """
     mac = found.machine.mac
     if mac is not Mac.FXP:
@@ -144,6 +145,11 @@ def check_traceable(found: Schedule) -> Schedule:
     policy_named(found.policy)
     if not found.booked:
         raise BitrowError("book_banks: found False, expected a run with its banks booked for a trace")
+    if found.machine.images_at_once > 1:
+        raise BitrowError(
+            f"machine {found.machine.name} images_at_once: found {found.machine.images_at_once}, "
+            "expected 1 for a trace, whose rows are of one image"
+        )
     for line, mapped in zip(found.flow.lines, mapped_lines(found.flow, found.rings, found.machine), strict=True):
         if mapped.way.mapping is Mapping.CHANNEL:
             raise BitrowError(
