@@ -11,11 +11,11 @@ from typing import Any
 import jax.numpy as jnp
 
 from bitrow.contract import arithmetic
-from bitrow.contract.encoding import code_format, float_format
+from bitrow.contract.encoding import code_format
 from bitrow.contract.operation import Operation
 from bitrow.contract.program import Line, is_number
 from bitrow.export.scalars import SCALARS
-from bitrow.formats import FP16, FP32, FloatMode
+from bitrow.formats import FP16, FloatMode
 from bitrow.oracle import softfloat
 
 LineKernel = Callable[..., dict[str, Any]]
