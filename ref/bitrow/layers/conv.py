@@ -18,13 +18,13 @@ from bitrow.config.rows import Place, elements
 from bitrow.doors import guard
 from bitrow.errors import BitrowError
 from bitrow.formats import Gradient, QuantRounding
+from bitrow.host import FP16_MIN_NORMAL, check_scale
 from bitrow.layers import conv_twin
 from bitrow.layers.conv_params import (
     ConvParams,
     check_gradient,
     check_input,
     check_params,
-    check_values,
     forward_kernel,
     forward_places,
     gradient_kernel,
@@ -299,6 +299,26 @@ def _backward(config: ConvConfig, up: Upstream) -> Gradients:
     return Gradients((backward(config, up.params, up.saved, up.dy, up.tap, start),))
 
 
+def _check(where: str, config: ConvConfig, params: ConvParams) -> None:
+    """Refuse values that the contract does not allow (SPEC.md F7, F8, D3, Q3)."""
+    code, fmt = np.asarray(params.weight_code), config.weight_format
+    if code.min() < fmt.min or code.max() > fmt.max:
+        raise BitrowError(
+            f"{where} weight_code: found {code.min()} to {code.max()}, expected {fmt.min} to {fmt.max}"
+        )
+    for name in ("x_inv_scale", "w_scale", "dy_inv_scale"):
+        for value in np.asarray(getattr(params, name)).reshape(-1):
+            check_scale(where, name, float(value))
+    for name in ("scale", "dx_scale"):
+        if getattr(params, name) is None:
+            continue
+        for value in np.asarray(getattr(params, name), np.float64).reshape(-1):
+            if not FP16_MIN_NORMAL <= value < np.inf:
+                raise BitrowError(f"{where} {name}: found {value!s}, expected a positive normal FP16 number")
+    if int(params.seed) == 0:
+        raise BitrowError(f"{where} seed: found 0, expected 1 to 65535")
+
+
 def _calibrate(config: ConvConfig, site: Site, layer: FloatLayer, found: Calibration) -> ConvParams:
     return make_params(config, site.where, *conv_twin.TWIN.calibrate(config, site, layer, found))
 
@@ -371,6 +391,6 @@ def _row_gradient(config: ConvConfig, task: RowTask) -> Written:
 
 
 ROWS = Rows(_row, _row_back, _row_head, _row_gradient, _row_encode, _row_params, pairs=True)
-LAYER = Layer(_forward, _backward, ROWS, lambda config: ConvParams, check=check_values, twin=TWIN)
+LAYER = Layer(_forward, _backward, ROWS, lambda config: ConvParams, check=_check, twin=TWIN)
 
 guard(__name__)

@@ -14,7 +14,6 @@ from bitrow.doors import guard
 from bitrow.errors import BitrowError
 from bitrow.formats import Gradient
 from bitrow.host import (
-    FP16_MIN_NORMAL,
     Scales,
     check_scale,
     exact_fp16,
@@ -160,26 +159,6 @@ def check_gradient(config: ConvConfig, params: ConvParams, shape: tuple[int, ...
             f"convolution dy: found {dy_hw[0]}x{dy_hw[1]}, expected {expected[0]}x{expected[1]} "
             f"for an input of {shape[1]}x{shape[2]}"
         )
-
-
-def check_values(where: str, config: ConvConfig, params: ConvParams) -> None:
-    """Refuse values that the contract does not allow (SPEC.md F7, F8, D3, Q3)."""
-    code, fmt = np.asarray(params.weight_code), config.weight_format
-    if code.min() < fmt.min or code.max() > fmt.max:
-        raise BitrowError(
-            f"{where} weight_code: found {code.min()} to {code.max()}, expected {fmt.min} to {fmt.max}"
-        )
-    for name in ("x_inv_scale", "w_scale", "dy_inv_scale"):
-        for value in np.asarray(getattr(params, name)).reshape(-1):
-            check_scale(where, name, float(value))
-    for name in ("scale", "dx_scale"):
-        if getattr(params, name) is None:
-            continue
-        for value in np.asarray(getattr(params, name), np.float64).reshape(-1):
-            if not FP16_MIN_NORMAL <= value < np.inf:
-                raise BitrowError(f"{where} {name}: found {value!s}, expected a positive normal FP16 number")
-    if int(params.seed) == 0:
-        raise BitrowError(f"{where} seed: found 0, expected 1 to 65535")
 
 
 def forward_places(config: ConvConfig, params: ConvParams, hw: tuple[int, ...]) -> mac.Places:
