@@ -28,7 +28,9 @@ def files(folder: Path) -> dict[str, bytes]:
     }
 
 
-@pytest.mark.parametrize("name", SETS)
+@pytest.mark.parametrize("name", [
+    pytest.param(name, marks=[pytest.mark.slow] * (name == "v4")) for name in SETS
+])
 def test_every_byte_regenerates(name: str, tmp_path: Path) -> None:
     """SPEC.md V4, V5: apart from the libraries' versions, the contract fixes everything in a set."""
     suites, out = SETS[name], tmp_path / name

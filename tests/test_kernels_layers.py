@@ -86,7 +86,7 @@ def test_layer_compiled(name: str, data: st.DataObject, vmap: bool) -> None:
     judge(data.draw(drawn(name, 3)), compiled=True, vmap=vmap)
 
 
-@pytest.mark.parametrize("name", BATCH_NORM)
+@pytest.mark.parametrize("name", [BATCH_NORM[0], pytest.param(BATCH_NORM[1], marks=pytest.mark.slow)])
 @examples(6, shrink=False)
 @given(data=st.data(), vmap=st.booleans())
 def test_batch_norm_eager(name: str, data: st.DataObject, vmap: bool) -> None:

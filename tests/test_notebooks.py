@@ -15,7 +15,7 @@ from nbclient import NotebookClient
 FOLDER = Path(__file__).parents[1] / "notebooks"
 NOTEBOOKS = sorted(FOLDER.glob("*.ipynb"))
 # Trained, compiled and emulated networks: up to minutes of one processor.
-SLOW = {"05_transfer_learning", "07_your_own_network"}
+SLOW = {"03_batch_norm_reorganised", "05_transfer_learning", "07_your_own_network"}
 SECONDS = 300  # of one cell, on a loaded machine; idle, a whole notebook takes under 15
 
 

@@ -128,6 +128,7 @@ def test_a_worker_keeps_to_its_claim() -> None:
     assert queue.take(Job("b", 1)) is None
 
 
+@pytest.mark.slow
 def test_killed_runs_in_processes_lose_one_chunk_each(tmp_path: Path) -> None:
     """SIGKILL while two processes work: what was saved is whole, and the same command ends the run."""
     command = [sys.executable, "-m", "bitrow", "prove", "claims", "fp16.to_float32", "layer.relu",

@@ -12,7 +12,10 @@ from bitrow.proofs.claim import Effort, Method
 CLAIM = {claim.name: claim for claim in theorems.CLAIMS}
 
 
-@pytest.mark.parametrize("name", CLAIM)
+# E1 takes seconds, and is one of `make prove`'s.
+@pytest.mark.parametrize("name", [
+    pytest.param(name, marks=[pytest.mark.slow] * (name == "theorem.E1")) for name in CLAIM
+])
 def test_claims_hold(name: str) -> None:
     """SPEC.md E1, E2, E3, E4, M2: on drawn convolutions, and searches find what has to exist."""
     outcome = CLAIM[name].check(Effort.QUICK, 0)

@@ -56,6 +56,7 @@ def test_powers_of_two_keep_every_word_for_an_epoch():
     assert found.parted is None and found.digests[0] == found.digests[1]
 
 
+@pytest.mark.slow
 def test_the_first_difference_of_general_scales_is_explained():
     """SPEC.md E3, D3: the step, the word and the roundings between its two values, told and counted."""
     found = compare(*pair(False))

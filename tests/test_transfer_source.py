@@ -61,6 +61,7 @@ def measured(policy: str, numerics: str, replay: float = 0.0) -> source.SourceAc
     return source.measure(trainer(policy, numerics, replay), trained(policy, numerics, replay), task)
 
 
+@pytest.mark.slow
 def test_accuracy_on_the_source_is_the_functional_networks():
     """SPEC.md A4: before and after transfer, with the pretrained head on the network as it is then."""
     score = measured("bias", "bit_accurate")

@@ -192,7 +192,7 @@ def test_rows_of_them(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None
     assert "equal the whole-tensor model" in capfd.readouterr().out
 
 
-@pytest.mark.parametrize("numerics", [Numerics.BIT_ACCURATE, Numerics.SIMULATED])
+@pytest.mark.parametrize("numerics", [pytest.param(Numerics.BIT_ACCURATE, marks=pytest.mark.slow), Numerics.SIMULATED])
 def test_a_module_that_trains(numerics: Numerics) -> None:
     """SPEC.md C5: y and dx by the oracle, and the host's gradient of the weights where no sum rounds."""
     rng, config = np.random.default_rng(9), replace(UP, padding=(0, 1, 1, 0), groups=2)

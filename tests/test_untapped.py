@@ -117,7 +117,7 @@ def test_frozen_norm(fma: bool) -> None:
 
 @pytest.mark.parametrize(("accumulator", "size"), [
     pytest.param(BatchNormConfig().accumulator, MAP, marks=pytest.mark.slow),
-    (BatchNormConfig().accumulator, (4, 16, 128, 128)), (FP16, (4, 8, 64, 64)),
+    (BatchNormConfig().accumulator, (4, 16, 128, 128)), pytest.param(FP16, (4, 8, 64, 64), marks=pytest.mark.slow),
 ])  # fmt: skip
 def test_batch_norm(accumulator: Any, size: tuple[int, ...]) -> None:
     """SPEC.md B2, B3: 2^20 words (`make slow`: 2^24; fewer where FP16 sums would overflow), forward and backward."""

@@ -246,7 +246,7 @@ def wide_batch(accumulator=FP32) -> Case:
     return build("batch", "batch_norm.forward", config, inputs)
 
 
-@pytest.mark.parametrize("accumulator", [FP16, FP32])
+@pytest.mark.parametrize("accumulator", [pytest.param(FP16, marks=pytest.mark.slow), FP32])
 def test_reversed_reduction_orders(accumulator) -> None:
     """SPEC.md B2: rows, columns, or both summed last to first; seen at the sums and at the output."""
     case = wide_batch(accumulator)

@@ -65,15 +65,14 @@ def test_a_truncated_step_is_named(name: str) -> None:
     assert any(one.complete and one.name == f"{_FAULT} in {step}" for one in found.verdicts), str(found)
 
 
-@pytest.mark.parametrize("version", ("v1", "v2", "v3", "v4"))
-def test_no_operation_is_left_out(version: str) -> None:
+def test_no_operation_is_left_out() -> None:
     """The last bit of every third word of an operation's last output: whatever it may be, it is looked at."""
     smallest: dict[str, Case] = {}
-    for case in store.read_set(GOLDEN / version):
-        size = sum(one.data.size for one in case.tensors)
+    for case in (case for version in ("v1", "v2", "v3", "v4") for case in store.read_set(GOLDEN / version)):
         known = smallest.setdefault(case.operation.name, case)
-        if size < sum(one.data.size for one in known.tensors):
+        if sum(one.data.size for one in case.tensors) < sum(one.data.size for one in known.tensors):
             smallest[case.operation.name] = case
+    assert len(smallest) > 40
     for name, case in smallest.items():
         output = [one for one in case.tensors if one.role.value == "output"][-1]
         words = file_words(np.asarray(output.data), output.encoding).reshape(-1).copy()

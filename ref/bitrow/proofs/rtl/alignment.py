@@ -61,7 +61,7 @@ def _named(term: Term, seen: dict[int, frozenset[str]]) -> frozenset[str]:
     return seen[key]
 
 
-class Part(NamedTuple):
+class ProofPart(NamedTuple):
     """A part of the domain: its name, what its inputs fulfil, and both sides there."""
 
     name: str
@@ -146,7 +146,7 @@ def _roles(binding: Binding) -> tuple[_Word, _Word, _Word] | None:
     return _word(first), _word(second), _word(addend)
 
 
-def parts(binding: Binding) -> Iterator[Part]:
+def parts(binding: Binding) -> Iterator[ProofPart]:
     """The parts, which make up the whole domain; none where the unit is not cut at one product."""
     roles = _roles(binding)
     if roles is None:
@@ -158,7 +158,7 @@ def parts(binding: Binding) -> Iterator[Part]:
         terms = question.shared(binding, formulas)
         if terms is None:
             return
-        yield Part(name, formulas, terms)
+        yield ProofPart(name, formulas, terms)
     def region(*fields: range) -> _Region:
         return _Region((first, second), (fields[0], fields[1]), z3.BitVec("total", 8))
 
@@ -168,13 +168,13 @@ def parts(binding: Binding) -> Iterator[Part]:
         turn = (first.term, second.term), (second.term, first.term)
         for name, case, terms in one:
             whole = z3.And(*case)
-            yield Part(f"{name}, factors in either order", [z3.Or(whole, z3.substitute(whole, *turn))], terms)
+            yield ProofPart(f"{name}, factors in either order", [z3.Or(whole, z3.substitute(whole, *turn))], terms)
         return
     yield from one
     yield from _distances(f"{second.term} subnormal", binding, region(_NORMAL, _SUBNORMAL), addend, _NEAR_SUBNORMAL)
 
 
-def _distances(name: str, binding: Binding, region: _Region, addend: _Word, near: range) -> Iterator[Part]:
+def _distances(name: str, binding: Binding, region: _Region, addend: _Word, near: range) -> Iterator[ProofPart]:
     fixed = [*region.formulas, z3.ULT(addend.field, _SPECIAL)]
     terms = question.shared(binding, fixed)
     assert terms is not None
@@ -184,7 +184,7 @@ def _distances(name: str, binding: Binding, region: _Region, addend: _Word, near
     cases = {"the addend far above": apart < near[0], "the product far above": apart > near[-1]}
     cases |= {f"exponents {distance} apart": apart == distance for distance in near}
     for text, case in cases.items():
-        yield Part(f"{name}, {text}", [*fixed, case], UnitTerms([*given, case], results))
+        yield ProofPart(f"{name}, {text}", [*fixed, case], UnitTerms([*given, case], results))
 
 
 def by_addend(binding: Binding) -> list[Term]:
