@@ -133,6 +133,7 @@ def learning(policy: str = "lsq") -> network_module.NetworkModule:
     return built
 
 
+@pytest.mark.slow
 def test_scales_begin_as_calibrated():
     """SPEC.md F8: not a bit of the parameters changes, and moved they are the functional network's."""
     built = copy.deepcopy(learning())

@@ -147,7 +147,7 @@ def both(name: str) -> tuple[Any, Any]:
     return jax.jit(identity.kernel(problem)), jax.jit(identity.kernel(problem, tapped=True))
 
 
-@examples(60)
+@examples(24)
 @given(st.sampled_from([name for name in NO_SHAPES if name.startswith(("batch_norm", "conv", "linear", "avg", "de"))]),
        st.integers(0, 2**32 - 1))  # fmt: skip
 def test_taps_change_no_bit(name: str, seed: int) -> None:
