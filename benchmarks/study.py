@@ -14,6 +14,7 @@ from pathlib import Path
 
 from bitrow import jax_switches
 from bitrow.errors import BitrowError
+from bitrow.markdown import table
 from bitrow.progress import bar
 
 POLICIES = ("head", "bias", "norm", "lite_residual", "bias+lite_residual", "sparse_20", "full")
@@ -67,12 +68,7 @@ def _apart(cell, other) -> str:
 
 
 def _table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> Iterator[str]:
-    yield f"{title}:\n"
-    yield f"| {' | '.join(columns)} |"
-    yield "|---" * len(columns) + "|"
-    for row in rows:
-        yield f"| {' | '.join(row)} |"
-    yield ""
+    yield from (f"{title}:\n", *table(columns, rows), "")
 
 
 def main() -> int:

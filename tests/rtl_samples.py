@@ -15,7 +15,7 @@ from bitrow import processor, terminal
 from bitrow.errors import BitrowError
 from bitrow.files import write_text
 from bitrow.formats import AccOverflow, Accumulator, Fxp
-from bitrow.proofs.markdown import section
+from bitrow.markdown import table
 from bitrow.proofs.rtl import command, verdict
 from bitrow.proofs.rtl.binding import Binding, RtlTiming
 from bitrow.proofs.rtl.decide import RtlLimits
@@ -167,7 +167,7 @@ def _write(page: Path, mark: str, found: list[tuple[str, ...]]) -> None:
     before, _, rest = page.read_text().partition(mark)
     after = rest.partition(END)[2]
     head = ("module", "operation", "fault", "verdict", "by", "domain, or the input", "seconds")
-    text = "\n".join(section("", head, found)[2:-1])
+    text = "\n".join(table(head, found))
     write_text(page, f"{before}{mark}\n\nOn {processor.describe()}:\n\n{text}\n\n{END}{after}")
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import platform
 import re
@@ -21,14 +20,19 @@ FEATURES = ("sse4_2", "avx", "f16c", "fma", "avx2", "avx512f", "avx512_vnni", "a
             "amx_bf16", "amx_fp16", "asimd", "fphp", "asimdhp", "sve", "sve2")  # fmt: skip
 
 
-def flags() -> str:
-    """All that the processor can do, as the system lists it; "" where it does not tell."""
+def _told(key: str) -> str:
+    """What the system says of the first processor under a key; "" where it does not tell."""
     try:
         text = read_text("/proc/cpuinfo", SYSTEM)
     except BitrowError:
         return ""
-    found = re.search(r"^(?:flags|Features)\s*: (.*)$", text, re.M)
-    return found[1] if found else ""
+    found = re.search(rf"^(?:{key})\s*: (.*)$", text, re.M)
+    return found[1].strip() if found else ""
+
+
+def flags() -> str:
+    """All that the processor can do, as the system lists it; "" where it does not tell."""
+    return _told("flags|Features")
 
 
 def features() -> tuple[str, ...]:
@@ -39,14 +43,12 @@ def features() -> tuple[str, ...]:
 
 def cpu_model() -> str:
     """The processor's name as the system tells it, with family and model: guests of many kinds have one name."""
-    text = ""
-    with contextlib.suppress(BitrowError):
-        text = read_text("/proc/cpuinfo", SYSTEM)
-    name, *numbers = (re.search(rf"^{key}\s*: (.*)$", text, re.M) for key in ("model name", "cpu family", "model"))
-    if name is None:
+    name = _told("model name")
+    if not name:
         return platform.processor() or platform.machine()
-    kind = ", ".join(f"{word} {found[1]}" for word, found in zip(("family", "model"), numbers, strict=True) if found)
-    return f"{name[1].strip()} ({kind})" if kind else name[1].strip()
+    kind = ((word, _told(key)) for word, key in (("family", "cpu family"), ("model", "model")))
+    told = ", ".join(f"{word} {number}" for word, number in kind if number)
+    return f"{name} ({told})" if told else name
 
 
 def describe() -> str:

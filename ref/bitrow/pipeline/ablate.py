@@ -13,6 +13,7 @@ from bitrow import zoo
 from bitrow.config import BatchNormConfig, Statistics
 from bitrow.errors import BitrowError
 from bitrow.graph import Network
+from bitrow.markdown import table
 from bitrow.pipeline.cost import Scope
 from bitrow.pipeline.cost_tables import Range
 from bitrow.pipeline.machine import DEFAULT_MACHINE, Mac, Machine
@@ -189,6 +190,5 @@ TEXTS = ("study", "network", "batch norm", "arithmetic", "pipeline")
 
 def markdown(points: Sequence[AblationPoint]) -> str:
     """Points as a Markdown table."""
-    lines = ["| " + " | ".join(name for name, _ in COLUMNS) + " |", "|" + "---|" * len(COLUMNS)]
-    lines += ["| " + " | ".join(text(point) for _, text in COLUMNS) + " |" for point in points]
-    return "\n".join(lines) + "\n"
+    rows = ([text(point) for _, text in COLUMNS] for point in points)
+    return "\n".join(table([name for name, _ in COLUMNS], rows)) + "\n"

@@ -16,6 +16,7 @@ from typing import NamedTuple
 
 from bitrow import zoo
 from bitrow.executors.team import Where
+from bitrow.markdown import table
 from bitrow.pipeline import explore_state
 from bitrow.pipeline.ablate import NETWORKS
 from bitrow.pipeline.explore import FP_LANES, Batch, Search, SweepAxes, evaluate
@@ -101,16 +102,15 @@ def markdown(found: Sequence[Ranked], shown: int = 10) -> str:
     """The first machines as a Markdown table: products over the default's, together and for each network by itself."""
     base = next(one for one in found if one.machine == DEFAULT_MACHINE)
     names = list(base.runs)
-    lines = [
-        "| FXP | deq | FP | banks | mapping | product | " + " | ".join(names) + " |",
-        "|---" * (6 + len(names)) + "|",
-    ]
-    for one in found[:shown]:
+
+    def cells(one: Ranked) -> tuple[str, ...]:
         machine = one.machine
-        lanes = f"| {machine.fxp_lanes:,} | {machine.dequantizer_lanes} | {machine.fp_mul_lanes} | {machine.banks} "
-        each = " | ".join(f"{one.runs[name].product / base.runs[name].product:.3f}" for name in names)
-        lines.append(f"{lanes}| {machine.mapping.value} | {one.product / base.product:.3f} | {each} |")
-    return "\n".join(lines) + "\n"
+        lanes = machine.fxp_lanes, machine.dequantizer_lanes, machine.fp_mul_lanes, machine.banks
+        each = (f"{one.runs[name].product / base.runs[name].product:.3f}" for name in names)
+        return *(f"{many:,}" for many in lanes), machine.mapping.value, f"{one.product / base.product:.3f}", *each
+
+    header = ("FXP", "deq", "FP", "banks", "mapping", "product", *names)
+    return "\n".join(table(header, map(cells, found[:shown]))) + "\n"
 
 
 if __name__ == "__main__":

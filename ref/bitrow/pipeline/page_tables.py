@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 
 from bitrow import zoo
+from bitrow.markdown import table
 from bitrow.pipeline import ablate
 from bitrow.pipeline.ablate import NETWORKS
 from bitrow.pipeline.cost import Scope, total_area
@@ -24,15 +25,6 @@ from bitrow.terminal import put
 Networks = Sequence[str]
 TableRows = Iterator[Sequence[str]]
 _IMAGES = 2
-
-
-def table(header: str, rows: TableRows) -> Iterator[str]:
-    """Lines of a Markdown table; names of columns apart by semicolons."""
-    names = header.split("; ")
-    yield f"| {' | '.join(names)} |"
-    yield "|" + "---|" * len(names)
-    for row in rows:
-        yield f"| {' | '.join(row)} |"
 
 
 def _run(name: str, machine: Machine, policy: SchedulePolicy = row_pipelined_overlap) -> Report:
@@ -126,4 +118,4 @@ TABLES: dict[str, Callable[[Networks], TableRows]] = {
 
 if __name__ == "__main__":
     for header, rows in TABLES.items():
-        put([*table(header, rows(NETWORKS)), ""])
+        put([*table(header.split("; "), rows(NETWORKS)), ""])

@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 from bitrow import zoo
 from bitrow.graph import Network
+from bitrow.markdown import table
 from bitrow.pipeline.ablate import NETWORKS
 from bitrow.pipeline.machine import DEFAULT_MACHINE, Machine, Mapping, RingRule
 from bitrow.pipeline.policies import row_pipelined_overlap
@@ -96,24 +97,16 @@ def sizes(networks: Sequence[str] = NETWORKS) -> Iterator[Sizes]:
 
 def slowdown_markdown(rows: Sequence[Slowdown]) -> str:
     """The table of slowdowns as Markdown."""
-    lines = [
-        "| network | input | units | passes | cycles, unbounded | K | K+1 | K+S |",
-        "|---|---|---|---|---|---|---|---|",
-    ]
-    for row in rows:
-        ratios = " | ".join(f"{ratio:.4f}" for ratio in row.ratios)
-        lines.append(f"| {row.network} | {row.input_size} | {row.units} | {row.passes} | {row.cycles:,} | {ratios} |")
-    return "\n".join(lines) + "\n"
+    header = ("network", "input", "units", "passes", "cycles, unbounded", "K", "K+1", "K+S")
+    lines = ((row.network, str(row.input_size), row.units, row.passes, f"{row.cycles:,}",
+              *(f"{ratio:.4f}" for ratio in row.ratios)) for row in rows)  # fmt: skip
+    return "\n".join(table(header, lines)) + "\n"
 
 
 def sizes_markdown(rows: Sequence[Sizes]) -> str:
     """The table of sizes as Markdown."""
-    lines = [
-        "| network | input | rings | found = formula | input rings of K+S | rings that also hold a lag |",
-        "|---|---|---|---|---|---|",
-    ]
-    lines += [f"| {r.network} | {r.input_size} | {r.rings} | {r.equal} | {r.k_plus_s} | {r.longer} |" for r in rows]
-    return "\n".join(lines) + "\n"
+    header = ("network", "input", "rings", "found = formula", "input rings of K+S", "rings that also hold a lag")
+    return "\n".join(table(header, (tuple(map(str, row)) for row in rows))) + "\n"
 
 
 if __name__ == "__main__":

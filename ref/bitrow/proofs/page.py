@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from bitrow.proofs.markdown import section
+from bitrow.markdown import section
 
 PageRow = Mapping[str, Any]
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from bitrow.faults.mutant import FaultFamily, Mutant
-from bitrow.proofs.markdown import section
+from bitrow.markdown import section
 from bitrow.proofs.mutants import all_properties, judge, properties
 from bitrow.proofs.mutants.judge import Judged, Kill
 from bitrow.proofs.mutants.properties import Broken, Property

@@ -159,6 +159,7 @@ def parts(binding: Binding) -> Iterator[ProofPart]:
         if terms is None:
             return
         yield ProofPart(name, formulas, terms)
+
     def region(*fields: range) -> _Region:
         return _Region((first, second), (fields[0], fields[1]), z3.BitVec("total", 8))
 

@@ -56,6 +56,7 @@ class DefectModel:
         self.scene = scene
         self.mode = mode_of(scene.config) or NEAREST
         self.steps = steps_of(scene)
+        self._held = functools.cache(self._words_of)
 
     def format_of(self, name: str) -> Float:
         """FP16 or FP32, by the carrier of the tap's words."""
@@ -115,7 +116,7 @@ class DefectModel:
         whole = np.broadcast_to(golden, shape).reshape(-1)
         return whole if at is None else whole[at]
 
-    def _held(self, name: str) -> np.ndarray:
+    def _words_of(self, name: str) -> np.ndarray:
         """Golden words of a line, or of one that no tensor holds: a configuration's own, a gate's, or a mask."""
         if name in self.scene.golden:
             return self.scene.golden[name]
