@@ -329,8 +329,17 @@ class Simulation:
         return ways[index, phase]
 
     def _ways(self, task: Task, rows: list[Task]) -> list[tuple[int, int, int]]:
+        """Of all images of a task beside each other, and of as many as divide them, group after group."""
+        images = self.machine.images_at_once
+        found = []
+        for beside in (many for many in range(images, 0, -1) if images % many == 0):
+            ways = self._ways_beside(task, rows, beside)
+            found += [(split, passes * images // beside, readings) for split, passes, readings in ways]
+        return found
+
+    def _ways_beside(self, task: Task, rows: list[Task], images: int) -> list[tuple[int, int, int]]:
         stage, mapping = self.parts[task[0]], self.machine.mapping
-        outputs, lanes = self.operations(task)[1] * self.machine.images_at_once, self._lanes(stage)[0]
+        outputs, lanes = self.operations(task)[1] * images, self._lanes(stage)[0]
         if not outputs:
             return [(1, 1, 1)]
         found = [(1, math.ceil(outputs / lanes), math.ceil(outputs / lanes))]

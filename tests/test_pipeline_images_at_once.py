@@ -1,4 +1,4 @@
-"""Several images at once: a task makes the same row of each, side by side, with weights read once."""
+"""Several images at once: a task makes the same row of each, side by side or in turn, as the layer is faster."""
 
 from __future__ import annotations
 
@@ -13,9 +13,12 @@ from bitrow.errors import BitrowError
 from bitrow.graph import INPUT, ConvSize, Network, Node
 from bitrow.pipeline.check import check
 from bitrow.pipeline.cost import count
+from bitrow.pipeline.flow import dataflow
 from bitrow.pipeline.machine import Machine, Mapping
+from bitrow.pipeline.mappings import mapped_lines
 from bitrow.pipeline.memory_size import FULL_MAPS, LAYERS
 from bitrow.pipeline.report import as_dict, report
+from bitrow.pipeline.rings import build_rings
 from bitrow.pipeline.schedule import schedule
 from bitrow.pipeline.stages import Phase
 from bitrow.synthetic import synthetic
@@ -45,6 +48,39 @@ def test_two_images_in_a_row_by_hand():
     assert ours.lanes_busy["macs"] == 4 * 96 / (16 * two.cycles)
     assert ours.cycles_per_image == two.cycles / 4 and as_dict(ours)["images"] == 4
     assert ours.memory.live.live == 2 * theirs.memory.live.live
+
+
+def test_a_layer_takes_images_in_turn_where_that_is_faster():
+    """3 rows of 4 columns, 8 channels to 4, two images: 16 sums of 8 products each, two passes of 16 lanes.
+
+    Side by side each pass reads the rows of both, 2 * 2 * 128 bits; in turn a pass reads one image's, and weights are
+    read for each.
+    """
+    network = Network("point", (3, 4, 8), (Node("conv", ConvConfig(), (INPUT,), ConvSize(1, 1, 4)),), "conv")
+    machine = replace(_machine(2), bank_width=8)
+    two = schedule(network, machine, images=2, training=False)
+    head = two.phase == Phase.FORWARD_HEAD
+    # Side by side 2 passes * 32 words; in turn 2 * 16 and one that both may share, which is more than 2 * 8 products.
+    assert (two.end - two.start)[head].tolist() == 3 * [2 * 16 + 2 - 1]
+    assert as_dict(report(two, compare=False))["mappings"] == {"conv forward head": "row in 2 turns"}
+    assert count(two).weight_bits == 2 * 3 * 8 * 4 * 4
+    # Where words come as fast as they are read, turns are as fast, and weights are read once: side by side.
+    wide = schedule(network, replace(machine, bank_width=512), images=2, training=False)
+    assert as_dict(report(wide, compare=False))["mappings"] == {"conv forward head": "row"}
+    assert count(wide).weight_bits == 3 * 8 * 4 * 4
+
+
+@pytest.mark.parametrize("mapping", [Mapping.ROW, Mapping.BEST])
+def test_no_layer_is_slower_than_with_its_images_one_after_the_other(mapping):
+    """But for the word that two passes may share."""
+    flow = dataflow(zoo.build("mobilenetv2", (32, 32, 3)))
+    one, four = (
+        mapped_lines(flow, build_rings(flow, machine), machine)
+        for machine in (Machine(fxp_lanes=1024, mapping=mapping, images_at_once=many) for many in (1, 4))
+    )
+    for alone, together in zip(one, four, strict=True):
+        assert (together.cycles <= 4 * alone.cycles + together.way.passes).all()
+    assert {line.way.turns for line in four} > {1}
 
 
 def test_baselines_hold_maps_of_all_images_at_once():

@@ -21,7 +21,7 @@ from bitrow.pipeline.machine import Mac, Machine, WeightMemory
 from bitrow.pipeline.mappings import line_traffic
 from bitrow.pipeline.schedule import Schedule
 from bitrow.pipeline.stages import Phase, Stage
-from bitrow.pipeline.weights import loaded_bits, weight_bits, weight_memory_bits
+from bitrow.pipeline.weights import loaded_bits, weight_memory_bits
 from bitrow.pipeline.work import is_fxp, line_work
 
 PAPER_TFLOPS_PER_WATT = 2.19
@@ -95,11 +95,12 @@ def wide_adds(stage: Stage, phase: Phase, work_fxp: bool) -> bool:
 def count(found: Schedule) -> Counts:
     """Operations and traffic of a run.
 
-    A task reads each row of its window as often as its mapping says, writes its row once, and reads its weights once;
+    A task reads each row of its window and its weights as often as its mapping says, and writes its row once;
     accumulators stay in the lanes.
     """
     flow, machine, groups, images = found.flow, found.machine, found.images, found.batch
-    total = dict.fromkeys(("macs", "dequantize", "fp_mul", "fp_add", "fp32_add", "bank_bits", "partial_sums"), 0)
+    kinds = ("macs", "dequantize", "fp_mul", "fp_add", "fp32_add", "bank_bits", "partial_sums", "weight_bits")
+    total = dict.fromkeys(kinds, 0)
     for line in flow.lines:
         stage, work = flow.stages[line.stage], line_work(flow, line, machine)
         total["macs"] += int(work.macs.sum()) * images
@@ -110,6 +111,7 @@ def count(found: Schedule) -> Counts:
     for traffic in line_traffic(flow, found.rings, machine):
         total["bank_bits"] += sum(traffic.bits.values()) * groups
         total["partial_sums"] += traffic.partial_sums * images
+        total["weight_bits"] += traffic.weight_bits * groups
     queue_bits = 0
     for ring in found.rings:
         if not ring.banked:
@@ -119,7 +121,6 @@ def count(found: Schedule) -> Counts:
     return Counts(
         **total,
         queue_bits=queue_bits,
-        weight_bits=sum(weight_bits(flow, line, machine) for line in flow.lines) * groups,
         host_bits=host_bits,
         dram_weight_bits=int(loaded_bits(found.grid, found.plan).sum()),
     )

@@ -180,5 +180,5 @@ def _timing_key(search: Search, machine: Machine) -> tuple[Any, ...]:
     """Machines with an equal key have one schedule and one set of counts."""
     flow = dataflow(search.network, search.training)
     mapped = mapped_lines(flow, build_rings(flow, machine), machine)
-    ways = tuple((line.way.mapping, line.way.split, line.cycles.tobytes()) for line in mapped)
+    ways = tuple((line.way.mapping, line.way.split, line.way.turns, line.cycles.tobytes()) for line in mapped)
     return replace(machine, **_BESIDE), ways

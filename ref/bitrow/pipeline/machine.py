@@ -68,12 +68,12 @@ class Machine(records.Plain):
     `banks` of `ports` each, `bank_width` bits wide and `bank_depth` words deep (0: as deep as the network needs); a row
     lies in one bank, and a task holds a port of every bank it touches; `packing` says what shares the words of a bank.
     `ring_rule` sizes rings, `handoff_rows` is the queue from FXP to FP array, `images_in_flight` bounds what is kept
-    for backward passes. A task makes the same row of `images_at_once` images, which lie side by side in rings, with
-    weights read once; then `images_in_flight` counts such groups. `input_width`: bits of the image that the host loads
-    each cycle; `loss_latency`: cycles from the last logit to the first gradient; `statistics_latency`: cycles of B2's
-    and B3's per-channel arithmetic. `weights` says where they lie; those in DRAM come at `dram_width` bits a cycle
-    whenever a unit turns to another layer, into one of `weight_buffers`: with two or more while the task before still
-    runs, with one the task waits for them.
+    for backward passes. A task makes the same row of `images_at_once` images, which lie side by side in rings; each
+    layer takes as many of them at a time as is fastest, with weights read once for these; then `images_in_flight`
+    counts such groups. `input_width`: bits of the image that the host loads each cycle; `loss_latency`: cycles from the
+    last logit to the first gradient; `statistics_latency`: cycles of B2's and B3's per-channel arithmetic. `weights`
+    says where they lie; those in DRAM come at `dram_width` bits a cycle whenever a unit turns to another layer, into
+    one of `weight_buffers`: with two or more while the task before still runs, with one the task waits for them.
 
     Raises:
         BitrowError: a field of another type or outside its range, naming it.

@@ -19,6 +19,7 @@ from bitrow.pipeline.flow import Flow, LineRows
 from bitrow.pipeline.machine import Mac, Machine, Mapping, Packing, RingRule
 from bitrow.pipeline.rings import Ring
 from bitrow.pipeline.stages import Stage
+from bitrow.pipeline.weights import weight_bits
 from bitrow.pipeline.work import UNIT, Work, ceil_div, compute_cycles, lanes_of, line_work, unit_kind
 
 
@@ -26,7 +27,7 @@ class LaneWay(NamedTuple):
     """How the rows of a line go over the lanes.
 
     `split` lanes make each sum. `passes` over the lanes, which read the rows of a window `again` times (`words`);
-    `cycles`, int64[rows], of the products.
+    `cycles`, int64[rows], of the products. The images of a task come in so many `turns`, with weights read in each.
     """
 
     mapping: Mapping
@@ -34,6 +35,7 @@ class LaneWay(NamedTuple):
     passes: int
     again: int
     cycles: LineRows
+    turns: int = 1
 
     def words(self, row_words: int) -> int:
         """Words that are read of a row of so many: two passes that share a row may share a word."""
@@ -43,8 +45,13 @@ class LaneWay(NamedTuple):
         """Bits that are read of a row of so many."""
         return row_bits * self.again + bank_width * (self.passes - self.again)
 
+    def in_turns(self, turns: int) -> LaneWay:
+        """So many images, or groups of them, one after the other: passes that each read the rows of one."""
+        return self._replace(passes=self.passes * turns, cycles=self.cycles * turns, turns=turns)
+
     def __str__(self) -> str:
-        return f"{self.mapping.value} {self.split}" if self.split > 1 else self.mapping.value
+        lanes = f"{self.mapping.value} {self.split}" if self.split > 1 else self.mapping.value
+        return f"{lanes} in {self.turns} turns" if self.turns > 1 else lanes
 
 
 class MappedLine(NamedTuple):
@@ -55,7 +62,17 @@ class MappedLine(NamedTuple):
 
 
 def ways(stage: Stage, work: Work, lanes: int, machine: Machine) -> Iterator[LaneWay]:
-    """Every way that the array has of making rows of `work`, on `lanes` multipliers; by row comes first."""
+    """Every way that the array has of making rows of `work` of an image, on `lanes` multipliers: all of a task's
+    images side by side, fewer, or one after the other; by row comes first.
+    """
+    for turns in range(1, machine.images_at_once + 1):
+        beside, rest = divmod(machine.images_at_once, turns)
+        if not rest:
+            for way in _ways_beside(stage, work.times(beside), lanes, machine):
+                yield way.in_turns(turns)
+
+
+def _ways_beside(stage: Stage, work: Work, lanes: int, machine: Machine) -> Iterator[LaneWay]:
     outputs = int(work.outputs[0])
     terms = work.macs // max(outputs, 1)
     passes = max(1, ceil_div(outputs, lanes))
@@ -77,7 +94,7 @@ def ways(stage: Stage, work: Work, lanes: int, machine: Machine) -> Iterator[Lan
 
 
 def mapped_lines(flow: Flow, rings: tuple[Ring, ...], machine: Machine) -> tuple[MappedLine, ...]:
-    """By line, the way of the fewest cycles over an image, the first of equals."""
+    """By line, the way of the fewest cycles over an image, of equals the one that reads the fewest bits, the first."""
     return _mapped_lines(flow, rings, replace(machine, **_NOT_ASKED))
 
 
@@ -97,9 +114,10 @@ def _mapped_lines(flow: Flow, rings: tuple[Ring, ...], machine: Machine) -> tupl
 def _mapped(flow: Flow, place: int, accesses: list[Access], machine: Machine) -> MappedLine:
     line = flow.lines[place]
     stage, lanes = flow.stages[line.stage], lanes_of(flow, machine)[line.stage]
-    work = line_work(flow, line, machine).times(machine.images_at_once)
+    alone = line_work(flow, line, machine)
+    work = alone.times(machine.images_at_once)
     if unit_kind(stage, line.phase, machine) == UNIT.FXP:
-        found = list(ways(stage, work, lanes.fxp, machine))
+        found = list(ways(stage, alone, lanes.fxp, machine))
     else:
         found = [LaneWay(Mapping.ROW, 1, 1, 1, np.zeros(line.rows, np.int64))]
     mapped = []
@@ -110,27 +128,43 @@ def _mapped(flow: Flow, place: int, accesses: list[Access], machine: Machine) ->
             words = row_words if access.write else way.words(row_words)
             cycles = np.maximum(cycles, np.where(access.many > 0, words, 0))
         mapped.append(MappedLine(way, cycles))
-    return min(mapped, key=lambda one: int(one.cycles.sum()))
+    if len(mapped) == 1:
+        return mapped[0]
+    weights = weight_bits(flow, line, machine)
+
+    def cost(one: MappedLine) -> tuple[int, int]:
+        rows = _bits(accesses, one.way, machine).values()
+        return int(one.cycles.sum()), sum(rows) + one.way.turns * weights
+
+    return min(mapped, key=cost)
+
+
+def _bits(accesses: list[Access], way: LaneWay, machine: Machine) -> dict[int, int]:
+    """Bits between a line and the banks, by ring."""
+    bits: dict[int, int] = {}
+    for access in accesses:
+        ring = access.ring
+        of_row = ring.row_bits if access.write else way.bits(ring.row_bits, machine.bank_width)
+        bits[ring.index] = bits.get(ring.index, 0) + int(access.many.sum()) * of_row
+    return bits
 
 
 class LineTraffic(NamedTuple):
-    """What a line does in an image beside its operations: `bits` between it and the banks, by ring; `partial_sums`,
-    additions of what the lanes of a split sum have made.
+    """What the tasks of a line do beside their operations: `bits` between them and the banks, by ring; `partial_sums`,
+    additions of what the lanes of a split sum have made, in an image; `weight_bits`, read in every turn.
     """
 
     bits: dict[int, int]
     partial_sums: int
+    weight_bits: int
 
 
 def line_traffic(flow: Flow, rings: tuple[Ring, ...], machine: Machine) -> tuple[LineTraffic, ...]:
     """By line, under the mappings chosen."""
     by_line, found = banking.accesses(flow, rings), []
     for line, accesses, mapped in zip(flow.lines, by_line, mapped_lines(flow, rings, machine), strict=True):
-        way, bits = mapped.way, dict[int, int]()
-        for access in accesses:
-            ring = access.ring
-            of_row = ring.row_bits if access.write else way.bits(ring.row_bits, machine.bank_width)
-            bits[ring.index] = bits.get(ring.index, 0) + int(access.many.sum()) * of_row
+        way = mapped.way
         partial = (way.split - 1) * int(line_work(flow, line, machine).outputs.sum()) if way.split > 1 else 0
-        found.append(LineTraffic(bits, partial))
+        weights = way.turns * weight_bits(flow, line, machine)
+        found.append(LineTraffic(_bits(accesses, way, machine), partial, weights))
     return tuple(found)
