@@ -7,6 +7,7 @@ import functools
 import io
 import json
 import resource
+import struct
 import tempfile
 import time
 from collections.abc import Callable
@@ -146,6 +147,14 @@ def png(pixels: np.ndarray) -> bytes:
 @functools.cache
 def picture() -> bytes:
     return png(np.random.default_rng(0).integers(0, 256, (4, 5, 3), np.uint8))
+
+
+def idx_files(folder: Path) -> Path:
+    """Images as MNIST's files have them, with their labels beside them."""
+    (folder / "train-labels-idx1-ubyte").write_bytes(b"\0\0\x08\x01" + struct.pack(">I", 4) + bytes(range(4)))
+    path = folder / "train-images-idx3-ubyte"
+    path.write_bytes(b"\0\0\x08\x03" + struct.pack(">III", 4, 2, 2) + bytes(16))
+    return path
 
 
 def class_folders(root: Path, content: bytes | None = None) -> Path:
