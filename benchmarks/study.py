@@ -20,7 +20,8 @@ from bitrow.progress import bar
 POLICIES = ("head", "bias", "norm", "lite_residual", "bias+lite_residual", "sparse_20", "full")
 NUMERICS = ("float32", "bit_accurate", "bit_accurate-fxp4-stochastic-log")
 SHORT = {"bit_accurate": "nearest", "bit_accurate-fxp4-stochastic": "stochastic",
-         "bit_accurate-fxp4-stochastic-log": "stochastic log"}  # fmt: skip
+         "bit_accurate-fxp4-stochastic-log": "stochastic log", "bit_accurate-qas": "codes, QAS",
+         "bit_accurate-codes": "codes"}  # fmt: skip
 
 
 def tables_of(cells: Sequence, images: int) -> Iterator[str]:
@@ -80,6 +81,9 @@ def main() -> int:
     asked.add_argument("--epochs", type=int, default=5)
     asked.add_argument("--pretrain-epochs", type=int, default=20)
     asked.add_argument("--tune-epochs", type=int, default=8)
+    asked.add_argument("--optimizer", default="adam")
+    asked.add_argument("--learning-rate", type=float, help="default: as bitrow transfer's")
+    asked.add_argument("--replay", type=float, default=0.0, help="share of source images in each batch")
     asked.add_argument("--policy", action="append", help="repeatable; default: the study's")
     asked.add_argument("--numerics", action="append", help="repeatable; default: the study's")
     asked.add_argument("--jobs", type=int)
@@ -91,9 +95,10 @@ def main() -> int:
 
     begun = time.monotonic()
     try:
-        epochs = {name: getattr(given, name) for name in ("epochs", "pretrain_epochs", "tune_epochs")}
+        how = ("epochs", "pretrain_epochs", "tune_epochs", "optimizer", "learning_rate", "replay")
+        training = {name: getattr(given, name) for name in how}
         policies, numerics = tuple(given.policy or POLICIES), tuple(given.numerics or NUMERICS)
-        plan = ExperimentPlan(policies, numerics, given.seeds, **epochs)
+        plan = ExperimentPlan(policies, numerics, given.seeds, **training)
         data = DataChoice(given.images, limit=given.limit).load()
         total = len(plan.policies) * len(plan.numerics) * plan.seeds
         with bar("study", total, False) as advance:
