@@ -37,6 +37,7 @@ def tables_of(cells: Sequence, images: int) -> Iterator[str]:
         first = numerics[0]
         rows = [[f"`{p}`", *(_apart(by[p, n], by[p, first]) for n in numerics[1:])] for p in policies]
         yield from _table(f"Less {first}, points, paired by seed, 95% interval", ["policy", *shown[1:]], rows)
+    if len(cells[0].runs) > 1 and len(policies) > 1:
         last = policies[-1]
         rows = [[f"`{p}`", *(_apart(by[p, n], by[last, n]) for n in numerics)] for p in policies[:-1]]
         yield from _table(f"Less `{last}`, points, paired by seed, 95% interval", ["policy", *shown], rows)

@@ -165,7 +165,8 @@ def codes_of(made: Trainer, state: State) -> dict[str, np.ndarray]:
 @pytest.mark.parametrize(
     ("policy", "how"),
     [("full", {}), ("last_1", {"optimizer": "momentum", "accumulate": 2}),
-     ("sparse_0.2", {"optimizer": "adamw", "learning_rate": 0.2}), ("bias+last_1+lsq", {"kind": "codes"})],
+     ("sparse_0.2", {"optimizer": "adamw", "learning_rate": 0.2}),
+     pytest.param("bias+last_1+lsq", {"kind": "codes"}, marks=pytest.mark.slow)],
 )  # fmt: skip
 def test_weights_stay_on_their_codes(policy: str, how: dict) -> None:
     """For two epochs of each policy: codes move, the network's own codes are these, and what is frozen stays."""
@@ -218,6 +219,7 @@ def test_a_resumed_run_has_the_same_bits(tmp_path) -> None:
     assert counts and all(int(each) == 2 * made.program.steps for each in counts)
 
 
+@pytest.mark.slow
 def test_simulated_and_bit_accurate_codes_are_the_same() -> None:
     """SPEC.md E2: with powers of two an epoch of either ends with equal states."""
     found = compare(*(built(power_of_two=True, name=kind) for kind in ("bit_accurate", "simulated")), 1)
