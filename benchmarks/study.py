@@ -20,7 +20,8 @@ from bitrow.progress import bar
 POLICIES = ("head", "bias", "norm", "lite_residual", "bias+lite_residual", "sparse_20", "full")
 NUMERICS = ("float32", "bit_accurate", "bit_accurate-fxp4-stochastic-log")
 SHORT = {"bit_accurate": "nearest", "bit_accurate-fxp4-stochastic": "stochastic",
-         "bit_accurate-fxp4-stochastic-log": "stochastic log"}  # fmt: skip
+         "bit_accurate-fxp4-stochastic-log": "stochastic log", "bit_accurate-qas": "codes, QAS",
+         "bit_accurate-codes": "codes"}  # fmt: skip
 
 
 def tables_of(cells: Sequence, images: int) -> Iterator[str]:
@@ -36,6 +37,7 @@ def tables_of(cells: Sequence, images: int) -> Iterator[str]:
         first = numerics[0]
         rows = [[f"`{p}`", *(_apart(by[p, n], by[p, first]) for n in numerics[1:])] for p in policies]
         yield from _table(f"Less {first}, points, paired by seed, 95% interval", ["policy", *shown[1:]], rows)
+    if len(cells[0].runs) > 1 and len(policies) > 1:
         last = policies[-1]
         rows = [[f"`{p}`", *(_apart(by[p, n], by[last, n]) for n in numerics)] for p in policies[:-1]]
         yield from _table(f"Less `{last}`, points, paired by seed, 95% interval", ["policy", *shown], rows)
@@ -80,6 +82,9 @@ def main() -> int:
     asked.add_argument("--epochs", type=int, default=5)
     asked.add_argument("--pretrain-epochs", type=int, default=20)
     asked.add_argument("--tune-epochs", type=int, default=8)
+    asked.add_argument("--optimizer", default="adam")
+    asked.add_argument("--learning-rate", type=float, help="default: as bitrow transfer's")
+    asked.add_argument("--replay", type=float, default=0.0, help="share of source images in each batch")
     asked.add_argument("--policy", action="append", help="repeatable; default: the study's")
     asked.add_argument("--numerics", action="append", help="repeatable; default: the study's")
     asked.add_argument("--jobs", type=int)
@@ -91,9 +96,10 @@ def main() -> int:
 
     begun = time.monotonic()
     try:
-        epochs = {name: getattr(given, name) for name in ("epochs", "pretrain_epochs", "tune_epochs")}
+        how = ("epochs", "pretrain_epochs", "tune_epochs", "optimizer", "learning_rate", "replay")
+        training = {name: getattr(given, name) for name in how}
         policies, numerics = tuple(given.policy or POLICIES), tuple(given.numerics or NUMERICS)
-        plan = ExperimentPlan(policies, numerics, given.seeds, **epochs)
+        plan = ExperimentPlan(policies, numerics, given.seeds, **training)
         data = DataChoice(given.images, limit=given.limit).load()
         total = len(plan.policies) * len(plan.numerics) * plan.seeds
         with bar("study", total, False) as advance:

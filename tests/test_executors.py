@@ -34,6 +34,7 @@ from bitrow.executors.team import AHEAD, Team, Where, opened
 from bitrow.vectors import catalog, generate, network_pass
 from bitrow.vectors.files import store
 from bitrow.vectors.problem import Problem
+from result_files import contents, without_seconds
 
 pytest.importorskip("distributed", reason="needs the extra cluster")
 HERE, POOL = Where(jobs=1), Where(jobs=2)
@@ -104,10 +105,6 @@ def test_operations_travel_by_name() -> None:
     other = dataclasses.replace(OPERATIONS[0], name="fp16.other")
     with pytest.raises(BitrowError, match=r"^operation fp16.other: found none of this name, expected it registered"):
         pickle.loads(pickle.dumps(other))
-
-
-def contents(folder: Path) -> dict[str, bytes]:
-    return {each.relative_to(folder).as_posix(): each.read_bytes() for each in folder.rglob("*") if each.is_file()}
 
 
 @pytest.mark.parametrize("where", [pytest.param("processes", marks=pytest.mark.slow), "cluster"])
@@ -298,7 +295,7 @@ def test_transfer_on_a_cluster(on: dict[str, Where], tmp_path: Path, monkeypatch
         plan = ("--network", "small", "--seeds", "2", "--pretrain-epochs", "1", "--tune-epochs", "0", "--epochs", "2",
                 "--policy", "bias", "--policy", "head", "--numerics", "bit_accurate", "--quiet")  # fmt: skip
         assert cli.run(["transfer", *plan, "--out", str(tmp_path / name), *options]) == 0
-        return {name: data for name, data in contents(tmp_path / name).items() if "timing" not in name}
+        return without_seconds(tmp_path / name)
 
     scheduler = ("--scheduler", str(on["cluster"].scheduler))
     expected = grid("threads", "--jobs", "1")

@@ -23,6 +23,7 @@ import pytest
 
 from bitrow.vectors.files import store
 from bitrow.vectors.files.check import check
+from result_files import contents, without_seconds
 from vectors_samples import frozen_case, write
 
 SEED = 20
@@ -53,15 +54,6 @@ class Command(NamedTuple):
     prepare: Callable[[Path], object]
     whole: Callable[[Path], object]
     results: Callable[[Path], Any]
-
-
-def contents(folder: Path) -> dict[str, bytes]:
-    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
-
-
-def without_seconds(folder: Path) -> dict[str, bytes]:
-    """What training gave, without the files that say how long it took."""
-    return {name: text for name, text in contents(folder).items() if not name.endswith(("timing.json", "timings.csv"))}
 
 
 def set_is_whole(folder: Path) -> None:

@@ -29,6 +29,7 @@ from bitrow import cli, float_model, zoo
 from bitrow.graph import Network
 from bitrow.transfer import checkpoint
 from network_samples import every_layer
+from result_files import without_seconds
 
 NAMED = ("--policy", "lite_residual", "--numerics", "bit_accurate")
 UNTRAINED = ("--pretrain-epochs", "0", "--tune-epochs", "0")
@@ -66,9 +67,8 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def files(folder: Path) -> dict[str, str]:
-    """Every file's SHA-256, but for those of how long it took."""
-    found = (path for path in folder.rglob("*") if path.is_file() and not path.name.startswith("timing"))
-    return {str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest() for path in found}
+    """Every file's SHA-256, but for how long it took."""
+    return {name: hashlib.sha256(data).hexdigest() for name, data in without_seconds(folder).items()}
 
 
 def assert_refused(result: tuple[int, str, list[str]], text: str) -> None:
@@ -119,6 +119,8 @@ def test_a_killed_run_resumes_to_the_same_bits(run, whole, killed, tmp_path):
     resumed, at_once = (next(csv.DictReader((each / "timings.csv").read_text().splitlines())) for each in (out, whole))
     assert int(at_once["epochs"]) == 12 > int(resumed["epochs"]) > 0  # those of the call that ended the run
     assert 0 < float(at_once["seconds"]) < 600 and at_once["policy"] == "lite_residual"
+    (row,) = csv.DictReader((whole / "results.csv").read_text().splitlines())
+    assert row["seconds"] == at_once["seconds"] and row["network"] == "small" and int(row["images"]) > 0
 
 
 def test_a_checkpoint_of_another_run(run, killed, tmp_path):
@@ -158,6 +160,7 @@ def test_two_processes_end_with_the_bits_of_one(whole, killed, tmp_path):
     assert (leader[0], other[0]) == (0, 0), (leader, other)
     assert "lite_residual" in leader[1] and "lite_residual" not in other[1]
     assert files(out) == files(whole)
+    assert [each[0] for each in _together("--out", out, "--resume")] == [0, 0] and files(out) == files(whole)
     for refused in _together("--out", out):
         lines = [line for line in refused[2] if line.startswith("bitrow: ")]
         assert refused[0] == 2 and len(lines) == 1 and "found results there" in lines[0], refused

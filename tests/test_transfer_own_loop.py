@@ -228,10 +228,9 @@ def test_a_hidden_linear_begins_as_flax_has_it_and_trains():
         assert policies.trained(network, policies.parse(policy), names) == set(wanted)
 
 
-def test_masters_need_no_quantization_aware_scaling():
-    """SPEC.md C4: weights train in real units, not in codes, so their gradients have float32's magnitude as they are.
-
-    QAS (Lin et al. 2022) multiplies gradients of codes by 1/w_scale^2, here 60 and more, to have it.
+def test_masters_gradients_have_float32s_magnitude():
+    """SPEC.md C4: they train in real units. Beside codes, gradients of codes are w_scale^2 as large as these beside the
+    weights, here a sixtieth and less, which QAS mends (Lin et al. 2022; `tests/test_transfer_trained_codes.py`).
     """
     accurate, in_float = (arrays(gradients(ready(name).module, *images())) for name in ("bit_accurate", "float32"))
     for layer in ("c1", "c2"):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import os
 import shutil
@@ -19,6 +20,7 @@ import small_cli
 from bitrow import asides, cli, zoo
 from bitrow.errors import BitrowError
 from bitrow.transfer import checkpoint, data, experiment, kept, pretrain
+from result_files import contents, without_seconds
 
 PLAN = ("--network", "small", "--seeds", "2", "--pretrain-epochs", "0", "--tune-epochs", "0", "--epochs", "2",
         "--quiet", "--batch", "32", "--numerics", "float32", "--jobs", "1")  # fmt: skip
@@ -56,10 +58,6 @@ def run(capsys: pytest.CaptureFixture[str]):
         return status, capsys.readouterr().err.splitlines()
 
     return command
-
-
-def contents(folder: Path) -> dict[str, bytes]:
-    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
 def assert_refused(result: tuple[int, list[str]], text: str) -> None:
@@ -152,6 +150,15 @@ def test_finished_runs_are_verified_and_written_again(run, out: Path) -> None:
     (out / RUN / "checkpoints" / "2" / "left").write_text("")
     (out / "results.json").write_text("forged")
     assert run("--out", out, "--resume")[0] == 0 and contents(out) == before
+
+
+def test_seconds_of_a_cell_are_those_of_its_runs(finished: Path) -> None:
+    """In `results.csv`, as `timings.csv` has them."""
+    cells, runs = (
+        list(csv.DictReader((finished / name).read_text().splitlines())) for name in ("results.csv", "timings.csv")
+    )
+    assert [row["seed"] for row in runs] == ["0", "1"] and all(float(row["seconds"]) > 0 for row in runs)
+    assert [float(row["seconds"]) for row in cells] == [sum(float(row["seconds"]) for row in runs)]
 
 
 PLANS: dict[str, str] = {
@@ -261,8 +268,7 @@ def test_a_start_that_wrote_its_plan_alone_is_not_in_the_way(run, tmp_path: Path
     (out / "plan.json").write_text("{")
     (out / asides.new_name("plan.json")).write_text("{")
     assert run("--out", out, policy="head")[0] == 0
-    both = [{name: data for name, data in contents(each).items() if "timing" not in name} for each in (out, finished)]
-    assert both[0] == both[1]
+    assert without_seconds(out) == without_seconds(finished)
     assert_refused(run("--out", out), "found results there, expected none; --resume continues them")
     (tmp_path / "file").write_text("")
     assert_refused(run("--out", tmp_path / "file"), "found something there")

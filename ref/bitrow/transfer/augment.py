@@ -15,8 +15,7 @@ import numpy as np
 
 from bitrow import typed
 from bitrow.errors import BitrowError
-
-_GOLDEN = 0x9E3779B9
+from bitrow.transfer.hashed import GOLDEN, mix, word
 
 
 @dataclass(frozen=True)
@@ -79,22 +78,8 @@ def augment(
 
 def _draws(xp: Any, seed: Any, epoch: Any, index: Any, how: Augmentation) -> tuple[Any, Any, Any]:
     """Shift down and right i32[n], each of -shift..shift alike, and whether to mirror, bool[n]."""
-    word = _mix(xp, _word(xp, index) * np.uint32(_GOLDEN) + _mix(xp, _word(xp, epoch) ^ _mix(xp, _word(xp, seed))))
+    drawn = mix(word(xp, index) * np.uint32(GOLDEN) + mix(word(xp, epoch) ^ mix(word(xp, seed))))
     span = np.uint32(2 * how.shift + 1)
-    draws = [_mix(xp, word + np.uint32(k * _GOLDEN % (1 << 32))) >> np.uint32(16) for k in (1, 2, 3)]
+    draws = [mix(drawn + np.uint32(k * GOLDEN % (1 << 32))) >> np.uint32(16) for k in (1, 2, 3)]
     down, right = ((draw * span >> np.uint32(16)).astype(np.int32) - np.int32(how.shift) for draw in draws[:2])
     return down, right, (draws[2] & np.uint32(1) == 1) & how.flip
-
-
-def _word(xp: Any, value: Any) -> Any:
-    """u32[n] or u32[1]: arrays, because numpy warns where a scalar wraps."""
-    if isinstance(value, int):
-        value = value % (1 << 32)
-    return xp.asarray(value).astype(np.uint32).reshape(-1)
-
-
-def _mix(xp: Any, z: Any) -> Any:
-    """Wellons' lowbias32: a bijection of u32 that leaves no visible pattern of its input."""
-    z = (z ^ (z >> np.uint32(16))) * np.uint32(0x7FEB352D)
-    z = (z ^ (z >> np.uint32(15))) * np.uint32(0x846CA68B)
-    return z ^ (z >> np.uint32(16))

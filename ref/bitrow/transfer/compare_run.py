@@ -53,7 +53,7 @@ def gradients(plan: ExperimentPlan) -> list[str]:
         BitrowError: float32 alone.
     """
     arithmetics = [parse(name) for name in plan.numerics]
-    found = dict.fromkeys(a.gradient.name for a in arithmetics if a.numerics is not Numerics.FLOAT32)
+    found = dict.fromkeys(a.suffix for a in arithmetics if a.numerics is not Numerics.FLOAT32)
     if not found:
         raise BitrowError("--compare: found numerics float32 alone, expected simulated or bit_accurate ones")
     return list(found)

@@ -18,7 +18,8 @@ from bitrow import float_model, lookup, zoo
 from bitrow.calibrate import LeastSquares
 from bitrow.errors import BitrowError
 from bitrow.graph import Network, ending_in
-from bitrow.transfer import checkpoint, kept, policies, pretrain, processes, source, sparse
+from bitrow.transfer import checkpoint, kept, policies, pretrain, processes, source, sparse, trained_codes
+from bitrow.transfer.accounting_reach import parameter_shapes
 from bitrow.transfer.augment import Augmentation, usual
 from bitrow.transfer.data import Transfer
 from bitrow.transfer.numerics import Numerics, parse, with_gradient
@@ -100,10 +101,15 @@ def check(plan: ExperimentPlan, data: Transfer, devices: int | None = None) -> N
         raise BitrowError(f"--replay: found a share of {plan.replay:g} and no source images, expected some")
     network = network_of(plan, data)
     transferred = pretrain.new_head(network, len(data.target.classes))
-    for policy in plan.policies:
-        policies.trained(transferred, policies.parse(policy), ())
-        if policies.parse(policy).budget:
-            sparse.check_budget(transferred, policies.parse(policy).budget)
+    known = parameter_shapes(transferred)
+    for policy in map(policies.parse, plan.policies):
+        names = policies.trained(transferred, policy, known)
+        if policy.budget:
+            sparse.check_budget(transferred, policy.budget)
+            names = frozenset(known)  # which of them follows from images
+        for weights in {parse(name).weights: None for name in plan.numerics}:
+            coded = policies.coded(transferred, names, weights)
+            trained_codes.check_use(weights, policy.name, False, bool(coded))
     for name in plan.numerics:
         arithmetic = parse(name)
         if arithmetic.numerics is not Numerics.FLOAT32:
@@ -149,7 +155,7 @@ def make_trainer(
     if known is not None:
         source.widen(module, known)
         replay = Replay(data.source.train, len(data.target.classes))
-    recipe = plan.recipe(policy, seed, loss_scale, usual(data.input_shape))
+    recipe = replace(plan.recipe(policy, seed, loss_scale, usual(data.input_shape)), weights=arithmetic.weights)
     return Trainer(module, chosen, recipe, data.target.train, devices, replay)
 
 

@@ -214,7 +214,7 @@ class _Grid:
         piece = self.piece(name)
         trainer = make_trainer(self.plan, self.data, piece.found, *name)
         done = kept.verify(folder, found, trainer, self.data, _known(self.data, piece))
-        self.timings[name] = processes.agree(kept.timing, folder, self.plan.epochs)
+        self.timings[name] = RunTime(*processes.agree(kept.timing, folder, self.plan.epochs))
         processes.agree(saved.clear)  # a run that was killed when it had just ended has them still
         return done
 

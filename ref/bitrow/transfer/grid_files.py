@@ -84,7 +84,8 @@ def write(out: Path, grid: GridOf, cells: list[Cell], timings: Mapping[RunName, 
         | shared | {key: value for key, value in c.cost.items() if key != "policy"}
         for c in cells
     ]  # fmt: skip
-    write_csv(out / "results.csv", rows)
+    spent = [{"seconds": sum(timings[run.name].seconds for run in cell.runs)} for cell in cells]
+    write_csv(out / "results.csv", [row | more for row, more in zip(rows, spent, strict=True)])
     found = tables.differences(cells)
     if found:
         write_csv(out / "differences.csv", [one.as_dict() for one in found])

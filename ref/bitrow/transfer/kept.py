@@ -21,7 +21,8 @@ from bitrow.reading.values import parse_json
 from bitrow.transfer import checkpoint, processes, source
 from bitrow.transfer.accounting import account
 from bitrow.transfer.accounting_float import account_float, weights_kib
-from bitrow.transfer.accounting_host import host_cost
+from bitrow.transfer.accounting_host import coded_weights, host_cost
+from bitrow.transfer.accounting_reach import reach
 from bitrow.transfer.data import Transfer
 from bitrow.transfer.source import SourceTask
 from bitrow.transfer.training import State, Trainer
@@ -67,7 +68,8 @@ def costs(trainer: Trainer, policy: str) -> dict[str, Any]:
     network, names, in_float = trainer.network, trainer.program.trained, trainer.program.in_float
     counted = account_float if in_float else account
     found = counted(network, names, policy=policy, channels=trainer.channels)
-    host = host_cost(found.trainable, found.host_macs, found.host_energy_uj, trainer.recipe)
+    coded = coded_weights(reach(network, names, trainer.channels), trainer.program.coded)
+    host = host_cost(found.trainable, found.host_macs, found.host_energy_uj, trainer.recipe, coded)
     machine = "float32 operations alone" if in_float else "accelerator"
     weights = weights_kib(network, names, in_float=in_float)
     return {"machine": machine} | found.as_dict() | {"weights_kib": weights} | host.as_dict()

@@ -1,4 +1,4 @@
-"""Which arithmetic a network trains in, chosen by one value, and how its gradients are quantized.
+"""Which arithmetic a network trains in, chosen by one value, how its gradients are quantized, what weights are kept.
 
 Standard library only. The names on the command line are those of the values here, joined by hyphens, as in
 `bit_accurate-fxp4-stochastic-delayed`.
@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import enum
 from dataclasses import dataclass, replace
+from typing import Any
 
 from bitrow import typed
 from bitrow.config import ConvConfig
@@ -58,6 +59,14 @@ class ScaleRule(enum.Enum):
     PACT = "pact"
 
 
+class TrainedWeights(enum.Enum):
+    """What trained convolutions keep: float32 masters, or codes alone (`trained_codes`), with QAS or without."""
+
+    MASTERS = "masters"
+    CODES = "codes"
+    QAS = "qas"
+
+
 @dataclass(frozen=True)
 class GradientNumerics:
     """Output gradients of convolutions: codes of `fmt`, or FP16 where it is None (SPEC.md C2, C3).
@@ -92,33 +101,48 @@ class GradientNumerics:
 
 @dataclass(frozen=True)
 class TrainingNumerics:
-    """The numerics of a run: its passes and, unless they are float32, its gradients.
+    """The numerics of a run: its passes and, unless they are float32, its gradients and weights.
 
     Raises:
-        BitrowError: a field of another type.
+        BitrowError: codes in float32; a field of another type.
     """
 
     numerics: Numerics
     gradient: GradientNumerics = GradientNumerics()
+    weights: TrainedWeights = TrainedWeights.MASTERS
 
     def __post_init__(self) -> None:
         typed.coerce_fields(self, "arithmetic")
+        if self.numerics is Numerics.FLOAT32 and self.weights is not TrainedWeights.MASTERS:
+            raise BitrowError(f"numerics float32: found weights {self.weights.value}, expected masters")
 
     @property
     def name(self) -> str:
         """As the command line writes it: `float32`, or as in `simulated-fxp4-nearest-static`."""
         if self.numerics is Numerics.FLOAT32:
             return self.numerics.value
-        return f"{self.numerics.value}-{self.gradient.name}"
+        return f"{self.numerics.value}-{self.suffix}"
+
+    @property
+    def suffix(self) -> str:
+        """What follows the first word of a name: gradients, and weights that are no masters."""
+        kept = "" if self.weights is TrainedWeights.MASTERS else f"-{self.weights.value}"
+        return f"{self.gradient.name}{kept}"
 
 
 _FORMATS: dict[str, Fxp | None] = {"fxp4": FXP4, "fxp8": FXP8, "fp16": None}
 _ROUNDINGS = {"nearest": QuantRounding.NEAREST_EVEN, "stochastic": QuantRounding.STOCHASTIC}
 _SCALINGS = {scaling.value: scaling for scaling in Scaling}
+_WEIGHTS = {weights.value: weights for weights in TrainedWeights}
+
+
+_WORDS: dict[str, dict[str, Any]] = {
+    "fmt": _FORMATS, "rounding": _ROUNDINGS, "scaling": _SCALINGS, "weights": _WEIGHTS,
+}  # fmt: skip
 
 
 def parse(name: str) -> TrainingNumerics:
-    """The arithmetic called `name`; what is left out is FXP4, nearest, static.
+    """The arithmetic called `name`; what is left out is FXP4, nearest, static, masters.
 
     Raises:
         BitrowError: an unknown word, a word of a kind twice, or a combination that GradientNumerics refuses.
@@ -128,17 +152,19 @@ def parse(name: str) -> TrainingNumerics:
     if first not in kinds:
         raise BitrowError(f"numerics: found {name!r}, expected it to begin with one of {', '.join(kinds)}")
     if rest and kinds[first] is Numerics.FLOAT32:
-        raise BitrowError(f"numerics: found {name!r}, expected nothing after float32, whose gradients are float32")
-    found: dict[str, object] = {}
+        raise BitrowError(f"numerics: found {name!r}, expected nothing after float32, which has no codes")
+    found: dict[str, Any] = {}
     for word in rest:
-        for field, choices in (("fmt", _FORMATS), ("rounding", _ROUNDINGS), ("scaling", _SCALINGS)):
+        for field, choices in _WORDS.items():
             if word in choices and field not in found:
                 found[field] = choices[word]
                 break
         else:
-            known = ", ".join([*_FORMATS, *_ROUNDINGS, *_SCALINGS])
+            known = ", ".join(word for choices in _WORDS.values() for word in choices)
             raise BitrowError(f"numerics {name!r}: found {word!r}, expected once each of {known}")
-    return TrainingNumerics(kinds[first], replace(GradientNumerics(), **found))  # type: ignore[arg-type]
+    weights = found.pop("weights", TrainedWeights.MASTERS)
+    gradient = replace(GradientNumerics(), **found)
+    return TrainingNumerics(kinds[first], gradient, weights)
 
 
 def wide_format(fmt: Fxp, scaling: Scaling) -> Fxp:

@@ -43,12 +43,17 @@ def check(optimizer: str, schedule: str, accumulate: int) -> None:
         raise BitrowError(f"accumulate: found {accumulate}, expected 1 or more batches to an update")
 
 
-def make(optimizer: str, schedule: str, rate: float, steps: int, accumulate: int) -> optax.GradientTransformation:
+def make(
+    optimizer: str, schedule: str, rate: float, steps: int, accumulate: int,
+    around: Callable[[optax.GradientTransformation], optax.GradientTransformation] = lambda made: made,
+) -> optax.GradientTransformation:  # fmt: skip
     """The optimizer for so many steps, of which `accumulate` make an update of their mean gradient.
+
+    `around` makes of the optimizer what sees that mean.
 
     Raises:
         BitrowError: as `check`.
     """
     check(optimizer, schedule, accumulate)
-    made = _OPTIMIZERS[optimizer](_SCHEDULES[schedule](rate, max(1, steps // accumulate)))
+    made = around(_OPTIMIZERS[optimizer](_SCHEDULES[schedule](rate, max(1, steps // accumulate))))
     return made if accumulate == 1 else optax.MultiSteps(made, accumulate).gradient_transformation()

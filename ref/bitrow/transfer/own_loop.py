@@ -1,5 +1,6 @@
 """What a training loop of one's own needs beside optax: scales for modules of one's own, a loss scale inside, delayed
-scales, and a warning where a layer's gradient codes are all zero. docs/own_loop.md has a whole loop.
+scales, weights that train as codes, and a warning where a layer's gradient codes are all zero. docs/own_loop.md has a
+whole loop.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from bitrow.transfer.conv_module import OBSERVER, Conv, Probe
 from bitrow.transfer.convolution import BackwardScales, ForwardScales
 from bitrow.transfer.loss_scale import LossScale
 from bitrow.transfer.numerics import Numerics, ScaleRule, Scaling
+from bitrow.transfer.trained_codes import CodeGrid, on_grid
 
 TRAINED = (nnx.Param, Probe)  # what to differentiate by where scales are delayed, as nnx.DiffState(0, TRAINED)
 
@@ -45,6 +47,27 @@ def convolutions(module: nnx.Module) -> dict[str, Conv]:
     for name, conv in found.items():
         conv.name = name
     return found
+
+
+def keep_codes(module: nnx.Module) -> dict[str, CodeGrid]:
+    """Put the weights of the module's convolutions on the codes that stand for them, to train as such.
+
+    The grids by path of the weight, as in "layers/c1/weight", for `trained_codes.as_codes` around an optimizer.
+
+    Raises:
+        BitrowError: no convolution, one without scales, or one in float32, which has no codes.
+    """
+    grids = {}
+    for name, conv in convolutions(module).items():
+        if conv.in_float or not conv.calibrated:
+            found = "float32" if conv.in_float else "no scales"
+            raise BitrowError(f"codes {name}: found {found}, expected a calibrated convolution in other numerics")
+        grid = CodeGrid(conv.config.weight_format, conv.scales.get_value().w_scale)
+        conv.weight.set_value(on_grid(conv.weight.get_value(), grid))
+        grids[f"{name}/weight"] = grid
+    if not grids:
+        raise BitrowError("codes: found no convolution, expected some")
+    return grids
 
 
 def watch(module: nnx.Module, on: bool = True) -> None:

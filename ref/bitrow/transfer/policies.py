@@ -18,11 +18,12 @@ from dataclasses import dataclass
 import optax
 
 from bitrow.errors import BitrowError
+from bitrow.formats import Fxp
 from bitrow.graph import Network, consumers, convolutions
 from bitrow.layers.table import layer
-from bitrow.transfer.accounting_reach import BRANCHES, PROMPT, SCALES, Reach, parameter_shapes, scale_shapes
+from bitrow.transfer.accounting_reach import BRANCHES, LAYERS, PROMPT, SCALES, Reach, parameter_shapes, scale_shapes
 from bitrow.transfer.network_module import NetworkModule, SparseUpdate
-from bitrow.transfer.numerics import ScaleRule
+from bitrow.transfer.numerics import ScaleRule, TrainedWeights
 
 TRAIN, FREEZE = "train", "freeze"
 NAMES = ("head", "bias", "lite_residual", "prompt", "last_1", "full")
@@ -117,6 +118,13 @@ def trained(
         return path[1] in fields or path[1] in SCALES  # it is there where it is trained
 
     return frozenset(name for name in names if chosen(name))
+
+
+def coded(network: Network, names: Iterable[str], weights: TrainedWeights) -> tuple[tuple[str, Fxp], ...]:
+    """The weights of convolutions among the parameters called `names`, with their formats; none of masters."""
+    chosen = frozenset(names) if weights is not TrainedWeights.MASTERS else frozenset()
+    found = ((f"{LAYERS}/{conv.name}/weight", conv.config.weight_format) for conv in convolutions(network))
+    return tuple((name, fmt) for name, fmt in found if name in chosen)
 
 
 def reached(network: Network, policy: Policy) -> frozenset[str]:

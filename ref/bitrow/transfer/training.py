@@ -21,10 +21,11 @@ from jax import Array, lax
 from jax.sharding import Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 
+from bitrow import typed
 from bitrow.errors import BitrowError
-from bitrow.formats import Gradient
+from bitrow.formats import Fxp, Gradient
 from bitrow.graph import convolutions, shapes
-from bitrow.transfer import gradient, optimizers, ordered, policies
+from bitrow.transfer import gradient, optimizers, ordered, policies, trained_codes
 from bitrow.transfer.accounting_reach import reach
 from bitrow.transfer.augment import Augmentation, augment
 from bitrow.transfer.convolution import BackwardScales
@@ -32,7 +33,7 @@ from bitrow.transfer.data import Images
 from bitrow.transfer.evaluation import evaluate
 from bitrow.transfer.modules import Conv
 from bitrow.transfer.network_module import NetworkModule, Parts, take_apart
-from bitrow.transfer.numerics import AXIS, HOST, Scaling
+from bitrow.transfer.numerics import AXIS, HOST, Scaling, TrainedWeights
 
 
 class State(NamedTuple):
@@ -67,11 +68,11 @@ class Recipe:
 
     `optimizer` and `schedule` are names of `optimizers`; `accumulate` batches make an update. `power_of_two`: delayed
     scales are powers of two. `augmentation` None trains on the images as they are. `replay`: the share of source images
-    in each batch.
+    in each batch. `weights`: what trained convolutions keep.
 
     Raises:
-        BitrowError: a batch that is no power of two, a rate that is not positive, an unknown optimizer or schedule, a
-            share of no image or of all.
+        BitrowError: a batch that is no power of two, a rate that is not positive, an unknown optimizer, schedule or
+            weights, a share of no image or of all.
     """
 
     batch: int = 32
@@ -85,6 +86,7 @@ class Recipe:
     schedule: str = "cosine"
     accumulate: int = 1
     replay: float = 0.0
+    weights: TrainedWeights = TrainedWeights.MASTERS
 
     def __post_init__(self) -> None:
         if self.batch < 1 or self.batch & (self.batch - 1):
@@ -94,6 +96,7 @@ class Recipe:
         if self.epochs < 1:
             raise BitrowError(f"epochs: found {self.epochs}, expected 1 or more")
         optimizers.check(self.optimizer, self.schedule, self.accumulate)
+        object.__setattr__(self, "weights", typed.coerce("recipe weights", TrainedWeights, self.weights))
         if not (self.replay == 0 or (0 < self.replay < 1 and 0 < self.replayed < self.batch)):
             found = f"replay: found {self.replay:g} of a batch of {self.batch}"
             raise BitrowError(f"{found}, expected a share of at least one image, and not of all")
@@ -115,7 +118,7 @@ class Replay(NamedTuple):
 class EpochProgram:
     """Everything static of a compiled epoch. `channels`: by convolution, the input channels whose weights are trained,
     where not all are. `watched`: probes of the convolutions that pass a gradient on. `classes`: how many are the
-    target's, where the source's follow in the head, else 0."""
+    target's, where the source's follow in the head, else 0. `coded`: weights that train as codes, and their formats."""
 
     structure: Any
     trained: frozenset[str]
@@ -127,6 +130,7 @@ class EpochProgram:
     in_float: bool
     mesh: Mesh
     classes: int
+    coded: tuple[tuple[str, Fxp], ...]
 
     @property
     def delayed(self) -> frozenset[str]:
@@ -136,13 +140,21 @@ class EpochProgram:
             if rule.scaling is Scaling.DELAYED and rule.config.gradient is not Gradient.FP16
         )  # fmt: skip
 
-    @property
-    def optimizer(self) -> optax.GradientTransformation:
-        """The recipe's, by default Adam with a cosine decay, for what is trained."""
-        how = self.recipe
+    def optimizer(self, constants: Mapping[str, Any], seed: int = 0) -> optax.GradientTransformation:
+        """The recipe's, by default Adam with a cosine decay, for what is trained; `seed` is that of its first state."""
+        how, grids = self.recipe, self.grids(constants)
+
+        def around(made: optax.GradientTransformation) -> optax.GradientTransformation:
+            return trained_codes.as_codes(made, grids, how.weights is TrainedWeights.QAS, seed) if grids else made
+
         return optimizers.make(
-            how.optimizer, how.schedule, how.learning_rate, self.steps * how.epochs, how.accumulate
+            how.optimizer, how.schedule, how.learning_rate, self.steps * how.epochs, how.accumulate, around
         )
+
+    def grids(self, constants: Mapping[str, Any]) -> dict[str, trained_codes.CodeGrid]:
+        """Of the weights that train as codes, by their scales among `network_module.Parts.constants`."""
+        scales = {name: constants[f"{name.removesuffix('weight')}scales"].w_scale for name, _ in self.coded}
+        return {name: trained_codes.CodeGrid(fmt, scales[name]) for name, fmt in self.coded}
 
 
 def check_batch(recipe: Recipe, images: int, devices: int) -> None:
@@ -204,13 +216,18 @@ class Trainer:
         channels = tuple((name, each) for name, each in chosen if name not in grouped)
         self.program = EpochProgram(
             self.parts.structure, names, rules, passing, channels, shared, steps, module.in_float, self.mesh,
-            0 if replay is None else replay.classes,
+            0 if replay is None else replay.classes, policies.coded(network, names, recipe.weights),
         )  # fmt: skip
+        trained_codes.check_use(recipe.weights, policy.name, module.in_float, bool(self.program.coded))
+        grids = self.program.grids(self.parts.constants)
+        placed = {name: trained_codes.on_grid(self.parts.params[name], grid) for name, grid in grids.items()}
+        self.parts = self.parts._replace(params=self.parts.params | placed)
 
     def start(self) -> State:
         """The state before the first epoch."""
         with jax.numpy_dtype_promotion("standard"):  # optax mixes its step count with float32
-            optimizer = _partitioned(self.program, self.parts.params).init(self.parts.params)
+            made = _partitioned(self.program, self.parts.params, self.parts.constants, self.recipe.seed)
+            optimizer = made.init(self.parts.params)
         history = {name: jnp.zeros(gradient.HISTORY, jnp.float32) for name, _ in self.program.rules}
         return self.place(State(self.parts.params, optimizer, dict(self.parts.gradient), history))
 
@@ -301,8 +318,10 @@ def _scaling(module: NetworkModule, name: str) -> Scaling:
     return layer.scaling
 
 
-def _partitioned(program: EpochProgram, params: Mapping[str, Array]) -> optax.GradientTransformation:
-    return policies.frozen_but(program.optimizer, policies.labels(params, program.trained))
+def _partitioned(
+    program: EpochProgram, params: Mapping[str, Array], constants: Mapping[str, Any], seed: int = 0
+) -> optax.GradientTransformation:
+    return policies.frozen_but(program.optimizer(constants, seed), policies.labels(params, program.trained))
 
 
 @functools.partial(jax.jit, static_argnums=0)
@@ -402,7 +421,8 @@ def _update(
 ) -> State:
     every = {name: grads.get(name, jnp.zeros_like(value)) for name, value in state.params.items()}
     with jax.named_scope(HOST):
-        updates, optimizer = _partitioned(program, state.params).update(every, state.optimizer, state.params)
+        rule = _partitioned(program, state.params, constants)
+        updates, optimizer = rule.update(every, state.optimizer, state.params)
         # frozen ones are passed on, not added to: -0 + 0 is +0
         params = {
             name: _updated(program, name, value, updates[name]) if name in program.trained else value
