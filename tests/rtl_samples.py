@@ -102,7 +102,10 @@ BENCH_SAMPLES = tuple(replace(each, bench=True) for each in (
     RtlSample("fp16_from_float32", "fp16.from_float32"),
     RtlSample("fp16_to_float32", "fp16.to_float32"),
     RtlSample("fp16_relu", "relu.forward"),
-    RtlSample("hard_swish", "hard_swish.forward", method="exhaustive"),
+    RtlSample("hard_swish", "hard_swish.forward", ("truncated",)),
+    RtlSample("hard_swish_gradient", "hard_swish.backward", ("operands_flushed",)),
+    RtlSample("hard_sigmoid", "hard_sigmoid.forward", ("align_sticky_lost",)),
+    RtlSample("hard_sigmoid_gradient", "hard_sigmoid.backward", ("results_flushed",)),
     RtlSample("fp16_fma", "fp16.fma", ("sticky_lost", "truncated", "nan_sign")),
     RtlSample("fxp_quantize", "fxp.quantize", (
         "codes_truncated", "codes_ties_away", "codes_wrap", "codes_narrow", "nan_code_largest", "mask_stuck",

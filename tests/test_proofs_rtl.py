@@ -114,6 +114,28 @@ def test_a_circuit_is_read_with_its_registers() -> None:
         btor.read("1 sort bitvec 4\n2 input 1 a\n3 saddo 1 2 2")
 
 
+def test_a_choice_that_is_decided_reads_no_more_than_it_needs() -> None:
+    """What a tied input leaves out costs nothing: neither numbers nor terms are made of it."""
+    circuit = btor.read("1 sort bitvec 1\n2 input 1 load\n3 input 1 a\n4 input 1 b\n5 ite 1 2 3 4\n6 output 5 y")
+    asked: list[str] = []
+
+    def given(algebra: btor.Algebra, tied: int) -> object:
+        def free(cycle: int, number: int, node: btor.CircuitNode) -> object:
+            asked.append(node.name)
+            return algebra.const(tied, 1) if node.name == "load" else algebra.const(1, 1)
+
+        return btor.run(circuit, algebra, free, 0)[0].value(circuit.outputs["y"])
+
+    for tied, chosen in ((0, "b"), (1, "a")):
+        for algebra in (btor.CircuitNumbers(), terms.Terms()):
+            given(algebra, tied)
+            assert asked == ["load", chosen]
+            asked.clear()
+    word = z3.BitVec("load", 1)
+    cycle = btor.run(circuit, terms.Terms(), lambda at, number, node: z3.BitVec(node.name, 1), 0)[0]
+    assert cycle.value(circuit.outputs["y"]).eq(z3.If(word == 1, z3.BitVec("a", 1), z3.BitVec("b", 1)))
+
+
 # contracts
 def computed(contract: units.RtlContract, drawn: list[dict[str, int]]) -> list[dict[str, int]]:
     """What the terms that solvers are given say of words."""
@@ -186,6 +208,16 @@ def test_facts_of_products_are_true() -> None:
         real = [(each.product, each.x * each.y) for each in (*unit, *kernel)]
         for fact in facts:
             assert z3.is_true(z3.simplify(z3.substitute(z3.substitute(fact, *real), *words))), fact
+
+
+def test_a_product_by_a_number_is_no_free_word() -> None:
+    """SPEC.md A6, A9: a slope of 1/3 or 1/6 is shifts and sums, on both sides; the product of two words is free."""
+    for name, count in (("hard_sigmoid.backward", 0), ("hard_swish.backward", 1), ("fp16.mul", 1)):
+        contract, kernel = units.build(name), products.KernelProducts()
+        carried = [question._carried(port, z3.BitVec(port.name, port.bits)) for port in contract.inputs]
+        names = [port.name for port in contract.inputs]
+        lower(lambda *words, c=contract, n=names: c.kernel(**dict(zip(n, words, strict=True))), kernel, *carried)
+        assert len(kernel.products.found) == count, name
 
 
 # verdicts
@@ -306,7 +338,7 @@ def test_a_fused_sums_parts_are_the_whole_domain() -> None:
     every = [z3.And(*part.case) for part in found]
     question_ = question.text([total == places[0] + places[1], z3.Not(z3.Or(every))])
     assert solvers.decide(question_, 60).verdict == "unsat"
-    assert solvers.decide(question.text([z3.Not(z3.Or(alignment.by_addend(held)))]), 60).verdict == "unsat"
+    assert solvers.decide(question.text([z3.Not(z3.Or(found[0].by_addend))]), 60).verdict == "unsat"
     assert question.commutes(held, "a", "b") and not question.commutes(held, "a", "c")
     assert not list(alignment.parts(command.bound(sample("fp16_mul", "fp16.mul").proof())))
 
@@ -334,6 +366,13 @@ def test_a_faulty_fused_sum_is_refuted_in_a_part() -> None:
     verdict = decide._Run(held, decide.RtlLimits(), lambda text: None, lambda text: None).parted()
     assert verdict is not None and (verdict.verdict, verdict.method) == (REFUTED, "solver")
     assert verdict.counterexample is not None and verdict.counterexample.differing(held)
+
+
+@needs_tools
+def test_a_product_that_is_shown_is_no_fused_sum() -> None:
+    """SPEC.md B1: a norm that rounds twice is no question of how far its words lie apart."""
+    held = command.bound(next(each for each in BENCH_SAMPLES if each.top == "norm_frozen").proof())
+    assert decide._Run(held, decide.RtlLimits(), lambda text: None, lambda text: None).parted() is None
 
 
 ANYWHERE = {
@@ -392,6 +431,8 @@ def test_a_compiled_unit_runs_on_every_input() -> None:
         assert run.ran().verdict == wanted
     held = command.bound(sample("pack2", "fxp.pack").proof())
     assert decide.decide(held, decide.RtlLimits(seconds=1e-6)).method == "exhaustive"  # solvers had no time
+    held = command.bound(next(each for each in BENCH_SAMPLES if each.top == "fp16_relu").proof())  # includes a file
+    assert decide.decide(held, decide.RtlLimits(method="exhaustive")).verdict == PROVED
 
 
 @needs_tools

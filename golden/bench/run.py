@@ -9,6 +9,7 @@ from pathlib import Path
 
 import click
 
+import languages
 import matrix
 import simulators
 from benches import BENCHES, Options, Outcome, bugs, compare, run
@@ -68,6 +69,7 @@ def diagnosed(compared: DutReport) -> list[str]:
 def main(sets: tuple[Path, ...], bench: str, cases: tuple[str, ...], listed: bool, **given: object) -> None:
     """Run the sample design on vector SETs, by default on those in golden/, and verify what it dumps.
 
+    Then iverilog and ghdl, where they are, read the sets' constants in Verilog-2001 and VHDL; not with --case or --bug.
     Exit status: 0 all words agree, 1 words differ, 2 bad input.
     """
     if listed:
@@ -83,6 +85,8 @@ def main(sets: tuple[Path, ...], bench: str, cases: tuple[str, ...], listed: boo
         _try_all(plans, options)
         return
     failed = [_all_of(folder, found, benches, options) for folder, found in plans.items()]
+    for folder in plans if not cases and not options.bug else ():
+        put(languages.compiled(folder))
     if any(failed):
         raise click.exceptions.Exit(DIFFERS)
 

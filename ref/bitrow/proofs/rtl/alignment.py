@@ -62,11 +62,17 @@ def _named(term: Term, seen: dict[int, frozenset[str]]) -> frozenset[str]:
 
 
 class ProofPart(NamedTuple):
-    """A part of the domain: its name, what its inputs fulfil, and both sides there."""
+    """A part of the domain: its name, what its inputs fulfil, and both sides there; the addend."""
 
     name: str
     case: Sequence[Term]
     terms: UnitTerms
+    addend: _Word
+
+    @property
+    def by_addend(self) -> list[Term]:
+        """Cases of it by the exponent of its addend."""
+        return [self.addend.field == field for field in range(_SPECIAL + 1)]
 
 
 class _Region(NamedTuple):
@@ -158,7 +164,7 @@ def parts(binding: Binding) -> Iterator[ProofPart]:
         terms = question.shared(binding, formulas)
         if terms is None:
             return
-        yield ProofPart(name, formulas, terms)
+        yield ProofPart(name, formulas, terms, addend)
 
     def region(*fields: range) -> _Region:
         return _Region((first, second), (fields[0], fields[1]), z3.BitVec("total", 8))
@@ -167,9 +173,10 @@ def parts(binding: Binding) -> Iterator[ProofPart]:
     one = _distances(f"{first.term} subnormal", binding, region(_SUBNORMAL, _NORMAL), addend, _NEAR_SUBNORMAL)
     if question.commutes(binding, str(first.term), str(second.term)):
         turn = (first.term, second.term), (second.term, first.term)
-        for name, case, terms in one:
-            whole = z3.And(*case)
-            yield ProofPart(f"{name}, factors in either order", [z3.Or(whole, z3.substitute(whole, *turn))], terms)
+        for part in one:
+            whole = z3.And(*part.case)
+            either = [z3.Or(whole, z3.substitute(whole, *turn))]
+            yield part._replace(name=f"{part.name}, factors in either order", case=either)
         return
     yield from one
     yield from _distances(f"{second.term} subnormal", binding, region(_NORMAL, _SUBNORMAL), addend, _NEAR_SUBNORMAL)
@@ -185,10 +192,4 @@ def _distances(name: str, binding: Binding, region: _Region, addend: _Word, near
     cases = {"the addend far above": apart < near[0], "the product far above": apart > near[-1]}
     cases |= {f"exponents {distance} apart": apart == distance for distance in near}
     for text, case in cases.items():
-        yield ProofPart(f"{name}, {text}", [*fixed, case], UnitTerms([*given, case], results))
-
-
-def by_addend(binding: Binding) -> list[Term]:
-    """Cases of a part by the exponent of its addend."""
-    roles = _roles(binding)
-    return [] if roles is None else [roles[2].field == field for field in range(_SPECIAL + 1)]
+        yield ProofPart(f"{name}, {text}", [*fixed, case], UnitTerms([*given, case], results), addend)

@@ -63,6 +63,7 @@ class Algebra(Protocol[V]):
 
     def const(self, value: int, bits: int) -> V: ...
     def apply(self, node: CircuitNode, operands: Sequence[V], of: Sequence[int]) -> V: ...
+    def decided(self, condition: V) -> bool | None: ...  # what a bit is, where that is known
 
 
 @dataclass
@@ -80,13 +81,23 @@ class Cycle(Generic[V]):
         while left:
             number = left[-1]
             node = self.circuit.nodes[number]
-            missing = [each for each in node.operands if each not in self.known]
+            missing = [each for each in self._read(node) if each not in self.known]
             if number in self.known or not missing:
                 left.pop()
                 self.known.setdefault(number, self._of(number, node))
             else:
                 left += missing
         return self.known[root]
+
+    def _read(self, node: CircuitNode) -> Sequence[int]:
+        """The operands that count: of a choice, once its condition says which, no more than the chosen one."""
+        if node.operation != "ite":
+            return node.operands
+        condition = node.operands[0]
+        if condition not in self.known:
+            return (condition,)
+        decided = self.algebra.decided(self.known[condition])
+        return node.operands if decided is None else (node.operands[1 if decided else 2],)
 
     def _of(self, number: int, node: CircuitNode) -> V:
         if number in self.known:
@@ -95,7 +106,10 @@ class Cycle(Generic[V]):
             return self.given(number, node)
         if node.operation == "const":
             return self.algebra.const(node.numbers[0], node.bits)
-        operands = [self.known[each] for each in node.operands]
+        read = self._read(node)
+        if node.operation == "ite" and len(read) == 1:
+            return self.known[read[0]]
+        operands = [self.known[each] for each in read]
         return self.algebra.apply(node, operands, [self.circuit.nodes[each].bits for each in node.operands])
 
 
@@ -132,6 +146,9 @@ class CircuitNumbers:
 
     def const(self, value: int, bits: int) -> int:
         return value
+
+    def decided(self, condition: int) -> bool | None:
+        return bool(condition)
 
     def apply(self, node: CircuitNode, operands: Sequence[int], of: Sequence[int]) -> int:
         return self._apply(node, operands, of) & ((1 << node.bits) - 1)

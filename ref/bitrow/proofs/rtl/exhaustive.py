@@ -128,6 +128,7 @@ def compiled(binding: Binding, any_nan: bool = False) -> Any:
         write_text(folder / "main.cpp", harness.source(binding, any_nan))
         given = [f"+define+{name}={value}" if value else f"+define+{name}" for name, value in source.defines.items()]
         given += [f"-G{name}={value}" for name, value in source.parameters.items()]
+        given += sorted({f"-I{path.absolute().parent}" for path in source.files})  # yosys includes from there, too
         told = [found.program, *tools.VERILATOR_FLAGS, "--cc", "--exe", "--build", "-O3", "-Wno-fatal", "-Wno-lint",
                 "-j", str(available_cpus()), "--prefix", "Vunit", "--top-module", source.top,
                 "-Mdir", str(folder / "obj"), "-CFLAGS", "-O3", "-CFLAGS", "-std=c++20", "-o", "unit", *given,

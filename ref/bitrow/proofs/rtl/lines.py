@@ -49,7 +49,8 @@ def _rounded(line: Line, words: Sequence[Any], formats: Sequence[str], mode: Flo
         return _scalar(source, mode, words)
     if formats[0] not in ("16", ""):
         return _scalar("fp16_mul_int32", mode, words)
-    if op in _NEAREST and mode == FloatMode():
+    by_number = op == "mul" and "" in formats  # `nearest.mul` sorts its operands: no solver sees the number then
+    if op in _NEAREST and mode == FloatMode() and not by_number:
         if op == "sub":
             op, words = "add", [words[0], _scalar("fp16_negate", None, words[1:])]
         return _scalar(f"fp16_{op}_nearest", None, words)
@@ -83,13 +84,13 @@ def _line(line: Line, words: Sequence[Any], formats: Sequence[str], config: Any)
 def kernel(operation: Operation, config: Any, conditions: Mapping[str, bool]) -> LineKernel:
     """The operation on one element: words by name in, its taps and outputs by name out."""
     lines = operation.program.active(conditions)
-    declared = {line.name: line.format for line in operation.program.lines}
+    declared = {line.name: "" if line.op == "configured" else line.format for line in operation.program.lines}
 
     def run(**given: Any) -> dict[str, Any]:
         words = dict(given)
         for line in lines:
             operands = [_number(name) if is_number(name) else words[name] for name in line.operands]
-            formats = ["" if is_number(name) else declared[name] for name in line.operands]
+            formats = ["" if is_number(name) else declared[name] for name in line.operands]  # "": a number
             words[line.name] = _line(line, operands, formats, config)
         return {line.name: words[line.name] for line in lines if line.role is not None}
 

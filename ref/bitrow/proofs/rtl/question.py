@@ -145,13 +145,14 @@ def shared(binding: Binding, case: Sequence[Term] = ()) -> UnitTerms | None:
 
 def without(terms: UnitTerms, proved: Sequence[UnitPort]) -> UnitTerms:
     """The rest of the results, those that are proved being one free word on both sides."""
-    results = dict(terms.results)
+    results, given = dict(terms.results), terms.given
     for port in proved:
         found, expected = results.pop(port.name)
         word = z3.BitVec(f"{port.name}.proved", port.bits)
         put = (found, word), (expected, _carried(port, word).term)
         results = {name: (z3.substitute(pair[0], *put), z3.substitute(pair[1], *put)) for name, pair in results.items()}
-    return UnitTerms(terms.given, results)
+        given = [z3.substitute(fact, *put) for fact in given]
+    return UnitTerms(given, results)
 
 
 def pinned(terms: UnitTerms, proved: Sequence[UnitPort], model: Mapping[str, int]) -> list[Term]:

@@ -35,6 +35,9 @@ class Terms:
     def const(self, value: int, bits: int) -> Term:
         return z3.BitVecVal(value, bits)
 
+    def decided(self, condition: Term) -> bool | None:
+        return bool(condition.as_long()) if z3.is_bv_value(condition) else None
+
     def apply(self, node: CircuitNode, operands: Sequence[Term], of: Sequence[int]) -> Term:
         name, first = node.operation, operands[0]
         if name == "slice":
