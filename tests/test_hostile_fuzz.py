@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import copy
+import hashlib
 import io
 import json
 import struct
@@ -400,16 +401,24 @@ def _search_file() -> bytes:
     """What `explore` writes of two machines, one of which cannot run."""
     point = explore.Point(9, 8, 7, Range(1.5, 2.5), Range(3.0, 4.0))
     with tempfile.TemporaryDirectory() as folder:
-        explore_state.save(Path(folder) / "s.json", SEARCH, {0: [point, "found none"]})
-        return (Path(folder) / "s.json").read_bytes()
+        explore_state.begin(Path(folder) / "s", SEARCH).add(BATCHES[0], [point, "found none"])
+        return (Path(folder) / "s").read_bytes()
+
+
+def _forged(value: object) -> bytes:
+    """The file with another result of the batch, sealed as one who knows the form can."""
+    head, line = _search_file().splitlines()
+    rest = line.split()[1] + b" " + json.dumps(value).encode() + b"\n"
+    return head + b"\n" + hashlib.sha256(rest).hexdigest().encode() + b" " + rest
 
 
 @fuzzed
-@hypothesis.given(either(_search_file()))
-@hypothesis.example(b'{"schema": "bitrow-explore-1", "search": 1, "done": [], "checksum": 1e400}')
+@hypothesis.given(st.one_of(spoiled(_search_file()), changed([[9, 8, 7, 1.5, 2.5, 3.0, 4.0], ""]).map(_forged)))
+@hypothesis.example(_forged([[9, 8, 7, 1e400, 2.5, 3.0, 4.0], ""]))
+@hypothesis.example(_forged([[True, 8, 7, 1.5, 2.5, 3.0, 4.0], ""]))
 def test_states_of_explore(content: bytes) -> None:
-    with placed("s.json", content) as path:
-        accepts_or_refuses(lambda: explore_state.load(path, SEARCH, BATCHES))
+    with placed("s", content) as path:
+        accepts_or_refuses(lambda: explore_state.begin(path, SEARCH).get(BATCHES[0]))
 
 
 RECORD = found.CORPUS.read_bytes().splitlines()[0]
