@@ -34,9 +34,12 @@ from bitrow.pipeline.machine import load_machine
 from bitrow.proofs import saved
 from bitrow.reading import records
 from bitrow.transfer import data
-from bitrow.vectors import found, layer_file
-from bitrow.vectors.files import check, dump, hexfile
+from bitrow.vectors import found, layer_file, taken_up
+from bitrow.vectors.files import check, dump, hexfile, store
 from bitrow.vectors.files.inspect import file_lines
+from bitrow.vectors.generate import JudgeMismatch
+from bitrow.vectors.operations import split
+from bitrow.vectors.problem import Problem
 from bitrow.vectors.trace.formats import ImageFormat
 from bitrow.vectors.trace.tables import table_chunks
 from bitrow.vectors.trace.verify import check_trace
@@ -419,6 +422,23 @@ def _forged(value: object) -> bytes:
 def test_states_of_explore(content: bytes) -> None:
     with placed("s", content) as path:
         accepts_or_refuses(lambda: explore_state.begin(path, SEARCH).get(BATCHES[0]))
+
+
+KEPT_CASE = store.read_case(Path(__file__).parents[1] / "golden/v1", "relu6_backward")
+PROBLEM = Problem(KEPT_CASE.name, KEPT_CASE.operation, KEPT_CASE.config, split(KEPT_CASE)[0])
+FOUND = JudgeMismatch(KEPT_CASE.name, "dx", (0, 1), {"stored": "0000", "oracle": "8000"})
+
+
+@fuzzed
+@hypothesis.given(changed(taken_up._case_written((KEPT_CASE, 0.5))))
+def test_cases_that_generate_kept(value: object) -> None:
+    accepts_or_refuses(lambda: taken_up._case_read(PROBLEM, value))
+
+
+@fuzzed
+@hypothesis.given(changed(taken_up._mismatches_written([FOUND, FOUND])))
+def test_what_verify_kept(value: object) -> None:
+    accepts_or_refuses(lambda: taken_up._mismatches_read(KEPT_CASE, value))
 
 
 RECORD = found.CORPUS.read_bytes().splitlines()[0]
