@@ -17,6 +17,7 @@ import pytest
 from bitrow import cli
 from bitrow.config import ConvConfig
 from bitrow.formats import Fxp
+from bitrow.vectors import taken_up
 from bitrow.vectors.files import hexfile, store
 from test_vectors_store_check import SEALED, UNSEALED, seal, words
 from vectors_samples import conv_case, frozen_case, write
@@ -336,7 +337,8 @@ def test_output_that_cannot_be_written(vectors: Path, tmp_path: Path) -> None:
     pytest.param(signal.SIGKILL, marks=pytest.mark.slow),
 ])  # fmt: skip
 def test_stopping_generate(tmp_path: Path, how: signal.Signals) -> None:
-    """SPEC.md V5: stopped in mid-write, nothing appears and an old set stays; the next run cleans up."""
+    """SPEC.md V5: stopped in mid-write, nothing appears and an old set stays, beside it what was judged; the next run
+    cleans up."""
     out = write(tmp_path / "set", frozen_case())
     before = {p: p.read_bytes() for p in out.rglob("*") if p.is_file()}
     command = [sys.executable, "-m", "bitrow", "generate", "--out", str(out), "--suite", "smoke", "--force"]
@@ -355,6 +357,7 @@ def test_stopping_generate(tmp_path: Path, how: signal.Signals) -> None:
     expected = {signal.SIGTERM: 143, signal.SIGINT: 130, signal.SIGKILL: -signal.SIGKILL}[how]
     assert process.returncode == expected and "Traceback" not in errors
     assert {p: p.read_bytes() for p in out.rglob("*") if p.is_file()} == before
-    assert (how is signal.SIGKILL) == bool(list(tmp_path.glob(".*")))
+    assert (how is signal.SIGKILL) == bool(list(tmp_path.glob(".set.bitrow-partial-*")))
     write(out, conv_case(), force=True)
-    assert [p.name for p in tmp_path.iterdir()] == ["set"]
+    kept = taken_up._place(out, "cases").name
+    assert {p.name for p in tmp_path.iterdir()} - {f".{kept}.lock"} == {"set", kept}

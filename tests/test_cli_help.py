@@ -14,9 +14,9 @@ from bitrow.cli.sections import Option
 
 OPTIONS = {
     "generate": {"--suite", "--network", "--layer-file", "--seed", "--input-size", "--images", "--limit-images",
-                 "--layer", "--part", "--out", "--force", "--list", "--jobs", "--scheduler", "--quiet"},
-    "verify": {"--no-recompute", "--model", "--dut", "--require", "--jobs", "--scheduler", "--json", "--junit",
-               "--quiet"},
+                 "--layer", "--part", "--out", "--force", "--list", "--jobs", "--scheduler", "--fresh", "--quiet"},
+    "verify": {"--no-recompute", "--model", "--dut", "--require", "--jobs", "--scheduler", "--fresh", "--json",
+               "--junit", "--quiet"},
     "export c": {"--network", "--input-size"},
     "export sv": set(),
     "export constants": {"--language"},

@@ -206,6 +206,23 @@ def test_workers_that_are_lost_and_workers_that_are_refused(
 
 
 @pytest.mark.slow
+def test_a_piece_that_ends_three_workers(tmp_path: Path) -> None:
+    """One line, which names the last of them; the workers that are left are given no more of it."""
+    with contextlib.ExitStack() as stack:
+        file, _ = stack.enter_context(scheduler(tmp_path))
+        workers = [stack.enter_context(worker(file, tmp_path, None, "--no-nanny")) for _ in range(5)]
+        team = stack.enter_context(opened(Where(scheduler=file), 2))
+        while team.slots < len(workers):
+            time.sleep(0.1)
+        said = rf"^scheduler {re.escape(file)}: found a piece that ended its worker each time, the last tcp://[\d.:]+$"
+        with pytest.raises(BitrowError, match=said):
+            list(team.as_done(team.errand(executor_samples.dies, _dead), _in_turn([str(tmp_path / "by")])))
+        ended = [process.pid for process in workers if process.poll() is not None]
+    assert sorted(int(path.name.removeprefix("by")) for path in tmp_path.glob("by*")) == sorted(ended)
+    assert len(ended) == 4  # dask forgives three
+
+
+@pytest.mark.slow
 def test_a_worker_of_other_bits_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """SPEC.md F2: same source, same libraries, products truncated; the trial finds its words, and names it."""
     preload = ("--preload", "executor_samples")
@@ -364,3 +381,35 @@ def test_claims_whose_scheduler_goes_and_comes_back(tmp_path: Path) -> None:
     after = json.loads(whole.read_text())["done"]
     assert done and all(after[name][place] == each for name, chunks in done.items() for place, each in chunks.items())
     assert found == _claims(tmp_path / "here", "--jobs", 1)
+
+
+SEARCH = ("explore", "resnet8")
+TRAINING = ("transfer", "--network", "small", "--seeds", "1", "--pretrain-epochs", "1", "--tune-epochs", "0",
+            "--epochs", "500", "--policy", "bias", "--numerics", "bit_accurate")  # fmt: skip
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("command", "option", "begun", "said"), [
+    (SEARCH, "--state", ".explore-*.lock", r"/explore-\w{16}\.kept: found another run at work on this search"),
+    (TRAINING, "--out", "plan.json", ": found another run at work there"),
+])  # fmt: skip
+def test_a_second_command_on_a_folder_is_refused(
+    on: dict[str, Where], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str],
+    command: tuple[str, ...], option: str, begun: str, said: str,
+) -> None:  # fmt: skip
+    """In one line, whatever its executor; the first goes on."""
+    monkeypatch.setitem(zoo.NETWORKS, "small", small_cli.build)
+    given = [*command, option, str(tmp_path / "first"), "--quiet"]
+    program = [sys.executable, str(Path(__file__).parent / "small_cli.py"), *given]
+    program += (scheduler := ["--scheduler", str(on["cluster"].scheduler)])
+    with subprocess.Popen(program, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) as first:
+        while not list((tmp_path / "first").glob(begun)):
+            assert first.poll() is None
+            time.sleep(0.02)
+        for where in (scheduler, ["--jobs", "1"]):
+            assert cli.run([*given, *where]) == 2
+            line = rf"bitrow: {re.escape(str(tmp_path))}/first{said}, expected to be alone\n"
+            assert re.fullmatch(line, capsys.readouterr().err)
+        assert first.poll() is None
+        first.terminate()
+        assert first.communicate()[1] == "bitrow: ended by SIGTERM\n"

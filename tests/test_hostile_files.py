@@ -99,6 +99,16 @@ def _search(folder: Path) -> tuple[Path, tuple[object, ...]]:
     return explore_state.place(folder, search), ("explore", "resnet8", "--jobs", "1", "--state", folder)
 
 
+def _kept(kind: str, *arguments: str) -> Place:
+    def make(folder: Path) -> tuple[Path, tuple[object, ...]]:
+        from bitrow.vectors import taken_up
+
+        out = vector_set(folder / "set") if kind == "verified" else folder / "set"
+        return taken_up._place(out, kind), (*arguments, out)
+
+    return make
+
+
 FILES: dict[str, Place] = {
     "manifest": _in_set("manifest.json"),
     "case": _in_set("conv/case.json"),
@@ -128,6 +138,8 @@ FILES: dict[str, Place] = {
     "state dict": _file("net.safetensors", "import", "FILE", "--out", "none.safetensors"),
     "results": _results,
     "search": _search,
+    "cases of a run": _kept("cases", "generate", "--suite", "fxp_pack_fxp4", "--out"),
+    "what was verified": _kept("verified", "verify"),
     "npz": _file("data.npz", "transfer", "--data", "FILE"),
     "zip": _file("data.zip", "transfer", "--data", "FILE"),
     "image": _image,

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import copy
+import hashlib
 import io
 import json
 import struct
@@ -33,9 +34,12 @@ from bitrow.pipeline.machine import load_machine
 from bitrow.proofs import saved
 from bitrow.reading import records
 from bitrow.transfer import data
-from bitrow.vectors import found, layer_file
-from bitrow.vectors.files import check, dump, hexfile
+from bitrow.vectors import found, layer_file, taken_up
+from bitrow.vectors.files import check, dump, hexfile, store
 from bitrow.vectors.files.inspect import file_lines
+from bitrow.vectors.generate import JudgeMismatch
+from bitrow.vectors.operations import split
+from bitrow.vectors.problem import Problem
 from bitrow.vectors.trace.formats import ImageFormat
 from bitrow.vectors.trace.tables import table_chunks
 from bitrow.vectors.trace.verify import check_trace
@@ -400,16 +404,41 @@ def _search_file() -> bytes:
     """What `explore` writes of two machines, one of which cannot run."""
     point = explore.Point(9, 8, 7, Range(1.5, 2.5), Range(3.0, 4.0))
     with tempfile.TemporaryDirectory() as folder:
-        explore_state.save(Path(folder) / "s.json", SEARCH, {0: [point, "found none"]})
-        return (Path(folder) / "s.json").read_bytes()
+        explore_state.begin(Path(folder) / "s", SEARCH).add(BATCHES[0], [point, "found none"])
+        return (Path(folder) / "s").read_bytes()
+
+
+def _forged(value: object) -> bytes:
+    """The file with another result of the batch, sealed as one who knows the form can."""
+    head, line = _search_file().splitlines()
+    rest = line.split()[1] + b" " + json.dumps(value).encode() + b"\n"
+    return head + b"\n" + hashlib.sha256(rest).hexdigest().encode() + b" " + rest
 
 
 @fuzzed
-@hypothesis.given(either(_search_file()))
-@hypothesis.example(b'{"schema": "bitrow-explore-1", "search": 1, "done": [], "checksum": 1e400}')
+@hypothesis.given(st.one_of(spoiled(_search_file()), changed([[9, 8, 7, 1.5, 2.5, 3.0, 4.0], ""]).map(_forged)))
+@hypothesis.example(_forged([[9, 8, 7, 1e400, 2.5, 3.0, 4.0], ""]))
+@hypothesis.example(_forged([[True, 8, 7, 1.5, 2.5, 3.0, 4.0], ""]))
 def test_states_of_explore(content: bytes) -> None:
-    with placed("s.json", content) as path:
-        accepts_or_refuses(lambda: explore_state.load(path, SEARCH, BATCHES))
+    with placed("s", content) as path:
+        accepts_or_refuses(lambda: explore_state.begin(path, SEARCH).get(BATCHES[0]))
+
+
+KEPT_CASE = store.read_case(Path(__file__).parents[1] / "golden/v1", "relu6_backward")
+PROBLEM = Problem(KEPT_CASE.name, KEPT_CASE.operation, KEPT_CASE.config, split(KEPT_CASE)[0])
+FOUND = JudgeMismatch(KEPT_CASE.name, "dx", (0, 1), {"stored": "0000", "oracle": "8000"})
+
+
+@fuzzed
+@hypothesis.given(changed(taken_up._case_written((KEPT_CASE, 0.5))))
+def test_cases_that_generate_kept(value: object) -> None:
+    accepts_or_refuses(lambda: taken_up._case_read(PROBLEM, value))
+
+
+@fuzzed
+@hypothesis.given(changed(taken_up._mismatches_written([FOUND, FOUND])))
+def test_what_verify_kept(value: object) -> None:
+    accepts_or_refuses(lambda: taken_up._mismatches_read(KEPT_CASE, value))
 
 
 RECORD = found.CORPUS.read_bytes().splitlines()[0]

@@ -143,7 +143,7 @@ def interrupt(folder: Path, name: str, how: signal.Signals, draw: random.Random,
         assert (process.returncode, errors) == (-how, "")
     else:
         assert (process.returncode, errors) == (128 + how, LINES[how])
-        assert name == "transfer" or not [path for path in folder.iterdir() if "bitrow-" in path.name]
+        assert name == "transfer" or not [path for path in folder.iterdir() if "bitrow-partial-" in path.name]
     with begin(command.arguments(folder), asked) as process:
         _, errors = process.communicate(timeout=300)
     assert (process.returncode, errors) == (0, "")

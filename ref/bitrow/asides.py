@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import functools
 import hashlib
 import os
 import secrets
@@ -16,6 +17,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from bitrow import leave
 from bitrow.errors import BitrowError
 
 fcntl: Any
@@ -188,11 +190,13 @@ def alone(path: Path, what: str) -> Iterator[None]:
         raise BitrowError(f"{path}: cannot be written: {error.strerror or error}") from None
     if descriptor is None:
         raise BitrowError(f"{path}: found another run at work on {what}, expected to be alone")
+    remove = functools.partial(guard.unlink, missing_ok=True)
     try:
-        yield
+        with leave.undoing(remove):
+            yield
     finally:
         with contextlib.suppress(OSError):
-            guard.unlink(missing_ok=True)
+            remove()
         os.close(descriptor)
 
 

@@ -53,11 +53,12 @@ _SPELLED = {"layers": "layer"}
 @option("--list", "listed", section=OUTPUT, is_flag=True, help="Print the names of the cases; compute nothing.")
 @options.case_jobs
 @options.scheduler
+@options.fresh
 @option("--quiet", is_flag=True, help="No progress bar and no summary.")
-def generate(out: Path | None, force: bool, listed: bool, quiet: bool, **given: Any) -> None:
+def generate(out: Path | None, force: bool, listed: bool, quiet: bool, fresh: bool, **given: Any) -> None:
     """Compute vectors by oracle and kernels; write a new set.
 
-    Nothing is written unless every word of every tensor agrees.
+    Nothing is written unless every word of every tensor agrees. A run that was stopped is taken up by the same command.
     """
     from bitrow.vectors.files import store
 
@@ -68,7 +69,7 @@ def generate(out: Path | None, force: bool, listed: bool, quiet: bool, **given: 
     needs.jax()
     from bitrow.executors.team import Where
     from bitrow.progress import bar
-    from bitrow.vectors import catalog
+    from bitrow.vectors import catalog, taken_up
     from bitrow.vectors.generate import generate as compute
 
     (where,) = options.records({name: given.pop(name) for name in ("jobs", "scheduler")}, Where)
@@ -83,9 +84,9 @@ def generate(out: Path | None, force: bool, listed: bool, quiet: bool, **given: 
         return
     problems = [catalog.problems(suites, network, seed), *(layer.problems() for layer in own)]
     label = " ".join([*suites, *([network.network] if network else []), *(layer.name for layer in own)])
-    with bar("generate", len(names), quiet) as advance:
+    with taken_up.generating(out, fresh) as kept, bar("generate", len(names), quiet) as advance:
         result = compute(out, itertools.chain(*problems), seed, label, force, lambda row: advance(row.case),
-                         where.small(len(names)))  # fmt: skip
+                         replace(where.small(len(names)), kept=kept))  # fmt: skip
     if not quiet:
         _summary(result)
 

@@ -40,13 +40,15 @@ scheduler = option(
 )  # fmt: skip
 
 
+fresh = option("--fresh", is_flag=True, section=RUN, help="Do not take up what was done before.")
+
+
 def kept(folder: str) -> Callable[[Decorated], Decorated]:
     """Where a run that can be taken up again is kept, by default in `folder`."""
     state = option(
         "--state", type=PLACE, default=Path(folder), show_default=True, metavar="DIR", section=RUN,
         help="Where what is done is kept.",
     )  # fmt: skip
-    fresh = option("--fresh", is_flag=True, section=RUN, help="Do not take up what was done before.")
     return lambda command: state(fresh(command))
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from operator import attrgetter
 from pathlib import Path
@@ -20,6 +21,7 @@ from bitrow.leave import BAD_INPUT, DIFFERS
 from bitrow.terminal import put
 
 if TYPE_CHECKING:
+    from bitrow.executors.kept import Kept
     from bitrow.executors.team import Where
     from bitrow.vectors.case import Case
     from bitrow.vectors.diagnose.report import DutReport
@@ -40,6 +42,7 @@ _SHOWN = 4  # names in the last line
         help="With --dut: must be dumped; all for each case.")  # fmt: skip
 @options.case_jobs
 @options.scheduler
+@options.fresh
 @options.json_file
 @option("--junit", section=OUTPUT, type=PLACE, metavar="FILE", help="With --dut: the report as JUnit's XML.")
 @options.quiet
@@ -54,16 +57,16 @@ def verify(
 ) -> None:
     """Check a vector set, or a design's dumps against it.
 
-    Files first, then every value by oracle and kernels. With --dut, compare instead what a design dumped into
-    OUTPUTS, as CASE/TENSOR.hex or CASE.TENSOR.hex, of outputs or any tap: where it differs, by how much, and what
-    the design seems to do instead; against a trace of the row pipeline, as rows/RING.hex or
-    banks/CYCLE/bank_N.hex. A dump that cannot be compared hides no other; the exit status is then 2, else
-    1 where words differ or a required case is not dumped.
+    Files first, then every value by oracle and kernels; a run that was stopped is taken up by the same command. With
+    --dut, compare instead what a design dumped into OUTPUTS, as CASE/TENSOR.hex or CASE.TENSOR.hex, of outputs or any
+    tap: where it differs, by how much, and what the design seems to do instead; against a trace of the row pipeline, as
+    rows/RING.hex or banks/CYCLE/bank_N.hex. A dump that cannot be compared hides no other; the exit status is then 2,
+    else 1 where words differ or a required case is not dumped.
     """
     from bitrow.vectors.files.check import check, told
     from bitrow.vectors.files.schema import read_manifest
 
-    json_file, junit = given.pop("json_file"), given.pop("junit")
+    json_file, junit, fresh = given.pop("json_file"), given.pop("junit"), given.pop("fresh")
     if sum((no_recompute, model is not None, outputs is not None)) > 1:
         raise BitrowError("verify: found several ways to check, expected one of --model, --dut, --no-recompute")
     dumps = [outputs] if outputs is not None and json_file is not None and json_file.suffix == ".hex" else []
@@ -92,7 +95,7 @@ def verify(
     elif trace is not None:
         _recompute_rows(folder, trace, json_file, result)
     else:
-        _recompute(folder, _judge(model, given), json_file, result, quiet)
+        _recompute(folder, _judge(model, given, fresh), json_file, result, quiet)
 
 
 def _alone(spread: Mapping[str, Any]) -> None:
@@ -176,25 +179,27 @@ def _named(names: Sequence[str]) -> str:
 
 
 class _Judge(NamedTuple):
-    """What recomputes a case, where, and how it is called: oracle and kernels, or the C model, compiled here."""
+    """What recomputes a case, where, its place to keep, its name: oracle and kernels, or the C model, compiled here."""
 
     judge: Callable[[Case], list[JudgeMismatch]]
     where: Where
+    keeping: Callable[[Path], AbstractContextManager[Kept | None]]
     called: str = ""
 
 
-def _judge(model: str | None, spread: Mapping[str, Any]) -> _Judge:
+def _judge(model: str | None, spread: Mapping[str, Any], fresh: bool) -> _Judge:
     needs.jax()
     from bitrow.executors.team import Where
 
     if model is None:
+        from bitrow.vectors import taken_up
         from bitrow.vectors.generate import recompute
 
-        return _Judge(recompute, Where(**spread, trial=needs.trial))
+        return _Judge(recompute, Where(**spread, trial=needs.trial), partial(taken_up.verifying, fresh=fresh))
     from bitrow.export.c_model import CModel
     from bitrow.export.recompute import recompute as by_model
 
-    return _Judge(partial(by_model, CModel.build()), Where(jobs=1), " by the C model")
+    return _Judge(partial(by_model, CModel.build()), Where(jobs=1), lambda _: nullcontext(), " by the C model")
 
 
 def _recompute(folder: Path, how: _Judge, report: Path | None, result: dict[str, Any], quiet: bool) -> None:
@@ -204,10 +209,13 @@ def _recompute(folder: Path, how: _Judge, report: Path | None, result: dict[str,
 
     names = store.case_names(folder)
     mismatches = []
-    with bar("recompute", len(names), quiet) as advance, opened(how.where.small(len(names))) as team:
+    with (
+        how.keeping(folder) as kept, bar("recompute", len(names), quiet) as advance,
+        opened(how.where.small(len(names))) as team,
+    ):  # fmt: skip
         cases = (store.read_case(folder, name) for name in names)
         errand = team.errand(how.judge, attrgetter("name"))
-        for name, found in zip(names, team.in_order(errand, cases), strict=True):
+        for name, found in zip(names, team.in_order(errand, cases, kept), strict=True):
             mismatches += [str(mismatch) for mismatch in found]
             advance(name)
     said = f"{len(names)} cases"

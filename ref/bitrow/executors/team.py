@@ -15,6 +15,7 @@ from typing import Any, TypeVar
 from bitrow import processor, versions
 from bitrow.errors import BitrowError
 from bitrow.executors import pieces, pool
+from bitrow.executors.kept import Kept
 from bitrow.executors.pieces import Errand, Placed, Returned
 
 Piece = TypeVar("Piece")
@@ -24,17 +25,18 @@ WORTH = 50  # small pieces for which a process is started
 
 @dataclass(frozen=True)
 class Where:
-    """Where work that splits is done.
+    """Where work that splits is done, and where its results are kept.
 
     `jobs`: processes of this machine, by default one for each processor; 1 means this one. `scheduler`: a dask
     cluster instead, by the scheduler's address, the file that it wrote, or `local` for one of `jobs` workers that
     ends with the command. `trial`: asked once in each worker of a cluster, found there by its name; it may refuse the
-    machine.
+    machine. `kept`: results that are there before, and those that come; None: nothing is kept.
     """
 
     jobs: int | None = None
     scheduler: str | None = None
     trial: Callable[[], object] | None = None
+    kept: Kept | None = None
 
     def small(self, count: int) -> Where:
         """Where so many small pieces are done: without a word of it in as many processes as their start is worth."""
@@ -72,11 +74,13 @@ class Team:
         """What is to be done with each piece; `label` names one in an error."""
         return Errand(function, label, self._asked, self._trial)
 
-    def as_done(self, errand: Errand, take: Callable[[Any], Any]) -> Iterator[tuple[Any, Returned]]:
+    def as_done(
+        self, errand: Errand, take: Callable[[Any], Any], known: Callable[[Any], Returned | None] = lambda piece: None
+    ) -> Iterator[tuple[Any, Returned]]:
         """Pieces with their results as they come.
 
         `take(last)` gives the piece after `last` to whoever has just done that one, `take(None)` one to whoever is
-        free; None where there is none now.
+        free; None where there is none now. A piece of which `known` has the result is given to nobody.
 
         Raises:
             BitrowError: what a piece raised; a process or a cluster that ended.
@@ -86,7 +90,9 @@ class Team:
         def give(last: Any) -> bool:
             piece = take(last)
             if piece is not None:
-                under_way[self._executor.submit(pieces.do, errand, piece)] = piece
+                before = known(piece)
+                asked = self._executor.submit(pieces.do, errand, piece) if before is None else _ended(before)
+                under_way[asked] = piece
             return piece is not None
 
         try:
@@ -103,8 +109,10 @@ class Team:
             for future in under_way:
                 future.cancel()
 
-    def in_order(self, errand: Errand, pieces_in_order: Iterable[Any]) -> Iterator[Any]:
+    def in_order(self, errand: Errand, pieces_in_order: Iterable[Any], kept: Kept | None = None) -> Iterator[Any]:
         """The results of pieces, taken one at a time as there is somebody free, in the order of the pieces.
+
+        With `kept` each is noted there as it comes, and a piece whose result is there is given to nobody.
 
         Raises:
             BitrowError: as `as_done`; what `pieces_in_order` raises.
@@ -119,12 +127,24 @@ class Team:
             begun += found is not None
             return found
 
+        def known(placed: Placed) -> Returned | None:
+            found = None if kept is None else kept.get(placed.piece)
+            return None if found is None else Returned(found, "")
+
         function, label = (functools.partial(pieces.of_placed, each) for each in (errand.function, errand.label))
-        for piece, returned in self.as_done(errand._replace(function=function, label=label), take):
-            held[piece.place] = returned.result
+        for placed_one, returned in self.as_done(errand._replace(function=function, label=label), take, known):
+            if kept is not None:
+                kept.add(placed_one.piece, returned.result)
+            held[placed_one.place] = returned.result
             while ended in held:
                 yield held.pop(ended)
                 ended += 1
+
+
+def _ended(result: Returned) -> Future[Any]:
+    future: Future[Any] = Future()
+    future.set_result(result)
+    return future
 
 
 def _result(future: Future[Any], errand: Errand, piece: Any) -> Returned:

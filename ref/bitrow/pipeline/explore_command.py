@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -126,16 +125,15 @@ def solve(
         BitrowError: an axis that cannot be, a state that is none, workers that end or are not fit.
     """
     todo = batches(list(machines(search)))
-    done: explore_state.SearchDone = {}
-    if path is not None and os.path.lexists(path) and not fresh:
-        done = explore_state.load(path, search, todo)
+    kept = None if path is None else explore_state.begin(path, search, fresh)
+    done = {} if kept is None else {batch.number: found for batch in todo if (found := kept.get(batch))}
     left = [batch for batch in todo if batch.number not in done]
     if left:
         with opened(where, len(left)) as team, bar("explore", len(left), quiet) as advance:
             for batch, points in _evaluated(search, left, team):
                 done[batch.number] = points
-                if path is not None:
-                    explore_state.save(path, search, done)
+                if kept is not None:
+                    kept.add(batch, points)
                 advance(f"{len(batch.machines):,} machines at a time")
     return {place: point for batch in todo for place, point in zip(batch.places, done[batch.number], strict=True)}
 

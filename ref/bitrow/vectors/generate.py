@@ -210,7 +210,12 @@ def compute(problem: Problem) -> Case:
     if mismatches:
         more = f" (and {len(mismatches) - 1} more taps)" if len(mismatches) > 1 else ""
         raise BitrowError(f"{mismatches[0]}; nothing exported{more}")
-    words = {**problem.given, **found["compiled kernel"]}
+    return case_of(problem, found["compiled kernel"])
+
+
+def case_of(problem: Problem, computed: Words) -> Case:
+    """The case of a problem whose taps and outputs the judges agree on, its bins measured."""
+    operation, words = problem.operation, {**problem.given, **computed}
     return Case(
         name=problem.name,
         operation=operation,
@@ -218,7 +223,7 @@ def compute(problem: Problem) -> Case:
         tensors=tensors(operation, problem.config, words),
         clauses=tuple(dict.fromkeys(operation.clauses(problem.config))),
         bins=coverage.measure(operation, problem.config, words),
-        rows_checked=describe_rows(rows),
+        rows_checked=describe_rows(choose_rows(problem)),
     )
 
 
@@ -285,7 +290,8 @@ def generate(
     """Compute every problem three ways and write the set, whole or not at all (SPEC.md V1 to V5).
 
     `problems` is consumed here, one at a time, and each is computed by those that `where` says; the set is the same
-    whoever they are. `progress` is called after each case. `where.trial` is asked here, too, once all that is cheap has
+    whoever they are. What their judges found is noted in `where.kept` (`taken_up.generating`), and what is there is
+    asked of nobody. `progress` is called after each case. `where.trial` is asked here, too, once all that is cheap has
     been checked: it may refuse the machine.
 
     Raises:
@@ -299,7 +305,7 @@ def generate(
     def cases(team: Team) -> Iterator[Case]:
         if where.trial is not None:
             where.trial()
-        done = team.in_order(team.errand(_timed, attrgetter("name")), problems)
+        done = team.in_order(team.errand(_timed, attrgetter("name")), problems, where.kept)
         yield from _computed(done, seen, rows, progress)
         extra["coverage"] = seen.summary()
 

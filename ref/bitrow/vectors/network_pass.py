@@ -150,6 +150,11 @@ class WholePass(Operation):
     def model(self) -> str:
         return self.name.removeprefix(NETWORK)
 
+    @property
+    def file(self) -> Path:
+        """Where the model's parameters are."""
+        return _MODELS / f"{self.model}.safetensors"
+
     def __reduce__(self) -> tuple[Any, ...]:
         return operation, (self.name,)
 
