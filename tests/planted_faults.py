@@ -1,8 +1,8 @@
 """Faults planted by means that no guess of a diagnosis shares: a design in SystemVerilog, and plain numpy.
 
 `rtl_dumps.jsonl` holds what a Verilator simulation of a small design (units and a convolution engine that streams rows)
-gave on `golden/v1` with one of its switches for bugs set: the differing words of a tensor, and the names of the tensors
-that came out right where the bench dumped all of them.
+gave on `golden/v1` with one of its switches for bugs set, and that of golden/bench on later sets: the differing words
+of a tensor, and the names of the tensors that came out right where the bench dumped all of them.
 """
 
 from __future__ import annotations
@@ -37,7 +37,9 @@ class Fault(NamedTuple):
 
 @functools.cache
 def case(name: str) -> Case:
-    return store.read_case(GOLDEN, name)
+    """A case of golden/v1, or with its set before it, `v3/NAME`, of another."""
+    folder, _, own = name.rpartition("/")
+    return store.read_case(GOLDEN.parent / (folder or GOLDEN.name), own)
 
 
 def data(name: str, tensor: str) -> np.ndarray:
@@ -49,6 +51,8 @@ RTL = {
     "acc_short": ("one bit less of the register", "one accumulator bit less"),
     "bn_fused": ("a fused multiply-add",),
     "channel_order": ("the channels of the result are in reverse",),
+    "channel_order_groups": ("the channels of the result are in reverse, over all groups",),
+    "drawn_magnitude": ("the word is added to the magnitude",),
     "flush_operand": ("subnormal operands are always read as zero", "flushed subnormals"),
     "flush_result": ("subnormal results always become zero",),
     "kernel_rot": ("windows are read from their last word to their first",),
@@ -60,12 +64,14 @@ RTL = {
     "noclear": ("the register is never cleared", "the register is not cleared"),
     "nomask": ("stuck at 1",),
     "nosticky_add": ("no sticky bit in an adder's alignment",),
+    "nosticky_add_number": ("no sticky bit in an adder's alignment: it keeps 3 places",),
     "nosticky_round": ("no sticky bit: of what is discarded only the first",),
     "overflow_max": ("overflow to the largest number",),
     "overwrite": ("the first row of each window is overwritten", "the first row of a window is overwritten while"),
     "pack_zeroext": ("without its sign extended",),
     "pad_column": ("windows read one column to the right",),
     "pad_edge": ("repeats the edge at the left",),
+    "pad_result_column": ("windows read one column of the result to the right",),
     "quant_half_up": ("code ties away from zero", "codes round ties away"),
     "quant_noclip": ("codes that wrap instead of clipping", "codes outside the range wrap"),
     "quant_trunc": ("codes truncated toward zero", "codes are truncated"),

@@ -6,6 +6,7 @@ import fcntl
 import os
 import shutil
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -22,7 +23,14 @@ VERILATOR = tools.verilator()
 BUILDS = VERILATOR is not None and shutil.which("make") and shutil.which("c++")
 FOUND = [name for name, there in (("iverilog", shutil.which("iverilog") and shutil.which("vvp")), ("verilator", BUILDS))
          if there]  # fmt: skip
-needs_simulator = pytest.mark.skipif(not FOUND, reason="needs iverilog, or verilator with make and c++ (extra rtl)")
+_THERE = pytest.mark.skipif(not FOUND, reason="needs iverilog, or verilator with make and c++")
+
+
+def needs_simulator(test: Callable[..., None]) -> Callable[..., None]:
+    """Iverilog, or Verilator, whose C++ takes tens of seconds to compile: then it is for `make slow`."""
+    return _THERE(pytest.mark.slow(test) if FOUND == ["verilator"] else test)
+
+
 needs_verilator = pytest.mark.skipif(not BUILDS, reason="needs verilator (extra rtl) with make and c++")
 needs_lint = pytest.mark.skipif(VERILATOR is None, reason="needs verilator (extra rtl)")
 needs_yosys = pytest.mark.skipif(not shutil.which("yosys"), reason="needs yosys")

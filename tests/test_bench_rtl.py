@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 
 from bitrow.vectors.files import store
+from sv_simulators import needs_simulator
 
 ROOT = Path(__file__).parents[1]
 BENCH = ROOT / "golden" / "bench"
@@ -28,7 +29,6 @@ import simulators  # noqa: E402
 
 PYTHON = os.environ.get("BITROW_RTL_PYTHON", sys.executable)
 KINDS = [kind for kind in ("icarus", "verilator") if simulators.FINDERS[kind]() is not None]
-needs_simulator = pytest.mark.skipif(not KINDS, reason="needs iverilog, or Verilator with make and c++ (extra rtl)")
 # One of each design, small.
 SAMPLE = (
     "fp16_add_down", "fp16_mul_up_flush", "fp16_fma_toward_zero", "fp16_to_float32_nearest_even", "relu6_backward",
@@ -80,13 +80,19 @@ def test_the_table_has_every_switch() -> None:
         assert f"| `{bug.name}` | {bug.clause} | {bug.does} |" in page, bug.name
 
 
-@needs_simulator
-def test_the_design_passes(tmp_path: Path) -> None:
-    """SPEC.md F2, Q1, Q3, Q5, M1, D1, D2, C1, C2, B1, A1: with latency and pauses, dumps agree word for word."""
+@pytest.mark.skipif(not KINDS, reason="needs iverilog, or Verilator with make and c++")
+def test_the_design_passes_and_fails(tmp_path: Path) -> None:
+    """SPEC.md F2, Q1, Q3, Q5, M1, D1, D2, C1, C2, B1, A1: with latency and pauses, dumps agree word for word; then,
+    of the same build under Verilator, a fault fails and is named.
+    """
     done = run(tmp_path, golden("v1"), "--bench", "sv", "--simulator", KINDS[0], "--stalls", "10", *of(SAMPLE))
     assert done.returncode == 0, done.stdout + done.stderr
     assert f"{len(SAMPLE)} of {len(SAMPLE)} cases are run" in done.stdout
     assert f"{len(SAMPLE)} cases, 0 differ" in done.stdout
+    fault = ("--bug", "nibbles_swapped")
+    done = run(tmp_path, golden("v1"), "--bench", "sv", "--simulator", KINDS[0], "--stalls", "10", *fault, *of(SAMPLE))
+    assert done.returncode == 1 and f"{len(SAMPLE)} cases, 1 differ" in done.stdout, done.stdout + done.stderr
+    assert any(part in done.stdout for part in matrix.NAMED["nibbles_swapped"])
 
 
 @needs_simulator

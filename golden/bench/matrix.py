@@ -45,7 +45,7 @@ NAMED: dict[str, tuple[str, ...]] = {
     "dequantized_in_two": ("a two-step dequantize", "rounds the accumulator first"),
     "bias_early": ("the bias is added before the one rounding",),
     "scale_of_neighbour": ("its neighbour's scale",),
-    "padding_shifted": ("windows read one column to the right",),
+    "padding_shifted": ("windows read one column to the right", "windows read one column of the result to the right"),
     "padding_edge": ("repeats the edge at the left",),
     "stale_row": ("the last row of each window is stale", "the last row on the map of each window is stale"),
     "row_overwritten": ("the first row of each window is overwritten", "the first row of a window is overwritten"),

@@ -24,7 +24,8 @@ def _sticky(kept: int, text: str) -> Mutant:
 def _alignment(places: int) -> Mutant:
     """An adder that shifts the smaller operand out, `places` bits below the last one of the larger."""
     new = (
-        f"    top = (x.exponent if total >= other else y.exponent) - exponent\n"
+        "    top = (x.exponent if total >= other else y.exponent) - exponent\n"
+        "    top = min(top, max(total, other).bit_length() - 11)\n"  # a number of few bits is a word of 11
         f"    lost = max(top - {places}, 0)\n"
         "    if total >= other:\n"
         "        other = other >> lost << lost\n"

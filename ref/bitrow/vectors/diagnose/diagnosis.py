@@ -70,8 +70,9 @@ class Diagnosis:
                 else f"{first.tried} of {self.mismatches}"
             )
             tried = "" if first.tried == self.mismatches else " (as many as were tried)"
-            also = f"; so would {'; '.join(v.name for v in others[: _NAMED - 1])}" if others else ""
-            more = f"; and {len(others) - _NAMED + 1} more" if len(others) >= _NAMED else ""
+            shown = others if len(others) == _NAMED else others[: _NAMED - 1]  # one name is as short as a count
+            also = f"; so would {'; '.join(v.name for v in shown)}" if others else ""
+            more = f"; and {len(others) - len(shown)} more" if len(others) > len(shown) else ""
             return f"would match with {first.name}: explains {part} differing words{tried}{also}{more}"
         text = f"no single hypothesis of {self.guesses} explains it"
         best = self.closest

@@ -53,6 +53,16 @@ def _windows(padding: int) -> Iterator[tuple[str, Change]]:
     )
 
 
+def _neighbours(scene: Scene, along: tuple[Window, Window]) -> Iterator[tuple[str, Change]]:
+    """The window of the next result or the one before, where that is no step of one row or column of the map."""
+    for window, name, ends in zip(along, ("row", "column"), (("down", "up"), ("to the right", "to the left")),
+                                  strict=True):  # fmt: skip
+        for by, end in zip((1, -1), ends, strict=True) if window.stride > 1 else ():
+            other = reading_of(scene, **{f"{name}s": by})
+            assert other is not None
+            yield f"windows read one {name} of the result {end}", functools.partial(lambda r, other: other, other=other)
+
+
 def _ends(reading: WindowReads, ends: tuple[str, ...], how: str) -> WindowReads:
     changed: dict[str, Any] = dict.fromkeys(ends, how)
     return replace(reading, **changed)
@@ -132,6 +142,9 @@ def _kernels(reading: WindowReads, forward: bool, rotated: bool) -> Iterator[tup
         what = "are exchanged" if forward else "are not exchanged"
         yield f"the kernel's input and output channels {what}", kernel(lambda k: k.transpose(0, 1, 2, 4, 3))
     if groups > 1:
+        if target > 1:
+            text = "the channels of the result are in reverse, over all groups"
+            yield text, kernel(lambda k: k[::-1, ..., ::-1])
         yield "groups are in reverse order in the source", _channels(lambda c: c[::-1])
         yield "groups are in reverse order in the kernel", kernel(lambda k: k[::-1])
         yield "every group reads the channels of the first", _channels(lambda c: np.broadcast_to(c[:1], c.shape))
@@ -277,7 +290,8 @@ def guesses(scene: Scene) -> Iterator[Guess]:
         return
     windows, forward = scene.config.windows(scene.given["weight_code"].shape), scene.operation is conv.FORWARD
     changes = [
-        *_windows(max(max(side.before, side.after) for side in windows)), *_rows(reading, windows[0]),
+        *_windows(max(max(side.before, side.after) for side in windows)), *_neighbours(scene, windows),
+        *_rows(reading, windows[0]),
         *_kernels(reading, forward, forward is scene.config.transposed), *_products(reading), *_codes(scene, reading),
     ]  # fmt: skip
     for text, change in changes:

@@ -75,8 +75,11 @@ def _ended(at: np.ndarray, size: int, low: str, high: str) -> tuple[np.ndarray, 
     return found, inside
 
 
-def reading_of(scene: Scene) -> WindowReads | None:
-    """What the sums of a convolution's case read by the contract; None for any other case."""
+def reading_of(scene: Scene, rows: int = 0, columns: int = 0) -> WindowReads | None:
+    """What the sums of a convolution's case read by the contract; None for any other case.
+
+    With `rows` or `columns` each result has the window of the one so many places on.
+    """
     config, given = scene.config, scene.given
     if scene.operation not in conv.CONV or not isinstance(config, ConvConfig):
         return None
@@ -92,8 +95,8 @@ def reading_of(scene: Scene) -> WindowReads | None:
         codes, sizes = _gradients(scene, config), given["mask"].shape[1:3]
         kernel, channels = split.transpose(3, 0, 1, 4, 2), np.arange(groups * mine).reshape(groups, mine)
     (down, no_rows), (across, no_columns) = (
-        _read_along(np.arange(size)[:, None], window, spread)
-        for size, window in zip(sizes, config.windows((kh, kw)), strict=True)
+        _read_along(np.arange(size)[:, None] + by, window, spread)
+        for size, window, by in zip(sizes, config.windows((kh, kw)), (rows, columns), strict=True)
     )
     return WindowReads(codes, down, across, no_rows, no_columns, channels, kernel)
 

@@ -248,6 +248,7 @@ def _other_code(t: int, fmt: Fxp, how: str) -> int:
         "floor": lambda: exact.__floor__(),
         "zero": lambda: int(exact),
         "away": lambda: int(abs(exact) + 1 / type(exact)(2)) * (-1 if exact < 0 else 1),
+        "even": lambda: round(exact),
         "wrap": lambda: round(exact),
         "low": lambda: round(exact),
     }[how]()
@@ -263,6 +264,11 @@ _QUANTIZERS = {
     "away": "code ties away from zero instead of to even",
     "wrap": "codes that wrap instead of clipping",
     "low": "codes that wrap instead of clipping, infinities 0",
+}
+_UNDRAWN = {
+    "floor": "codes rounded down (floor) instead of stochastically",
+    "zero": "codes truncated toward zero instead of rounded stochastically",
+    "even": "codes to nearest even instead of stochastic",
 }
 
 
@@ -309,7 +315,8 @@ def code_guesses(scene: Scene) -> Iterator[Guess]:
         return
     t, codes = scene.golden[names[0]], scene.golden[names[1]]
     if scene.config.dy_rounding is QuantRounding.NEAREST_EVEN or names[0] == "t":
-        for how, text in _QUANTIZERS.items():
+        drawn = scene.operation.program.named(names[1]).op == "quantize_drawn"
+        for how, text in (_UNDRAWN if drawn else _QUANTIZERS).items():
 
             def predict(how: str = how) -> np.ndarray | None:
                 other = map_words(lambda word: _other_code(word, names[2], how), codes.dtype.type, t)
