@@ -252,6 +252,7 @@ def test_costs_of_a_run() -> None:
     assert (32 * found["trainable"] - found["masters_kib"] * 8192) == 28 * numbers > 0
 
 
+@pytest.mark.slow
 def test_a_loop_of_ones_own() -> None:
     """Two batches to an update (`optax.MultiSteps`), clipped: codes move on the grid, and the loss falls."""
 

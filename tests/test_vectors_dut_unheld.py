@@ -65,6 +65,7 @@ def test_a_truncated_step_is_named(name: str) -> None:
     assert any(one.complete and one.name == f"{_FAULT} in {step}" for one in found.verdicts), str(found)
 
 
+@pytest.mark.slow
 def test_no_operation_is_left_out() -> None:
     """The last bit of every third word of an operation's last output: whatever it may be, it is looked at."""
     smallest: dict[str, Case] = {}
