@@ -34,8 +34,7 @@ def test_every_program_has_a_digest() -> None:
 
 
 # Of each kind of program one in every run, and all by `bitrow certify`; the others compile what these hold.
-RUN = {"forward frozen", "rows forward", "rows frozen", "training batch", "step lite_residual bit_accurate",
-       "step full bit_accurate-fxp8-stochastic"}  # fmt: skip
+RUN = {"forward frozen", "rows forward", "rows frozen", "training batch", "step lite_residual bit_accurate"}
 
 
 @pytest.mark.parametrize("name", [

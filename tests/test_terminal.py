@@ -118,7 +118,8 @@ sys.exit(cli.run(sys.argv[1:]))
 """
 
 
-@pytest.mark.parametrize("encoding", ["ascii", "cp437", "utf-8", "utf-16"])
+@pytest.mark.parametrize("encoding", ["ascii", "utf-16", *(pytest.param(name, marks=pytest.mark.slow)
+                                                           for name in ("cp437", "utf-8"))])  # fmt: skip
 def test_every_encoding_will_do(tmp_path: Path, encoding: str) -> None:
     """A report in a file keeps its figures where the encoding lacks the lines between them."""
     (tmp_path / "a.toml").write_text('name = "µ ± 猫"\n', encoding="utf-8")
