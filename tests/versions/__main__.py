@@ -106,6 +106,10 @@ def check(name: str, python: str, folder: Path) -> None:
             run(*bitrow, "verify", str(made), "--no-recompute", log=log)
         case "tests":
             run(python, "-m", "pytest", "-q", "-p", "no:cacheprovider", *TESTS, log=log)
+        case "transfer":
+            short = "--quiet --width 0.25 --seeds 1 --pretrain-epochs 1 --tune-epochs 1 --epochs 1"
+            one = "--policy bias+lite_residual --numerics bit_accurate"
+            run(*bitrow, "transfer", "--out", str(folder / "results"), *short.split(), *one.split(), log=log)
         case "certify":
             run(*bitrow, "certify", log=log)
         case "bench":
@@ -144,7 +148,7 @@ def table(rows: Sequence[Row]) -> str:
 
 def main(arguments: Sequence[str]) -> int:
     """The exit status; every error is one line."""
-    full, light = ("generate", "verify", "tests", "certify"), ("bench",)
+    full, light = ("generate", "verify", "tests", "transfer", "certify"), ("bench",)
     parser = argparse.ArgumentParser(prog="make versions", description="the quick checks on the ends of the ranges")
     newest = interpreter("python3.13", "python3.12")
     parser.add_argument("--newest", default=newest, metavar="PYTHON", help="the interpreter of the newest versions")
