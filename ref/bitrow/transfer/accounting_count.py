@@ -21,7 +21,6 @@ from bitrow.pipeline.machine import Machine
 from bitrow.pipeline.mappings import line_traffic
 from bitrow.pipeline.rings import Ring, RingKind, build_rings
 from bitrow.pipeline.stages import Phase, Stage, StageLayer
-from bitrow.pipeline.weights import weight_bits
 from bitrow.pipeline.work import is_fxp, line_work, work_of
 from bitrow.transfer.accounting_reach import CLIP, SCALE, Branch, Reach
 
@@ -102,7 +101,6 @@ def _count_line(passes: Passes, reach: Reach, flow: Flow, line: TaskLine, machin
         work = line_work(flow, line, machine)
     tally = passes.forward if line.phase in _FORWARD else passes.backward
     tally.add(macs=work.macs.sum(), dequantize=work.deq.sum(), fp_mul=work.mul.sum(), **{adds: work.add.sum()})
-    tally.add(weight_bits=weight_bits(flow, line, machine))
 
 
 def _takes_part(reach: Reach, stage: Stage, site: StageLayer) -> bool:
@@ -117,7 +115,7 @@ def _count_rows(passes: Passes, reach: Reach, flow: Flow, rings: tuple[Ring, ...
             continue
         tally = passes.forward if line.phase in _FORWARD else passes.backward
         bank_bits = sum(bits for ring, bits in traffic.bits.items() if ring in kept)
-        tally.add(bank_bits=bank_bits, partial_sums=traffic.partial_sums)
+        tally.add(bank_bits=bank_bits, partial_sums=traffic.partial_sums, weight_bits=traffic.weight_bits)
     for ring in rings:
         if not ring.banked:
             passes.forward.add(queue_bits=2 * ring.rows * ring.row_bits)
