@@ -266,11 +266,9 @@ def test_undone_while_another_thread_writes(tmp_path: Path, turn: int) -> None:
     """SPEC.md V5: what is stopped in mid-write goes whole, however fast its writer adds to it."""
 
     def fill(folder: Path) -> None:
-        with contextlib.suppress(OSError), contextlib.closing(owned.Journal(folder)) as journal:
+        with contextlib.suppress(BitrowError), contextlib.closing(store.SetFiles(folder, tmp_path / "set")) as files:
             for number in range(100_000):
-                journal.begun(f"case/{number}.hex")
-                (folder / "case").mkdir(exist_ok=True)
-                (folder / "case" / f"{number}.hex").write_bytes(b"0\n")
+                files.write(f"case/{number}.hex", [b"0\n"])
 
     with pytest.raises(BitrowError, match="stopped"), atomic.new_folder(tmp_path / "set", False) as folder:
         writer = threading.Thread(target=fill, args=(folder,))
@@ -280,3 +278,14 @@ def test_undone_while_another_thread_writes(tmp_path: Path, turn: int) -> None:
         raise BitrowError("stopped")
     writer.join()
     assert leftovers(tmp_path) == []
+
+
+def test_an_unfinished_set_that_was_taken_away_does_not_come_back(tmp_path: Path) -> None:
+    """SPEC.md V5: a thread that still writes makes no folder anew in place of the one that a signal has removed."""
+    (tmp_path / "begun").mkdir()
+    with contextlib.closing(store.SetFiles(tmp_path / "begun", tmp_path / "set")) as files:
+        files.write("case/sub/0.hex", [b"0\n"])
+        (tmp_path / "begun").rename(tmp_path / "moved")
+        with pytest.raises(BitrowError, match="set: cannot be written: No such file or directory"):
+            files.write("case/sub/1.hex", [b"0\n"])
+    assert [path.name for path in tmp_path.iterdir()] == ["moved"]

@@ -51,7 +51,9 @@ def write_folder(out: Path, texts: Mapping[str, str]) -> None:
 
 def _undo(aside: Path, target: Path) -> None:
     with contextlib.suppress(OSError):
-        shutil.rmtree(asides.out_of_reach(aside, target))
+        moved = asides.out_of_reach(aside, target)
+        for _ in range(20):  # a file that was being opened appears behind the deletion
+            shutil.rmtree(moved, ignore_errors=True)
 
 
 def _discard_dead(target: Path) -> None:

@@ -10,7 +10,7 @@ import hashlib
 import os
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -78,7 +78,8 @@ class SetFiles:
         """One file of the set, named relative to it."""
         with self.writing():
             self.journal.begun(name)
-            (self.folder / name).parent.mkdir(parents=True, exist_ok=True)
+            for inside in list(PurePosixPath(name).parents)[-2::-1]:  # below the folder: one that a signal removed
+                (self.folder / inside).mkdir(exist_ok=True)  # does not come back
             file = _HashedFile(self.folder / name)
             for chunk in chunks:
                 file.write(chunk)
