@@ -25,6 +25,7 @@ from bitrow import calibrate, float_model, zoo
 from bitrow.calibrate import LeastSquares
 from bitrow.transfer import network_module, numerics, policies, training
 from bitrow.transfer.data import Images
+from bitrow.transfer.numerics import COMPILED
 from timing import Timing, race, ratio
 
 CLASSES, STEPS = 10, 4
@@ -65,9 +66,10 @@ def contenders(found: training.Trainer, steps: int) -> tuple[Callable[..., Any],
 
     def several(*arguments: Any) -> Any:
         with jax.numpy_dtype_promotion("standard"):
-            return training._epoch(program, *arguments)
+            return training._steps(program, *arguments)
 
-    return (one if steps == 1 else several), jax.tree.map(jnp.asarray, arguments)
+    found = jax.jit(one if steps == 1 else several, compiler_options=COMPILED)  # as training has it
+    return found, jax.tree.map(jnp.asarray, arguments)
 
 
 def plain(shape: tuple[int, int, int], width: float, images: Images, batch: int, steps: int) -> tuple[Any, Any]:

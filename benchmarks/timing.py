@@ -36,6 +36,7 @@ def race(
 ) -> dict[str, Timing]:
     """Compile each contender, then run them in turn `rounds` times after three unmeasured rounds.
 
+    One that is jitted already keeps its compiler's options.
     `ready`: contenders of another library, called as they are. `warm`: each runs unmeasured just before it is
     measured, so that its neighbour's caches and idle threads are not in its time.
     """
@@ -43,7 +44,8 @@ def race(
     compile_ms, temporary = dict.fromkeys(compiled, 0.0), dict.fromkeys(compiled, 0)
     for name, (function, arguments) in contenders.items():
         start = time.perf_counter()
-        program = jax.jit(function).lower(*arguments).compile()
+        jitted: Any = function if hasattr(function, "lower") else jax.jit(function)
+        program = jitted.lower(*arguments).compile()
         compile_ms[name] = (time.perf_counter() - start) * 1e3
         temporary[name] = program.memory_analysis().temp_size_in_bytes
         compiled[name] = lambda program=program, arguments=arguments: program(*arguments)

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from bitrow.errors import BitrowError
-from bitrow.vectors.files import atomic, owned, store
+from bitrow.vectors.files import atomic, store
 from bitrow.vectors.files.check import check
 from vectors_samples import EXTRA, conv_case, frozen_case, write
 

@@ -13,6 +13,7 @@ from bitrow.layers.layer import Gradients, Layer, Upstream
 from bitrow.layers.rows import Operands, Rows, RowTask, Written
 from bitrow.layers.twin import FloatLayer, Twin
 from bitrow.ops import fp16
+from bitrow.ops.once import once
 from bitrow.ops.tap import Tap, no_tap
 
 SIX = 0x4600
@@ -55,7 +56,8 @@ def apply(config: ReluConfig, x: Float16[Array, "*s"]) -> Float16[Array, "*s"]:
 
 
 def _forward(config: ReluConfig, params: None, inputs: list[Array], tap: Tap) -> tuple[Array, Array]:
-    return forward(config, inputs[0], tap), passes(config, inputs[0])
+    y = once(forward(config, inputs[0], tap))  # else the mask, whose bits of y and of x are the same, makes x anew
+    return y, passes(config, y)
 
 
 def _backward(config: ReluConfig, up: Upstream) -> Gradients:
@@ -77,6 +79,6 @@ def _row_back(config: ReluConfig, task: RowTask, dy: Array) -> Written:
     return (backward(config, task.take("mask").astype(bool), dy),)
 
 
-LAYER = Layer(_forward, _backward, Rows(_row, _row_back), twin=TWIN)
+LAYER = Layer(_forward, _backward, Rows(_row, _row_back), stores=True, twin=TWIN)
 
 guard(__name__)

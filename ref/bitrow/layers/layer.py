@@ -55,7 +55,8 @@ class Layer:
     `forward` takes the configuration, its parameters, one map f16[n,h,w,c] for each input and a tap, and returns the
     result and what `backward` reads of it. `params` is the type of the parameters under a configuration, None where
     there are none. `trains`: the backward pass forms gradients of parameters, whether or not the input's is wanted.
-    `flat`: the result is f16[n, classes] where it leaves the network. `rows`: the layer by rows. `check` refuses
+    `flat`: the result is f16[n, classes] where it leaves the network. `stores`: no reader of the result computes it
+    anew (`once`). `rows`: the layer by rows. `check` refuses
     parameters' values that the contract does not allow, beginning with where they are. `twin` is the layer on the host.
     """
 
@@ -65,6 +66,7 @@ class Layer:
     params: Callable[[Config], type | None] = _none
     trains: Callable[[Config], bool] = lambda config: False
     flat: bool = False
+    stores: bool = False
     check: Callable[[str, Config, LayerParams], None] = lambda where, config, params: None
     twin: Twin = Twin()
 

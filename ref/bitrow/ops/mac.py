@@ -250,7 +250,7 @@ def _three_wide(padded: Array, six: Array, kh: int) -> Array:
     n, h, w, c = padded.shape
     oh, ow = h - kh + 1, w - 2
     turns = -(-ow // 4)
-    padded = jnp.pad(padded, ((0, 0), (0, 0), (0, 4 * turns + 4 - w), (0, 0)))
+    padded = once(jnp.pad(padded, ((0, 0), (0, 0), (0, 4 * turns + 4 - w), (0, 0))))
     fours = padded.reshape(n, h, turns + 1, 4, c)
     met = [fours[:, :, place // 4 : turns + place // 4, place % 4] for place in range(6)]
     parts = jnp.stack([_weighted(row, met) for row in OF_CODES])
@@ -317,20 +317,24 @@ def accumulate(
         code, weight_code = code.astype(jnp.int16), weight_code.astype(jnp.int16)
     kernel_hw = weight_code.shape[:2]
     of_rows = kernel.by_input is not None or kernel.by_output is not None
-    if kernel_hw != (1, 1) and not of_rows:
-        code = once(code)  # else every place of the kernel quantizes anew; codes of rows are stored already
+    # Stored, else every place of the kernel quantizes anew; codes of rows are stored already.
+    store = (lambda codes: codes) if kernel_hw == (1, 1) or of_rows else once
     fits = bound <= accumulator.max
     if dilated.applies(places.padding) and places.dense and groups == 1 and fits:
-        acc = dilated.convolve(code, weight_code, places.padding, _undilated)
+        acc = dilated.convolve(store(code), weight_code, places.padding, _undilated)
         tap("acc", acc)
         return acc
     padded = pad_spatial(code, places.padding, jnp.zeros((), code.dtype))
+    three_wide = kernel.three_wide is not None and code.dtype == jnp.int8 and padded.shape[2] - 2 > _FEW_WIDE
+    if not three_wide:  # which stores them with more padding
+        padded = store(padded)
     met = functools.partial(windows, padded, kernel_hw, places.stride, places.dilation)
     if not fits and accumulator.overflow is AccOverflow.SATURATE:
         flat = weight_code.reshape(-1, groups, weight_code.shape[3] // groups)
         columns = _group_columns(met(), groups)
         acc = _saturating(columns, flat, accumulator, tap)
-    elif kernel.three_wide is not None and code.dtype == jnp.int8 and padded.shape[2] - 2 > _FEW_WIDE:
+    elif three_wide:
+        assert kernel.three_wide is not None
         acc = _three_wide(padded, kernel.three_wide, kernel_hw[0])
     elif of_rows and code.dtype == jnp.int8:
         acc = _row(padded, kernel, places)

@@ -29,6 +29,7 @@ from bitrow.ops.once import once
 from bitrow.transfer import ordered, scale_gradient
 from bitrow.transfer.numerics import AXIS, ROW_BITS, Numerics, ScaleRule, Scaling
 
+_WITH_MASK = 6  # bits of a code that fits a byte with its mask
 LOG_MOST = 64  # the largest logarithmic code of four bits: 0, 2^0 to 2^6, and a sign
 
 
@@ -137,14 +138,25 @@ def _run(plan: ConvPlan, params: ConvParams, forward: ForwardScales, x: Array) -
     """Output, codes of the input and their mask."""
     config = plan.config
     conv.check_input(config, params, x.shape)
-    x = once(x)  # else codes and mask each compute anew what x is made of
-    code, mask = conv.quantize_input(config, params, x)
+    code, mask = _quantized(config, params, x)
     if plan.numerics is Numerics.BIT_ACCURATE:
         kernel, places = conv.forward_kernel(config, params), conv.forward_places(config, params, x.shape[1:3])
         return conv.multiply(config, params, kernel, code, places), code, mask
     value = code.astype(jnp.float32) * fp16.widen(forward.x_scale)
     y = fp16.round_once(float_conv.float_conv(config, value, _value(params)), config.mode)
     return (y if params.bias is None else fp16.add(y, params.bias, config.mode)), code, mask
+
+
+def _quantized(config: ConvConfig, params: ConvParams, x: Array) -> tuple[Array, Array]:
+    """Codes of x and their mask, stored as one number, else each computes anew what x is made of."""
+    fmt = config.x_format
+    if fmt.bits > _WITH_MASK:
+        return conv.quantize_input(config, params, once(x))
+    code, mask = conv.quantize_input(config, params, x)
+    apart = code.dtype.type(1 << _WITH_MASK)  # of a clipped code's number from the code
+    number = once(jnp.where(mask, code, code + apart))
+    mask = number <= code.dtype.type(fmt.max)
+    return jnp.where(mask, number, number - apart), mask
 
 
 def _value(params: ConvParams) -> Float32[Array, "kh kw c_in c_out"]:
@@ -191,7 +203,7 @@ def _backward(plan: ConvPlan, saved: _Saved, dy: Any) -> tuple[Any, ...]:
     params = saved.params
     dx, ready = None, dy
     if saved.mask is not None:
-        ready = _ready(plan, params, dy)
+        ready = once(_ready(plan, params, dy))  # else who asks whether all are zero makes them anew
         dx = _input_gradient(plan, params, saved, dy, ready)
         if plan.warn:
             _warn_where_silent(plan.warn, ready)

@@ -14,7 +14,7 @@ from jax.sharding import PartitionSpec as P
 
 from bitrow.transfer.data import Images
 from bitrow.transfer.network_module import Parts
-from bitrow.transfer.numerics import AXIS
+from bitrow.transfer.numerics import AXIS, COMPILED
 
 
 def evaluate(parts: Parts, mesh: Mesh, images: Images, classes: int = 0) -> float:
@@ -37,7 +37,7 @@ class _Evaluation(NamedTuple):
     classes: int
 
 
-@functools.partial(jax.jit, static_argnums=0)
+@functools.partial(jax.jit, static_argnums=0, compiler_options=COMPILED)
 def _evaluate(how: _Evaluation, parts: Parts, x: Array, y: Array, order: Array) -> Array:
     """Images that are right; one program for all policies of a structure."""
 

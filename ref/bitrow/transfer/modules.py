@@ -199,7 +199,7 @@ class ResidualBlock(LayerModule):
 
     def __call__(self, x: Array) -> Array:
         """y [n,oh,ow,c_out] of x [n,h,w,c_in]."""
-        y, shortcut = (x, x) if self.in_float else ordered.copies(self.mode, 2, ordered.as_half(x))
+        y, shortcut = (x, x) if self.in_float else ordered.copies(self.mode, 2, False, ordered.as_half(x))
         for each in self.main:
             y = each(y)
         for each in self.shortcut:

@@ -144,7 +144,8 @@ class _Values:
         if self._in_float or count == 1:
             self._copies[name] = [value] * count
         else:
-            self._copies[name] = list(ordered.copies(self._network.mode, count, value))
+            stored = name != INPUT and layer(self._network.node(name).config).stores
+            self._copies[name] = list(ordered.copies(self._network.mode, count, stored, value))
 
     def take(self, name: str) -> Array:
         return self._copies[name].pop(0)

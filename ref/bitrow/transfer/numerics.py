@@ -18,6 +18,8 @@ from bitrow.graph import Network, Node
 
 ROW_BITS = 4  # how many powers of two the scales of a tensor's rows may span
 HOST = "host"  # begins the name scope or function of what the host does in float32; no contract fixes its bits (A4)
+# How XLA compiles what runs for long: in vectors as wide as the processor has, where XLA takes half of AVX-512's.
+COMPILED = {"xla_cpu_prefer_vector_width": 512}
 AXIS = "batch"  # the name of the mesh axis over which a batch is split
 
 

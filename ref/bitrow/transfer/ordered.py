@@ -20,8 +20,9 @@ from bitrow.layers import residual
 from bitrow.ops import fp16, reduce
 from bitrow.ops.once import once
 
-_AT_ONCE = 4  # positions of an image that are added in one step of the loop over them
+_AT_ONCE = 8  # positions of an image that are added in one step of the loop over them
 _UNROLLED = 8  # inputs of a pointwise layer that are added in one piece of the program
+_WHOLE = 64  # inputs up to which a pointwise layer with few outputs is one piece
 _FROM_FIRST = 32  # up to so many, a sum begins with its first term, and may be -0
 
 
@@ -63,20 +64,34 @@ def _apart(x: Float16[Array, "*s"]) -> Float32[Array, "*s"]:
 def _mix(x: Float16[Array, "*s c"], weight: Float16[Array, "c r"]) -> Float16[Array, "*s r"]:
     """x times weight over c: FP32 sums in the order of c, from +0 where c is over 32, and one rounding to FP16."""
     c, r = weight.shape
-    wide, factors = _apart(x), fp16.widen(weight)
-    head = (c - 1) % _UNROLLED + 1
-    zeros = reduce.opaque(jnp.zeros((*x.shape[:-1], r), jnp.float32))
-    total = _chain(wide[..., :head], factors[:head], zeros if c > _FROM_FIRST else None)
+    if r < c <= _WHOLE and r <= x.shape[-2]:
+        # A row's columns lie side by side, not its few outputs: more of them fit a vector.
+        x = once(jnp.swapaxes(x, -1, -2))
+        return jnp.swapaxes(_sum(fp16.widen(x), weight, -2, c), -1, -2)
+    return _sum(_apart(x), weight, -1, _UNROLLED)
+
+
+def _sum(x: Float32[Array, "..."], weight: Float16[Array, "c r"], axis: int, unrolled: int) -> Float16[Array, "..."]:
+    """`_mix` over `axis` of x, where r is in the result; so many terms in one piece of the program."""
+    c, r = weight.shape
+    axis, factors = x.ndim + axis, fp16.widen(weight)
+    shape = (*x.shape[:axis], r, *x.shape[axis + 1 :])
+    head = (c - 1) % unrolled + 1
+    start = reduce.opaque(jnp.zeros(shape, jnp.float32)) if c > _FROM_FIRST else None
+    total = _chain(lax.slice_in_dim(x, 0, head, axis=axis), factors[:head], start, axis)
     if c > head:
-        pieces = jnp.moveaxis(wide[..., head:].reshape(*x.shape[:-1], -1, _UNROLLED), -2, 0)
-        each = pieces, factors[head:].reshape(-1, _UNROLLED, r)
-        total, _ = lax.scan(lambda total, piece: (_chain(*piece, total), None), total, each)
+        rest = lax.slice_in_dim(x, head, c, axis=axis)
+        pieces = jnp.moveaxis(rest.reshape(*x.shape[:axis], -1, unrolled, *x.shape[axis + 1 :]), axis, 0)
+        each = pieces, factors[head:].reshape(-1, unrolled, r)
+        total, _ = lax.scan(lambda total, piece: (_chain(*piece, total, axis), None), total, each)
     return once(fp16.round_once(total))
 
 
-def _chain(x: Array, factors: Array, total: Array | None) -> Array:
-    for c in range(x.shape[-1]):
-        term = fp16.product(x[..., c : c + 1], factors[c].reshape((1,) * (x.ndim - 1) + (-1,)))
+def _chain(x: Array, factors: Array, total: Array | None, axis: int) -> Array:
+    """total + the sum over `axis` of x times factors f32[c, r], term by term."""
+    shape = [-1 if place == axis else 1 for place in range(x.ndim)]
+    for c in range(x.shape[axis]):
+        term = fp16.product(lax.slice_in_dim(x, c, c + 1, axis=axis), factors[c].reshape(shape))
         total = term if total is None else total + term
     assert total is not None
     return total
@@ -141,17 +156,24 @@ def _upsample_backward(size: tuple[int, int], shape: Array, dy: Array) -> tuple[
 upsample.defvjp(_upsample_forward, _upsample_backward)
 
 
-@functools.partial(jax.custom_vjp, nondiff_argnums=(0, 1))
-def copies(mode: FloatMode, count: int, x: Float16[Array, "*s"]) -> tuple[Float16[Array, "*s"], ...]:
-    """x for each of `count` readers; their gradients are added by `fp16_add`, the last reader's first (SPEC.md A5)."""
-    return (once(x),) * count
+@functools.partial(jax.custom_vjp, nondiff_argnums=(0, 1, 2))
+def copies(
+    mode: FloatMode, count: int, stored: bool, x: Float16[Array, "*s"]
+) -> tuple[Float16[Array, "*s"], ...]:
+    """x for each of `count` readers; their gradients are added by `fp16_add`, the last reader's first (SPEC.md A5).
+
+    `stored`: x lies in memory, and no reader computes it anew.
+    """
+    return (x if stored else once(x),) * count
 
 
-def _copies_forward(mode: FloatMode, count: int, x: Array) -> tuple[tuple[Array, ...], None]:
-    return copies(mode, count, x), None
+def _copies_forward(mode: FloatMode, count: int, stored: bool, x: Array) -> tuple[tuple[Array, ...], None]:
+    return copies(mode, count, stored, x), None
 
 
-def _copies_backward(mode: FloatMode, count: int, saved: None, dys: tuple[Array, ...]) -> tuple[Array]:
+def _copies_backward(
+    mode: FloatMode, count: int, stored: bool, saved: None, dys: tuple[Array, ...]
+) -> tuple[Array]:
     return (once(residual.accumulate(dys[::-1], mode)),)
 
 

@@ -33,7 +33,7 @@ from bitrow.transfer.data import Images
 from bitrow.transfer.evaluation import evaluate
 from bitrow.transfer.modules import Conv
 from bitrow.transfer.network_module import NetworkModule, Parts, take_apart
-from bitrow.transfer.numerics import AXIS, HOST, Scaling, TrainedWeights
+from bitrow.transfer.numerics import AXIS, COMPILED, HOST, Scaling, TrainedWeights
 
 
 class State(NamedTuple):
@@ -261,10 +261,10 @@ class Trainer:
     def program_of_epoch(self) -> tuple[Any, tuple[Any, ...]]:
         """What `epoch` compiles, as a jitted function, and its arguments: to be lowered, timed or read."""
 
-        @jax.jit
+        @functools.partial(jax.jit, compiler_options=COMPILED)
         def run(*arguments: Any) -> tuple[State, Metrics]:
             with jax.numpy_dtype_promotion("standard"):
-                return _epoch(self.program, *arguments)
+                return _steps(self.program, *arguments)
 
         return run, self._arguments(self.start(), 0, self.order(0))
 
@@ -324,8 +324,7 @@ def _partitioned(
     return policies.frozen_but(program.optimizer(constants, seed), policies.labels(params, program.trained))
 
 
-@functools.partial(jax.jit, static_argnums=0)
-def _epoch(
+def _steps(
     program: EpochProgram, state: State, fixed: Any, x: Array, y: Array, order: Array, numbers: Any
 ) -> tuple[State, Metrics]:
     def run(state: State, fixed: Any, x: Array, y: Array, order: Array, numbers: Any) -> tuple[State, Metrics]:
@@ -342,6 +341,9 @@ def _epoch(
     return jax.shard_map(run, mesh=program.mesh, in_specs=specs, out_specs=P(), check_vma=False)(
         state, fixed, x, y, order, numbers
     )
+
+
+_epoch = jax.jit(_steps, static_argnums=0, compiler_options=COMPILED)
 
 
 def _forward(program: EpochProgram, state: State, fixed: Any, x: Array) -> tuple[Array, Any]:
