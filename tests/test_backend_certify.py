@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import jax
@@ -55,10 +56,11 @@ def test_a_program_gives_the_judges_words_by_code_that_cannot_give_others(name: 
 
 @pytest.fixture
 def asked_anew():
-    """A machine that is asked again, and again after the test."""
+    """A machine that is asked again, and again after the test; what the test had traced is forgotten."""
     require.require.cache_clear()
     yield
     require.require.cache_clear()
+    jax.clear_caches()
 
 
 @pytest.mark.usefixtures("asked_anew")
@@ -73,13 +75,19 @@ def test_a_backend_that_flushes_is_refused(monkeypatch: pytest.MonkeyPatch) -> N
         require.require("generate")
 
 
-def fused(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Kernels whose products meet their sums unrounded, as a processor with FP16 arithmetic once made them."""
-    monkeypatch.setattr(half_casts, "narrow_term", lambda value: value)
-    monkeypatch.setattr(half_casts, "widen", lambda x: x.astype(jnp.float32))
+@pytest.fixture
+def fused() -> Iterator[None]:
+    """Kernels whose products meet their sums unrounded, as a processor with FP16 arithmetic once made them; what was
+    traced of them is forgotten, or programs of later tests hold them."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(half_casts, "narrow_term", lambda value: value)
+        patch.setattr(half_casts, "widen", lambda x: x.astype(jnp.float32))
+        jax.clear_caches()
+        yield
+    jax.clear_caches()
 
 
-@pytest.mark.usefixtures("asked_anew")
+@pytest.mark.usefixtures("asked_anew", "fused")
 @pytest.mark.parametrize("command", [
     ["generate", "--out", "set", "--suite", "smoke"],
     ["pipeline", "resnet8", "--input-size", "8", "--check", "--json", "report.json"],
@@ -90,7 +98,6 @@ def test_a_machine_that_fails_neither_trains_nor_exports(
 ) -> None:
     """SPEC.md B1: every command that promises bits asks first; it names the program and leaves nothing."""
     monkeypatch.chdir(tmp_path)
-    fused(monkeypatch)
     assert cli.run(command) == cli.BAD_INPUT
     line = capsys.readouterr().err
     assert line.startswith(f"bitrow: {command[0]} on backend cpu") and "batch_norm_frozen" in line
@@ -115,9 +122,9 @@ def test_fast_math_is_refused(command: list[str], tmp_path: Path) -> None:
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.usefixtures("fused")
 def test_programs_that_differ_are_in_the_certificate(monkeypatch: pytest.MonkeyPatch) -> None:
     """SPEC.md B1: an unrounded product shows in the whole programs, and in the kernel without taps alone."""
-    fused(monkeypatch)
     short = {name: programs.programs()[name] for name in ("forward frozen",)}
     monkeypatch.setattr(programs, "programs", lambda: short)
     monkeypatch.setattr(certify, "read_alone", lambda: iter(()))
