@@ -150,7 +150,7 @@ def _forward(program: EpochProgram, state: State, fixed: Any, x: Array) -> tuple
     return jax.vjp(logits_of, trained, watched)
 
 
-@functools.partial(jax.jit, static_argnums=0, compiler_options=COMPILED)
+@functools.partial(jax.jit, static_argnums=0)  # without COMPILED: `compare` has it in a program of its own
 def gradients(
     program: EpochProgram, state: State, fixed: Any, x: Array, dlogits: Array
 ) -> tuple[Array, dict[str, Array]]:
