@@ -23,9 +23,10 @@ import plain_flax
 import qpytorch_step
 from bitrow import calibrate, float_model, zoo
 from bitrow.calibrate import LeastSquares
-from bitrow.transfer import network_module, numerics, policies, training
+from bitrow.transfer import epoch, network_module, numerics, policies, training
 from bitrow.transfer.data import Images
 from bitrow.transfer.numerics import COMPILED
+from bitrow.transfer.recipe import Recipe
 from timing import Timing, race, ratio
 
 CLASSES, STEPS = 10, 4
@@ -48,7 +49,7 @@ def trainer(name: str, shape: tuple[int, int, int], width: float, images: Images
     params = calibrate.make_params(network, model, scales, gradients.dy_scale)
     module = network_module.from_params(network, params, arithmetic, model, scales)
     policies.prepare(module, policy, 1)
-    recipe = training.Recipe(batch, plain_flax.RATE, loss_scale=gradients.loss_scale)
+    recipe = Recipe(batch, plain_flax.RATE, loss_scale=gradients.loss_scale)
     return training.Trainer(module, policy, recipe, images, jax.devices()[:1])
 
 
@@ -62,11 +63,11 @@ def contenders(found: training.Trainer, steps: int) -> tuple[Callable[..., Any],
 
     def one(state: Any, fixed: Any, x: Any, y: Any, order: Any, numbers: Any) -> Any:
         with jax.numpy_dtype_promotion("standard"):
-            return training._step(program, state, fixed, x[order[0]], y[order[0]], numbers[1])
+            return epoch.step(program, state, fixed, x[order[0]], y[order[0]], numbers[1])
 
     def several(*arguments: Any) -> Any:
         with jax.numpy_dtype_promotion("standard"):
-            return training._steps(program, *arguments)
+            return epoch.advance(program, *arguments)
 
     found = jax.jit(one if steps == 1 else several, compiler_options=COMPILED)  # as training has it
     return found, jax.tree.map(jnp.asarray, arguments)

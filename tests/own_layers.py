@@ -218,7 +218,8 @@ def through_training(model: Any) -> None:
     from bitrow.calibrate import LeastSquares
     from bitrow.transfer import network_module, numerics, policies
     from bitrow.transfer.data import Images
-    from bitrow.transfer.training import Recipe, Trainer
+    from bitrow.transfer.recipe import Recipe
+    from bitrow.transfer.training import Trainer
 
     graph, rng, rule = model.network, np.random.default_rng(3), LeastSquares(True)
     x, y = rng.standard_normal((16, *graph.input_shape)).astype(np.float32), rng.integers(0, 3, 16).astype(np.int32)

@@ -48,7 +48,8 @@ from bitrow.proofs.mutants import block_properties, judge, properties
 from bitrow.synthetic import synthetic
 from bitrow.transfer import network_module, numerics, policies
 from bitrow.transfer.data import Images
-from bitrow.transfer.training import Recipe, Trainer
+from bitrow.transfer.recipe import Recipe
+from bitrow.transfer.training import Trainer
 from bitrow.vectors import catalog, network_pass
 from bitrow.vectors.coverage import measure as coverage
 from bitrow.vectors.judge import stepwise

@@ -17,7 +17,7 @@ from bitrow.transfer.accounting import account
 from bitrow.transfer.accounting_float import account_float, weights_kib
 from bitrow.transfer.accounting_host import FP32_MUL, arithmetic, host_cost
 from bitrow.transfer.numerics import Numerics, TrainingNumerics
-from bitrow.transfer.training import Recipe
+from bitrow.transfer.recipe import Recipe
 from test_transfer_accounting import HEAD, _small, _trained
 from transfer_samples import trainer
 

@@ -20,8 +20,9 @@ from bitrow.layers import conv
 from bitrow.transfer import learned_scales, modules, network_module, policies, scale_gradient
 from bitrow.transfer.accounting import account
 from bitrow.transfer.convolution import ForwardScales
+from bitrow.transfer.epoch import Metrics, State
 from bitrow.transfer.numerics import ScaleRule
-from bitrow.transfer.training import Metrics, State, Trainer
+from bitrow.transfer.training import Trainer
 from network_samples import assert_same_bits
 from test_transfer_training import PLAIN, images, module
 from transfer_samples import trainer

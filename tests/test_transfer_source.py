@@ -13,10 +13,12 @@ import pytest
 from bitrow import network as run
 from bitrow.calibrate import LeastSquares
 from bitrow.errors import BitrowError
-from bitrow.transfer import experiment, kept, network_module, pretrain, source, training
+from bitrow.transfer import epoch, experiment, kept, network_module, pretrain, source, training
 from bitrow.transfer.data import Transfer
+from bitrow.transfer.epoch import State
 from bitrow.transfer.numerics import parse
-from bitrow.transfer.training import Recipe, Replay, State, Trainer
+from bitrow.transfer.recipe import Recipe, Replay
+from bitrow.transfer.training import Trainer
 from transfer_samples import digits, small
 
 PLAN = experiment.ExperimentPlan(("bias",), ("bit_accurate",), 1, epochs=2)
@@ -112,7 +114,7 @@ def test_each_image_has_the_loss_of_its_own_task():
     program = trainer("bias", "float32", 0.25).program
     rng = np.random.default_rng(0)
     logits, y = rng.standard_normal((32, 10)).astype(np.float32) * 4, rng.integers(0, 10, 32).astype(np.int32)
-    loss, right, dlogits = training._loss(program, jnp.asarray(logits), jnp.asarray(y), jnp.float32(1))
+    loss, right, dlogits = epoch._loss(program, jnp.asarray(logits), jnp.asarray(y), jnp.float32(1))
     total, hits = 0.0, 0
     for row, label, found_row in zip(logits.astype(np.float64), y, np.asarray(dlogits), strict=True):
         own = slice(5, 10) if label >= 5 else slice(0, 5)

@@ -24,7 +24,9 @@ from bitrow.transfer import modules as M
 from bitrow.transfer import trained_codes as tc
 from bitrow.transfer.accounting_host import FP32_ADD, FP32_MUL, CodedWeights, host_cost
 from bitrow.transfer.compare import compare
-from bitrow.transfer.training import Recipe, State, Trainer
+from bitrow.transfer.epoch import State
+from bitrow.transfer.recipe import Recipe
+from bitrow.transfer.training import Trainer
 from test_transfer_own_loop import images, mean_loss
 from transfer_samples import digits, trainer
 

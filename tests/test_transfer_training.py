@@ -25,7 +25,8 @@ from bitrow.transfer.accounting import account
 from bitrow.transfer.data import Images, Task, Transfer
 from bitrow.transfer.loss_scale import LossScale
 from bitrow.transfer.numerics import Numerics
-from bitrow.transfer.training import Recipe, Trainer
+from bitrow.transfer.recipe import Recipe
+from bitrow.transfer.training import Trainer
 from network_samples import assert_same_bits, every_layer, joined
 
 NETWORK = every_layer(BatchNormConfig())

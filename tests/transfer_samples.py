@@ -12,7 +12,8 @@ from bitrow.config import AddConfig, AvgPoolConfig, BatchNormConfig, ConvConfig,
 from bitrow.graph import INPUT, ConvSize, LinearSize, Network, Node
 from bitrow.transfer import data, numerics, policies, pretrain
 from bitrow.transfer.augment import usual
-from bitrow.transfer.training import Recipe, Trainer
+from bitrow.transfer.recipe import Recipe
+from bitrow.transfer.training import Trainer
 
 
 def small(classes: int = 5) -> Network:

@@ -179,6 +179,7 @@ def step_trainer(policy: str, arithmetic: str) -> Any:
     """The Trainer of a step, over all devices that divide the batch."""
     from bitrow.transfer import network_module, numerics, policies, training
     from bitrow.transfer.data import Images
+    from bitrow.transfer.recipe import Recipe
 
     found = step_model(arithmetic)
     params, x, _ = arrays(found)
@@ -186,7 +187,7 @@ def step_trainer(policy: str, arithmetic: str) -> Any:
     chosen = policies.parse(policy)
     policies.prepare(module, chosen, 1)
     images = Images(np.asarray(x, np.float32), np.zeros(IMAGES, np.int32))
-    recipe = training.Recipe(IMAGES, loss_scale=16.0)
+    recipe = Recipe(IMAGES, loss_scale=16.0)
     return training.Trainer(module, chosen, recipe, images, own_devices())
 
 

@@ -15,7 +15,7 @@ from bitrow.formats import Fxp
 from bitrow.pipeline.cost_tables import ENERGY_PJ, HOROWITZ, SCALING, Figure, Range
 from bitrow.transfer import optimizers
 from bitrow.transfer.accounting_reach import Reach, parameter_shapes
-from bitrow.transfer.training import Recipe
+from bitrow.transfer.recipe import Recipe
 
 FP32_MUL = Figure(Range(1.89, 2.37), f"FP32 multiply, {HOROWITZ}; {SCALING}")
 FP32_ADD = ENERGY_PJ["fp32_add"]

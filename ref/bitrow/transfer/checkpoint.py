@@ -31,7 +31,7 @@ from bitrow.reading import CHECKPOINT, check_tree
 from bitrow.reading.tensors import read_tensors
 from bitrow.reading.values import parse_json
 from bitrow.transfer import processes
-from bitrow.transfer.training import State
+from bitrow.transfer.epoch import State
 
 FLOAT_SCHEMA, STATE_SCHEMA = "bitrow-float-model", "bitrow-transfer-state"
 _OVERHEAD = 1 << 16  # bytes of a checkpoint beside its arrays, generously

@@ -25,9 +25,10 @@ from bitrow.graph import Network, convolutions
 from bitrow.transfer.augment import augment
 from bitrow.transfer.checkpoint import arrays, digest
 from bitrow.transfer.compare_cause import Explanation, RoundingCause, explain
+from bitrow.transfer.epoch import EpochProgram, State
 from bitrow.transfer.modules import Conv
 from bitrow.transfer.network_module import NetworkModule, Parts
-from bitrow.transfer.training import EpochProgram, State, Trainer
+from bitrow.transfer.training import Trainer
 
 Maps = dict[str, np.ndarray]
 EXPLAINED = 256  # words whose causes are counted

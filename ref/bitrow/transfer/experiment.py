@@ -22,8 +22,10 @@ from bitrow.transfer import checkpoint, kept, policies, pretrain, processes, sou
 from bitrow.transfer.accounting_reach import parameter_shapes
 from bitrow.transfer.augment import Augmentation, usual
 from bitrow.transfer.data import Transfer
+from bitrow.transfer.epoch import State
 from bitrow.transfer.numerics import Numerics, parse, with_gradient
-from bitrow.transfer.training import Recipe, Replay, State, Trainer, check_batch
+from bitrow.transfer.recipe import Recipe, Replay
+from bitrow.transfer.training import Trainer, check_batch
 
 CHECKPOINT_SECONDS = 15.0
 RATES = {"full": 3e-3}  # learning rates that are not the usual one, by policy

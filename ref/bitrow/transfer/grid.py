@@ -24,6 +24,7 @@ from bitrow.errors import BitrowError
 from bitrow.executors.team import Where, opened
 from bitrow.transfer import checkpoint, grid_files, kept, processes, source
 from bitrow.transfer.data import Transfer
+from bitrow.transfer.epoch import State
 from bitrow.transfer.experiment import (
     CHECKPOINT_SECONDS,
     ExperimentPlan,
@@ -38,7 +39,6 @@ from bitrow.transfer.kept import Run, RunName, RunTime
 from bitrow.transfer.numerics import parse
 from bitrow.transfer.pretrain import Pretrained
 from bitrow.transfer.tables import Cell
-from bitrow.transfer.training import State
 
 RunDone = Callable[[str], None]
 

@@ -24,8 +24,9 @@ from bitrow.transfer.accounting_float import account_float, weights_kib
 from bitrow.transfer.accounting_host import coded_weights, host_cost
 from bitrow.transfer.accounting_reach import reach
 from bitrow.transfer.data import Transfer
+from bitrow.transfer.epoch import State
 from bitrow.transfer.source import SourceTask
-from bitrow.transfer.training import State, Trainer
+from bitrow.transfer.training import Trainer
 
 RunName = tuple[str, str, int]  # policy, numerics, seed
 METRICS, CURVE, STATE, TIMING = "metrics.json", "metrics.csv", "state.safetensors", "timing.json"

@@ -13,12 +13,13 @@ import jax.numpy as jnp
 from jax import Array
 
 from bitrow.transfer.data import Images, Transfer
+from bitrow.transfer.epoch import State
 from bitrow.transfer.evaluation import evaluate
 from bitrow.transfer.modules import Head
 from bitrow.transfer.network_module import NetworkModule, take_apart
 from bitrow.transfer.numerics import Numerics, TrainingNumerics
 from bitrow.transfer.pretrain import Pretrained, new_head
-from bitrow.transfer.training import State, Trainer
+from bitrow.transfer.training import Trainer
 
 
 class SourceTask(NamedTuple):
