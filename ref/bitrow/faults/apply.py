@@ -17,7 +17,7 @@ import pkgutil
 import sys
 import textwrap
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from types import CodeType, FunctionType
 
@@ -132,12 +132,16 @@ def changed(mutant: Mutant) -> frozenset[Part]:
 
 def clear_caches() -> None:
     """Forget every result that the contract, the oracle and the pipeline keep."""
-    for name, module in list(sys.modules.items()):
-        if name.startswith(_CACHED):
-            for value in list(vars(module).values()):
-                clear = getattr(value, "cache_clear", None)
-                if clear is not None:
-                    clear()
+    for clear in _forgetting(len(sys.modules)):
+        clear()
+
+
+@functools.lru_cache(maxsize=1)
+def _forgetting(modules: int) -> tuple[Callable[[], None], ...]:
+    """What forgets them, looked for again when there are other than so many modules: diagnoses apply many faults."""
+    ours = [module for name, module in list(sys.modules.items()) if name.startswith(_CACHED)]
+    values = {id(value): value for module in ours for value in vars(module).values()}  # one may have several names
+    return tuple(value.cache_clear for value in values.values() if hasattr(value, "cache_clear"))
 
 
 def _put(parts: Fault) -> None:
