@@ -1,4 +1,5 @@
-"""Modules by themselves: residual block and batch statistics, in every numerics, against the oracle's operations."""
+"""Modules by themselves: residual block and batch statistics, in every numerics, against the oracle's operations;
+what they are made of, against the layers and numpy."""
 
 from __future__ import annotations
 
@@ -11,9 +12,11 @@ from bitrow.config import AddConfig, BatchNormConfig, ConvConfig, ReluConfig, St
 from bitrow.contract import batch_norm as contract_norm
 from bitrow.contract import conv as contract_conv
 from bitrow.contract import elementwise
+from bitrow.formats import Fxp
 from bitrow.host import Scales
 from bitrow.layers import conv
 from bitrow.oracle import fp32
+from bitrow.transfer import convolution, ordered
 from bitrow.transfer.modules import BatchNorm, ConvOfParams, FrozenBatchNorm, ResidualBlock
 from bitrow.transfer.network_module import take_apart
 from bitrow.transfer.numerics import Numerics
@@ -115,3 +118,31 @@ def test_batch_statistics_in_float32():
         b = fp32.sub(beta, fp32.mul(int(_words(mean, np.float32)), a))
         expected = [fp32.add(fp32.mul(word, a), b) for word in _bits(y)[..., channel].ravel().tolist()]
         assert _bits(found)[..., channel].ravel().tolist() == expected
+
+
+@pytest.mark.parametrize("fmt", [Fxp(bits, signed) for bits in (2, 4, 6, 7, 8) for signed in (True, False)], ids=str)
+def test_codes_and_mask_in_one_number(fmt: Fxp) -> None:
+    """SPEC.md Q1, Q4: a convolution that trains reads the codes and masks of every FP16 word as the layer does."""
+    config = ConvConfig(x_format=fmt)
+    params = conv.make_params(config, "conv", np.ones((1, 1, 1, 1), int), Scales(0.25, 1.0, 1.0))
+    every = jnp.asarray(np.arange(1 << 16, dtype=np.uint16).view(np.float16).reshape(1, 256, 256, 1))
+    found = jax.jit(lambda x: convolution._quantized(config, params, x))(every)
+    for kept, plain in zip(found, conv.quantize_input(config, params, every), strict=True):
+        assert kept.dtype == plain.dtype and np.array_equal(kept, plain)
+
+
+@pytest.mark.parametrize(("c", "r", "columns"), [
+    (4, 16, 8), (16, 4, 8), (32, 8, 8), (33, 8, 8), (64, 8, 8), (65, 8, 8), (16, 4, 2), (3, 3, 8),
+])  # fmt: skip
+def test_a_pointwise_layer_adds_in_order(c: int, r: int, columns: int) -> None:
+    """SPEC.md F2: FP32 sums over the inputs one after another, from +0 where over 32, however they are laid out."""
+    rng = np.random.default_rng(c * r)
+    x = rng.standard_normal((2, 3, columns, c)).astype(np.float16) * np.float16(16)
+    weight = rng.standard_normal((c, r)).astype(np.float16)
+    x[0, 0, 0] = np.copysign(0, x[0, 0, 0])  # sums of zeros keep their sign, or not
+    total = np.zeros((2, 3, columns, r), np.float32)
+    for place in range(c):
+        term = x[..., place : place + 1].astype(np.float32) * weight[place].astype(np.float32)
+        total = term if place == 0 and c <= 32 else total + term
+    found = np.asarray(jax.jit(ordered.pointwise)(jnp.asarray(x), jnp.asarray(weight, jnp.float32)))
+    assert np.array_equal(found.view(np.uint16), total.astype(np.float16).view(np.uint16))

@@ -56,8 +56,8 @@ class Layer:
     result and what `backward` reads of it. `params` is the type of the parameters under a configuration, None where
     there are none. `trains`: the backward pass forms gradients of parameters, whether or not the input's is wanted.
     `flat`: the result is f16[n, classes] where it leaves the network. `stores`: no reader of the result computes it
-    anew (`once`). `rows`: the layer by rows. `check` refuses
-    parameters' values that the contract does not allow, beginning with where they are. `twin` is the layer on the host.
+    anew (`once`). `rows`: the layer by rows. `check` refuses parameters' values that the contract does not allow,
+    beginning with where they are. `twin` is the layer on the host.
     """
 
     forward: Callable[[Config, LayerParams, list[Array], Tap], tuple[Array, Saved]]
