@@ -12,6 +12,7 @@ from jax import lax
 from jax.experimental.compilation_cache.compilation_cache import reset_cache
 
 from bitrow.backend import certify, compiled, programs
+from bitrow.backend.origins import Origins
 from bitrow.ops import fp16
 from bitrow.vectors.judge import identity
 from other_isa.guest import narrowed
@@ -65,6 +66,14 @@ def test_the_hosts_own_work_is_told_apart() -> None:
 
     found = compiled.audit("both", both, (WIDE, WIDE, WIDE))
     assert found and all("sub" in violation.instruction for violation in found)
+
+
+def test_a_kernel_is_found_by_either_name() -> None:
+    """SPEC.md A4: XLA has named kernels after their instruction, and with a suffix."""
+    dot = 'dot(%a, %a), metadata={op_name="jit(step)/jit(host_gradient)/dot_general"}'
+    found = Origins(f"ENTRY %main (a: f32[4,4]) -> f32[4,4] {{\n  ROOT %dot.4 = f32[4,4]{{1,0}} {dot}\n}}\n")
+    assert all(found.of_kernel(name, "fadd float %1, %2")[1] for name in ("dot.4", "dot.4_kernel"))
+    assert not found.of_kernel("dot.5_kernel", "fadd float %1, %2")[1]
 
 
 def test_a_cache_of_compiled_programs_hides_nothing(tmp_path: Path) -> None:

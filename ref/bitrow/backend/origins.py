@@ -44,14 +44,16 @@ class Origins:
     def of_kernel(self, kernel: str, instruction: str) -> tuple[tuple[str, ...], bool]:
         """Of the float operations that a kernel was made of: those of the instruction's kind where there are such, of
         sums those that read a product."""
-        called = re.search(r"(?:calls|to_apply)=(%[\w.-]+)", self._lines.get(f"%{kernel}", ""))
+        # XLA of JAX 0.10.0 names the kernel of a matrix product after it, "dot.4_kernel".
+        line = self._lines.get(f"%{kernel}") or self._lines.get(f"%{kernel.removesuffix('_kernel')}", "")
+        called = re.search(r"(?:calls|to_apply)=(%[\w.-]+)", line)
         body = self._bodies.get(called[1], []) if called else []
         kind = {"fmul": "multiply", "fadd": "add", "fsub": "subtract", "fdiv": "divide"}.get(instruction.split(" ")[0])
         floats = [line for line in body if re.search(r" = (?:f16|bf16|f32|f64)\[", line)]
         expanded = [line for line in floats if _EXPANDED.search(line)]
         same = [line for line in floats if kind and f" {kind}(" in line]
         fused = [line for line in same if kind in ("add", "subtract") and self._reads_product(line)]
-        return self.of_lines(fused or expanded or same or floats or [self._lines.get(f"%{kernel}", "")])
+        return self.of_lines(fused or expanded or same or floats or [line])
 
     def _reads_product(self, line: str, depth: int = 4) -> bool:
         operands = [self._lines.get(name, "") for name in OPERAND.findall(line)[1:]]
