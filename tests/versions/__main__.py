@@ -100,8 +100,9 @@ def check(name: str, python: str, folder: Path) -> None:
             run(*bitrow, "generate", "--suite", "smoke", "--seed", "1", "--out", str(made), "--quiet", log=log)
             names = sorted(str(path.relative_to(SET)) for path in SET.rglob("*") if path.is_file())
             _, other, lacking = filecmp.cmpfiles(SET, made, names, shallow=False)
-            if other != ["manifest.json"] or lacking:  # which names the versions
-                raise Unmade(f"generate: found other words than golden/v1's in {(other + lacking)[:3]}")
+            differ = [name for name in other + lacking if name != "manifest.json"]  # which names the versions
+            if differ:
+                raise Unmade(f"generate: found other words than golden/v1's in {differ[:3]}")
         case "verify":
             run(*bitrow, "verify", str(made), "--no-recompute", log=log)
         case "tests":
