@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import argparse
 import re
-from collections.abc import Iterable, Iterator, Mapping
+import sys
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -148,13 +149,24 @@ def rows(samples: Iterable[RtlSample], limits: RtlLimits) -> Iterator[tuple[str,
                    found.verdict, how, shown or verdict.domain(held), f"{found.seconds:.1f}")  # fmt: skip
 
 
-def main() -> None:
-    """Decide every sample and every fault; end with an error where a verdict is another."""
+def main(arguments: Sequence[str]) -> int:
+    """Decide every sample and every fault; the exit status, 2 and a line where a verdict is not the one expected."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--markdown", type=Path)
     parser.add_argument("--unit", default=".*", help="a pattern of modules")
     parser.add_argument("--folder", choices=("rtl_units", "bench", "both"), default="both")
-    given = parser.parse_args()
+    given = parser.parse_args(arguments)
+    try:
+        _decide(given)
+    except (BitrowError, OSError) as error:
+        terminal.say(error)
+        return 2
+    return 0
+
+
+def _decide(given: argparse.Namespace) -> None:
+    if given.markdown is not None and not set(GROUPS) <= set(given.markdown.read_text().splitlines()):
+        raise BitrowError(f"{given.markdown}: found not all of its marks, expected {' and '.join(GROUPS)}")
     for mark, samples in GROUPS.items():
         if given.folder != "both" and samples[0].bench != (given.folder == "bench"):
             continue
@@ -175,4 +187,4 @@ def _write(page: Path, mark: str, found: list[tuple[str, ...]]) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main(sys.argv[1:]))

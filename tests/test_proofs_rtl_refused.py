@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+import rtl_samples
 from bitrow import tools
 from bitrow.errors import BitrowError
 from bitrow.proofs.rtl import solvers, yosys
@@ -122,3 +123,23 @@ def test_files_that_cannot_be_read(tmp_path: Path, capsys: pytest.CaptureFixture
     refused(capsys, "FILE: found none, expected SystemVerilog files", "--top", "narrow", "--as", "fp16.add")
     source = str(FOLDER / "fp16.sv")
     refused(capsys, "--json: found ", source, "--top", "fp16_max", "--as", "max", "--json", source)
+
+
+@needs_tools
+def test_samples_end_in_one_line(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """`make prove-rtl`: a page without marks is found before anything is decided; a wrong verdict is a line."""
+    page = tmp_path / "page.md"
+    page.write_text("no marks\n")
+    for given, said in (
+        (["--markdown", str(page)], "page.md: found not all of its marks"),
+        (["--markdown", str(tmp_path / "none.md")], "No such file or directory"),
+    ):
+        assert rtl_samples.main(given) == 2
+        out, err = capsys.readouterr()
+        assert (out, len(err.splitlines())) == ("", 1) and said in err
+    sound = rtl_samples.RtlSample.proof
+    monkeypatch.setattr(rtl_samples.RtlSample, "proof", lambda sample, *faults: sound(sample))
+    assert rtl_samples.main(["--unit", "pack2"]) == 2
+    assert "pack2 BUG_NIBBLES: found proved, expected refuted" in capsys.readouterr().err
