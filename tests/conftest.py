@@ -22,13 +22,14 @@ import hypothesis  # noqa: E402
 import jax  # noqa: E402
 import pytest  # noqa: E402
 
-from bitrow import compile_cache  # noqa: E402
+from bitrow import compile_cache, jax_switches  # noqa: E402
 from c_library import c_model  # noqa: E402, F401
 from draws import USUAL  # noqa: E402
 from recording import pytest_addoption, pytest_configure, pytest_runtest_makereport  # noqa: E402, F401
 from sv_simulators import sv_files  # noqa: E402, F401
 
 compile_cache.use(jax)
+jax_switches.collect_seldom()
 jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)  # thousands of small programs
 jax.config.update("jax_numpy_dtype_promotion", "strict")
 jax.config.update("jax_numpy_rank_promotion", "raise")

@@ -6,6 +6,7 @@ asks for other bits (fast math, another platform) stays; whether they are the co
 
 from __future__ import annotations
 
+import gc
 import os
 import re
 import subprocess
@@ -46,11 +47,17 @@ def prepare(kept: bool = True) -> None:
     for name, value in OFF.items():
         if getattr(jax.config, name) != value:
             jax.config.update(name, value)
+    collect_seldom()
     if kept:
         compile_cache.use(jax)
     for name in GUARDS:
         if getattr(jax.config, name) not in (None, "allow"):
             jax.config.update(name, "allow")
+
+
+def collect_seldom() -> None:
+    """Traced programs are millions of objects that live on: Python's usual collections take a tenth of `generate`."""
+    gc.set_threshold(20_000, 20, 50)
 
 
 def _quiet() -> None:
