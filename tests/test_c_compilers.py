@@ -26,7 +26,8 @@ from c_library import FOUND, needs_compiler
 
 pytestmark = needs_compiler
 GOLDEN = Path(__file__).parents[1] / "golden"
-LEVELS = [("-O0",), ("-O1",), ("-O2",), ("-O3",), ("-O3", "-march=native", "-ffp-contract=fast", "-ffast-math")]
+LEVELS = [("-O0",), ("-O1",), ("-O2",), ("-O3",), ("-O3", "-DBW_WIDEST=128"), ("-O3", "-DBW_WIDEST=256"),
+          ("-O3", "-march=native", "-ffp-contract=fast", "-ffast-math")]  # fmt: skip
 BIG = "s390x-linux-gnu-gcc", "qemu-s390x"  # Debian's gcc-s390x-linux-gnu and qemu-user
 OPERANDS = {"add": 2, "sub": 2, "mul": 2, "div": 2, "fma": 3, "sqrt": 1}
 
@@ -58,6 +59,22 @@ def test_every_level_gives_the_same_words(
     for version in ("v1", "v2", "v3", "v4"):
         for name in store.case_names(GOLDEN / version):
             assert recompute.recompute(other, store.read_case(GOLDEN / version, name)) == []
+
+
+@pytest.mark.parametrize("widest", [128, 256, 512])
+def test_arrays_by_every_width_of_vectors(widest: int, tmp_path: Path) -> None:
+    """SPEC.md F2 to F6, by numpy's float16: each width that a processor may choose; an odd length, over an operand."""
+    model = CModel(compile_library(tmp_path, ("-O0", f"-DBW_WIDEST={widest}")))
+    a, b, _ = drawn((1 << 14) + 37)
+    for name, judge in {"add": np.add, "sub": np.subtract, "mul": np.multiply}.items():
+        with np.errstate(all="ignore"):
+            expected = judge(a.view(np.float16), b.view(np.float16))
+        expected = np.where(np.isnan(expected), np.uint16(0x7E00), expected.view(np.uint16))
+        assert np.array_equal(model.array(f"fp16_{name}", FloatMode(), a, b), expected)
+        over = a.copy()
+        pointers = (over.ctypes.data, b.ctypes.data, over.ctypes.data)
+        model.function(f"fp16_{name}_array")(configs.mode_bits(FloatMode()), over.size, *pointers)
+        assert np.array_equal(over, expected)
 
 
 def words_of(name: str, words: np.ndarray) -> str:

@@ -97,17 +97,13 @@ class Prototype:
         yield f"{self.head} {{\n    return ({self.type})bw_word_{self.name}({called});\n}}\n"
         mode = "mode, " if self.moded else ""
         each = f"bw_word_{self.name}({mode}{', '.join(f'{name}[i]' for _, name in self.words)})"
-        yield f"{self.array_head} {{\n{self._nearest()}{_loop(self.type, each)}}}\n"
-
-    def _nearest(self) -> str:
-        if self.name not in _NEAREST:
-            return ""
-        loop = "".join(f"    {row}\n" for row in _loop(self.type, _NEAREST[self.name]).splitlines())
-        return f"    if (mode == BW_NEAREST_EVEN) {{\n{loop}        return;\n    }}\n"
-
-
-def _loop(kind: str, each: str) -> str:
-    return f"    for (size_t i = 0; i < count; i++) {{\n        y[i] = ({kind}){each};\n    }}\n"
+        first = ""
+        if self.name in _NEAREST:
+            loop = f"bw_{self.name}_nearest"
+            yield f"BW_NEAREST({loop}, {_NEAREST[self.name]})\n"
+            first = f"    if (mode == BW_NEAREST_EVEN) {{\n        {loop}(count, a, b, y);\n        return;\n    }}\n"
+        yield f"{self.array_head} {{\n{first}    for (size_t i = 0; i < count; i++) {{\n" \
+              f"        y[i] = ({self.type}){each};\n    }}\n}}\n"  # fmt: skip
 
 
 @functools.cache
@@ -172,6 +168,7 @@ def source() -> str:
         "#define BW_ROUNDING(mode) ((mode) & 7u)\n#define BW_SATURATES(mode) (((mode) >> 3) & 1u)\n"
         "#define BW_FLUSHES(mode) (((mode) >> 4) & 1u)\n#define BW_TINY_IS_BEFORE(mode) (((mode) >> 5) & 1u)\n",
         part("bits.c"), scalars.text(), raised.text(), _powers(), _sigmoid(), part("words.c"),
+        part("vectors.c"),
         *("\n".join(each.definitions()) for each in prototypes()),
         part("structures.c"),
         *map(definition, OPERATIONS),
